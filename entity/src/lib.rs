@@ -1,0 +1,13 @@
+//! The tables of token-server: one file each, without logic.
+
+pub mod api_key;
+pub mod audit;
+pub mod lock;
+pub mod realm;
+pub mod renewal;
+pub mod sealing_key;
+pub mod secret;
+pub mod token;
+mod types;
+
+pub use types::{EpochMs, Sealed};

@@ -1,0 +1,19 @@
+//! One sealed check value for each key id, so that a wrong key is noticed at start.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{EpochMs, Sealed};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "ts_sealing_key")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key_id: String,
+    pub check_value: Sealed,
+    pub created_at: EpochMs,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

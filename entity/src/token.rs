@@ -1,0 +1,49 @@
+//! What a provider issued for a secret, when it is due again, and who renews it: one row a secret.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{EpochMs, Sealed};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "ts_token")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub secret_id: i64,
+    pub realm_id: String,
+    pub key_name: String,
+
+    // The stored token.
+    pub token: Option<Sealed>,
+    pub token_type: Option<String>,
+    /// Absent with a token present: it never expires.
+    pub expires_at: Option<EpochMs>,
+    /// Rises by one with each newly stored token; 0 before the first.
+    pub generation: i64,
+    /// When the request that brought the stored token was sent.
+    pub obtained_at: Option<EpochMs>,
+
+    // When it is renewed.
+    /// Due from then on; absent: never (paused, fixed, does not expire).
+    pub renew_at: Option<EpochMs>,
+    pub paused: bool,
+    pub last_attempt_at: Option<EpochMs>,
+
+    // What went wrong since the last success.
+    pub failures: i64,
+    pub failing_since: Option<EpochMs>,
+    pub failure_class: Option<String>,
+    pub failure_detail: Option<String>,
+
+    // The lease: who renews it now.
+    pub lease_owner: Option<String>,
+    pub lease_until: Option<EpochMs>,
+    pub claim_id: Option<String>,
+    /// Rises by one with each claim; a result is stored only under the fence it was claimed with.
+    pub fence: i64,
+    pub updated_at: EpochMs,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,17 @@
+//! The values that columns hold, each with a type of its own.
+
+use sea_orm::DeriveValueType;
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, DeriveValueType)]
+pub struct EpochMs(pub i64);
+
+/// Bytes that only the key ring can open. What is inside is never known here.
+#[derive(Clone, PartialEq, Eq, DeriveValueType)]
+pub struct Sealed(pub Vec<u8>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}

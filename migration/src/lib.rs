@@ -1,0 +1,44 @@
+//! The schema, step by step. Every step can run again after it was cut off, because
+//! MySQL commits each DDL by itself.
+
+mod dialect;
+mod m20261123_000001_create_lock;
+mod m20261123_000002_create_realm;
+mod m20261123_000003_create_secret;
+mod m20261123_000004_create_token;
+mod m20261123_000005_create_renewal;
+mod m20261123_000006_create_api_key;
+mod m20261123_000007_create_audit;
+mod m20261123_000008_create_sealing_key;
+
+pub use sea_orm_migration::prelude::MigratorTrait;
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DatabaseConnection;
+
+/// All steps, oldest first.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_create_lock::Migration),
+            Box::new(m20261123_000002_create_realm::Migration),
+            Box::new(m20261123_000003_create_secret::Migration),
+            Box::new(m20261123_000004_create_token::Migration),
+            Box::new(m20261123_000005_create_renewal::Migration),
+            Box::new(m20261123_000006_create_api_key::Migration),
+            Box::new(m20261123_000007_create_audit::Migration),
+            Box::new(m20261123_000008_create_sealing_key::Migration),
+        ]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "ts_migration".into_iden()
+    }
+}
+
+/// Makes the table of locks, so that the lock of the migration itself can be taken.
+pub async fn create_lock_table(database: &DatabaseConnection) -> Result<(), DbErr> {
+    m20261123_000001_create_lock::create_table(&SchemaManager::new(database)).await
+}

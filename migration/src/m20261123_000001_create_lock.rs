@@ -1,0 +1,34 @@
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::Dialect;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        create_table(manager).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table("ts_lock").if_exists().take())
+            .await
+    }
+}
+
+pub async fn create_table(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    let d = Dialect::of(manager);
+    manager
+        .create_table(
+            Table::create()
+                .table("ts_lock")
+                .if_not_exists()
+                .col(d.name("name").not_null().primary_key())
+                .col(d.name("owner"))
+                .col(d.integer("held_until").not_null())
+                .take(),
+        )
+        .await
+}

@@ -1,0 +1,94 @@
+//! Who did what: append-only, values never.
+
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use token_server_entity::audit::{self, Column, Entity};
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::page::{Listed, Page};
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Denied,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: EpochMs,
+    /// The caller's key by name; none where no key was recognised.
+    pub actor: Option<String>,
+    /// `realm.save`, `secret.delete`, …; of a denied call its method.
+    pub action: String,
+    /// What it was done to; of a denied call its path.
+    pub target: String,
+    pub outcome: Outcome,
+    pub detail: Option<String>,
+    pub request_id: Option<String>,
+}
+
+pub async fn append(database: &impl ConnectionTrait, entry: Entry) -> Result<(), DbErr> {
+    Entity::insert(audit::ActiveModel {
+        id: NotSet,
+        at: Set(entry.at),
+        actor: Set(entry.actor),
+        action: Set(entry.action),
+        target: Set(entry.target),
+        outcome: Set(entry.outcome.as_str().to_owned()),
+        detail: Set(entry.detail),
+        request_id: Set(entry.request_id),
+    })
+    .exec_without_returning(database)
+    .await
+    .map(|_| ())
+}
+
+/// Newest first.
+pub async fn list(
+    database: &impl ConnectionTrait,
+    page: Page,
+) -> Result<Listed<audit::Model>, DbErr> {
+    let total = Entity::find().count(database).await?;
+    let list = Entity::find()
+        .order_by(Column::Id, Order::Desc)
+        .offset(page.offset())
+        .limit(page.limit())
+        .all(database)
+        .await?;
+    Ok(Listed { list, total })
+}
+
+/// Deletes at most `limit` entries made before then; answers how many.
+pub async fn prune(
+    database: &impl ConnectionTrait,
+    before: EpochMs,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    let ids: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::At.lt(before))
+        .order_by(Column::At, Order::Asc)
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let deleted = Entity::delete_many()
+        .filter(Column::Id.is_in(ids))
+        .exec(database)
+        .await?;
+    Ok(deleted.rows_affected)
+}

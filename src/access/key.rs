@@ -1,0 +1,54 @@
+//! API keys: 256 random bits behind a recognisable prefix, stored as a hash.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::foundation::hex;
+use crate::foundation::randomness::Randomness;
+
+const PREFIX: &str = "tsk_";
+const HINT_CHARS: usize = 8;
+
+/// The shortest key an operator may choose, in characters.
+pub const CHOSEN_MIN_CHARS: usize = 32;
+
+/// A new key. Shown once, never stored.
+pub fn generate(randomness: &Randomness) -> SecretString {
+    let bits = zeroize::Zeroizing::new(randomness.bytes::<32>());
+    SecretString::from(format!(
+        "{PREFIX}{}",
+        URL_SAFE_NO_PAD.encode(bits.as_slice())
+    ))
+}
+
+/// The hash of a key. One pass of SHA-256 is enough: a key is 256 random bits.
+#[derive(Clone, Debug)]
+pub struct KeyHash(String);
+
+impl KeyHash {
+    pub fn of(key: &SecretString) -> Self {
+        Self(hex(&Sha256::digest(key.expose_secret().as_bytes())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// In constant time.
+    pub fn is(&self, stored: &str) -> bool {
+        self.0.as_bytes().ct_eq(stored.as_bytes()).into()
+    }
+}
+
+/// The first characters of a made key; nothing of one an operator chose.
+pub fn hint(key: &SecretString) -> String {
+    let key = key.expose_secret();
+    if key.starts_with(PREFIX) {
+        key.chars().take(HINT_CHARS).collect()
+    } else {
+        String::new()
+    }
+}

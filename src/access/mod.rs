@@ -1,0 +1,36 @@
+//! Who may do what, and who did what.
+
+pub mod audit;
+pub mod key;
+pub mod scope;
+pub mod store;
+
+use scope::{Pattern, Scope};
+
+use crate::foundation::ids::{KeyName, RealmId};
+
+/// A caller whose key was recognised.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The key's name, for the audit.
+    pub name: String,
+    scopes: Vec<Scope>,
+    realms: Option<Vec<Pattern>>,
+    secret_keys: Option<Vec<Pattern>>,
+}
+
+impl Caller {
+    pub fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether the key's patterns cover a secret.
+    pub fn covers(&self, realm: &RealmId, key: &KeyName) -> bool {
+        let covers = |patterns: &Option<Vec<Pattern>>, name: &str| {
+            patterns
+                .as_ref()
+                .is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
+        };
+        covers(&self.realms, realm.as_str()) && covers(&self.secret_keys, key.as_str())
+    }
+}

@@ -1,0 +1,137 @@
+//! Time as a parameter. Wall-clock time says when a token expires; boot time, which
+//! runs through suspend and never steps, says how long something took.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat};
+pub use token_server_entity::EpochMs;
+
+/// A length of time in milliseconds; negative where one point lies before the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ms(pub i64);
+
+impl Ms {
+    pub const ZERO: Ms = Ms(0);
+
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// As whole seconds, rounded up: a `Retry-After` must not be too early.
+    pub fn as_secs_ceil(self) -> i64 {
+        self.0.saturating_add(999).div_euclid(1000)
+    }
+
+    /// Negative lengths become zero.
+    pub fn as_duration(self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
+    }
+}
+
+impl From<Duration> for Ms {
+    fn from(duration: Duration) -> Self {
+        Self(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Arithmetic on points in time; saturates at the ends of time.
+pub trait Timeline: Sized {
+    fn plus(self, length: Ms) -> Self;
+    fn minus(self, length: Ms) -> Self;
+    /// How far this point lies after `earlier`.
+    fn since(self, earlier: Self) -> Ms;
+    /// RFC 3339 in UTC with milliseconds.
+    fn to_rfc3339(self) -> String;
+}
+
+impl Timeline for EpochMs {
+    fn plus(self, length: Ms) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+
+    fn minus(self, length: Ms) -> Self {
+        Self(self.0.saturating_sub(length.0))
+    }
+
+    fn since(self, earlier: Self) -> Ms {
+        Ms(self.0.saturating_sub(earlier.0))
+    }
+
+    fn to_rfc3339(self) -> String {
+        DateTime::from_timestamp_millis(self.0)
+            .unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
+            .to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+}
+
+/// Milliseconds since the machine was started, suspend included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootMs(pub i64);
+
+impl BootMs {
+    pub fn since(self, earlier: Self) -> Ms {
+        Ms(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    fn now(&self) -> EpochMs;
+    fn boot(&self) -> BootMs;
+}
+
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's clocks: `CLOCK_REALTIME` and `CLOCK_BOOTTIME`.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl SystemClock {
+    fn read(id: rustix::time::ClockId) -> i64 {
+        let time = rustix::time::clock_gettime(id);
+        time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(Self::read(rustix::time::ClockId::Realtime))
+    }
+
+    fn boot(&self) -> BootMs {
+        BootMs(Self::read(rustix::time::ClockId::Boottime))
+    }
+}
+
+/// A clock that stands still until it is moved, for tests and simulations.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: AtomicI64,
+    boot: AtomicI64,
+}
+
+impl ManualClock {
+    pub fn at(now: EpochMs) -> Self {
+        Self {
+            now: AtomicI64::new(now.0),
+            boot: AtomicI64::new(0),
+        }
+    }
+
+    pub fn advance(&self, length: Ms) {
+        self.now.fetch_add(length.0, Ordering::SeqCst);
+        self.boot.fetch_add(length.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> EpochMs {
+        EpochMs(self.now.load(Ordering::SeqCst))
+    }
+
+    fn boot(&self) -> BootMs {
+        BootMs(self.boot.load(Ordering::SeqCst))
+    }
+}

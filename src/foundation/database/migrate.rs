@@ -1,0 +1,93 @@
+//! Brings the schema up to date, once, however many replicas start together.
+
+use std::time::Duration;
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
+use token_server_entity::lock;
+use token_server_migration::{Migrator, MigratorTrait, create_lock_table};
+
+use super::{Database, DbError, is_duplicate};
+use crate::foundation::clock::{Clock, Ms, Timeline};
+use crate::foundation::ids::ReplicaId;
+
+const LOCK: &str = "migration";
+/// A holder that was killed is waited for that long.
+const HOLD: Ms = Ms::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+impl Database {
+    /// Whether every step of the schema is in place.
+    pub async fn is_migrated(&self) -> Result<bool, DbErr> {
+        let pending = Migrator::get_pending_migrations_read_only(self.reader()).await?;
+        Ok(pending.is_empty())
+    }
+
+    /// Runs the missing steps; answers how many there were. A claimed row is the lock:
+    /// it holds on every database, where `GET_LOCK` is per node on Galera.
+    pub async fn migrate(&self, clock: &dyn Clock, replica: &ReplicaId) -> Result<usize, DbError> {
+        if self.is_migrated().await? {
+            return Ok(0);
+        }
+        create_lock_table(&self.writer).await?;
+        self.make_lock_row(clock).await?;
+        while !self.claim_migration(clock, replica).await? {
+            tokio::time::sleep(POLL).await;
+        }
+        let run = self.run_pending().await;
+        self.release_migration(clock, replica).await?;
+        run
+    }
+
+    async fn run_pending(&self) -> Result<usize, DbError> {
+        let pending = Migrator::get_pending_migrations(&self.writer).await?.len();
+        Migrator::up(&self.writer, None).await?;
+        Ok(pending)
+    }
+
+    async fn make_lock_row(&self, clock: &dyn Clock) -> Result<(), DbError> {
+        let row = lock::ActiveModel {
+            name: Set(LOCK.to_owned()),
+            owner: Set(None),
+            held_until: Set(clock.now()),
+        };
+        match lock::Entity::insert(row).exec(&self.writer).await {
+            Err(error) if !is_duplicate(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn claim_migration(
+        &self,
+        clock: &dyn Clock,
+        replica: &ReplicaId,
+    ) -> Result<bool, DbError> {
+        let now = clock.now();
+        let free = Condition::any()
+            .add(lock::Column::Owner.is_null())
+            .add(lock::Column::HeldUntil.lt(now));
+        let claimed = lock::Entity::update_many()
+            .col_expr(lock::Column::Owner, Expr::value(replica.0.clone()))
+            .col_expr(lock::Column::HeldUntil, Expr::value(now.plus(HOLD)))
+            .filter(lock::Column::Name.eq(LOCK))
+            .filter(free)
+            .exec(&self.writer)
+            .await?;
+        Ok(claimed.rows_affected == 1)
+    }
+
+    async fn release_migration(
+        &self,
+        clock: &dyn Clock,
+        replica: &ReplicaId,
+    ) -> Result<(), DbError> {
+        lock::Entity::update_many()
+            .col_expr(lock::Column::Owner, Expr::value(None::<String>))
+            .col_expr(lock::Column::HeldUntil, Expr::value(clock.now()))
+            .filter(lock::Column::Name.eq(LOCK))
+            .filter(lock::Column::Owner.eq(replica.0.clone()))
+            .exec(&self.writer)
+            .await?;
+        Ok(())
+    }
+}

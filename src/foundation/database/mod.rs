@@ -1,0 +1,119 @@
+//! The database: one handle for reading, one way to write, on SQLite and MySQL alike.
+
+mod connect;
+mod migrate;
+mod retry;
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use secrecy::SecretString;
+
+pub use connect::ConnectError;
+pub use retry::is_duplicate;
+
+/// How to reach the database, and its limits.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    pub url: SecretString,
+    /// Connections of one process; SQLite has one more, for writing.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long one write transaction may take.
+    pub write_timeout: Duration,
+}
+
+/// A failed call to the database. What it says is for the log, never for a caller.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Nothing was changed.
+    #[error("the database refused: {0}")]
+    Failed(#[from] DbErr),
+    /// The connection broke during COMMIT: the change may have been made.
+    #[error("the database did not say whether it committed: {0}")]
+    OutcomeUnknown(DbErr),
+    /// Nothing was changed.
+    #[error("a write transaction took longer than {} ms", .0.as_millis())]
+    TimedOut(Duration),
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    reader: DatabaseConnection,
+    /// SQLite: a pool of one connection, because it has one writer. MySQL: the reader.
+    writer: DatabaseConnection,
+    write_timeout: Duration,
+}
+
+impl Database {
+    /// For single statements that read. Never hold it across [`Database::write`].
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    pub fn backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
+    /// wait, refused certification, busy) are tried again as a whole, so `work` must
+    /// have no effect but on the transaction.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        F: AsyncFn(&DatabaseTransaction) -> Result<T, DbErr>,
+    {
+        retry::lost_races(|| self.write_once(&work)).await
+    }
+
+    async fn write_once<T, F>(&self, work: &F) -> Result<T, DbError>
+    where
+        F: AsyncFn(&DatabaseTransaction) -> Result<T, DbErr>,
+    {
+        let transaction = self.writer.begin_with_options(self.options()).await?;
+        let worked = tokio::time::timeout(self.write_timeout, work(&transaction)).await;
+        match worked {
+            Ok(Ok(value)) => {
+                transaction.commit().await.map_err(retry::commit_failed)?;
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                // The connection's next use rolls back what an error leaves open.
+                let _ = transaction.rollback().await;
+                Err(error.into())
+            }
+            Err(_elapsed) => Err(DbError::TimedOut(self.write_timeout)),
+        }
+    }
+
+    fn options(&self) -> TransactionOptions {
+        match self.backend() {
+            DbBackend::Sqlite => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..Default::default()
+            },
+            _ => TransactionOptions {
+                isolation_level: Some(IsolationLevel::ReadCommitted),
+                ..Default::default()
+            },
+        }
+    }
+
+    /// Whether the database answers at all.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.reader
+            .query_one_raw(Statement::from_string(self.backend(), "SELECT 1"))
+            .await
+            .map(|_| ())
+    }
+
+    /// Closes the connections; SQLite checkpoints its log.
+    pub async fn close(&self) {
+        let _ = self.reader.clone().close().await;
+        let _ = self.writer.clone().close().await;
+    }
+}

@@ -1,0 +1,106 @@
+//! Names and numbers that must not be mixed up.
+
+use std::fmt;
+
+/// The longest name of a realm or a key, in characters: what the database's columns hold.
+pub const NAME_MAX_CHARS: usize = 255;
+
+/// Why a name is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("must not be empty")]
+    Empty,
+    #[error("must not be longer than {NAME_MAX_CHARS} characters")]
+    TooLong,
+    #[error("must not contain control characters or surrounding blanks")]
+    Unprintable,
+}
+
+fn checked_name(name: String) -> Result<String, NameError> {
+    if name.is_empty() {
+        Err(NameError::Empty)
+    } else if name.chars().count() > NAME_MAX_CHARS {
+        Err(NameError::TooLong)
+    } else if name.chars().any(char::is_control) || name.trim() != name {
+        Err(NameError::Unprintable)
+    } else {
+        Ok(name)
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
+                checked_name(name.into()).map(Self)
+            }
+
+            /// A name that was checked before it was stored.
+            pub fn stored(name: String) -> Self {
+                Self(name)
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a realm. Exact: `A` and `a` are two realms.
+    RealmId
+}
+name! {
+    /// The name of a secret within its realm. Exact, too.
+    KeyName
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(pub i64);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// The row of a secret; its token's row has the same number.
+    SecretId
+}
+number! {
+    /// Counts the tokens stored for a secret; 0 before the first.
+    Generation
+}
+number! {
+    /// Counts the claims of a token: a result is stored only under the fence it was claimed with.
+    Fence
+}
+number! {
+    /// Counts the changes of a realm or a secret.
+    Version
+}
+
+/// One claim, and the attempt made under it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId(pub String);
+
+/// A running server, among others on the same database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReplicaId(pub String);

@@ -1,0 +1,21 @@
+//! What every room stands on: time, randomness, names, the database, sealing, telemetry.
+
+pub mod clock;
+pub mod database;
+pub mod ids;
+pub mod logging;
+pub mod metrics;
+pub mod page;
+pub mod randomness;
+pub mod replica;
+pub mod sealing;
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

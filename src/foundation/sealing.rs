@@ -1,0 +1,281 @@
+//! Sealing at rest: XChaCha20-Poly1305 with a random 192-bit nonce. The associated data
+//! names the place a value was sealed for, so that two sealed values cannot be swapped.
+
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use secrecy::{ExposeSecret, SecretString};
+pub use token_server_entity::Sealed;
+use zeroize::Zeroizing;
+
+use super::randomness::Randomness;
+
+const FORMAT: u8 = 1;
+const NONCE_BYTES: usize = 24;
+const KEY_BYTES: usize = 32;
+const KEY_ID_MAX_BYTES: usize = 64;
+
+/// Where a sealed value stands. It opens nowhere else.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    pub table: &'static str,
+    pub row: &'a str,
+    pub column: &'static str,
+}
+
+impl Place<'_> {
+    /// Lengths first, so that no two places read the same.
+    fn associated_data(&self, key_id: &str) -> Vec<u8> {
+        let mut data = vec![FORMAT];
+        for part in [self.table, self.row, self.column, key_id] {
+            data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            data.extend_from_slice(part.as_bytes());
+        }
+        data
+    }
+}
+
+/// Why a sealed value stays closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Another replica may have the key: the row is left to it.
+    #[error("sealed with key id {0:?}, which is not in this server's key ring")]
+    UnknownKey(String),
+    #[error("cannot be opened: it was changed, moved, or sealed with another key of the same id")]
+    Refused,
+    #[error("is not a sealed value of a known format")]
+    Malformed,
+}
+
+/// Why a key ring is refused. Never shows a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    #[error("holds no key; expected id:base64(32 bytes)[,…]")]
+    Empty,
+    #[error("entry {0} is not of the form id:base64(32 bytes)")]
+    Entry(usize),
+    #[error("the key of id {0:?} is not {KEY_BYTES} bytes of base64")]
+    Key(String),
+    #[error("the key id {0:?} stands there twice")]
+    Duplicate(String),
+}
+
+struct SealingKey {
+    id: String,
+    cipher: XChaCha20Poly1305,
+}
+
+/// The keys of this server: the first seals, all open.
+pub struct KeyRing {
+    first: SealingKey,
+    others: Vec<SealingKey>,
+    randomness: Randomness,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.key_ids()).finish()
+    }
+}
+
+impl KeyRing {
+    /// Reads `id:base64(32 bytes)[,…]`; blanks and line ends around entries are ignored.
+    pub fn parse(text: &SecretString, randomness: Randomness) -> Result<Self, KeyRingError> {
+        let mut keys = Vec::new();
+        let mut seen = HashSet::new();
+        let entries = text.expose_secret().split([',', '\n']).map(str::trim);
+        for (index, entry) in entries.filter(|entry| !entry.is_empty()).enumerate() {
+            let (id, key) = entry
+                .split_once(':')
+                .filter(|(id, _)| !id.is_empty() && id.len() <= KEY_ID_MAX_BYTES)
+                .ok_or(KeyRingError::Entry(index + 1))?;
+            if !seen.insert(id) {
+                return Err(KeyRingError::Duplicate(id.to_owned()));
+            }
+            let bytes = Zeroizing::new(
+                STANDARD
+                    .decode(key)
+                    .map_err(|_| KeyRingError::Key(id.to_owned()))?,
+            );
+            let key =
+                Key::try_from(bytes.as_slice()).map_err(|_| KeyRingError::Key(id.to_owned()))?;
+            keys.push(SealingKey {
+                id: id.to_owned(),
+                cipher: XChaCha20Poly1305::new(&key),
+            });
+        }
+        let mut keys = keys.into_iter();
+        Ok(Self {
+            first: keys.next().ok_or(KeyRingError::Empty)?,
+            others: keys.collect(),
+            randomness,
+        })
+    }
+
+    /// A new ring's text, with one random key.
+    pub fn generate(randomness: &Randomness) -> SecretString {
+        let key = Zeroizing::new(randomness.bytes::<KEY_BYTES>());
+        let id = &randomness.id()[..8];
+        SecretString::from(format!("{id}:{}", STANDARD.encode(key.as_slice())))
+    }
+
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|key| key.id.as_str())
+    }
+
+    pub fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Sealed {
+        self.seal_with(&self.first, place, plain)
+    }
+
+    /// Seals with a named key of the ring, for its check value.
+    pub fn seal_under(&self, key_id: &str, place: &Place<'_>, plain: &[u8]) -> Option<Sealed> {
+        let key = self.find(key_id)?;
+        Some(self.seal_with(key, place, plain))
+    }
+
+    pub fn open(
+        &self,
+        place: &Place<'_>,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (key_id, nonce, ciphertext) = split(&sealed.0).ok_or(OpenError::Malformed)?;
+        let key = self
+            .find(key_id)
+            .ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &place.associated_data(key_id),
+        };
+        key.cipher
+            .decrypt(&nonce, payload)
+            .map(Zeroizing::new)
+            .map_err(|_| OpenError::Refused)
+    }
+
+    pub fn open_text(&self, place: &Place<'_>, sealed: &Sealed) -> Result<SecretString, OpenError> {
+        let bytes = self.open(place, sealed)?;
+        std::str::from_utf8(&bytes)
+            .map(SecretString::from)
+            .map_err(|_| OpenError::Malformed)
+    }
+
+    fn find(&self, key_id: &str) -> Option<&SealingKey> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|key| key.id == key_id)
+    }
+
+    fn seal_with(&self, key: &SealingKey, place: &Place<'_>, plain: &[u8]) -> Sealed {
+        let nonce = self.randomness.bytes::<NONCE_BYTES>();
+        let payload = Payload {
+            msg: plain,
+            aad: &place.associated_data(&key.id),
+        };
+        let ciphertext = key
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("XChaCha20-Poly1305 fails only above 256 GiB, far beyond any limit here");
+        let id_length = u8::try_from(key.id.len()).expect("the key ring limits ids to 64 bytes");
+        let mut bytes = vec![FORMAT, id_length];
+        bytes.extend_from_slice(key.id.as_bytes());
+        bytes.extend_from_slice(&nonce);
+        bytes.extend_from_slice(&ciphertext);
+        Sealed(bytes)
+    }
+}
+
+/// Takes `format, id length, id, nonce, ciphertext` apart.
+fn split(bytes: &[u8]) -> Option<(&str, XNonce, &[u8])> {
+    let (&[format, id_length], rest) = bytes.split_first_chunk::<2>()?;
+    let (id, rest) = rest.split_at_checked(usize::from(id_length))?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let id = std::str::from_utf8(id).ok()?;
+    (format == FORMAT).then(|| (id, XNonce::from(*nonce), ciphertext))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'static> = Place {
+        table: "ts_token",
+        row: "1",
+        column: "token",
+    };
+
+    fn ring(text: &str) -> Result<KeyRing, KeyRingError> {
+        KeyRing::parse(&SecretString::from(text), Randomness::seeded(1))
+    }
+
+    fn key(byte: u8) -> String {
+        STANDARD.encode([byte; KEY_BYTES])
+    }
+
+    #[test]
+    fn what_was_sealed_opens_in_its_place_and_nowhere_else() {
+        let ring = ring(&format!("a:{}", key(1))).unwrap();
+        let sealed = ring.seal(&PLACE, b"token");
+        assert_eq!(ring.open(&PLACE, &sealed).unwrap().as_slice(), b"token");
+        for other in [
+            Place { row: "2", ..PLACE },
+            Place {
+                column: "extra",
+                ..PLACE
+            },
+            Place {
+                table: "ts_secret",
+                ..PLACE
+            },
+        ] {
+            assert_eq!(ring.open(&other, &sealed), Err(OpenError::Refused));
+        }
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_keys_open() {
+        let old = ring(&format!("a:{}", key(1))).unwrap();
+        let new = ring(&format!("b:{},a:{}", key(2), key(1))).unwrap();
+        let sealed = old.seal(&PLACE, b"token");
+        assert!(new.open(&PLACE, &sealed).is_ok());
+        assert_eq!(
+            old.open(&PLACE, &new.seal(&PLACE, b"token")),
+            Err(OpenError::UnknownKey("b".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_changed_or_truncated_value_stays_closed() {
+        let ring = ring(&format!("a:{}", key(1))).unwrap();
+        let sealed = ring.seal(&PLACE, b"token");
+        for cut in 0..sealed.0.len() {
+            assert!(
+                ring.open(&PLACE, &Sealed(sealed.0[..cut].to_vec()))
+                    .is_err()
+            );
+            let mut changed = sealed.0.clone();
+            changed[cut] ^= 1;
+            assert!(ring.open(&PLACE, &Sealed(changed)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_bad_key_ring_is_refused_without_showing_a_key() {
+        for (text, error) in [
+            ("", KeyRingError::Empty),
+            ("nocolon", KeyRingError::Entry(1)),
+            ("a:c2hvcnQ=", KeyRingError::Key("a".to_owned())),
+        ] {
+            assert_eq!(ring(text).err(), Some(error));
+        }
+        let twice = format!("a:{},a:{}", key(1), key(2));
+        assert_eq!(
+            ring(&twice).err(),
+            Some(KeyRingError::Duplicate("a".to_owned()))
+        );
+    }
+}

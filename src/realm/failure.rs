@@ -1,0 +1,75 @@
+//! What goes wrong with a provider, by what follows from it.
+
+use crate::foundation::clock::Ms;
+
+/// The class of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// Will pass: backed off with jitter, tried again.
+    Transient,
+    /// The provider asked for fewer requests.
+    RateLimited,
+    /// Will not pass by itself: wrong secret, address not allowed. Parked, probed slowly.
+    Permanent,
+    /// This server's own: a value that cannot be opened, a template fault, an answer
+    /// without an expiry, an address that policy forbids. Parked with the reason.
+    Ours,
+}
+
+impl FailureClass {
+    pub const ALL: [Self; 4] = [
+        Self::Transient,
+        Self::RateLimited,
+        Self::Permanent,
+        Self::Ours,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited => "rate_limited",
+            Self::Permanent => "permanent",
+            Self::Ours => "ours",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == text)
+    }
+
+    /// Whether a human is needed.
+    pub fn parks(self) -> bool {
+        match self {
+            Self::Permanent | Self::Ours => true,
+            Self::Transient | Self::RateLimited => false,
+        }
+    }
+}
+
+/// A failed attempt. `detail` holds no secret, no token and no piece of an answer but
+/// the provider's own error code and message, with parameters masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub class: FailureClass,
+    pub detail: String,
+    /// How long the provider asked to be left alone.
+    pub retry_after: Option<Ms>,
+}
+
+impl Failure {
+    pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        Self {
+            class,
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    pub fn transient(detail: impl Into<String>) -> Self {
+        Self::new(FailureClass::Transient, detail)
+    }
+
+    pub fn ours(detail: impl Into<String>) -> Self {
+        Self::new(FailureClass::Ours, detail)
+    }
+}

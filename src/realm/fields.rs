@@ -1,0 +1,197 @@
+//! Reads a JSON document field by field and collects every fault with its pointer,
+//! so that an admin sees all of them at once. Faults never repeat a value.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// What is wrong with a document, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// JSON pointer (RFC 6901) into the request body.
+    pub pointer: String,
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pointer, self.detail)
+    }
+}
+
+/// Collects faults while a document is read.
+#[derive(Default)]
+pub(super) struct Faults(RefCell<Vec<Fault>>);
+
+impl Faults {
+    pub fn add(&self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.0.borrow_mut().push(Fault::new(pointer, detail));
+    }
+
+    pub fn into_vec(self) -> Vec<Fault> {
+        self.0.into_inner()
+    }
+}
+
+/// An object being read. Fields nobody asked for are faults.
+pub(super) struct Fields<'a> {
+    pointer: String,
+    map: &'a Map<String, Value>,
+    asked: RefCell<Vec<&'static str>>,
+    faults: &'a Faults,
+}
+
+impl<'a> Fields<'a> {
+    pub fn of(value: &'a Value, pointer: &str, faults: &'a Faults) -> Option<Self> {
+        let Some(map) = value.as_object() else {
+            faults.add(pointer, format!("must be an object, not {}", kind(value)));
+            return None;
+        };
+        Some(Self {
+            pointer: pointer.to_owned(),
+            map,
+            asked: RefCell::default(),
+            faults,
+        })
+    }
+
+    pub fn pointer(&self, field: &str) -> String {
+        format!("{}/{}", self.pointer, escape(field))
+    }
+
+    pub fn fault(&self, field: &str, detail: impl Into<String>) {
+        self.faults.add(self.pointer(field), detail);
+    }
+
+    /// A fault at a path below this object; its parts are already separated by `/`.
+    pub fn fault_at(&self, path: &str, detail: impl Into<String>) {
+        self.faults.add(format!("{}/{path}", self.pointer), detail);
+    }
+
+    /// An object that stands at a path below this one.
+    pub fn nested(&self, path: &str, value: &'a Value) -> Option<Fields<'a>> {
+        Fields::of(value, &format!("{}/{path}", self.pointer), self.faults)
+    }
+
+    /// A field's value; null counts as absent.
+    pub fn get(&self, field: &'static str) -> Option<&'a Value> {
+        self.asked.borrow_mut().push(field);
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    pub fn required<T>(
+        &self,
+        field: &'static str,
+        read: impl FnOnce(&Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
+        if self.get(field).is_none() {
+            self.fault(field, "is required");
+            return None;
+        }
+        read(self, field)
+    }
+
+    pub fn text(&self, field: &'static str) -> Option<&'a str> {
+        let value = self.get(field)?;
+        let text = value.as_str();
+        if text.is_none() {
+            self.fault(field, format!("must be a string, not {}", kind(value)));
+        }
+        text
+    }
+
+    pub fn flag(&self, field: &'static str) -> Option<bool> {
+        let value = self.get(field)?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.fault(field, format!("must be true or false, not {}", kind(value)));
+        }
+        flag
+    }
+
+    /// A whole number within the limits, both included.
+    pub fn number(&self, field: &'static str, low: i64, high: i64) -> Option<i64> {
+        let value = self.get(field)?;
+        let number = value.as_i64().filter(|n| (low..=high).contains(n));
+        if number.is_none() {
+            self.fault(
+                field,
+                format!("must be a whole number from {low} to {high}"),
+            );
+        }
+        number
+    }
+
+    pub fn one_of<T: Copy>(&self, field: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(field)?;
+        let chosen = choices.iter().find(|(name, _)| *name == text);
+        if chosen.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            self.fault(field, format!("must be one of {}", names.join(", ")));
+        }
+        chosen.map(|(_, choice)| *choice)
+    }
+
+    pub fn list(&self, field: &'static str) -> Option<&'a [Value]> {
+        let value = self.get(field)?;
+        let list = value.as_array();
+        if list.is_none() {
+            self.fault(field, format!("must be a list, not {}", kind(value)));
+        }
+        list.map(Vec::as_slice)
+    }
+
+    pub fn object(&self, field: &'static str) -> Option<Fields<'a>> {
+        let value = self.get(field)?;
+        Fields::of(value, &self.pointer(field), self.faults)
+    }
+
+    /// An object whose keys are names of the author's choosing.
+    pub fn entries(&self, field: &'static str) -> Option<&'a Map<String, Value>> {
+        let value = self.get(field)?;
+        let map = value.as_object();
+        if map.is_none() {
+            self.fault(field, format!("must be an object, not {}", kind(value)));
+        }
+        map
+    }
+
+    /// Says which fields nobody knows. Call it last.
+    pub fn finish(self) {
+        let asked = self.asked.borrow();
+        for field in self.map.keys() {
+            if !asked.contains(&field.as_str()) {
+                self.fault(
+                    field,
+                    format!("is not a field here; known are {}", asked.join(", ")),
+                );
+            }
+        }
+    }
+}
+
+/// Escapes a reference token of a JSON pointer (RFC 6901, section 3).
+fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

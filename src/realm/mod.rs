@@ -1,0 +1,120 @@
+//! What a provider is: the realm document, its expressions, its rules.
+
+pub mod document;
+pub mod expression;
+pub mod failure;
+mod fields;
+pub mod policy;
+pub mod store;
+
+use token_server_entity::realm;
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{RealmId, Version};
+use document::ProviderDocument;
+use expression::Expressions;
+pub use fields::Fault;
+use policy::Policy;
+
+/// The parameters a secret has where its realm declares none.
+pub const DEFAULT_PARAMS: [&str; 5] = ["key_1", "key_2", "key_3", "key_4", "key_5"];
+
+/// How the tokens of a realm come about.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A provider described by a document.
+    Provider(Box<ProviderDocument>),
+    /// Custom logic behind a URL.
+    CustomLogic(url::Url),
+    /// Admins type tokens in; none is ever renewed.
+    Fixed,
+}
+
+impl Source {
+    /// Reads what a realm row holds. `config` wins where both are set.
+    pub fn read(
+        config: Option<&serde_json::Value>,
+        logic_code: Option<&str>,
+        expressions: &Expressions,
+    ) -> Result<Self, Vec<Fault>> {
+        match (config, logic_code) {
+            (Some(config), _) => ProviderDocument::read(config, expressions)
+                .map(|document| Self::Provider(Box::new(document))),
+            (None, Some(url)) => document::read_url(url)
+                .map(Self::CustomLogic)
+                .map_err(|detail| vec![Fault::new("/logic_code", detail)]),
+            (None, None) => Ok(Self::Fixed),
+        }
+    }
+
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed)
+    }
+
+    pub fn policy(&self) -> Policy {
+        match self {
+            Self::Provider(document) => document.policy.clone(),
+            Self::CustomLogic(_) | Self::Fixed => Policy::default(),
+        }
+    }
+
+    /// The parameters a secret may and must have.
+    pub fn params(&self) -> &[document::ParamRule] {
+        match self {
+            Self::Provider(document) => &document.params,
+            Self::CustomLogic(_) | Self::Fixed => document::default_params(),
+        }
+    }
+}
+
+/// A registered realm.
+#[derive(Clone, Debug)]
+pub struct Realm {
+    pub id: RealmId,
+    pub comment: Option<String>,
+    /// The document as it was registered.
+    pub config: Option<serde_json::Value>,
+    pub logic_code: Option<String>,
+    pub source: Source,
+    pub version: Version,
+    pub blocked_until: Option<EpochMs>,
+    pub created_at: EpochMs,
+    pub updated_at: EpochMs,
+}
+
+/// A row that this version of the server cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("realm {realm} cannot be read: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct UnreadableRealm {
+    pub realm: RealmId,
+    pub faults: Vec<Fault>,
+}
+
+impl Realm {
+    pub fn from_row(row: realm::Model, expressions: &Expressions) -> Result<Self, UnreadableRealm> {
+        let id = RealmId::stored(row.id);
+        let unreadable = |faults| UnreadableRealm {
+            realm: id.clone(),
+            faults,
+        };
+        let config = row
+            .config
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|_| unreadable(vec![Fault::new("/config", "is not JSON")]))?;
+        let source = Source::read(config.as_ref(), row.logic_code.as_deref(), expressions)
+            .map_err(unreadable)?;
+        Ok(Self {
+            comment: row.comment,
+            config,
+            logic_code: row.logic_code,
+            source,
+            version: Version(row.version),
+            blocked_until: row.blocked_until,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            id,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Realms in the database.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use token_server_entity::realm::{self, Column, Entity};
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{RealmId, Version};
+use crate::foundation::page::{Listed, Page};
+
+/// The content of a realm row; the database adds version and times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmContent {
+    pub comment: Option<String>,
+    pub config: Option<String>,
+    pub logic_code: Option<String>,
+}
+
+pub async fn find(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+) -> Result<Option<realm::Model>, DbErr> {
+    Entity::find_by_id(id.as_str()).one(database).await
+}
+
+/// Newest change first; `keyword` stands in the id or the comment.
+pub async fn list(
+    database: &impl ConnectionTrait,
+    page: Page,
+    keyword: Option<&str>,
+) -> Result<Listed<realm::Model>, DbErr> {
+    let mut query = Entity::find();
+    if let Some(keyword) = keyword {
+        query = query.filter(
+            Condition::any()
+                .add(contains(Column::Id, keyword))
+                .add(contains(Column::Comment, keyword)),
+        );
+    }
+    let total = query.clone().count(database).await?;
+    let list = query
+        .order_by(Column::UpdatedAt, Order::Desc)
+        .order_by(Column::Id, Order::Asc)
+        .offset(page.offset())
+        .limit(page.limit())
+        .all(database)
+        .await?;
+    Ok(Listed { list, total })
+}
+
+pub async fn insert(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+    content: RealmContent,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::insert(realm::ActiveModel {
+        id: Set(id.as_str().to_owned()),
+        comment: Set(content.comment),
+        config: Set(content.config),
+        logic_code: Set(content.logic_code),
+        version: Set(1),
+        blocked_until: Set(None),
+        created_at: Set(now),
+        updated_at: Set(now),
+    })
+    .exec_without_returning(database)
+    .await
+    .map(|_| ())
+}
+
+/// Writes new content over a version; false where another change came first.
+pub async fn update(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+    over: Version,
+    content: RealmContent,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let updated = Entity::update_many()
+        .set(realm::ActiveModel {
+            comment: Set(content.comment),
+            config: Set(content.config),
+            logic_code: Set(content.logic_code),
+            version: Set(over.0 + 1),
+            blocked_until: Set(None),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(Column::Id.eq(id.as_str()))
+        .filter(Column::Version.eq(over.0))
+        .exec(database)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// Keeps all requests to a realm back until then.
+pub async fn block(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+    until: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::BlockedUntil, Expr::value(until))
+        .filter(Column::Id.eq(id.as_str()))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+pub async fn delete(database: &impl ConnectionTrait, id: &RealmId) -> Result<bool, DbErr> {
+    let deleted = Entity::delete_by_id(id.as_str()).exec(database).await?;
+    Ok(deleted.rows_affected == 1)
+}
+
+/// `keyword` as a substring, letters of either case, `%` and `_` taken literally.
+pub fn contains(column: impl ColumnTrait, keyword: &str) -> SimpleExpr {
+    let literal = keyword
+        .to_lowercase()
+        .replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_");
+    let pattern = LikeExpr::new(format!("%{literal}%")).escape('!');
+    Expr::expr(Func::lower(Expr::col(column.as_column_ref()))).like(pattern)
+}

@@ -1,0 +1,64 @@
+//! Credentials: sealed at rest, masked wherever they are shown.
+
+pub mod params;
+pub mod store;
+
+use token_server_entity::secret;
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
+use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
+use params::Params;
+
+/// A secret with its parameters open.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    pub id: SecretId,
+    pub realm: RealmId,
+    pub key: KeyName,
+    pub params: Params,
+    pub version: Version,
+    pub created_at: EpochMs,
+    pub updated_at: EpochMs,
+}
+
+impl Secret {
+    pub fn open(row: secret::Model, ring: &KeyRing) -> Result<Self, OpenError> {
+        let realm = RealmId::stored(row.realm_id);
+        let key = KeyName::stored(row.key_name);
+        let place = PlaceName::of(&realm, &key);
+        let plain = ring.open(&place.params(), &row.params)?;
+        Ok(Self {
+            id: SecretId(row.id),
+            params: Params::from_json(&plain).ok_or(OpenError::Malformed)?,
+            version: Version(row.version),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            realm,
+            key,
+        })
+    }
+}
+
+/// Seals the parameters of `(realm, key)`.
+pub fn seal_params(realm: &RealmId, key: &KeyName, params: &Params, ring: &KeyRing) -> Sealed {
+    ring.seal(&PlaceName::of(realm, key).params(), &params.to_json())
+}
+
+/// A secret's row by its name: the number is not known before the row is stored.
+struct PlaceName(String);
+
+impl PlaceName {
+    fn of(realm: &RealmId, key: &KeyName) -> Self {
+        // The length keeps `a`/`b/c` and `a/b`/`c` apart.
+        Self(format!("{}/{realm}/{key}", realm.as_str().len()))
+    }
+
+    fn params(&self) -> Place<'_> {
+        Place {
+            table: "ts_secret",
+            row: &self.0,
+            column: "params",
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Secrets in the database.
+
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
+};
+use token_server_entity::secret::{self, Column, Entity};
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
+use crate::foundation::sealing::Sealed;
+
+pub async fn find(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    key: &KeyName,
+) -> Result<Option<secret::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::KeyName.eq(key.as_str()))
+        .one(database)
+        .await
+}
+
+pub async fn insert(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    key: &KeyName,
+    params: Sealed,
+    now: EpochMs,
+) -> Result<SecretId, DbErr> {
+    let inserted = Entity::insert(secret::ActiveModel {
+        id: NotSet,
+        realm_id: Set(realm.as_str().to_owned()),
+        key_name: Set(key.as_str().to_owned()),
+        params: Set(params),
+        version: Set(1),
+        created_at: Set(now),
+        updated_at: Set(now),
+    })
+    .exec(database)
+    .await?;
+    Ok(SecretId(inserted.last_insert_id))
+}
+
+/// Writes new parameters over a version; false where another change came first.
+pub async fn update(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    over: Version,
+    params: Sealed,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let updated = Entity::update_many()
+        .set(secret::ActiveModel {
+            params: Set(params),
+            version: Set(over.0 + 1),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(Column::Id.eq(id.0))
+        .filter(Column::Version.eq(over.0))
+        .exec(database)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+pub async fn delete(database: &impl ConnectionTrait, id: SecretId) -> Result<bool, DbErr> {
+    let deleted = Entity::delete_by_id(id.0).exec(database).await?;
+    Ok(deleted.rows_affected == 1)
+}
+
+/// Whether the realm has any secret.
+pub async fn any_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<bool, DbErr> {
+    let one = Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .one(database)
+        .await?;
+    Ok(one.is_some())
+}
+
+pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<u64, DbErr> {
+    let deleted = Entity::delete_many()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .exec(database)
+        .await?;
+    Ok(deleted.rows_affected)
+}

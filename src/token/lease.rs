@@ -1,0 +1,273 @@
+//! Leases: a replica's exclusive, expiring, fenced right to renew one token.
+//!
+//! A claim raises the fence; a result is stored only under the fence it was claimed with,
+//! and only if secret and realm are still the versions it was obtained with.
+
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    UpdateMany,
+};
+use token_server_entity::token::{Column, Entity};
+use token_server_entity::{realm, secret, token};
+
+use super::{HeldToken, TokenRecord};
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
+use crate::realm::failure::Failure;
+
+/// Who holds a token, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub owner: String,
+    pub until: EpochMs,
+}
+
+/// What a claim writes.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub owner: ReplicaId,
+    pub attempt: AttemptId,
+    pub now: EpochMs,
+    pub until: EpochMs,
+}
+
+/// Under which condition tokens are claimed. It is checked again in the claim itself.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// Due, and held by nobody.
+    Due(Vec<SecretId>),
+    /// Held by nobody, and still of the generation a caller has seen.
+    Asked(SecretId, Generation),
+    /// Chosen by an operator, due or not; held by nobody.
+    Chosen(Vec<SecretId>),
+    /// Held by a replica that was watched and gave no sign of life under this fence.
+    Abandoned(SecretId, Fence),
+}
+
+/// A claimed token, with everything an attempt needs.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub record: TokenRecord,
+    pub secret: secret::Model,
+    pub realm: realm::Model,
+    pub attempt: AttemptId,
+    pub until: EpochMs,
+}
+
+/// A row whose lease has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    pub id: SecretId,
+    pub fence: Fence,
+    /// How long the lease was given for.
+    pub lease: Ms,
+}
+
+/// Claims what still meets its ground, inside a transaction; read it back by
+/// [`claimed_by`] on the same connection and act only after COMMIT.
+pub async fn claim(
+    database: &impl ConnectionTrait,
+    ground: &Ground,
+    claim: &Claim,
+) -> Result<(), DbErr> {
+    let condition = match ground {
+        Ground::Due(ids) => chosen(ids).add(Column::RenewAt.lte(claim.now)),
+        Ground::Chosen(ids) => chosen(ids).add(Column::RenewAt.is_not_null()),
+        Ground::Asked(id, generation) => chosen(&[*id])
+            .add(Column::Generation.eq(generation.0))
+            .add(Column::Paused.eq(false)),
+        Ground::Abandoned(id, fence) => Condition::all()
+            .add(Column::SecretId.eq(id.0))
+            .add(Column::Fence.eq(fence.0))
+            .add(Column::LeaseUntil.lt(claim.now)),
+    };
+    Entity::update_many()
+        .col_expr(Column::LeaseOwner, Expr::value(claim.owner.0.clone()))
+        .col_expr(Column::LeaseUntil, Expr::value(claim.until))
+        .col_expr(Column::ClaimId, Expr::value(claim.attempt.0.clone()))
+        .col_expr(Column::Fence, Expr::col(Column::Fence).add(1))
+        .col_expr(Column::LastAttemptAt, Expr::value(claim.now))
+        .filter(condition)
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+fn chosen(ids: &[SecretId]) -> Condition {
+    Condition::all()
+        .add(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .add(Column::LeaseOwner.is_null())
+}
+
+/// What an attempt has claimed.
+pub async fn claimed_by(
+    database: &impl ConnectionTrait,
+    attempt: &AttemptId,
+) -> Result<Vec<Claimed>, DbErr> {
+    let tokens = Entity::find()
+        .filter(Column::ClaimId.eq(attempt.0.as_str()))
+        .filter(Column::LeaseOwner.is_not_null())
+        .all(database)
+        .await?;
+    let ids = tokens.iter().map(|row| row.secret_id);
+    let secrets = secret::Entity::find()
+        .filter(secret::Column::Id.is_in(ids))
+        .all(database)
+        .await?;
+    let realms = realm::Entity::find()
+        .filter(realm::Column::Id.is_in(tokens.iter().map(|row| row.realm_id.as_str())))
+        .all(database)
+        .await?;
+    let with_neighbours = |row: token::Model| {
+        Some(Claimed {
+            secret: secrets.iter().find(|s| s.id == row.secret_id)?.clone(),
+            realm: realms.iter().find(|r| r.id == row.realm_id)?.clone(),
+            attempt: attempt.clone(),
+            until: row.lease_until?,
+            record: TokenRecord::from_row(row),
+        })
+    };
+    Ok(tokens.into_iter().filter_map(with_neighbours).collect())
+}
+
+/// Whether the provider issued a new token or repeated the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    New,
+    Repeated,
+}
+
+/// Stores a token. A repeated one keeps its generation. False where the lease was lost, or secret or realm have changed.
+pub async fn store_token(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    held: &HeldToken,
+    novelty: Novelty,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let rise = match novelty {
+        Novelty::New => 1,
+        Novelty::Repeated => 0,
+    };
+    let nothing = || Expr::value(None::<String>);
+    let stored = released(claimed)
+        .col_expr(Column::Token, Expr::value(held.sealed.clone()))
+        .col_expr(Column::TokenType, Expr::value(held.token_type.clone()))
+        .col_expr(Column::ExpiresAt, Expr::value(held.expiry.at()))
+        .col_expr(Column::ObtainedAt, Expr::value(held.obtained_at))
+        .col_expr(Column::Generation, Expr::col(Column::Generation).add(rise))
+        .col_expr(Column::RenewAt, unless_paused(renew_at))
+        .col_expr(Column::Failures, Expr::value(0_i64))
+        .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
+        .col_expr(Column::FailureClass, nothing())
+        .col_expr(Column::FailureDetail, nothing())
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(same_versions(claimed))
+        .exec(database)
+        .await?;
+    Ok(stored.rows_affected == 1)
+}
+
+/// Stores a failure and when to try again. False as for [`store_token`].
+pub async fn store_failure(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    failure: &Failure,
+    renew_at: EpochMs,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let since = Expr::col(Column::FailingSince).if_null(Expr::value(now));
+    let stored = released(claimed)
+        .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(1))
+        .col_expr(Column::FailingSince, since)
+        .col_expr(Column::FailureClass, Expr::value(failure.class.as_str()))
+        .col_expr(Column::FailureDetail, Expr::value(failure.detail.clone()))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(same_versions(claimed))
+        .exec(database)
+        .await?;
+    Ok(stored.rows_affected == 1)
+}
+
+/// Gives a lease back without a result; what is due stays due.
+pub async fn release(database: &impl ConnectionTrait, claimed: &Claimed) -> Result<(), DbErr> {
+    released(claimed).exec(database).await.map(|_| ())
+}
+
+/// Gives back what an earlier process of this replica left over.
+pub async fn release_all_of(
+    database: &impl ConnectionTrait,
+    owner: &ReplicaId,
+) -> Result<u64, DbErr> {
+    let released = without_lease()
+        .filter(Column::LeaseUntil.is_not_null())
+        .filter(Column::LeaseOwner.eq(owner.0.as_str()))
+        .exec(database)
+        .await?;
+    Ok(released.rows_affected)
+}
+
+/// Leases that have run out by the wall clock. That alone does not allow taking over.
+pub async fn run_out(
+    database: &impl ConnectionTrait,
+    now: EpochMs,
+    limit: u64,
+) -> Result<Vec<Suspect>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::LeaseUntil.lt(now))
+        .limit(limit)
+        .all(database)
+        .await?;
+    let suspect = |row: token::Model| {
+        Some(Suspect {
+            id: SecretId(row.secret_id),
+            fence: Fence(row.fence),
+            lease: row.lease_until?.since(row.last_attempt_at?),
+        })
+    };
+    Ok(rows.into_iter().filter_map(suspect).collect())
+}
+
+fn without_lease() -> UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::LeaseOwner, Expr::value(None::<String>))
+        .col_expr(Column::LeaseUntil, Expr::value(None::<EpochMs>))
+        .col_expr(Column::ClaimId, Expr::value(None::<String>))
+}
+
+/// Ends the lease, if it is still the one that was claimed.
+fn released(claimed: &Claimed) -> UpdateMany<Entity> {
+    without_lease()
+        .filter(Column::SecretId.eq(claimed.record.secret_id.0))
+        .filter(Column::Fence.eq(claimed.record.fence.0))
+        .filter(Column::ClaimId.eq(claimed.attempt.0.as_str()))
+}
+
+fn same_versions(claimed: &Claimed) -> Condition {
+    let same_secret = Query::select()
+        .expr(Expr::val(1))
+        .from(secret::Entity)
+        .and_where(secret::Column::Id.eq(claimed.secret.id))
+        .and_where(secret::Column::Version.eq(Version(claimed.secret.version).0))
+        .to_owned();
+    let same_realm = Query::select()
+        .expr(Expr::val(1))
+        .from(realm::Entity)
+        .and_where(realm::Column::Id.eq(claimed.realm.id.as_str()))
+        .and_where(realm::Column::Version.eq(Version(claimed.realm.version).0))
+        .to_owned();
+    Condition::all()
+        .add(Expr::exists(same_secret))
+        .add(Expr::exists(same_realm))
+}
+
+/// A secret that was paused meanwhile stays without a date.
+fn unless_paused(renew_at: Option<EpochMs>) -> SimpleExpr {
+    CaseStatement::new()
+        .case(Column::Paused.eq(false), Expr::value(renew_at))
+        .finally(Expr::value(None::<EpochMs>))
+        .into()
+}

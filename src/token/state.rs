@@ -1,0 +1,73 @@
+//! The state of a secret's token, derived from its row, never stored.
+
+use crate::foundation::clock::EpochMs;
+use crate::realm::failure::FailureClass;
+
+use super::TokenRecord;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Registered, not yet obtained.
+    Pending,
+    /// Valid, the last attempt went well.
+    Active,
+    /// Valid, and failing to renew.
+    Retrying,
+    /// No valid token, and failing or due.
+    Expired,
+    /// Parked: a human must change something.
+    NeedsAttention,
+    /// Renewal switched off by an admin.
+    Paused,
+    /// Typed in by an admin, never renewed.
+    Fixed,
+}
+
+impl State {
+    pub fn of(record: &TokenRecord, realm_is_fixed: bool, now: EpochMs) -> Self {
+        let valid = record.valid(now).is_some();
+        match &record.trouble {
+            _ if realm_is_fixed => Self::Fixed,
+            _ if record.paused => Self::Paused,
+            Some(trouble) if trouble.class.parks() => Self::NeedsAttention,
+            Some(_) if valid => Self::Retrying,
+            None if valid => Self::Active,
+            None if record.held.is_none() => Self::Pending,
+            Some(_) | None => Self::Expired,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Retrying => "retrying",
+            Self::Expired => "expired",
+            Self::NeedsAttention => "needs_attention",
+            Self::Paused => "paused",
+            Self::Fixed => "fixed",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Pending,
+            Self::Active,
+            Self::Retrying,
+            Self::Expired,
+            Self::NeedsAttention,
+            Self::Paused,
+            Self::Fixed,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+    }
+}
+
+/// The classes that park, for queries.
+pub fn parking_classes() -> impl Iterator<Item = &'static str> {
+    FailureClass::ALL
+        .into_iter()
+        .filter(|class| class.parks())
+        .map(FailureClass::as_str)
+}

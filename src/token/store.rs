@@ -1,0 +1,371 @@
+//! Token rows in the database: looking up, listing, making, rescheduling.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use token_server_entity::token::{self, Column, Entity};
+use token_server_entity::{Sealed, realm};
+
+use super::TokenRecord;
+use super::state::{State, parking_classes};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::page::{Listed, Page};
+use crate::realm::store::contains;
+
+pub async fn find(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    key: &KeyName,
+) -> Result<Option<TokenRecord>, DbErr> {
+    let row = Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::KeyName.eq(key.as_str()))
+        .one(database)
+        .await?;
+    Ok(row.map(TokenRecord::from_row))
+}
+
+pub async fn find_by_id(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+) -> Result<Option<TokenRecord>, DbErr> {
+    let row = Entity::find_by_id(id.0).one(database).await?;
+    Ok(row.map(TokenRecord::from_row))
+}
+
+/// Which secrets a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter<'a> {
+    pub realm: Option<&'a str>,
+    pub state: Option<State>,
+    /// A part of the key.
+    pub keyword: Option<&'a str>,
+}
+
+/// Newest registration first.
+pub async fn list(
+    database: &impl ConnectionTrait,
+    page: Page,
+    filter: &Filter<'_>,
+    now: EpochMs,
+) -> Result<Listed<TokenRecord>, DbErr> {
+    let mut query = Entity::find();
+    if let Some(realm) = filter.realm {
+        query = query.filter(Column::RealmId.eq(realm));
+    }
+    if let Some(keyword) = filter.keyword {
+        query = query.filter(contains(Column::KeyName, keyword));
+    }
+    if let Some(state) = filter.state {
+        query = query.filter(in_state(state, now));
+    }
+    let total = query.clone().count(database).await?;
+    let rows = query
+        .order_by(Column::SecretId, Order::Desc)
+        .offset(page.offset())
+        .limit(page.limit())
+        .all(database)
+        .await?;
+    Ok(Listed {
+        list: rows.into_iter().map(TokenRecord::from_row).collect(),
+        total,
+    })
+}
+
+/// [`State::of`] as a condition on rows.
+fn in_state(state: State, now: EpochMs) -> Condition {
+    let fixed_realms = Query::select()
+        .column(realm::Column::Id)
+        .from(realm::Entity)
+        .and_where(realm::Column::Config.is_null())
+        .and_where(realm::Column::LogicCode.is_null())
+        .to_owned();
+    let fixed = Column::RealmId.in_subquery(fixed_realms);
+    let valid = Condition::all().add(Column::Token.is_not_null()).add(
+        Condition::any()
+            .add(Column::ExpiresAt.is_null())
+            .add(Column::ExpiresAt.gt(now)),
+    );
+    let parked = Column::FailureClass.is_in(parking_classes());
+    let troubled = Column::FailureClass.is_not_null();
+    let renewed = Condition::all()
+        .add(fixed.clone().not())
+        .add(Column::Paused.eq(false));
+    let not_parked = Condition::any()
+        .add(Column::FailureClass.is_null())
+        .add(parked.clone().not());
+    match state {
+        State::Fixed => Condition::all().add(fixed),
+        State::Paused => Condition::all()
+            .add(fixed.not())
+            .add(Column::Paused.eq(true)),
+        State::NeedsAttention => renewed.add(parked),
+        State::Retrying => renewed.add(not_parked).add(troubled).add(valid),
+        State::Active => renewed.add(Column::FailureClass.is_null()).add(valid),
+        State::Pending => renewed
+            .add(Column::FailureClass.is_null())
+            .add(Column::Token.is_null()),
+        State::Expired => renewed.add(not_parked).add(valid.not()).add(
+            Condition::any()
+                .add(troubled)
+                .add(Column::Token.is_not_null()),
+        ),
+    }
+}
+
+/// Makes the row of a new secret; due at `renew_at`.
+pub async fn insert(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    realm: &RealmId,
+    key: &KeyName,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::insert(token::ActiveModel {
+        secret_id: Set(id.0),
+        realm_id: Set(realm.as_str().to_owned()),
+        key_name: Set(key.as_str().to_owned()),
+        token: Set(None),
+        token_type: Set(None),
+        expires_at: Set(None),
+        generation: Set(0),
+        obtained_at: Set(None),
+        renew_at: Set(renew_at),
+        paused: Set(false),
+        last_attempt_at: Set(None),
+        failures: Set(0),
+        failing_since: Set(None),
+        failure_class: Set(None),
+        failure_detail: Set(None),
+        lease_owner: Set(None),
+        lease_until: Set(None),
+        claim_id: Set(None),
+        fence: Set(0),
+        updated_at: Set(now),
+    })
+    .exec_without_returning(database)
+    .await
+    .map(|_| ())
+}
+
+/// Stores a token that an admin typed in.
+pub async fn store_fixed(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    token: Sealed,
+    expires_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::Token, Expr::value(token))
+        .col_expr(Column::TokenType, Expr::value(None::<String>))
+        .col_expr(Column::ExpiresAt, Expr::value(expires_at))
+        .col_expr(Column::Generation, Expr::col(Column::Generation).add(1))
+        .col_expr(Column::ObtainedAt, Expr::value(now))
+        .col_expr(Column::RenewAt, Expr::value(None::<EpochMs>))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::SecretId.eq(id.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// Makes a secret due now and forgets its trouble, because its parameters changed or a
+/// human resumed it. The stored token is served until the renewal succeeds.
+pub async fn wake(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    woken(Some(now), now)
+        .filter(Column::SecretId.eq(id.0))
+        .filter(Column::Paused.eq(false))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// After a change of the realm: what was in trouble is due now.
+pub async fn wake_troubled_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    woken(Some(now), now)
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::Paused.eq(false))
+        .filter(Column::FailureClass.is_not_null())
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// After a realm became, or ceased to be, one of fixed tokens.
+pub async fn reschedule_all_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    woken(renew_at, now)
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::Paused.eq(false))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+fn woken(renew_at: Option<EpochMs>, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
+    let nothing = || Expr::value(None::<String>);
+    Entity::update_many()
+        .col_expr(Column::RenewAt, Expr::value(renew_at))
+        .col_expr(Column::Failures, Expr::value(0_i64))
+        .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
+        .col_expr(Column::FailureClass, nothing())
+        .col_expr(Column::FailureDetail, nothing())
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+}
+
+/// Stops renewal; the stored token is served while it is valid.
+pub async fn pause(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    set_paused(database, id, true, None, now).await
+}
+
+/// Starts renewal again; due at `renew_at`.
+pub async fn resume(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    set_paused(database, id, false, renew_at, now).await
+}
+
+async fn set_paused(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    paused: bool,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::Paused, Expr::value(paused))
+        .col_expr(Column::RenewAt, Expr::value(renew_at))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::SecretId.eq(id.0))
+        .filter(Column::Paused.eq(!paused))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+pub async fn delete(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
+    Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
+}
+
+pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// Realms that have something due and are not blocked. Costs one index probe a realm,
+/// however many tokens there are.
+pub async fn due_realms(
+    database: &impl ConnectionTrait,
+    now: EpochMs,
+) -> Result<Vec<RealmId>, DbErr> {
+    let due_token = Query::select()
+        .expr(Expr::val(1))
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::RealmId)).equals((realm::Entity, realm::Column::Id)))
+        .and_where(Column::RenewAt.lte(now))
+        .to_owned();
+    let open = Condition::any()
+        .add(realm::Column::BlockedUntil.is_null())
+        .add(realm::Column::BlockedUntil.lte(now));
+    let rows = realm::Entity::find()
+        .select_only()
+        .column(realm::Column::Id)
+        .filter(open)
+        .filter(Expr::exists(due_token))
+        .into_tuple::<String>()
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(RealmId::stored).collect())
+}
+
+/// What is due in a realm and held by nobody, longest due first.
+pub async fn due_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    now: EpochMs,
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let due = free_in(realm)
+        .filter(Column::RenewAt.lte(now))
+        .order_by(Column::RenewAt, Order::Asc);
+    ids(database, due, limit).await
+}
+
+/// Everything that can be renewed in a realm, due or not, after a place in the list.
+pub async fn renewable_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    after: SecretId,
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let renewable = free_in(realm)
+        .filter(Column::RenewAt.is_not_null())
+        .filter(Column::SecretId.gt(after.0))
+        .order_by(Column::SecretId, Order::Asc);
+    ids(database, renewable, limit).await
+}
+
+fn free_in(realm: &RealmId) -> sea_orm::Select<Entity> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::LeaseOwner.is_null())
+}
+
+async fn ids(
+    database: &impl ConnectionTrait,
+    query: sea_orm::Select<Entity>,
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let rows = query
+        .select_only()
+        .column(Column::SecretId)
+        .limit(limit)
+        .into_tuple::<i64>()
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(SecretId).collect())
+}
+
+/// How many tokens have been due since before then, and since when the oldest.
+pub async fn overdue(
+    database: &impl ConnectionTrait,
+    before: EpochMs,
+) -> Result<(u64, Option<EpochMs>), DbErr> {
+    let (count, oldest) = Entity::find()
+        .select_only()
+        .column_as(Column::SecretId.count(), "overdue")
+        .column_as(Column::RenewAt.min(), "oldest")
+        .filter(Column::RenewAt.lt(before))
+        .into_tuple::<(i64, Option<i64>)>()
+        .one(database)
+        .await?
+        .unwrap_or_default();
+    Ok((u64::try_from(count).unwrap_or(0), oldest.map(EpochMs)))
+}

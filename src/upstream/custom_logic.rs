@@ -1,0 +1,75 @@
+//! Custom logic: an HTTP function of the user's that obtains the token by itself.
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::Previous;
+use super::answer::{Issued, Life};
+use super::client::{Answer, Request};
+use crate::foundation::clock::Ms;
+use crate::realm::document::LIFETIME_MAX_S;
+use crate::realm::failure::Failure;
+use crate::secret::Secret;
+
+/// Everything the server knows about the secret, as one JSON object.
+pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Request {
+    let mut body: Map<String, Value> = secret
+        .params
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.expose_secret().into()))
+        .collect();
+    let token = previous.token.as_ref().map(ExposeSecret::expose_secret);
+    for (name, value) in [
+        ("realm", json!(secret.realm.as_str())),
+        ("key", json!(secret.key.as_str())),
+        ("token", json!(token)),
+        ("expires_at", json!(previous.expires_at.map(|at| at.0))),
+        ("created_at", json!(secret.created_at.0)),
+        ("updated_at", json!(secret.updated_at.0)),
+    ] {
+        body.insert(name.to_owned(), value);
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Request {
+        method: Method::POST,
+        url: url.clone(),
+        headers,
+        body: Some(Value::Object(body).to_string().into_bytes()),
+    }
+}
+
+/// `{"token", "expires_in"}`, in seconds.
+pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
+    if !answer.status.is_success() {
+        let status = answer.status.as_u16();
+        return Err(Failure::transient(format!(
+            "custom logic answered {status}"
+        )));
+    }
+    let body: Value = serde_json::from_slice(&answer.body)
+        .map_err(|_| Failure::transient("custom logic's answer is not JSON"))?;
+    let token = body
+        .get("token")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if token.is_empty() {
+        return Err(Failure::transient("custom logic's answer holds no token"));
+    }
+    let seconds = body
+        .get("expires_in")
+        .and_then(Value::as_i64)
+        .ok_or_else(|| {
+            Failure::ours(
+                "expiry_unknown: custom logic's answer holds no expires_in in whole seconds",
+            )
+        })?;
+    Ok(Issued {
+        token: SecretString::from(token),
+        token_type: None,
+        life: Life::For(Ms::from_secs(seconds.min(LIFETIME_MAX_S))),
+    })
+}

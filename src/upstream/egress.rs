@@ -1,0 +1,218 @@
+//! Where requests may go. Public addresses only, unless a network is listed; plain HTTP
+//! only into listed networks. The addresses that are checked are the ones connected to,
+//! so a name that changes its mind gains nothing.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use ipnet::IpNet;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+/// Networks that no provider lives in (IANA special-purpose registries, RFC 6890).
+const NOT_PUBLIC: &[&str] = &[
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2001:db8::/32",
+    "2002::/16",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+];
+
+static NOT_PUBLIC_NETS: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    NOT_PUBLIC
+        .iter()
+        .map(|net| net.parse().expect("the table above holds networks"))
+        .collect()
+});
+
+/// The policy.
+#[derive(Clone, Debug, Default)]
+pub struct Egress {
+    allowed: Arc<[IpNet]>,
+}
+
+/// A destination that policy forbids.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    #[error(
+        "{0} resolves only to addresses that are not public; add its network to upstream.allowed_networks if it is meant"
+    )]
+    NotPublic(String),
+    #[error(
+        "{0} would be asked over plain http://, which is accepted only within upstream.allowed_networks"
+    )]
+    PlainHttp(String),
+}
+
+impl Egress {
+    pub fn new(allowed: impl IntoIterator<Item = IpNet>) -> Self {
+        Self {
+            allowed: allowed.into_iter().collect(),
+        }
+    }
+
+    fn is_listed(&self, address: IpAddr) -> bool {
+        self.allowed.iter().any(|net| net.contains(&address))
+    }
+
+    fn permits(&self, address: IpAddr, scheme: Scheme) -> bool {
+        let address = address.to_canonical();
+        let public = || !NOT_PUBLIC_NETS.iter().any(|net| net.contains(&address));
+        match scheme {
+            Scheme::Plain => self.is_listed(address),
+            Scheme::Tls => self.is_listed(address) || public(),
+        }
+    }
+
+    /// Checks an address that stands in the URL itself; names are checked when resolved.
+    pub fn check_literal(&self, url: &Url) -> Result<(), Denied> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        let scheme = Scheme::of(url);
+        if self.permits(address, scheme) {
+            Ok(())
+        } else {
+            Err(scheme.denied(address.to_string()))
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Plain,
+    Tls,
+}
+
+impl Scheme {
+    pub fn of(url: &Url) -> Self {
+        if url.scheme() == "https" {
+            Self::Tls
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn denied(self, host: String) -> Denied {
+        match self {
+            Self::Plain => Denied::PlainHttp(host),
+            Self::Tls => Denied::NotPublic(host),
+        }
+    }
+}
+
+/// Resolves names to permitted addresses only.
+pub struct PolicyResolver {
+    pub egress: Egress,
+    pub scheme: Scheme,
+}
+
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (egress, scheme) = (self.egress.clone(), self.scheme);
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let permitted: Vec<SocketAddr> = found
+                .filter(|address| egress.permits(address.ip(), scheme))
+                .collect();
+            if permitted.is_empty() {
+                return Err(scheme.denied(host).into());
+            }
+            Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn addresses_that_are_not_public_are_denied_however_they_are_written() {
+        let egress = Egress::default();
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0x7f.1",
+            "10.1.2.3",
+            "169.254.169.254",
+            "192.168.0.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+        ] {
+            let checked = egress.check_literal(&url(&format!("https://{host}/token")));
+            assert!(matches!(checked, Err(Denied::NotPublic(_))), "{host}");
+        }
+        for host in ["8.8.8.8", "[2606:4700::1111]"] {
+            assert_eq!(
+                egress.check_literal(&url(&format!("https://{host}/"))),
+                Ok(())
+            );
+        }
+    }
+
+    #[test]
+    fn plain_http_is_accepted_only_into_a_listed_network() {
+        let egress = Egress::new(["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(egress.check_literal(&url("http://10.1.2.3/")), Ok(()));
+        assert_eq!(egress.check_literal(&url("https://10.1.2.3/")), Ok(()));
+        assert!(matches!(
+            egress.check_literal(&url("http://8.8.8.8/")),
+            Err(Denied::PlainHttp(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_loopback_is_denied_unless_listed() {
+        let resolve = async |egress| {
+            let resolver = PolicyResolver {
+                egress,
+                scheme: Scheme::Tls,
+            };
+            resolver
+                .resolve("localhost".parse().unwrap())
+                .await
+                .map(|found| found.count())
+        };
+        assert!(resolve(Egress::default()).await.is_err());
+        let listed = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
+        assert!(resolve(Egress::new(listed)).await.unwrap() > 0);
+    }
+}

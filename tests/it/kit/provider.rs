@@ -1,0 +1,324 @@
+//! A provider that answers as the test has told it to, and remembers what it was asked.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use poem::{
+    Endpoint, Request, Response, Server,
+    http::StatusCode,
+    listener::{Acceptor, Listener, TcpListener},
+};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// How long [`Provider::wait_for_requests`] waits before it fails the test.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the provider answers to one request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    Bytes(Vec<u8>),
+    NumberedToken { expires_in_s: i64 },
+}
+
+impl Answer {
+    /// An empty body with this HTTP status.
+    pub fn status(status: u16) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).expect("an HTTP status has three digits"),
+            headers: Vec::new(),
+            body: Body::Bytes(Vec::new()),
+        }
+    }
+
+    /// 200 with this token, as RFC 6749 §5.1 words it; the lifetime is in seconds.
+    pub fn token(access_token: &str, expires_in_s: i64) -> Self {
+        Self::status(200)
+            .with_json(&json!({ "access_token": access_token, "expires_in": expires_in_s }))
+    }
+
+    /// Like [`Answer::token`], with `token-1`, `token-2` and so on, another at each answer.
+    pub fn numbered_token(expires_in_s: i64) -> Self {
+        Self {
+            body: Body::NumberedToken { expires_in_s },
+            ..Self::status(200).with_header("content-type", "application/json")
+        }
+    }
+
+    /// Adds a header; a name may come more than once.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a JSON body and its content type.
+    pub fn with_json(self, body: &Value) -> Self {
+        self.with_header("content-type", "application/json")
+            .with_bytes(body.to_string())
+    }
+
+    /// Sets the body as it goes over the wire; adds no content type.
+    pub fn with_bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Body::Bytes(body.into());
+        self
+    }
+}
+
+/// A request as the provider received it.
+#[derive(Clone, Debug)]
+pub struct RecordedRequest {
+    /// In capitals, as on the wire.
+    pub method: String,
+    /// Without the query, and as it came: percent-encoding is not undone.
+    pub path: String,
+    /// Names and values decoded, in the order they came.
+    pub query: Vec<(String, String)>,
+    /// Names in lower case; the values of a repeated header are joined by `", "`.
+    pub headers: BTreeMap<String, String>,
+    /// Bytes that are not UTF-8 are replaced.
+    pub body: String,
+}
+
+impl RecordedRequest {
+    async fn read(mut request: Request) -> Self {
+        let mut headers = BTreeMap::<String, String>::new();
+        for (name, value) in request.headers() {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            headers
+                .entry(name.to_string())
+                .and_modify(|earlier| {
+                    earlier.push_str(", ");
+                    earlier.push_str(&value);
+                })
+                .or_insert_with(|| value.into_owned());
+        }
+        let body = request.take_body().into_vec().await.unwrap_or_default();
+        Self {
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            query: request.params().expect("any query decodes into pairs"),
+            headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+}
+
+/// A scripted provider on a port of its own. It stops when dropped.
+pub struct Provider {
+    script: Arc<Script>,
+    server: LocalServer,
+}
+
+impl Provider {
+    /// Starts on 127.0.0.1 with [`Answer::numbered_token`] of two hours as the answer.
+    pub async fn start() -> Self {
+        let script = Arc::new(Script {
+            state: Mutex::new(State {
+                answer: Answer::numbered_token(7200),
+                next: VecDeque::new(),
+                tokens: 0,
+                requests: Vec::new(),
+                gate: None,
+                in_flight: 0,
+                in_flight_peak: 0,
+            }),
+            received: watch::Sender::new(0),
+        });
+        let server = LocalServer::start(ScriptedEndpoint(Arc::clone(&script))).await;
+        Self { script, server }
+    }
+
+    /// The address of a path that begins with `/`.
+    pub fn url(&self, path: &str) -> String {
+        self.server.url(path)
+    }
+
+    /// Sets the answer for every request that has no [`Provider::answer_next`] left.
+    /// A request takes its answer when it arrives, also while requests are held.
+    pub fn answer_with(&self, answer: Answer) {
+        self.script.state().answer = answer;
+    }
+
+    /// Adds an answer that is used once, in the order added and before any other.
+    pub fn answer_next(&self, answer: Answer) {
+        self.script.state().next.push_back(answer);
+    }
+
+    /// Makes the requests that arrive from now on wait, once recorded, for
+    /// [`Provider::release`].
+    pub fn hold(&self) {
+        self.script
+            .state()
+            .gate
+            .get_or_insert_with(|| Arc::new(Semaphore::new(0)));
+    }
+
+    /// Answers the requests that wait, and lets later ones pass.
+    pub fn release(&self) {
+        if let Some(gate) = self.script.state().gate.take() {
+            gate.close();
+        }
+    }
+
+    /// Returns once `count` requests have been received since the start.
+    ///
+    /// # Panics
+    /// After 30 s.
+    pub async fn wait_for_requests(&self, count: usize) {
+        let mut received = self.script.received.subscribe();
+        let enough = received.wait_for(|received| *received >= count);
+        let in_time = tokio::time::timeout(PATIENCE, enough).await.is_ok();
+        assert!(
+            in_time,
+            "the provider received {} of {count} requests in {} s",
+            self.request_count(),
+            PATIENCE.as_secs()
+        );
+    }
+
+    /// Every request since the start, in the order they came.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.script.state().requests.clone()
+    }
+
+    /// The number of requests since the start.
+    pub fn request_count(&self) -> usize {
+        self.script.state().requests.len()
+    }
+
+    /// The largest number of requests that were in progress at once.
+    pub fn in_flight_peak(&self) -> usize {
+        self.script.state().in_flight_peak
+    }
+}
+
+struct Script {
+    state: Mutex<State>,
+    received: watch::Sender<usize>,
+}
+
+struct State {
+    answer: Answer,
+    next: VecDeque<Answer>,
+    /// How many tokens [`Answer::numbered_token`] has given.
+    tokens: u64,
+    requests: Vec<RecordedRequest>,
+    /// Has no permits: who waits for one waits until it is closed.
+    gate: Option<Arc<Semaphore>>,
+    in_flight: usize,
+    in_flight_peak: usize,
+}
+
+impl Script {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics with the lock")
+    }
+}
+
+impl State {
+    fn next_response(&mut self) -> Response {
+        let answer = self.next.pop_front().unwrap_or_else(|| self.answer.clone());
+        let mut response = Response::builder().status(answer.status);
+        for (name, value) in answer.headers {
+            response = response.header(name, value);
+        }
+        response.body(match answer.body {
+            Body::Bytes(bytes) => bytes,
+            Body::NumberedToken { expires_in_s } => {
+                self.tokens += 1;
+                let access_token = format!("token-{}", self.tokens);
+                json!({ "access_token": access_token, "expires_in": expires_in_s })
+                    .to_string()
+                    .into_bytes()
+            }
+        })
+    }
+}
+
+struct ScriptedEndpoint(Arc<Script>);
+
+impl Endpoint for ScriptedEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let request = RecordedRequest::read(request).await;
+        let _in_flight = InFlight::enter(&self.0);
+        let (response, gate) = {
+            let mut state = self.0.state();
+            state.requests.push(request);
+            self.0.received.send_replace(state.requests.len());
+            (state.next_response(), state.gate.clone())
+        };
+        if let Some(gate) = gate {
+            let closed = gate.acquire().await;
+            debug_assert!(closed.is_err(), "the gate has no permits");
+        }
+        Ok(response)
+    }
+}
+
+/// Counts a request as in progress until it is answered or its caller has gone.
+struct InFlight<'a>(&'a Script);
+
+impl<'a> InFlight<'a> {
+    fn enter(script: &'a Script) -> Self {
+        let mut state = script.state();
+        state.in_flight += 1;
+        state.in_flight_peak = state.in_flight_peak.max(state.in_flight);
+        Self(script)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.state().in_flight -= 1;
+    }
+}
+
+/// An HTTP server on 127.0.0.1, at a port the system chose, that stops when dropped:
+/// open connections are cut.
+pub(super) struct LocalServer {
+    address: SocketAddr,
+    /// Dropped, not sent on: the other end takes both for the signal to stop.
+    _stop: oneshot::Sender<()>,
+}
+
+impl LocalServer {
+    pub(super) async fn start(endpoint: impl Endpoint + 'static) -> Self {
+        let acceptor = TcpListener::bind("127.0.0.1:0")
+            .into_acceptor()
+            .await
+            .expect("loopback has a free port");
+        let address = acceptor.local_addr()[0]
+            .as_socket_addr()
+            .copied()
+            .expect("a TCP listener has a socket address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(
+            Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
+                endpoint,
+                async move { drop(stopped.await) },
+                Some(Duration::ZERO),
+            ),
+        );
+        Self {
+            address,
+            _stop: stop,
+        }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Makes sure that what the tests run beside the server is on this machine:
+#
+#   MariaDB   mariadbd and mariadb-install-db, unless TEST_MYSQL_URL names a server
+#   Node      20 or newer, unless TEST_NODE names a binary
+#   OAuth     the npm packages of tests/oidc
+#
+# Debian's packages come from apt-get. Where the system's Node is missing or too
+# old, tests/oidc/package-lock.json pins one that npm unpacks beside the other
+# packages. So the tests look for Node in this order: $TEST_NODE,
+# tests/oidc/node_modules/.bin/node, node.
+#
+# Prints one line for each thing it does, and nothing when there is nothing to do.
+set -euo pipefail
+
+oidc="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/oidc"
+own_node="$oidc/node_modules/.bin/node"
+node_major_wanted=20
+PATH="$PATH:/usr/local/sbin:/usr/sbin" # where Debian keeps mariadbd
+
+say() { printf 'setup: %s\n' "$*"; }
+
+has() { command -v "$1" >/dev/null; }
+
+# Runs a command and shows what it printed only if it fails.
+quietly() {
+    local output
+    if ! output="$("$@" 2>&1)"; then
+        printf '%s\n' "$output" >&2
+        say "failed: $*" >&2
+        exit 1
+    fi
+}
+
+# mariadb-install-db needs my_print_defaults, which comes in the client's package.
+has_mariadb() { has mariadbd && has mariadb-install-db && has my_print_defaults; }
+
+# new_enough NODE: the binary runs and is a wanted version.
+new_enough() {
+    local version
+    version="$("$1" --version 2>/dev/null)" || return 1
+    version="${version#v}"
+    ((${version%%.*} >= node_major_wanted))
+}
+
+modules_current() { [[ "$oidc/node_modules/.package-lock.json" -nt "$oidc/package-lock.json" ]]; }
+
+# install PACKAGE...: from Debian, or say what to type and stop.
+install() {
+    local as_root=()
+    local get=(apt-get -qq -o DPkg::Lock::Timeout=120)
+    if ((EUID != 0)); then
+        as_root=(sudo -n)
+    fi
+    if ! has apt-get; then
+        say "install these with your package manager, then try again: $*" >&2
+        exit 1
+    fi
+    if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
+        say "type this, then try again:" >&2
+        echo "sudo apt-get update && sudo apt-get install --yes --no-install-recommends $*" >&2
+        exit 1
+    fi
+    say "apt-get install $* (may take a minute)"
+    quietly "${as_root[@]}" "${get[@]}" update
+    quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        "${get[@]}" install --yes --no-install-recommends "$@"
+}
+
+# What is missing is decided first, so that apt-get runs once.
+packages=()
+if [[ -z "${TEST_MYSQL_URL:-}" ]] && ! has_mariadb; then
+    packages+=(mariadb-server-core mariadb-client-core)
+fi
+
+system_node=no
+if [[ -n "${TEST_NODE:-}" ]] || new_enough node; then
+    system_node=yes
+fi
+modules=current
+if ! modules_current || { [[ $system_node == no ]] && ! new_enough "$own_node"; }; then
+    modules=stale
+    has npm || packages+=(npm)
+fi
+
+if ((${#packages[@]})); then
+    install "${packages[@]}"
+    if [[ $system_node == no ]] && new_enough node; then
+        system_node=yes # npm brings Debian's Node, which may be new enough
+    fi
+fi
+
+if [[ $modules == stale ]]; then
+    include=(--omit=optional)
+    what="the packages of tests/oidc"
+    if [[ $system_node == no ]]; then
+        include=(--include=optional)
+        what+=" and Node"
+    fi
+    say "npm ci: $what"
+    quietly npm --prefix "$oidc" ci "${include[@]}"
+    if [[ $system_node == no ]]; then
+        # npm 9 drops the package for the other architecture, and with it the
+        # link .bin/node that both packages claim.
+        quietly npm --prefix "$oidc" rebuild
+        if ! new_enough "$own_node"; then
+            say "npm has no Node for this machine: install Node $node_major_wanted or newer" >&2
+            exit 1
+        fi
+    fi
+fi
