@@ -4,6 +4,8 @@
 pub mod access;
 pub mod foundation;
 pub mod realm;
+pub mod registry;
+pub mod renewal;
 pub mod secret;
 pub mod token;
 pub mod upstream;

@@ -54,6 +54,9 @@ pub struct Failure {
     pub detail: String,
     /// How long the provider asked to be left alone.
     pub retry_after: Option<Ms>,
+    /// A rate limit of this secret alone, as the realm declares its code; otherwise it
+    /// holds for the realm.
+    pub secret_scoped: bool,
 }
 
 impl Failure {
@@ -62,11 +65,17 @@ impl Failure {
             class,
             detail: detail.into(),
             retry_after: None,
+            secret_scoped: false,
         }
     }
 
     pub fn transient(detail: impl Into<String>) -> Self {
         Self::new(FailureClass::Transient, detail)
+    }
+
+    /// Whether all requests to the realm must wait.
+    pub fn blocks_realm(&self) -> bool {
+        self.class == FailureClass::RateLimited && !self.secret_scoped
     }
 
     pub fn ours(detail: impl Into<String>) -> Self {

@@ -26,6 +26,16 @@ pub async fn find(
     Entity::find_by_id(id.as_str()).one(database).await
 }
 
+pub async fn find_all(
+    database: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = &str>,
+) -> Result<Vec<realm::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.is_in(ids))
+        .all(database)
+        .await
+}
+
 /// Newest change first; `keyword` stands in the id or the comment.
 pub async fn list(
     database: &impl ConnectionTrait,

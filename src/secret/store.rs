@@ -86,3 +86,13 @@ pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> 
         .await?;
     Ok(deleted.rows_affected)
 }
+
+pub async fn find_all(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<Vec<secret::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.is_in(ids.iter().map(|id| id.0)))
+        .all(database)
+        .await
+}

@@ -165,6 +165,7 @@ impl Reader<'_> {
             class,
             detail,
             retry_after: retry_after(&self.answer.headers),
+            secret_scoped: declared.is_some(),
         }
     }
 }

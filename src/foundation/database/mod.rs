@@ -4,8 +4,10 @@ mod connect;
 mod migrate;
 mod retry;
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -41,6 +43,25 @@ pub enum DbError {
     TimedOut(Duration),
 }
 
+/// Says that what `work` borrows outlives the transaction.
+pub type Within<'t, 'env> = PhantomData<&'t &'env ()>;
+
+/// What is done in one transaction: `|transaction, _| Box::pin(async move { … })`, over
+/// borrowed values only, because it may run more than once.
+pub trait Work<'env, T>:
+    for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, DbErr>>
+    + Send
+    + Sync
+{
+}
+
+impl<'env, T, F> Work<'env, T> for F where
+    F: for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, DbErr>>
+        + Send
+        + Sync
+{
+}
+
 /// An open database.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -63,19 +84,22 @@ impl Database {
     /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
     /// wait, refused certification, busy) are tried again as a whole, so `work` must
     /// have no effect but on the transaction.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, DbError>
+    pub async fn write<'env, T, F>(&self, work: F) -> Result<T, DbError>
     where
-        F: AsyncFn(&DatabaseTransaction) -> Result<T, DbErr>,
+        F: Work<'env, T>,
+        T: Send,
     {
         retry::lost_races(|| self.write_once(&work)).await
     }
 
-    async fn write_once<T, F>(&self, work: &F) -> Result<T, DbError>
+    async fn write_once<'env, T, F>(&self, work: &F) -> Result<T, DbError>
     where
-        F: AsyncFn(&DatabaseTransaction) -> Result<T, DbErr>,
+        F: Work<'env, T>,
+        T: Send,
     {
         let transaction = self.writer.begin_with_options(self.options()).await?;
-        let worked = tokio::time::timeout(self.write_timeout, work(&transaction)).await;
+        let worked =
+            tokio::time::timeout(self.write_timeout, work(&transaction, PhantomData)).await;
         match worked {
             Ok(Ok(value)) => {
                 transaction.commit().await.map_err(retry::commit_failed)?;

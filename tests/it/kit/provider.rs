@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use poem::{
-    Endpoint, Request, Response, Server,
-    http::StatusCode,
-    listener::{Acceptor, Listener, TcpListener},
-};
+use poem::{Endpoint, Request, Response, Server, http::StatusCode, listener::TcpAcceptor};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot, watch},
+};
 
 /// How long [`Provider::wait_for_requests`] waits before it fails the test.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +29,12 @@ pub struct Answer {
 enum Body {
     Bytes(Vec<u8>),
     NumberedToken { expires_in_s: i64 },
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::numbered_token(7200)
+    }
 }
 
 impl Answer {
@@ -94,14 +99,11 @@ impl RecordedRequest {
     async fn read(mut request: Request) -> Self {
         let mut headers = BTreeMap::<String, String>::new();
         for (name, value) in request.headers() {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            headers
-                .entry(name.to_string())
-                .and_modify(|earlier| {
-                    earlier.push_str(", ");
-                    earlier.push_str(&value);
-                })
-                .or_insert_with(|| value.into_owned());
+            let joined = headers.entry(name.to_string()).or_default();
+            if !joined.is_empty() {
+                joined.push_str(", ");
+            }
+            joined.push_str(&String::from_utf8_lossy(value.as_bytes()));
         }
         let body = request.take_body().into_vec().await.unwrap_or_default();
         Self {
@@ -121,20 +123,9 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Starts on 127.0.0.1 with [`Answer::numbered_token`] of two hours as the answer.
+    /// Starts on 127.0.0.1 with numbered tokens of two hours as the answer.
     pub async fn start() -> Self {
-        let script = Arc::new(Script {
-            state: Mutex::new(State {
-                answer: Answer::numbered_token(7200),
-                next: VecDeque::new(),
-                tokens: 0,
-                requests: Vec::new(),
-                gate: None,
-                in_flight: 0,
-                in_flight_peak: 0,
-            }),
-            received: watch::Sender::new(0),
-        });
+        let script = Arc::<Script>::default();
         let server = LocalServer::start(ScriptedEndpoint(Arc::clone(&script))).await;
         Self { script, server }
     }
@@ -179,12 +170,8 @@ impl Provider {
         let mut received = self.script.received.subscribe();
         let enough = received.wait_for(|received| *received >= count);
         let in_time = tokio::time::timeout(PATIENCE, enough).await.is_ok();
-        assert!(
-            in_time,
-            "the provider received {} of {count} requests in {} s",
-            self.request_count(),
-            PATIENCE.as_secs()
-        );
+        let so_far = self.request_count();
+        assert!(in_time, "{so_far} of {count} requests came in {PATIENCE:?}");
     }
 
     /// Every request since the start, in the order they came.
@@ -203,11 +190,13 @@ impl Provider {
     }
 }
 
+#[derive(Default)]
 struct Script {
     state: Mutex<State>,
     received: watch::Sender<usize>,
 }
 
+#[derive(Default)]
 struct State {
     answer: Answer,
     next: VecDeque<Answer>,
@@ -227,22 +216,30 @@ impl Script {
 }
 
 impl State {
+    /// Counts the request as in progress, and gives what [`Endpoint::call`] needs to end it.
+    fn record(&mut self, request: RecordedRequest) -> (Response, Option<Arc<Semaphore>>) {
+        self.requests.push(request);
+        self.in_flight += 1;
+        self.in_flight_peak = self.in_flight_peak.max(self.in_flight);
+        (self.next_response(), self.gate.clone())
+    }
+
     fn next_response(&mut self) -> Response {
         let answer = self.next.pop_front().unwrap_or_else(|| self.answer.clone());
-        let mut response = Response::builder().status(answer.status);
-        for (name, value) in answer.headers {
-            response = response.header(name, value);
-        }
-        response.body(match answer.body {
+        let body = match answer.body {
             Body::Bytes(bytes) => bytes,
             Body::NumberedToken { expires_in_s } => {
                 self.tokens += 1;
                 let access_token = format!("token-{}", self.tokens);
-                json!({ "access_token": access_token, "expires_in": expires_in_s })
-                    .to_string()
-                    .into_bytes()
+                let body = json!({ "access_token": access_token, "expires_in": expires_in_s });
+                body.to_string().into_bytes()
             }
-        })
+        };
+        let mut response = Response::builder().status(answer.status);
+        for (name, value) in answer.headers {
+            response = response.header(name, value);
+        }
+        response.body(body)
     }
 }
 
@@ -253,32 +250,18 @@ impl Endpoint for ScriptedEndpoint {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let request = RecordedRequest::read(request).await;
-        let _in_flight = InFlight::enter(&self.0);
-        let (response, gate) = {
-            let mut state = self.0.state();
-            state.requests.push(request);
-            self.0.received.send_replace(state.requests.len());
-            (state.next_response(), state.gate.clone())
-        };
+        let (response, gate) = self.0.state().record(request);
+        let _in_flight = InFlight(&self.0);
+        self.0.received.send_modify(|received| *received += 1);
         if let Some(gate) = gate {
-            let closed = gate.acquire().await;
-            debug_assert!(closed.is_err(), "the gate has no permits");
+            drop(gate.acquire().await);
         }
         Ok(response)
     }
 }
 
-/// Counts a request as in progress until it is answered or its caller has gone.
+/// A request in progress, until it is answered or its caller has gone.
 struct InFlight<'a>(&'a Script);
-
-impl<'a> InFlight<'a> {
-    fn enter(script: &'a Script) -> Self {
-        let mut state = script.state();
-        state.in_flight += 1;
-        state.in_flight_peak = state.in_flight_peak.max(state.in_flight);
-        Self(script)
-    }
-}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
@@ -290,32 +273,22 @@ impl Drop for InFlight<'_> {
 /// open connections are cut.
 pub(super) struct LocalServer {
     address: SocketAddr,
-    /// Dropped, not sent on: the other end takes both for the signal to stop.
+    /// Dropping it is the signal to stop.
     _stop: oneshot::Sender<()>,
 }
 
 impl LocalServer {
     pub(super) async fn start(endpoint: impl Endpoint + 'static) -> Self {
-        let acceptor = TcpListener::bind("127.0.0.1:0")
-            .into_acceptor()
-            .await
-            .expect("loopback has a free port");
-        let address = acceptor.local_addr()[0]
-            .as_socket_addr()
-            .copied()
-            .expect("a TCP listener has a socket address");
+        let bound = TcpListener::bind("127.0.0.1:0").await;
+        let listener = bound.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has one");
+        let acceptor = TcpAcceptor::from_tokio(listener).expect("the address is known");
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(
-            Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(
-                endpoint,
-                async move { drop(stopped.await) },
-                Some(Duration::ZERO),
-            ),
-        );
-        Self {
-            address,
-            _stop: stop,
-        }
+        let stopped = async { drop(stopped.await) };
+        let server = Server::new_with_acceptor(acceptor);
+        tokio::spawn(server.run_with_graceful_shutdown(endpoint, stopped, Some(Duration::ZERO)));
+        let _stop = stop;
+        Self { address, _stop }
     }
 
     pub(super) fn url(&self, path: &str) -> String {

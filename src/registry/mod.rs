@@ -1,0 +1,139 @@
+//! What admins register: each change is one transaction, and its audit entry is part of it.
+
+mod realms;
+mod secrets;
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::sync::Notify;
+
+use crate::access::audit::{self, Entry, Outcome};
+use crate::foundation::clock::{EpochMs, SharedClock};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::sealing::{KeyRing, OpenError};
+use crate::realm::expression::Expressions;
+use crate::realm::{Fault, UnreadableRealm};
+pub use realms::RealmPatch;
+pub use secrets::{ListedSecret, NewToken, SecretPatch};
+
+/// Who makes a change.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub name: String,
+    pub request_id: Option<String>,
+}
+
+impl Actor {
+    /// Whoever can start this program with its configuration.
+    pub fn command_line() -> Self {
+        Self {
+            name: "command line".to_owned(),
+            request_id: None,
+        }
+    }
+}
+
+/// What a merge does to one field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Absent: the field keeps its value.
+    #[default]
+    Keep,
+    /// Null: the field is cleared.
+    Clear,
+    Set(T),
+}
+
+impl<T> Change<T> {
+    fn over(self, stored: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => stored,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+/// Why a change is not made. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the request is not valid")]
+    Faults(Vec<Fault>),
+    #[error("there is no realm {0:?}")]
+    UnknownRealm(String),
+    #[error("there is no secret {key:?} in realm {realm:?}")]
+    UnknownSecret { realm: String, key: String },
+    #[error("the realm still has secrets; delete them first, or ask with cascade=true")]
+    RealmHasSecrets,
+    #[error("the realm is not one of fixed tokens: its tokens are obtained from its provider")]
+    NotFixed,
+    #[error("somebody else changed this at the same time; read it and try again")]
+    ChangedMeanwhile,
+    #[error("what is stored {0}")]
+    Sealed(#[from] OpenError),
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableRealm),
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<DbErr> for RegistryError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Realms and secrets, as admins see them.
+#[derive(Clone)]
+pub struct Registry {
+    database: Database,
+    ring: Arc<KeyRing>,
+    clock: SharedClock,
+    expressions: Arc<Expressions>,
+    /// Woken after every change: what is due now is renewed now.
+    wake: Arc<Notify>,
+}
+
+impl Registry {
+    pub fn new(
+        database: Database,
+        ring: Arc<KeyRing>,
+        clock: SharedClock,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            database,
+            ring,
+            clock,
+            expressions: Arc::new(Expressions::new()),
+            wake,
+        }
+    }
+}
+
+async fn note(
+    database: &impl ConnectionTrait,
+    by: &Actor,
+    action: &str,
+    target: String,
+    at: EpochMs,
+) -> Result<(), DbErr> {
+    let entry = Entry {
+        at,
+        actor: Some(by.name.clone()),
+        action: action.to_owned(),
+        target,
+        outcome: Outcome::Done,
+        detail: None,
+        request_id: by.request_id.clone(),
+    };
+    audit::append(database, entry).await
+}

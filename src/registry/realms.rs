@@ -1,0 +1,153 @@
+use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::Value;
+
+use super::{Actor, Change, Refusal, Registry, RegistryError, note};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::is_duplicate;
+use crate::foundation::ids::{RealmId, Version};
+use crate::foundation::page::{Listed, Page};
+use crate::realm::store::{self, RealmContent};
+use crate::realm::{Realm, Source};
+use crate::secret::store as secrets;
+use crate::token::store as tokens;
+
+/// A realm to be made or merged into the one that is there.
+#[derive(Clone, Debug)]
+pub struct RealmPatch {
+    pub id: RealmId,
+    pub comment: Change<String>,
+    pub config: Change<Value>,
+    pub logic_code: Change<String>,
+}
+
+impl Registry {
+    pub async fn list_realms(
+        &self,
+        page: Page,
+        keyword: Option<&str>,
+    ) -> Result<Listed<Realm>, RegistryError> {
+        let rows = store::list(self.database.reader(), page, keyword).await?;
+        let total = rows.total;
+        let realms = rows
+            .list
+            .into_iter()
+            .map(|row| Realm::from_row(row, &self.expressions));
+        Ok(Listed {
+            list: realms.collect::<Result<_, _>>().map_err(Refusal::from)?,
+            total,
+        })
+    }
+
+    pub async fn realm(&self, id: &RealmId) -> Result<Realm, RegistryError> {
+        let row = store::find(self.database.reader(), id).await?;
+        let row = row.ok_or_else(|| Refusal::UnknownRealm(id.to_string()))?;
+        Ok(Realm::from_row(row, &self.expressions).map_err(Refusal::from)?)
+    }
+
+    /// Makes or merges a realm; the whole is validated before anything is stored.
+    pub async fn save_realm(&self, patch: RealmPatch, by: &Actor) -> Result<Realm, RegistryError> {
+        let now = self.clock.now();
+        let patch = &patch;
+        self.database
+            .write(|transaction, _| Box::pin(self.merge_realm(transaction, patch, by, now)))
+            .await??;
+        self.wake.notify_one();
+        self.realm(&patch.id).await
+    }
+
+    async fn merge_realm(
+        &self,
+        transaction: &impl ConnectionTrait,
+        patch: &RealmPatch,
+        by: &Actor,
+        now: EpochMs,
+    ) -> Result<Result<(), Refusal>, DbErr> {
+        let stored = store::find(transaction, &patch.id).await?;
+        let merged = merged(patch.clone(), stored.as_ref());
+        let read = |content: &RealmContent| {
+            let config = content
+                .config
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok());
+            Source::read(
+                config.as_ref(),
+                content.logic_code.as_deref(),
+                &self.expressions,
+            )
+        };
+        let source = match read(&merged) {
+            Ok(source) => source,
+            Err(faults) => return Ok(Err(Refusal::Faults(faults))),
+        };
+        match stored {
+            None => {
+                let inserted = store::insert(transaction, &patch.id, merged, now).await;
+                match inserted {
+                    Err(error) if is_duplicate(&error) => {
+                        return Ok(Err(Refusal::ChangedMeanwhile));
+                    }
+                    other => other?,
+                }
+            }
+            Some(row) => {
+                let over = Version(row.version);
+                if !store::update(transaction, &patch.id, over, merged, now).await? {
+                    return Ok(Err(Refusal::ChangedMeanwhile));
+                }
+                let was_fixed = row.config.is_none() && row.logic_code.is_none();
+                if was_fixed == source.is_fixed() {
+                    tokens::wake_troubled_in(transaction, &patch.id, now).await?;
+                } else {
+                    let due = was_fixed.then_some(now);
+                    tokens::reschedule_all_in(transaction, &patch.id, due, now).await?;
+                }
+            }
+        }
+        note(transaction, by, "realm.save", patch.id.to_string(), now).await?;
+        Ok(Ok(()))
+    }
+
+    /// Deletes a realm; with `cascade` its secrets and tokens, too.
+    pub async fn delete_realm(
+        &self,
+        id: &RealmId,
+        cascade: bool,
+        by: &Actor,
+    ) -> Result<(), RegistryError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    if !cascade && secrets::any_in(transaction, id).await? {
+                        return Ok(Err(Refusal::RealmHasSecrets));
+                    }
+                    if !store::delete(transaction, id).await? {
+                        return Ok(Err(Refusal::UnknownRealm(id.to_string())));
+                    }
+                    tokens::delete_all_in(transaction, id).await?;
+                    secrets::delete_all_in(transaction, id).await?;
+                    note(transaction, by, "realm.delete", id.to_string(), now).await?;
+                    Ok(Ok(()))
+                })
+            })
+            .await??;
+        Ok(())
+    }
+}
+
+fn merged(patch: RealmPatch, stored: Option<&token_server_entity::realm::Model>) -> RealmContent {
+    let of_stored =
+        |field: fn(&token_server_entity::realm::Model) -> Option<String>| stored.and_then(field);
+    let config = match patch.config {
+        Change::Set(value) => Change::Set(value.to_string()),
+        Change::Clear => Change::Clear,
+        Change::Keep => Change::Keep,
+    };
+    RealmContent {
+        comment: patch.comment.over(of_stored(|row| row.comment.clone())),
+        config: config.over(of_stored(|row| row.config.clone())),
+        logic_code: patch
+            .logic_code
+            .over(of_stored(|row| row.logic_code.clone())),
+    }
+}

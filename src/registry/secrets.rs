@@ -1,0 +1,314 @@
+use std::collections::BTreeMap;
+
+use sea_orm::{ConnectionTrait, DbErr};
+use secrecy::{ExposeSecret, SecretString};
+use token_server_entity::realm as realm_row;
+
+use super::{Actor, Refusal, Registry, RegistryError, note};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::is_duplicate;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::page::{Listed, Page};
+use crate::realm::store as realms;
+use crate::realm::{Fault, Realm, Source};
+use crate::secret::params::{ParamChange, Params, VALUE_MAX_BYTES};
+use crate::secret::{Secret, seal_params, store};
+use crate::token::state::State;
+use crate::token::store::{self as tokens, Filter};
+use crate::token::{TokenRecord, seal_token};
+
+/// A secret to be made or merged into the one that is there.
+#[derive(Clone, Debug)]
+pub struct SecretPatch {
+    pub realm: RealmId,
+    pub key: KeyName,
+    pub params: Vec<(String, ParamChange)>,
+    /// A fixed token.
+    pub token: Option<NewToken>,
+}
+
+/// A token that an admin typed in.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub token: SecretString,
+    pub expires_at: Option<EpochMs>,
+}
+
+/// A secret as it is shown.
+#[derive(Clone, Debug)]
+pub struct ListedSecret {
+    pub record: TokenRecord,
+    pub state: State,
+    /// None where this server lacks the key it was sealed with.
+    pub masked: Option<BTreeMap<String, String>>,
+    pub created_at: EpochMs,
+    pub updated_at: EpochMs,
+}
+
+impl Registry {
+    pub async fn list_secrets(
+        &self,
+        page: Page,
+        filter: &Filter<'_>,
+    ) -> Result<Listed<ListedSecret>, RegistryError> {
+        let now = self.clock.now();
+        let records = tokens::list(self.database.reader(), page, filter, now).await?;
+        let total = records.total;
+        let list = self.with_secrets(records.list, now).await?;
+        Ok(Listed { list, total })
+    }
+
+    pub async fn secret(
+        &self,
+        realm: &RealmId,
+        key: &KeyName,
+    ) -> Result<ListedSecret, RegistryError> {
+        let record = tokens::find(self.database.reader(), realm, key).await?;
+        let record = record.ok_or_else(|| unknown(realm, key))?;
+        let listed = self.with_secrets(vec![record], self.clock.now()).await?;
+        Ok(listed
+            .into_iter()
+            .next()
+            .ok_or_else(|| unknown(realm, key))?)
+    }
+
+    async fn with_secrets(
+        &self,
+        records: Vec<TokenRecord>,
+        now: EpochMs,
+    ) -> Result<Vec<ListedSecret>, DbErr> {
+        let reader = self.database.reader();
+        let ids: Vec<SecretId> = records.iter().map(|record| record.secret_id).collect();
+        let secrets = store::find_all(reader, &ids).await?;
+        let realm_ids = records.iter().map(|record| record.realm.as_str());
+        let realms = realms::find_all(reader, realm_ids).await?;
+        let listed = |record: TokenRecord| {
+            let row = secrets.iter().find(|row| row.id == record.secret_id.0)?;
+            let opened = Secret::open(row.clone(), &self.ring).ok();
+            Some(ListedSecret {
+                state: State::of(&record, is_fixed(&realms, &record.realm), now),
+                masked: opened.map(|secret| secret.params.masked()),
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+                record,
+            })
+        };
+        Ok(records.into_iter().filter_map(listed).collect())
+    }
+
+    /// Makes or merges a secret. Changed parameters make renewal due now; the old token
+    /// is served until it succeeds.
+    pub async fn save_secret(
+        &self,
+        patch: SecretPatch,
+        by: &Actor,
+    ) -> Result<ListedSecret, RegistryError> {
+        let now = self.clock.now();
+        let patch = &patch;
+        self.database
+            .write(|transaction, _| Box::pin(self.merge_secret(transaction, patch, by, now)))
+            .await??;
+        self.wake.notify_one();
+        self.secret(&patch.realm, &patch.key).await
+    }
+
+    async fn merge_secret(
+        &self,
+        transaction: &impl ConnectionTrait,
+        patch: &SecretPatch,
+        by: &Actor,
+        now: EpochMs,
+    ) -> Result<Result<(), Refusal>, DbErr> {
+        let Some(realm) = realms::find(transaction, &patch.realm).await? else {
+            return Ok(Err(Refusal::UnknownRealm(patch.realm.to_string())));
+        };
+        let source = match Realm::from_row(realm, &self.expressions) {
+            Ok(realm) => realm.source,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if patch.token.is_some() && !source.is_fixed() {
+            return Ok(Err(Refusal::NotFixed));
+        }
+        let stored = store::find(transaction, &patch.realm, &patch.key).await?;
+        let opened = stored.map(|row| Secret::open(row, &self.ring)).transpose();
+        let stored = match opened {
+            Ok(stored) => stored,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let mut params = stored
+            .as_ref()
+            .map_or_else(Params::default, |secret| secret.params.clone());
+        let changed = params.merge(patch.params.iter().cloned());
+        if let Err(faults) = check_params(&patch.params, &params, &source) {
+            return Ok(Err(Refusal::Faults(faults)));
+        }
+        let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
+        let id = match stored {
+            Some(secret) => {
+                if changed {
+                    let over = secret.version;
+                    if !store::update(transaction, secret.id, over, sealed, now).await? {
+                        return Ok(Err(Refusal::ChangedMeanwhile));
+                    }
+                    if !source.is_fixed() {
+                        tokens::wake(transaction, secret.id, now).await?;
+                    }
+                }
+                secret.id
+            }
+            None => {
+                let inserted =
+                    store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
+                let id = match inserted {
+                    Err(error) if is_duplicate(&error) => {
+                        return Ok(Err(Refusal::ChangedMeanwhile));
+                    }
+                    other => other?,
+                };
+                let due = (!source.is_fixed()).then_some(now);
+                tokens::insert(transaction, id, &patch.realm, &patch.key, due, now).await?;
+                id
+            }
+        };
+        if let Some(new) = &patch.token {
+            let sealed = seal_token(id, &new.token, &self.ring);
+            tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
+        }
+        note(
+            transaction,
+            by,
+            "secret.save",
+            target(&patch.realm, &patch.key),
+            now,
+        )
+        .await?;
+        Ok(Ok(()))
+    }
+
+    pub async fn delete_secret(
+        &self,
+        realm: &RealmId,
+        key: &KeyName,
+        by: &Actor,
+    ) -> Result<(), RegistryError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let Some(record) = tokens::find(transaction, realm, key).await? else {
+                        return Ok(Err(unknown(realm, key)));
+                    };
+                    tokens::delete(transaction, record.secret_id).await?;
+                    store::delete(transaction, record.secret_id).await?;
+                    note(transaction, by, "secret.delete", target(realm, key), now).await?;
+                    Ok(Ok(()))
+                })
+            })
+            .await??;
+        Ok(())
+    }
+
+    /// Switches renewal of a secret off; its token is served while it is valid.
+    pub async fn pause_secret(
+        &self,
+        realm: &RealmId,
+        key: &KeyName,
+        by: &Actor,
+    ) -> Result<ListedSecret, RegistryError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let Some(record) = tokens::find(transaction, realm, key).await? else {
+                        return Ok(Err(unknown(realm, key)));
+                    };
+                    tokens::pause(transaction, record.secret_id, now).await?;
+                    note(transaction, by, "secret.pause", target(realm, key), now).await?;
+                    Ok(Ok(()))
+                })
+            })
+            .await??;
+        self.secret(realm, key).await
+    }
+
+    /// Switches renewal of a secret on again; it is due now.
+    pub async fn resume_secret(
+        &self,
+        realm: &RealmId,
+        key: &KeyName,
+        by: &Actor,
+    ) -> Result<ListedSecret, RegistryError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let Some(record) = tokens::find(transaction, realm, key).await? else {
+                        return Ok(Err(unknown(realm, key)));
+                    };
+                    let realms = realms::find_all(transaction, [realm.as_str()]).await?;
+                    let due = (!is_fixed(&realms, realm)).then_some(now);
+                    tokens::resume(transaction, record.secret_id, due, now).await?;
+                    note(transaction, by, "secret.resume", target(realm, key), now).await?;
+                    Ok(Ok(()))
+                })
+            })
+            .await??;
+        self.wake.notify_one();
+        self.secret(realm, key).await
+    }
+}
+
+/// Names that the realm does not know, values that are too long, values that are missing.
+fn check_params(
+    sent: &[(String, ParamChange)],
+    merged: &Params,
+    source: &Source,
+) -> Result<(), Vec<Fault>> {
+    let rules = source.params();
+    let pointer = |name: &str| format!("/params/{}", name.replace('~', "~0").replace('/', "~1"));
+    let mut faults = Vec::new();
+    for (name, change) in sent {
+        if !rules.iter().any(|rule| rule.name == *name) {
+            let known: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+            let detail = format!(
+                "is not a parameter of this realm; known are {}",
+                known.join(", ")
+            );
+            faults.push(Fault::new(pointer(name), detail));
+        }
+        if let ParamChange::Set(value) = change
+            && value.expose_secret().len() > VALUE_MAX_BYTES
+        {
+            let detail = format!("must not be longer than {VALUE_MAX_BYTES} bytes");
+            faults.push(Fault::new(pointer(name), detail));
+        }
+    }
+    for rule in rules {
+        if !rule.optional && rule.default.is_none() && merged.get(&rule.name).is_none() {
+            faults.push(Fault::new(pointer(&rule.name), "is required by the realm"));
+        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
+}
+
+fn is_fixed(realms: &[realm_row::Model], id: &RealmId) -> bool {
+    realms
+        .iter()
+        .find(|row| row.id == id.as_str())
+        .is_some_and(|row| row.config.is_none() && row.logic_code.is_none())
+}
+
+fn unknown(realm: &RealmId, key: &KeyName) -> Refusal {
+    Refusal::UnknownSecret {
+        realm: realm.to_string(),
+        key: key.to_string(),
+    }
+}
+
+fn target(realm: &RealmId, key: &KeyName) -> String {
+    format!("{realm}/{key}")
+}

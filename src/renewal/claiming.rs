@@ -1,0 +1,110 @@
+//! Claiming: first in the database, and only then in the world.
+
+use std::sync::PoisonError;
+
+use super::{LEASE_SLACK, Renewals};
+use crate::foundation::clock::{Ms, Timeline};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{AttemptId, SecretId};
+use crate::realm::Realm;
+use crate::token::lease::{self, Claim, Claimed, Ground};
+
+/// How long a row sealed with an unknown key is left alone.
+const LEFT_ALONE: Ms = Ms::from_secs(60);
+/// Leases that ran out, looked at in one sweep.
+const SUSPECTS_MAX: u64 = 1000;
+
+impl Renewals {
+    /// Claims what still meets its ground. Acts on nothing before COMMIT succeeded; where
+    /// nobody knows whether it did, looks the claim up.
+    pub(super) async fn claim(
+        &self,
+        ground: &Ground,
+        timeout: Ms,
+    ) -> Result<Vec<Claimed>, DbError> {
+        let now = self.clock.now();
+        let claim = &Claim {
+            owner: self.replica.clone(),
+            attempt: AttemptId(self.randomness.id()),
+            now,
+            until: now.plus(timeout).plus(LEASE_SLACK),
+        };
+        let claimed = self
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    lease::claim(transaction, ground, claim).await?;
+                    lease::claimed_by(transaction, &claim.attempt).await
+                })
+            })
+            .await;
+        match claimed {
+            Err(DbError::OutcomeUnknown(_)) => {
+                Ok(lease::claimed_by(self.database.reader(), &claim.attempt).await?)
+            }
+            known => known,
+        }
+    }
+
+    /// How many attempts may run at once in a realm.
+    pub(super) fn realm_limit(&self, realm: &Realm) -> usize {
+        realm
+            .source
+            .policy()
+            .concurrency
+            .unwrap_or(self.settings.realm_concurrency)
+    }
+
+    /// Claims one lease after another that its holder gave up.
+    pub(super) async fn take_over_abandoned(&self) -> Result<Vec<Claimed>, DbError> {
+        let suspects =
+            lease::run_out(self.database.reader(), self.clock.now(), SUSPECTS_MAX).await?;
+        let abandoned = self
+            .watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .observe(&suspects, self.clock.boot());
+        let mut taken = Vec::new();
+        for suspect in abandoned {
+            let ground = Ground::Abandoned(suspect.id, suspect.fence);
+            let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
+            for claimed in self.claim(&ground, attempt_time).await? {
+                self.metrics.lease_steals.inc();
+                tracing::warn!(
+                    realm = %claimed.record.realm,
+                    key = %claimed.record.key,
+                    "took over a lease whose holder went silent"
+                );
+                taken.push(claimed);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// A restarted replica releases what its earlier process held.
+    pub async fn release_own_leases(&self) -> Result<u64, DbError> {
+        let replica = &self.replica;
+        self.database
+            .write(|transaction, _| Box::pin(lease::release_all_of(transaction, replica)))
+            .await
+    }
+
+    /// Leaves a row to the replicas that have its key.
+    pub(super) fn leave_to_others(&self, id: SecretId) {
+        let mut left = self
+            .left_to_others
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        left.insert(id, self.clock.boot());
+    }
+
+    pub(super) fn drop_left_to_others(&self, ids: &mut Vec<SecretId>) {
+        let mut left = self
+            .left_to_others
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.boot();
+        left.retain(|_, since| now.since(*since) < LEFT_ALONE);
+        ids.retain(|id| !left.contains_key(id));
+    }
+}

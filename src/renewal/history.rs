@@ -1,0 +1,131 @@
+//! The history of attempts.
+
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
+};
+use token_server_entity::renewal::{self, Column, Entity};
+
+use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
+use crate::foundation::page::{Listed, Page};
+use crate::realm::failure::Failure;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Stored,
+    Failed,
+    Discarded,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Stored, Self::Failed, Self::Discarded];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Failed => "failed",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// One attempt, before its outcome is known.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub realm: RealmId,
+    pub key: KeyName,
+    pub attempt: AttemptId,
+    pub cause: &'static str,
+    pub started_at: EpochMs,
+    pub took: Ms,
+    pub replica: ReplicaId,
+}
+
+pub async fn append(
+    database: &impl ConnectionTrait,
+    entry: &Entry,
+    outcome: Outcome,
+    failure: Option<&Failure>,
+    generation: Option<Generation>,
+) -> Result<(), DbErr> {
+    Entity::insert(renewal::ActiveModel {
+        id: NotSet,
+        realm_id: Set(entry.realm.as_str().to_owned()),
+        key_name: Set(entry.key.as_str().to_owned()),
+        attempt_id: Set(entry.attempt.0.clone()),
+        cause: Set(entry.cause.to_owned()),
+        outcome: Set(outcome.as_str().to_owned()),
+        class: Set(failure.map(|failure| failure.class.as_str().to_owned())),
+        detail: Set(failure.map(|failure| failure.detail.clone())),
+        generation: Set(generation.map(|generation| generation.0)),
+        started_at: Set(entry.started_at),
+        duration_ms: Set(entry.took.0),
+        replica: Set(entry.replica.0.clone()),
+    })
+    .exec_without_returning(database)
+    .await
+    .map(|_| ())
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter<'a> {
+    pub realm: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub outcome: Option<Outcome>,
+}
+
+/// Newest first.
+pub async fn list(
+    database: &impl ConnectionTrait,
+    page: Page,
+    filter: &Filter<'_>,
+) -> Result<Listed<renewal::Model>, DbErr> {
+    let mut query = Entity::find();
+    if let Some(realm) = filter.realm {
+        query = query.filter(Column::RealmId.eq(realm));
+    }
+    if let Some(key) = filter.key {
+        query = query.filter(Column::KeyName.eq(key));
+    }
+    if let Some(outcome) = filter.outcome {
+        query = query.filter(Column::Outcome.eq(outcome.as_str()));
+    }
+    let total = query.clone().count(database).await?;
+    let list = query
+        .order_by(Column::Id, Order::Desc)
+        .offset(page.offset())
+        .limit(page.limit())
+        .all(database)
+        .await?;
+    Ok(Listed { list, total })
+}
+
+/// Deletes at most `limit` entries begun before then; answers how many.
+pub async fn prune(
+    database: &impl ConnectionTrait,
+    before: EpochMs,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    let ids: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::StartedAt.lt(before))
+        .order_by(Column::StartedAt, Order::Asc)
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let deleted = Entity::delete_many()
+        .filter(Column::Id.is_in(ids))
+        .exec(database)
+        .await?;
+    Ok(deleted.rows_affected)
+}

@@ -1,0 +1,142 @@
+//! Renewal: what is due is claimed, fetched and stored; a reader who finds nothing waits
+//! for one fetch, however many readers there are.
+
+mod attempt;
+mod claiming;
+pub mod decide;
+mod flight;
+pub mod history;
+mod permits;
+pub mod read;
+mod run;
+mod sweep;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::database::Database;
+use crate::foundation::ids::{ReplicaId, SecretId};
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
+use crate::realm::expression::Expressions;
+use crate::upstream::Upstream;
+use flight::Flights;
+use permits::Permits;
+pub use run::{Progress, RunScope, RunSummary};
+use watch::FenceWatch;
+
+/// Added to an attempt's timeout: the time to store its result.
+const LEASE_SLACK: Ms = Ms::from_secs(5);
+
+/// Limits of renewal.
+#[derive(Clone, Debug)]
+pub struct RenewalSettings {
+    /// Attempts at once in this process.
+    pub concurrency: usize,
+    /// Attempts at once in one realm, in this process, unless the realm says otherwise.
+    pub realm_concurrency: usize,
+    /// Between two flushes of one secret, unless the realm says otherwise.
+    pub min_flush_interval: Ms,
+    /// Readers treat a stored token with less left as expired.
+    pub min_ttl: Ms,
+    /// How long a reader waits for a fetch.
+    pub max_wait: Ms,
+    pub backoff: decide::Backoff,
+}
+
+/// Everything renewal needs, shared by the sweep, the readers and the job.
+#[derive(Clone)]
+pub struct Renewals(Arc<Inner>);
+
+#[doc(hidden)]
+pub struct Inner {
+    database: Database,
+    ring: Arc<KeyRing>,
+    upstream: Upstream,
+    expressions: Expressions,
+    clock: SharedClock,
+    randomness: Randomness,
+    replica: ReplicaId,
+    metrics: Arc<Metrics>,
+    settings: RenewalSettings,
+    permits: Permits,
+    flights: Flights,
+    watch: Mutex<FenceWatch>,
+    /// Rows sealed with a key of another replica, and when they were found so.
+    left_to_others: Mutex<HashMap<SecretId, BootMs>>,
+    wake: Arc<Notify>,
+    /// By the boot clock; negative before the first sweep.
+    last_sweep: AtomicI64,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl std::ops::Deref for Renewals {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// What renewal is made of.
+pub struct Parts {
+    pub database: Database,
+    pub ring: Arc<KeyRing>,
+    pub upstream: Upstream,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub replica: ReplicaId,
+    pub metrics: Arc<Metrics>,
+    pub settings: RenewalSettings,
+    pub wake: Arc<Notify>,
+}
+
+impl Renewals {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            permits: Permits::new(parts.settings.concurrency),
+            database: parts.database,
+            ring: parts.ring,
+            upstream: parts.upstream,
+            expressions: Expressions::new(),
+            clock: parts.clock,
+            randomness: parts.randomness,
+            replica: parts.replica,
+            metrics: parts.metrics,
+            settings: parts.settings,
+            flights: Flights::default(),
+            watch: Mutex::default(),
+            left_to_others: Mutex::default(),
+            wake: parts.wake,
+            last_sweep: AtomicI64::new(-1),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Starts no new attempt, waits for those under way, at most `grace`, and gives back
+    /// the leases of those that did not end in time.
+    pub async fn stop(&self, grace: Ms) {
+        self.stopping.cancel();
+        self.tasks.close();
+        let finished = tokio::time::timeout(grace.as_duration(), self.tasks.wait()).await;
+        if finished.is_err() {
+            tracing::warn!(
+                unfinished = self.tasks.len(),
+                "attempts did not end within the grace time"
+            );
+        }
+        if let Err(error) = self.release_own_leases().await {
+            tracing::warn!(%error, "leases could not be given back; they run out by themselves");
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The rules of `GET /api/token`: what is served, when a fetch is made for it, and what is
+//! said where none can be.
+
+use secrecy::SecretString;
+
+use super::Renewals;
+use super::attempt::Cause;
+use super::flight::Landed;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{Generation, KeyName, RealmId};
+use crate::foundation::metrics::ReadLabels;
+use crate::foundation::sealing::OpenError;
+use crate::realm::Realm;
+use crate::realm::failure::{Failure, FailureClass};
+use crate::token::expiry::Expiry;
+use crate::token::{TokenRecord, store};
+
+/// A question for a token.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub realm: RealmId,
+    pub key: KeyName,
+    /// As if a token with less left had expired.
+    pub min_ttl: Ms,
+    pub flush: Option<Flush>,
+}
+
+/// A request to renew now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flush {
+    /// Only if this is still the current one.
+    pub generation: Option<Generation>,
+}
+
+/// Where a served token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Database,
+    Upstream,
+}
+
+impl Origin {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// What became of a flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    Yes,
+    /// Why not, and when it may be asked again.
+    No {
+        reason: String,
+        retry_after: Option<Ms>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub token: SecretString,
+    pub token_type: Option<String>,
+    pub expiry: Expiry,
+    pub expires_in: Ms,
+    pub generation: Generation,
+    pub origin: Origin,
+    /// The fresher token that was asked for could not be had.
+    pub stale: bool,
+    pub flushed: Option<Flushed>,
+}
+
+/// Why no token is served.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("there is no secret of that realm and key")]
+    UnknownSecret,
+    #[error("the realm holds fixed tokens, which cannot be flushed")]
+    FixedFlushed,
+    #[error("the realm holds fixed tokens, and none that is valid is stored")]
+    FixedMissing,
+    #[error("{}", .detail)]
+    Unavailable {
+        /// None where it is not the provider that failed.
+        class: Option<FailureClass>,
+        detail: String,
+        retry_after: Ms,
+    },
+    #[error("the stored token {0}")]
+    Sealed(#[from] OpenError),
+    #[error("{0}")]
+    Database(#[from] DbError),
+}
+
+/// What a caller is told to wait where nothing better is known.
+const RETRY_SOON: Ms = Ms::from_secs(1);
+
+impl Renewals {
+    pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
+        let record = store::find(self.database.reader(), &ask.realm, &ask.key)
+            .await
+            .map_err(DbError::from)?
+            .ok_or(ReadError::UnknownSecret)?;
+        let served = match ask.flush {
+            Some(flush) => self.flush(&record, flush).await,
+            None => self.read_through(&record, ask.min_ttl).await,
+        }?;
+        self.metrics
+            .reads
+            .get_or_create(&ReadLabels {
+                source: served.origin.as_str(),
+            })
+            .inc();
+        Ok(served)
+    }
+
+    async fn read_through(&self, record: &TokenRecord, min_ttl: Ms) -> Result<Served, ReadError> {
+        let now = self.clock.now();
+        let wanted = min_ttl.max(self.settings.min_ttl);
+        if let Some(held) = record.valid(now)
+            && held.expiry.left(now) > wanted
+        {
+            return self.stored(record, now);
+        }
+        let realm = self.realm_of(record).await?;
+        if realm.source.is_fixed() {
+            return match record.valid(now) {
+                Some(_) => self.stored(record, now),
+                None => Err(ReadError::FixedMissing),
+            };
+        }
+        if let Some(refused) = holding_back(record, &realm, now) {
+            return self.stored_or(record, refused);
+        }
+        let landed = self.fresh(&realm, record, Cause::Read).await;
+        match self.landed(landed)? {
+            Ok(served) => Ok(served),
+            Err(refused) => self.stored_or(record, refused),
+        }
+    }
+
+    async fn flush(&self, record: &TokenRecord, flush: Flush) -> Result<Served, ReadError> {
+        let realm = self.realm_of(record).await?;
+        if realm.source.is_fixed() {
+            return Err(ReadError::FixedFlushed);
+        }
+        if let Some(denied) = self.flush_denied(record, flush, &realm) {
+            self.metrics.flush_denied.inc();
+            let unflushed = Flushed::No {
+                reason: denied.reason,
+                retry_after: denied.retry_after,
+            };
+            if record.valid(self.clock.now()).is_some() {
+                let served = self.stored(record, self.clock.now())?;
+                return Ok(Served {
+                    flushed: Some(unflushed),
+                    ..served
+                });
+            }
+            // Without a token to give, a flush is a read.
+            let served = self.read_through(record, Ms::ZERO).await?;
+            return Ok(Served {
+                flushed: Some(unflushed),
+                ..served
+            });
+        }
+        let landed = self.fresh(&realm, record, Cause::Flush).await;
+        match self.landed(landed)? {
+            Ok(served) => Ok(Served {
+                flushed: Some(Flushed::Yes),
+                ..served
+            }),
+            Err(refused) => {
+                let reason = refused.to_string();
+                let retry_after = refused.retry_after();
+                let served = self.stored_or(record, refused)?;
+                Ok(Served {
+                    flushed: Some(Flushed::No {
+                        reason,
+                        retry_after,
+                    }),
+                    ..served
+                })
+            }
+        }
+    }
+
+    fn flush_denied(&self, record: &TokenRecord, flush: Flush, realm: &Realm) -> Option<Denied> {
+        let now = self.clock.now();
+        if flush
+            .generation
+            .is_some_and(|seen| seen != record.generation)
+        {
+            return Some(Denied {
+                reason: "the generation is no longer current".to_owned(),
+                retry_after: None,
+            });
+        }
+        if record.paused {
+            return Some(Denied {
+                reason: "renewal is paused".to_owned(),
+                retry_after: None,
+            });
+        }
+        if let Some(until) = realm.blocked_until.filter(|until| *until > now) {
+            return Some(Denied {
+                reason: "the provider limits the rate".to_owned(),
+                retry_after: Some(until.since(now)),
+            });
+        }
+        let interval = realm
+            .source
+            .policy()
+            .min_flush_interval
+            .unwrap_or(self.settings.min_flush_interval);
+        let allowed_at = record.last_attempt_at?.plus(interval);
+        (allowed_at > now).then(|| Denied {
+            reason: "the last renewal is more recent than the minimum flush interval".to_owned(),
+            retry_after: Some(allowed_at.since(now)),
+        })
+    }
+
+    /// What a flight brought, or why it brought nothing.
+    fn landed(&self, landed: Landed) -> Result<Result<Served, ReadError>, ReadError> {
+        let now = self.clock.now();
+        Ok(match landed {
+            Landed::Fetched(fresh) => Ok(Served {
+                expires_in: fresh.expiry.left(now),
+                token: fresh.token,
+                token_type: fresh.token_type,
+                expiry: fresh.expiry,
+                generation: fresh.generation,
+                origin: Origin::Upstream,
+                stale: false,
+                flushed: None,
+            })
+            .and_then(|served: Served| {
+                if served.expires_in > Ms::ZERO {
+                    Ok(served)
+                } else {
+                    Err(unavailable(
+                        None,
+                        "the token expired while it was fetched",
+                        RETRY_SOON,
+                    ))
+                }
+            }),
+            Landed::Elsewhere(record) if record.valid(now).is_some() => self.stored(&record, now),
+            Landed::Elsewhere(_) | Landed::StillWaiting => Err(unavailable(
+                None,
+                "the token is being fetched; it did not arrive in time",
+                RETRY_SOON,
+            )),
+            Landed::Failed(failure) => Err(refused_by(&failure)),
+            Landed::Void => Err(unavailable(
+                None,
+                "renewal is paused, or the secret was deleted",
+                RETRY_SOON,
+            )),
+            Landed::DatabaseFailed => Err(unavailable(
+                None,
+                "the database cannot be reached",
+                RETRY_SOON,
+            )),
+        })
+    }
+
+    /// The stored token if it is valid, marked as not what was asked for.
+    fn stored_or(&self, record: &TokenRecord, refused: ReadError) -> Result<Served, ReadError> {
+        let now = self.clock.now();
+        if record.valid(now).is_none() {
+            return Err(refused);
+        }
+        let served = self.stored(record, now)?;
+        Ok(Served {
+            stale: true,
+            ..served
+        })
+    }
+
+    fn stored(&self, record: &TokenRecord, now: EpochMs) -> Result<Served, ReadError> {
+        let held = record
+            .valid(now)
+            .ok_or_else(|| unavailable(None, "the token expired", RETRY_SOON))?;
+        Ok(Served {
+            token: record.open_token(held, &self.ring)?,
+            token_type: held.token_type.clone(),
+            expiry: held.expiry,
+            expires_in: held.expiry.left(now),
+            generation: record.generation,
+            origin: Origin::Database,
+            stale: false,
+            flushed: None,
+        })
+    }
+
+    async fn realm_of(&self, record: &TokenRecord) -> Result<Realm, ReadError> {
+        self.load_realm(&record.realm).await?.ok_or_else(|| {
+            unavailable(
+                Some(FailureClass::Ours),
+                "the realm cannot be read by this server",
+                RETRY_SOON,
+            )
+        })
+    }
+}
+
+struct Denied {
+    reason: String,
+    retry_after: Option<Ms>,
+}
+
+/// Readers never storm a provider: who is parked, backing off or limited is not asked.
+fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) -> Option<ReadError> {
+    if record.paused {
+        return Some(unavailable(None, "renewal is paused", RETRY_SOON));
+    }
+    if let Some(until) = realm.blocked_until.filter(|until| *until > now) {
+        return Some(unavailable(
+            Some(FailureClass::RateLimited),
+            "the provider limits the rate",
+            until.since(now),
+        ));
+    }
+    let trouble = record.trouble.as_ref()?;
+    let again = record.renew_at.filter(|again| *again > now)?;
+    Some(unavailable(
+        Some(trouble.class),
+        "the last attempt failed, and the next is not due",
+        again.since(now),
+    ))
+}
+
+fn refused_by(failure: &Failure) -> ReadError {
+    unavailable(
+        Some(failure.class),
+        "the provider did not issue a token",
+        failure.retry_after.unwrap_or(RETRY_SOON),
+    )
+}
+
+fn unavailable(class: Option<FailureClass>, detail: &str, retry_after: Ms) -> ReadError {
+    ReadError::Unavailable {
+        class,
+        detail: detail.to_owned(),
+        retry_after,
+    }
+}
+
+impl ReadError {
+    fn retry_after(&self) -> Option<Ms> {
+        match self {
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The sweep: choose what is due, claim it, set attempts off. It is woken each second by
+//! the scheduler, by every change, and by every attempt that ends.
+
+use super::Renewals;
+use super::attempt::Cause;
+use super::permits::Permit;
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::RealmId;
+use crate::realm::{Realm, store as realm_store};
+use crate::token::lease::{Claimed, Ground};
+use crate::token::store;
+
+impl Renewals {
+    /// Sweeps whenever woken, until the server stops.
+    pub async fn sweep_when_woken(&self) {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.wake.notified() => {}
+            }
+            if let Err(error) = self.sweep().await {
+                tracing::error!(%error, "the sweep could not reach the database; it tries again");
+            }
+            self.note_sweep();
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), DbError> {
+        for claimed in self.take_over_abandoned().await? {
+            self.set_off(claimed, None);
+        }
+        let now = self.clock.now();
+        for realm in store::due_realms(self.database.reader(), now).await? {
+            if self.stopping.is_cancelled() {
+                return Ok(());
+            }
+            self.sweep_realm(&realm, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Claims only what has a free permit, so that a claim is also the intent to send.
+    async fn sweep_realm(&self, id: &RealmId, now: EpochMs) -> Result<(), DbError> {
+        let Some(realm) = self.load_realm(id).await? else {
+            return Ok(());
+        };
+        let mut permits = self.permits.take_free(id, self.realm_limit(&realm));
+        if permits.is_empty() {
+            return Ok(());
+        }
+        let limit = permits.len() as u64;
+        let mut ids = store::due_in(self.database.reader(), id, now, limit).await?;
+        self.drop_left_to_others(&mut ids);
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let timeout = self.upstream.timeout(&realm.source);
+        for claimed in self.claim(&Ground::Due(ids), timeout).await? {
+            self.set_off(claimed, permits.pop());
+        }
+        Ok(())
+    }
+
+    /// Starts an attempt that outlives the sweep. A lease taken over has no permit: there
+    /// are few, and they are late already.
+    fn set_off(&self, claimed: Claimed, permit: Option<Permit>) {
+        let renewals = self.clone();
+        self.tasks.spawn(async move {
+            renewals.attempt(claimed, Cause::Scheduled).await;
+            drop(permit);
+            renewals.wake.notify_one();
+        });
+    }
+
+    /// A realm that this server can read; another is left to newer servers.
+    pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Realm>, DbError> {
+        let Some(row) = realm_store::find(self.database.reader(), id).await? else {
+            return Ok(None);
+        };
+        match Realm::from_row(row, &self.expressions) {
+            Ok(realm) => Ok(Some(realm)),
+            Err(error) => {
+                tracing::error!(%error, "a realm is left alone");
+                Ok(None)
+            }
+        }
+    }
+
+    fn note_sweep(&self) {
+        let boot = self.clock.boot();
+        self.last_sweep
+            .store(boot.0, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// When the sweep last ended, for readiness; none before the first.
+    pub fn last_sweep(&self) -> Option<crate::foundation::clock::BootMs> {
+        let boot = self.last_sweep.load(std::sync::atomic::Ordering::Relaxed);
+        (boot >= 0).then_some(crate::foundation::clock::BootMs(boot))
+    }
+
+    /// Sets the gauges that only the database knows.
+    pub async fn measure(&self) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let (count, oldest) = store::overdue(self.database.reader(), now.minus(OVERDUE)).await?;
+        let lag = oldest.map_or(0, |oldest| now.since(oldest).0);
+        self.metrics
+            .overdue
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics.sweep_lag_ms.set(lag);
+        Ok(())
+    }
+}
+
+/// Due for that long: overdue.
+const OVERDUE: crate::foundation::clock::Ms = crate::foundation::clock::Ms::from_secs(60);
