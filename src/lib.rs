@@ -2,10 +2,17 @@
 //! expires, and hands tokens to applications. See ARCHITECTURE.md for the map.
 
 pub mod access;
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod foundation;
+pub mod jobs;
 pub mod realm;
 pub mod registry;
 pub mod renewal;
 pub mod secret;
+pub mod serve;
 pub mod token;
 pub mod upstream;

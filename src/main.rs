@@ -1,1 +1,11 @@
-fn main() {}
+//! Reads arguments and environment, runs one command, answers its exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use token_server::cli::{Arguments, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Arguments::parse(), std::env::vars().collect()).await
+}

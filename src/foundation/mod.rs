@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod fields;
 pub mod ids;
 pub mod logging;
 pub mod metrics;

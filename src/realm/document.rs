@@ -9,8 +9,8 @@ use url::Url;
 use super::DEFAULT_PARAMS;
 use super::expression::{ANSWER_SCOPE, Expression, Expressions, RESERVED, Template, is_name};
 use super::failure::FailureClass;
-use super::fields::{Fault, Faults, Fields};
 use super::policy::Policy;
+use crate::foundation::fields::{Fault, Faults, Fields};
 
 /// The longest life that is believed or configured: ten years, in seconds.
 pub const LIFETIME_MAX_S: i64 = 10 * 365 * 86_400;

@@ -3,17 +3,16 @@
 pub mod document;
 pub mod expression;
 pub mod failure;
-mod fields;
 pub mod policy;
 pub mod store;
 
 use token_server_entity::realm;
 
 use crate::foundation::clock::EpochMs;
+pub use crate::foundation::fields::Fault;
 use crate::foundation::ids::{RealmId, Version};
 use document::ProviderDocument;
 use expression::Expressions;
-pub use fields::Fault;
 use policy::Policy;
 
 /// The parameters a secret has where its realm declares none.

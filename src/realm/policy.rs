@@ -1,7 +1,7 @@
 //! A realm's rules of renewal, as far as they differ from the server's.
 
-use super::fields::Fields;
 use crate::foundation::clock::Ms;
+use crate::foundation::fields::Fields;
 
 /// A day, the most a realm may ask for in seconds where no other limit holds.
 const DAY_S: i64 = 86_400;

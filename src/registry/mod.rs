@@ -1,5 +1,6 @@
 //! What admins register: each change is one transaction, and its audit entry is part of it.
 
+mod api_keys;
 mod realms;
 mod secrets;
 
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 use crate::access::audit::{self, Entry, Outcome};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
+use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
@@ -97,6 +99,7 @@ pub struct Registry {
     database: Database,
     ring: Arc<KeyRing>,
     clock: SharedClock,
+    randomness: Randomness,
     expressions: Arc<Expressions>,
     /// Woken after every change: what is due now is renewed now.
     wake: Arc<Notify>,
@@ -107,12 +110,14 @@ impl Registry {
         database: Database,
         ring: Arc<KeyRing>,
         clock: SharedClock,
+        randomness: Randomness,
         wake: Arc<Notify>,
     ) -> Self {
         Self {
             database,
             ring,
             clock,
+            randomness,
             expressions: Arc::new(Expressions::new()),
             wake,
         }

@@ -47,12 +47,15 @@ pub struct RunSummary {
     pub duration: Ms,
 }
 
-/// Called after each attempt.
+/// Told of a run as it goes.
 pub trait Progress: Sync {
+    /// So many more are to be attempted.
+    fn found(&self, tokens: u64);
     fn attempted(&self, realm: &RealmId, key: &KeyName, renewed: bool);
 }
 
 impl Progress for () {
+    fn found(&self, _: u64) {}
     fn attempted(&self, _: &RealmId, _: &KeyName, _: bool) {}
 }
 
@@ -137,6 +140,7 @@ impl Renewals {
         let timeout = self.upstream.timeout(&realm.source);
         let claimed = self.claim(&ground, timeout).await?;
         drop(first);
+        progress.found(claimed.len() as u64);
         let mut running: FuturesUnordered<_> = claimed
             .into_iter()
             .map(|claimed| self.attempt_permitted(claimed, limit))

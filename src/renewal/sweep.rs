@@ -1,19 +1,31 @@
 //! The sweep: choose what is due, claim it, set attempts off. It is woken each second by
 //! the scheduler, by every change, and by every attempt that ends.
 
+use std::sync::atomic::Ordering;
+
 use super::Renewals;
 use super::attempt::Cause;
 use super::permits::Permit;
-use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::RealmId;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::store;
 
+/// Due for that long: overdue.
+const OVERDUE: Ms = Ms::from_secs(60);
+
 impl Renewals {
-    /// Sweeps whenever woken, until the server stops.
-    pub async fn sweep_when_woken(&self) {
+    /// Sweeps at once, and then whenever woken, until the server stops.
+    pub fn start_sweeping(&self) {
+        let renewals = self.clone();
+        self.wake.notify_one();
+        self.tasks
+            .spawn(async move { renewals.sweep_when_woken().await });
+    }
+
+    async fn sweep_when_woken(&self) {
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
@@ -89,14 +101,13 @@ impl Renewals {
 
     fn note_sweep(&self) {
         let boot = self.clock.boot();
-        self.last_sweep
-            .store(boot.0, std::sync::atomic::Ordering::Relaxed);
+        self.last_sweep.store(boot.0, Ordering::Relaxed);
     }
 
     /// When the sweep last ended, for readiness; none before the first.
-    pub fn last_sweep(&self) -> Option<crate::foundation::clock::BootMs> {
-        let boot = self.last_sweep.load(std::sync::atomic::Ordering::Relaxed);
-        (boot >= 0).then_some(crate::foundation::clock::BootMs(boot))
+    pub fn last_sweep(&self) -> Option<BootMs> {
+        let boot = self.last_sweep.load(Ordering::Relaxed);
+        (boot >= 0).then_some(BootMs(boot))
     }
 
     /// Sets the gauges that only the database knows.
@@ -111,6 +122,3 @@ impl Renewals {
         Ok(())
     }
 }
-
-/// Due for that long: overdue.
-const OVERDUE: crate::foundation::clock::Ms = crate::foundation::clock::Ms::from_secs(60);

@@ -74,6 +74,11 @@ impl Egress {
         }
     }
 
+    /// The same policy with one more network listed.
+    pub fn and(&self, network: IpNet) -> Self {
+        Self::new(self.allowed.iter().copied().chain([network]))
+    }
+
     fn is_listed(&self, address: IpAddr) -> bool {
         self.allowed.iter().any(|net| net.contains(&address))
     }

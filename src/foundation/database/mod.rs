@@ -77,6 +77,11 @@ impl Database {
         &self.reader
     }
 
+    /// For single statements that write. Never hold it across [`Database::write`].
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
     pub fn backend(&self) -> DbBackend {
         self.reader.get_database_backend()
     }

@@ -31,7 +31,7 @@ impl fmt::Display for Fault {
 
 /// Collects faults while a document is read.
 #[derive(Default)]
-pub(super) struct Faults(RefCell<Vec<Fault>>);
+pub struct Faults(RefCell<Vec<Fault>>);
 
 impl Faults {
     pub fn add(&self, pointer: impl Into<String>, detail: impl Into<String>) {
@@ -44,7 +44,7 @@ impl Faults {
 }
 
 /// An object being read. Fields nobody asked for are faults.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     pointer: String,
     map: &'a Map<String, Value>,
     asked: RefCell<Vec<&'static str>>,
@@ -85,8 +85,28 @@ impl<'a> Fields<'a> {
 
     /// A field's value; null counts as absent.
     pub fn get(&self, field: &'static str) -> Option<&'a Value> {
-        self.asked.borrow_mut().push(field);
+        self.ask(field);
         self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    fn ask(&self, field: &'static str) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&field) {
+            asked.push(field);
+        }
+    }
+
+    /// What a merge does to a field: none where it is absent, some none where it is null.
+    pub fn change<T>(
+        &self,
+        field: &'static str,
+        read: impl FnOnce(&Self, &'static str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        if !self.map.contains_key(field) {
+            self.ask(field);
+            return None;
+        }
+        Some(read(self, field))
     }
 
     pub fn required<T>(

@@ -1,0 +1,203 @@
+use poem::http::StatusCode;
+use poem::web::Data as State;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+use secrecy::ExposeSecret;
+
+use super::Group;
+use super::auth::{Admin, Key};
+use super::body::{Body, Document};
+use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::problem::Problem;
+use crate::access::scope::{Pattern, Scope};
+use crate::access::store::{Creation, ListedKey, NewKey};
+use crate::app::App;
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::fields::Fields;
+use crate::foundation::ids::NAME_MAX_CHARS;
+
+pub struct ApiKeys;
+
+/// A key to be made.
+#[derive(Object)]
+#[oai(rename = "NewApiKey")]
+pub struct KeyBody {
+    /// Names the key in lists and in the audit; unique.
+    name: String,
+    /// Of `token:read`, `token:flush`, `admin`, `metrics`.
+    scopes: Vec<String>,
+    /// Realms that reading and flushing is limited to; `*` stands for any characters.
+    realms: Option<Vec<String>>,
+    /// Secret keys, likewise.
+    keys: Option<Vec<String>>,
+    /// In milliseconds since the epoch; absent: never.
+    expires_at: Option<i64>,
+}
+
+impl Document for KeyBody {
+    type Content = NewKey;
+
+    fn read(fields: Fields<'_>) -> Option<NewKey> {
+        let name = fields.required("name", |fields, field| {
+            let name = fields.text(field)?;
+            if name.is_empty() || name.chars().count() > NAME_MAX_CHARS {
+                fields.fault(field, format!("must have 1 to {NAME_MAX_CHARS} characters"));
+            }
+            Some(name)
+        });
+        let scopes = fields.required("scopes", |fields, field| {
+            let list = fields.list(field)?;
+            if list.is_empty() {
+                fields.fault(field, "must name a scope");
+            }
+            let scope = |(index, value): (usize, &serde_json::Value)| {
+                let scope = value.as_str().and_then(Scope::parse);
+                if scope.is_none() {
+                    let known = Scope::ALL.map(Scope::as_str).join(", ");
+                    fields.fault_at(
+                        &format!("{field}/{index}"),
+                        format!("must be one of {known}"),
+                    );
+                }
+                scope
+            };
+            list.iter()
+                .enumerate()
+                .map(scope)
+                .collect::<Option<Vec<_>>>()
+        });
+        let patterns = |field| {
+            let list = fields.list(field)?;
+            let pattern = |(index, value): (usize, &serde_json::Value)| {
+                let text = value.as_str();
+                if text.is_none() {
+                    fields.fault_at(&format!("{field}/{index}"), "must be a string");
+                }
+                text.map(Pattern::new)
+            };
+            list.iter()
+                .enumerate()
+                .map(pattern)
+                .collect::<Option<Vec<_>>>()
+        };
+        let (realms, secret_keys) = (patterns("realms"), patterns("keys"));
+        let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
+        fields.finish();
+        Some(NewKey {
+            name: name?.to_owned(),
+            scopes: scopes?,
+            realms,
+            secret_keys,
+            expires_at,
+        })
+    }
+}
+
+/// A key that was just made.
+#[derive(Object)]
+struct MadeKey {
+    id: i64,
+    name: String,
+    /// Shown this once.
+    key: String,
+}
+
+/// A key, without itself.
+#[derive(Object)]
+#[oai(rename = "ApiKey")]
+struct KeyView {
+    id: i64,
+    name: String,
+    /// Its first characters.
+    hint: String,
+    scopes: Vec<String>,
+    realms: Option<Vec<String>>,
+    keys: Option<Vec<String>>,
+    created_at: String,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+impl From<ListedKey> for KeyView {
+    fn from(key: ListedKey) -> Self {
+        let texts = |patterns: Vec<Pattern>| {
+            let texts = patterns.iter().map(|pattern| pattern.as_str().to_owned());
+            texts.collect()
+        };
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: key.hint,
+            scopes: key.scopes.iter().map(ToString::to_string).collect(),
+            realms: key.realms.map(texts),
+            keys: key.secret_keys.map(texts),
+            created_at: key.created_at.to_rfc3339(),
+            expires_at: key.expires_at.map(Timeline::to_rfc3339),
+            revoked_at: key.revoked_at.map(Timeline::to_rfc3339),
+        }
+    }
+}
+
+#[OpenApi(tag = "Group::Access")]
+impl ApiKeys {
+    /// List API keys, newest first
+    #[oai(path = "/api/api-key", method = "get")]
+    async fn list(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        /// Counts from 1.
+        page: Query<Option<u64>>,
+        /// From 1 to 1000; 10 where absent.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u64>>,
+    ) -> Result<Json<Data<PageOf<KeyView>>>, Problem> {
+        let keys = app
+            .registry
+            .list_api_keys(self::page(page.0, page_size.0)?)
+            .await?;
+        Ok(Json(list(keys.map(KeyView::from))))
+    }
+
+    /// Make an API key; it is shown once
+    #[oai(path = "/api/api-key", method = "post")]
+    async fn create(
+        &self,
+        key: Key<Admin>,
+        app: State<&App>,
+        body: Body<KeyBody>,
+    ) -> Result<Json<Data<MadeKey>>, Problem> {
+        let (creation, made) = app.registry.create_api_key(&body.0, &key.actor()).await?;
+        match creation {
+            Creation::Created(id) => Ok(Json(data(MadeKey {
+                id,
+                name: body.0.name,
+                key: made.expose_secret().to_owned(),
+            }))),
+            Creation::NameTaken => Err(Problem::new(
+                StatusCode::CONFLICT,
+                "name_taken",
+                "There is an API key of that name; choose another.",
+            )),
+        }
+    }
+
+    /// Revoke an API key, at once and for good
+    #[oai(path = "/api/api-key/:id", method = "delete")]
+    async fn revoke(
+        &self,
+        key: Key<Admin>,
+        app: State<&App>,
+        id: Path<i64>,
+    ) -> Result<Json<Success>, Problem> {
+        if app.registry.revoke_api_key(id.0, &key.actor()).await? {
+            Ok(Json(success()))
+        } else {
+            Err(Problem::not_found(
+                "unknown_api_key",
+                "There is no such key that is not revoked.",
+            ))
+        }
+    }
+}

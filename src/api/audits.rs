@@ -1,0 +1,59 @@
+use poem::web::Data as State;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+
+use super::Group;
+use super::auth::{Admin, Key};
+use super::lists::{Data, PageOf, list, page};
+use super::problem::Problem;
+use crate::access::audit;
+use crate::app::App;
+use crate::foundation::clock::Timeline;
+
+pub struct Audits;
+
+/// Who did what.
+#[derive(Object)]
+struct AuditEntry {
+    id: i64,
+    /// RFC 3339, UTC.
+    at: String,
+    /// The caller's key by name; null where none was recognised.
+    actor: Option<String>,
+    action: String,
+    target: String,
+    /// `done` or `denied`.
+    outcome: String,
+    detail: Option<String>,
+    request_id: Option<String>,
+}
+
+#[OpenApi(tag = "Group::Access")]
+impl Audits {
+    /// Who did what, newest first
+    #[oai(path = "/api/audit", method = "get")]
+    async fn list(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        /// Counts from 1.
+        page: Query<Option<u64>>,
+        /// From 1 to 1000; 10 where absent.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u64>>,
+    ) -> Result<Json<Data<PageOf<AuditEntry>>>, Problem> {
+        let wanted = self::page(page.0, page_size.0)?;
+        let entries = audit::list(app.database.reader(), wanted).await?;
+        Ok(Json(list(entries.map(|row| AuditEntry {
+            id: row.id,
+            at: row.at.to_rfc3339(),
+            actor: row.actor,
+            action: row.action,
+            target: row.target,
+            outcome: row.outcome,
+            detail: row.detail,
+            request_id: row.request_id,
+        }))))
+    }
+}

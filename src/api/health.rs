@@ -1,0 +1,56 @@
+use poem::web::Data as State;
+use poem_openapi::OpenApi;
+use poem_openapi::payload::{Json, PlainText, Response};
+
+use super::Group;
+use super::auth::{Key, ReadMetrics};
+use super::lists::{Success, success};
+use super::problem::Problem;
+use crate::app::App;
+use crate::foundation::clock::Ms;
+
+/// The sweep is woken each second; silent for that long, it is stuck.
+const SWEEP_SILENT: Ms = Ms::from_secs(30);
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub struct Health;
+
+#[OpenApi(tag = "Group::Operation")]
+impl Health {
+    /// Whether the process is alive
+    #[oai(path = "/healthz", method = "get")]
+    async fn healthz(&self) -> Json<Success> {
+        Json(success())
+    }
+
+    /// Whether the server can do its work: database, schema, sweep
+    #[oai(path = "/readyz", method = "get")]
+    async fn readyz(&self, app: State<&App>) -> Result<Json<Success>, Problem> {
+        match app.database.is_migrated().await {
+            Ok(true) => {}
+            Ok(false) => return Err(Problem::not_ready("The schema is not up to date.")),
+            Err(_) => return Err(Problem::not_ready("The database does not answer.")),
+        }
+        let last = app.renewals.last_sweep();
+        let silent = last.map(|last| app.clock.boot().since(last));
+        match silent {
+            Some(silent) if silent < SWEEP_SILENT => Ok(Json(success())),
+            _ => Err(Problem::not_ready("The sweep has not run lately.")),
+        }
+    }
+
+    /// Prometheus metrics (OpenMetrics 1.0)
+    #[oai(path = "/metrics", method = "get")]
+    async fn metrics(
+        &self,
+        _key: Key<ReadMetrics>,
+        app: State<&App>,
+    ) -> Result<Response<PlainText<String>>, Problem> {
+        app.renewals.measure().await?;
+        let page = app
+            .metrics
+            .encode()
+            .map_err(|_| Problem::not_ready("The metrics cannot be written."))?;
+        Ok(Response::new(PlainText(page)).header("Content-Type", OPENMETRICS))
+    }
+}

@@ -1,0 +1,82 @@
+//! The porch: authenticate, parse, one call, map. One file for each group of paths.
+
+mod api_keys;
+mod audits;
+mod auth;
+mod body;
+mod front;
+mod health;
+mod lists;
+mod problem;
+mod realms;
+mod renewals;
+mod secrets;
+mod tokens;
+
+use poem::{Endpoint, EndpointExt, Route};
+use poem_openapi::{OpenApiService, Tags};
+
+use crate::app::App;
+use front::Front;
+
+#[derive(Tags)]
+enum Group {
+    /// Providers.
+    Realm,
+    /// Credentials.
+    Secret,
+    /// What applications ask for.
+    Token,
+    /// History, and renewal now.
+    Renewal,
+    /// Callers' keys and what was done with them.
+    Access,
+    /// For operators.
+    Operation,
+}
+
+type Apis = (
+    realms::Realms,
+    secrets::Secrets,
+    tokens::Tokens,
+    renewals::RenewalApi,
+    api_keys::ApiKeys,
+    audits::Audits,
+    health::Health,
+);
+
+/// The API as it stands in the specification. Needs no database.
+pub fn service() -> OpenApiService<Apis, ()> {
+    let apis = (
+        realms::Realms,
+        secrets::Secrets,
+        tokens::Tokens,
+        renewals::RenewalApi,
+        api_keys::ApiKeys,
+        audits::Audits,
+        health::Health,
+    );
+    OpenApiService::new(apis, "token-server", env!("CARGO_PKG_VERSION")).description(
+        "Holds the credentials of third-party APIs, renews every token before it expires, \
+         and hands tokens to applications.",
+    )
+}
+
+/// The specification, as it is committed.
+pub fn specification() -> String {
+    let mut text = service().spec();
+    text.push('\n');
+    text
+}
+
+/// Everything that is served.
+pub fn routes(app: App) -> impl Endpoint {
+    let service = service();
+    let routes = Route::new()
+        .nest("/docs", service.swagger_ui())
+        .at("/openapi.json", service.spec_endpoint())
+        .at("/openapi.yaml", service.spec_endpoint_yaml())
+        .nest("/", service)
+        .data(app.clone());
+    Front { inner: routes, app }
+}

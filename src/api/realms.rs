@@ -1,0 +1,161 @@
+use poem::web::Data as State;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Any;
+use poem_openapi::{Object, OpenApi};
+use serde_json::Value;
+
+use super::Group;
+use super::auth::{Admin, Key};
+use super::body::{Body, Document, name};
+use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::problem::Problem;
+use crate::app::App;
+use crate::foundation::clock::Timeline;
+use crate::foundation::fields::Fields;
+use crate::foundation::ids::RealmId;
+use crate::realm::Realm;
+use crate::registry::{Change, RealmPatch};
+
+pub struct Realms;
+
+/// A realm to be made or merged: an absent field keeps its value, null clears it.
+#[derive(Object)]
+#[oai(rename = "RealmPatch")]
+pub struct RealmBody {
+    /// The realm's name: exact, 255 characters at most.
+    id: String,
+    comment: Option<String>,
+    /// How the provider is asked and its answer read. Replaced as a whole.
+    config: Option<Any<Value>>,
+    /// The URL of custom logic; `config` wins where both are set. Neither: a realm of
+    /// fixed tokens.
+    logic_code: Option<String>,
+}
+
+impl Document for RealmBody {
+    type Content = RealmPatch;
+
+    /// Unknown fields at this level are ignored, as the predecessor did.
+    fn read(fields: Fields<'_>) -> Option<RealmPatch> {
+        let id = name(&fields, "id", RealmId::new);
+        let comment = fields.change("comment", |fields, field| fields.text(field));
+        let config = fields.change("config", |fields, field| fields.get(field));
+        let logic_code = fields.change("logic_code", |fields, field| fields.text(field));
+        Some(RealmPatch {
+            id: id?,
+            comment: change(comment, str::to_owned),
+            config: change(config, Value::clone),
+            logic_code: change(logic_code, str::to_owned),
+        })
+    }
+}
+
+/// Absent, null or a value.
+fn change<T: ?Sized, U>(read: Option<Option<&T>>, own: impl FnOnce(&T) -> U) -> Change<U> {
+    match read {
+        None => Change::Keep,
+        Some(None) => Change::Clear,
+        Some(Some(value)) => Change::Set(own(value)),
+    }
+}
+
+/// A registered realm.
+#[derive(Object)]
+#[oai(rename = "Realm")]
+struct RealmView {
+    id: String,
+    comment: Option<String>,
+    config: Option<Any<Value>>,
+    logic_code: Option<String>,
+    /// Rises by one with each change.
+    version: i64,
+    /// No request is sent to the provider before then.
+    blocked_until: Option<String>,
+    /// RFC 3339, UTC.
+    created_at: String,
+    /// RFC 3339, UTC.
+    updated_at: String,
+}
+
+impl From<Realm> for RealmView {
+    fn from(realm: Realm) -> Self {
+        Self {
+            id: realm.id.to_string(),
+            comment: realm.comment,
+            config: realm.config.map(Any),
+            logic_code: realm.logic_code,
+            version: realm.version.0,
+            blocked_until: realm.blocked_until.map(Timeline::to_rfc3339),
+            created_at: realm.created_at.to_rfc3339(),
+            updated_at: realm.updated_at.to_rfc3339(),
+        }
+    }
+}
+
+#[OpenApi(tag = "Group::Realm")]
+impl Realms {
+    /// List realms, newest change first
+    #[oai(path = "/api/realm", method = "get")]
+    async fn list(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        /// Counts from 1.
+        page: Query<Option<u64>>,
+        /// From 1 to 1000; 10 where absent.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u64>>,
+        /// A part of the id or the comment.
+        keyword: Query<Option<String>>,
+    ) -> Result<Json<Data<PageOf<RealmView>>>, Problem> {
+        let wanted = self::page(page.0, page_size.0)?;
+        let realms = app.registry.list_realms(wanted, keyword.as_deref()).await?;
+        Ok(Json(list(realms.map(RealmView::from))))
+    }
+
+    /// Create a realm, or merge into the one that is there
+    #[oai(path = "/api/realm", method = "post")]
+    async fn save(
+        &self,
+        key: Key<Admin>,
+        app: State<&App>,
+        body: Body<RealmBody>,
+    ) -> Result<Json<Data<RealmView>>, Problem> {
+        let realm = app.registry.save_realm(body.0, &key.actor()).await?;
+        Ok(Json(data(realm.into())))
+    }
+
+    /// Show a realm
+    #[oai(path = "/api/realm/:id", method = "get")]
+    async fn show(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        id: Path<String>,
+    ) -> Result<Json<Data<RealmView>>, Problem> {
+        let realm = app.registry.realm(&realm_id(id.0)?).await?;
+        Ok(Json(data(realm.into())))
+    }
+
+    /// Delete a realm
+    #[oai(path = "/api/realm/:id", method = "delete")]
+    async fn delete(
+        &self,
+        key: Key<Admin>,
+        app: State<&App>,
+        id: Path<String>,
+        /// Delete its secrets, too; without it a realm with secrets is refused.
+        cascade: Query<Option<bool>>,
+    ) -> Result<Json<Success>, Problem> {
+        let cascade = cascade.0.unwrap_or(false);
+        app.registry
+            .delete_realm(&realm_id(id.0)?, cascade, &key.actor())
+            .await?;
+        Ok(Json(success()))
+    }
+}
+
+pub(super) fn realm_id(text: String) -> Result<RealmId, Problem> {
+    RealmId::new(text).map_err(|error| Problem::of_name("realm", &error))
+}

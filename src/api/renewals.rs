@@ -1,0 +1,132 @@
+use poem::web::Data as State;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+
+use super::Group;
+use super::auth::{Admin, Key, TokenFlush};
+use super::lists::{Data, PageOf, data, list, page};
+use super::problem::Problem;
+use super::realms::realm_id;
+use crate::app::App;
+use crate::foundation::clock::Timeline;
+use crate::renewal::history::{self, Filter, Outcome};
+use crate::renewal::{RunScope, RunSummary};
+
+pub struct RenewalApi;
+
+/// One attempt to obtain a token.
+#[derive(Object)]
+#[oai(rename = "Renewal")]
+struct RenewalView {
+    id: i64,
+    realm: String,
+    key: String,
+    attempt_id: String,
+    /// `scheduled`, `read`, `flush` or `run`.
+    cause: String,
+    /// `stored`, `failed` or `discarded`.
+    outcome: String,
+    class: Option<String>,
+    detail: Option<String>,
+    /// The generation it stored.
+    generation: Option<i64>,
+    /// RFC 3339, UTC.
+    started_at: String,
+    duration_ms: i64,
+    replica: String,
+}
+
+impl From<token_server_entity::renewal::Model> for RenewalView {
+    fn from(row: token_server_entity::renewal::Model) -> Self {
+        Self {
+            id: row.id,
+            realm: row.realm_id,
+            key: row.key_name,
+            attempt_id: row.attempt_id,
+            cause: row.cause,
+            outcome: row.outcome,
+            class: row.class,
+            detail: row.detail,
+            generation: row.generation,
+            started_at: row.started_at.to_rfc3339(),
+            duration_ms: row.duration_ms,
+            replica: row.replica,
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Object)]
+pub struct RunView {
+    renewed: u64,
+    failed: u64,
+    /// Results that were void because something changed meanwhile.
+    discarded: u64,
+    duration_ms: i64,
+}
+
+impl From<RunSummary> for RunView {
+    fn from(summary: RunSummary) -> Self {
+        Self {
+            renewed: summary.renewed,
+            failed: summary.failed,
+            discarded: summary.discarded,
+            duration_ms: summary.duration.0,
+        }
+    }
+}
+
+#[OpenApi(tag = "Group::Renewal")]
+impl RenewalApi {
+    /// The history of attempts, newest first
+    #[oai(path = "/api/renewal", method = "get")]
+    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
+    async fn list(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        /// Counts from 1.
+        page: Query<Option<u64>>,
+        /// From 1 to 1000; 10 where absent.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u64>>,
+        realm: Query<Option<String>>,
+        key: Query<Option<String>>,
+        /// `stored`, `failed` or `discarded`.
+        outcome: Query<Option<String>>,
+    ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
+        let wanted = self::page(page.0, page_size.0)?;
+        let outcome = outcome.0.map(|text| {
+            Outcome::parse(&text).ok_or_else(|| {
+                Problem::invalid_parameter("outcome", "is not stored, failed or discarded")
+            })
+        });
+        let filter = Filter {
+            realm: realm.as_deref(),
+            key: key.as_deref(),
+            outcome: outcome.transpose()?,
+        };
+        let attempts = history::list(app.database.reader(), wanted, &filter).await?;
+        Ok(Json(list(attempts.map(RenewalView::from))))
+    }
+
+    /// Renew what is due now
+    ///
+    /// For cloud timers that wake a frozen instance: answers when all is attempted.
+    #[oai(path = "/api/renewal/run", method = "post")]
+    async fn run(
+        &self,
+        _key: Key<TokenFlush>,
+        app: State<&App>,
+        /// One realm only.
+        realm: Query<Option<String>>,
+    ) -> Result<Json<Data<RunView>>, Problem> {
+        let scope = RunScope {
+            realm: realm.0.map(realm_id).transpose()?,
+            all: false,
+        };
+        let summary = app.renewals.run(&scope, &()).await?;
+        Ok(Json(data(summary.into())))
+    }
+}

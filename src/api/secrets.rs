@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+
+use poem::web::Data as State;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+use secrecy::SecretString;
+
+use super::Group;
+use super::auth::{Admin, Key};
+use super::body::{Body, Document, secret_name};
+use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::problem::Problem;
+use super::realms::realm_id;
+use crate::app::App;
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::fields::Fields;
+use crate::foundation::ids::{KeyName, RealmId};
+use crate::realm::DEFAULT_PARAMS;
+use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch};
+use crate::secret::params::ParamChange;
+use crate::token::state::State as TokenState;
+use crate::token::store::Filter;
+
+pub struct Secrets;
+
+/// A secret to be made or merged: an absent parameter keeps its value, null clears it, a
+/// value equal to its own mask means unchanged.
+#[derive(Object)]
+#[oai(rename = "SecretPatch")]
+pub struct SecretBody {
+    realm: String,
+    /// The secret's name within its realm: exact, 255 characters at most.
+    key: String,
+    key_1: Option<String>,
+    key_2: Option<String>,
+    key_3: Option<String>,
+    key_4: Option<String>,
+    key_5: Option<String>,
+    /// Parameters by name, for realms that declare theirs.
+    params: Option<BTreeMap<String, String>>,
+    /// A token to be served as it is; for realms of fixed tokens only.
+    token: Option<String>,
+    /// When that token expires, in milliseconds since the epoch; absent: never.
+    expires_at: Option<i64>,
+}
+
+impl Document for SecretBody {
+    type Content = SecretPatch;
+
+    /// Unknown fields at this level are ignored, as the predecessor did.
+    fn read(fields: Fields<'_>) -> Option<SecretPatch> {
+        let (realm, key) = secret_name(&fields);
+        let mut params = Vec::new();
+        for name in DEFAULT_PARAMS {
+            let change = fields.change(name, |fields, field| fields.text(field));
+            params.extend(change.map(|value| (name.to_owned(), param(value))));
+        }
+        if fields.get("params").is_some() {
+            for (name, value) in fields.entries("params").into_iter().flatten() {
+                match (value.is_null(), value.as_str()) {
+                    (true, _) => params.push((name.clone(), ParamChange::Clear)),
+                    (_, Some(text)) => params.push((name.clone(), param(Some(text)))),
+                    (false, None) => {
+                        fields.fault_at(&format!("params/{name}"), "must be a string or null");
+                    }
+                }
+            }
+        }
+        let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
+        let token = fields.text("token").filter(|token| !token.is_empty());
+        Some(SecretPatch {
+            realm: realm?,
+            key: key?,
+            params,
+            token: token.map(|token| NewToken {
+                token: token.into(),
+                expires_at,
+            }),
+        })
+    }
+}
+
+fn param(value: Option<&str>) -> ParamChange {
+    match value {
+        Some(text) => ParamChange::Set(SecretString::from(text)),
+        None => ParamChange::Clear,
+    }
+}
+
+/// A secret, masked, with the state of its token.
+#[derive(Object)]
+#[oai(rename = "Secret")]
+struct SecretView {
+    realm: String,
+    key: String,
+    /// Parameters by name, masked; absent where this server lacks the sealing key.
+    params: Option<BTreeMap<String, String>>,
+    /// `pending`, `active`, `retrying`, `expired`, `needs_attention`, `paused` or `fixed`.
+    state: String,
+    generation: i64,
+    /// RFC 3339, UTC; null: it never expires, or there is none.
+    expires_at: Option<String>,
+    /// When the next attempt is due.
+    renew_at: Option<String>,
+    last_attempt_at: Option<String>,
+    last_error: Option<LastError>,
+    created_at: String,
+    updated_at: String,
+}
+
+/// What went wrong since the last success.
+#[derive(Object)]
+struct LastError {
+    /// `transient`, `rate_limited`, `permanent` or `ours`.
+    class: String,
+    detail: String,
+    since: String,
+    failures: i64,
+}
+
+impl From<ListedSecret> for SecretView {
+    fn from(secret: ListedSecret) -> Self {
+        let record = secret.record;
+        Self {
+            realm: record.realm.to_string(),
+            key: record.key.to_string(),
+            params: secret.masked,
+            state: secret.state.as_str().to_owned(),
+            generation: record.generation.0,
+            expires_at: record
+                .held
+                .and_then(|held| held.expiry.at())
+                .map(Timeline::to_rfc3339),
+            renew_at: record.renew_at.map(Timeline::to_rfc3339),
+            last_attempt_at: record.last_attempt_at.map(Timeline::to_rfc3339),
+            last_error: record.trouble.map(|trouble| LastError {
+                class: trouble.class.as_str().to_owned(),
+                detail: trouble.detail,
+                since: trouble.since.to_rfc3339(),
+                failures: trouble.failures,
+            }),
+            created_at: secret.created_at.to_rfc3339(),
+            updated_at: secret.updated_at.to_rfc3339(),
+        }
+    }
+}
+
+#[OpenApi(tag = "Group::Secret")]
+impl Secrets {
+    /// List secrets, newest first, always masked
+    #[oai(path = "/api/secret", method = "get")]
+    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
+    async fn list(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        /// Counts from 1.
+        page: Query<Option<u64>>,
+        /// From 1 to 1000; 10 where absent.
+        #[oai(name = "pageSize")]
+        page_size: Query<Option<u64>>,
+        realm: Query<Option<String>>,
+        state: Query<Option<String>>,
+        /// A part of the key.
+        keyword: Query<Option<String>>,
+    ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
+        let wanted = self::page(page.0, page_size.0)?;
+        let state = state.0.map(|text| {
+            TokenState::parse(&text)
+                .ok_or_else(|| Problem::invalid_parameter("state", "is not the name of a state"))
+        });
+        let filter = Filter {
+            realm: realm.as_deref(),
+            state: state.transpose()?,
+            keyword: keyword.as_deref(),
+        };
+        let secrets = app.registry.list_secrets(wanted, &filter).await?;
+        Ok(Json(list(secrets.map(SecretView::from))))
+    }
+
+    /// Create a secret, or merge into the one that is there
+    ///
+    /// Changed parameters make renewal due now; the old token is served until it succeeds.
+    #[oai(path = "/api/secret", method = "post")]
+    async fn save(
+        &self,
+        key: Key<Admin>,
+        app: State<&App>,
+        body: Body<SecretBody>,
+    ) -> Result<Json<Data<SecretView>>, Problem> {
+        let saved = app.registry.save_secret(body.0, &key.actor()).await;
+        let secret = saved.map_err(|error| match error {
+            // The predecessor's status.
+            RegistryError::Refused(refusal @ Refusal::UnknownRealm(_)) => {
+                Problem::bad_request("unknown_realm", format!("{refusal}."))
+            }
+            other => other.into(),
+        })?;
+        Ok(Json(data(secret.into())))
+    }
+
+    /// Show a secret, masked
+    #[oai(path = "/api/secret/:realm/:key", method = "get")]
+    async fn show(
+        &self,
+        _key: Key<Admin>,
+        app: State<&App>,
+        realm: Path<String>,
+        key: Path<String>,
+    ) -> Result<Json<Data<SecretView>>, Problem> {
+        let (realm, key) = names(realm.0, key.0)?;
+        let secret = app.registry.secret(&realm, &key).await?;
+        Ok(Json(data(secret.into())))
+    }
+
+    /// Delete a secret and its token
+    #[oai(path = "/api/secret/:realm/:key", method = "delete")]
+    async fn delete(
+        &self,
+        api_key: Key<Admin>,
+        app: State<&App>,
+        realm: Path<String>,
+        key: Path<String>,
+    ) -> Result<Json<Success>, Problem> {
+        let (realm, key) = names(realm.0, key.0)?;
+        app.registry
+            .delete_secret(&realm, &key, &api_key.actor())
+            .await?;
+        Ok(Json(success()))
+    }
+
+    /// Switch renewal off; the token is served while it is valid
+    #[oai(path = "/api/secret/:realm/:key/pause", method = "post")]
+    async fn pause(
+        &self,
+        api_key: Key<Admin>,
+        app: State<&App>,
+        realm: Path<String>,
+        key: Path<String>,
+    ) -> Result<Json<Data<SecretView>>, Problem> {
+        let (realm, key) = names(realm.0, key.0)?;
+        let secret = app
+            .registry
+            .pause_secret(&realm, &key, &api_key.actor())
+            .await?;
+        Ok(Json(data(secret.into())))
+    }
+
+    /// Switch renewal on again; it is due now
+    #[oai(path = "/api/secret/:realm/:key/resume", method = "post")]
+    async fn resume(
+        &self,
+        api_key: Key<Admin>,
+        app: State<&App>,
+        realm: Path<String>,
+        key: Path<String>,
+    ) -> Result<Json<Data<SecretView>>, Problem> {
+        let (realm, key) = names(realm.0, key.0)?;
+        let secret = app
+            .registry
+            .resume_secret(&realm, &key, &api_key.actor())
+            .await?;
+        Ok(Json(data(secret.into())))
+    }
+}
+
+pub(super) fn names(realm: String, key: String) -> Result<(RealmId, KeyName), Problem> {
+    let key = KeyName::new(key).map_err(|error| Problem::of_name("key", &error))?;
+    Ok((realm_id(realm)?, key))
+}

@@ -1,0 +1,221 @@
+use poem::web::Data as State;
+use poem_openapi::param::Query;
+use poem_openapi::payload::{Json, Response};
+use poem_openapi::{Object, OpenApi};
+use secrecy::ExposeSecret;
+
+use super::Group;
+use super::auth::{Admin, Key, TokenFlush, TokenRead};
+use super::body::{Body, Document, secret_name};
+use super::lists::{Success, success};
+use super::problem::Problem;
+use super::secrets::names;
+use crate::access::scope::Scope;
+use crate::app::App;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::fields::Fields;
+use crate::foundation::ids::{Generation, KeyName, RealmId};
+use crate::registry::{NewToken, SecretPatch};
+use crate::renewal::read::{Ask, Flush, Flushed, Served};
+
+/// The longest `min_ttl_s`: a year.
+const MIN_TTL_MAX_S: i64 = 31_536_000;
+
+pub struct Tokens;
+
+/// A token, as applications get it.
+#[derive(Object)]
+#[oai(rename = "Token")]
+struct TokenView {
+    token: String,
+    /// How long it is valid, in milliseconds; 31536000000 where it never expires.
+    expires_in: i64,
+    /// `database` or `upstream`.
+    source: String,
+    #[oai(skip_serializing_if_is_none)]
+    token_type: Option<String>,
+    /// RFC 3339, UTC; null: it never expires.
+    expires_at: Option<String>,
+    /// Rises by one with each new token.
+    generation: i64,
+    /// True where a fresher token was asked for and could not be had.
+    #[oai(skip_serializing_if_is_none)]
+    stale: Option<bool>,
+    /// Whether a flush renewed the token.
+    #[oai(skip_serializing_if_is_none)]
+    flushed: Option<bool>,
+    /// Why it did not.
+    #[oai(skip_serializing_if_is_none)]
+    flush_denied: Option<String>,
+}
+
+type TokenAnswer = Result<Response<Json<TokenView>>, Problem>;
+
+fn answer(served: Served) -> Response<Json<TokenView>> {
+    let (flushed, flush_denied, retry_after) = match served.flushed {
+        None => (None, None, None),
+        Some(Flushed::Yes) => (Some(true), None, None),
+        Some(Flushed::No {
+            reason,
+            retry_after,
+        }) => (Some(false), Some(reason), retry_after),
+    };
+    let view = TokenView {
+        token: served.token.expose_secret().to_owned(),
+        expires_in: served.expires_in.0,
+        source: served.origin.as_str().to_owned(),
+        token_type: served.token_type,
+        expires_at: served.expiry.at().map(Timeline::to_rfc3339),
+        generation: served.generation.0,
+        stale: served.stale.then_some(true),
+        flushed,
+        flush_denied,
+    };
+    let response = Response::new(Json(view));
+    match retry_after {
+        Some(wait) => response.header("Retry-After", wait.as_secs_ceil().max(1)),
+        None => response,
+    }
+}
+
+/// A request to renew a token now.
+#[derive(Object)]
+#[oai(rename = "Flush")]
+pub struct FlushBody {
+    realm: String,
+    key: String,
+    /// Renew only if this is still the current generation.
+    generation: Option<i64>,
+}
+
+impl Document for FlushBody {
+    type Content = Ask;
+
+    fn read(fields: Fields<'_>) -> Option<Ask> {
+        let (realm, key) = secret_name(&fields);
+        let generation = fields.number("generation", 0, i64::MAX).map(Generation);
+        fields.finish();
+        Some(Ask {
+            realm: realm?,
+            key: key?,
+            min_ttl: Ms::ZERO,
+            flush: Some(Flush { generation }),
+        })
+    }
+}
+
+/// A token that an admin types in.
+#[derive(Object)]
+#[oai(rename = "FixedToken")]
+pub struct FixedBody {
+    realm: String,
+    key: String,
+    token: String,
+    /// In milliseconds since the epoch; absent: never.
+    expires_at: Option<i64>,
+}
+
+impl Document for FixedBody {
+    type Content = SecretPatch;
+
+    fn read(fields: Fields<'_>) -> Option<SecretPatch> {
+        let (realm, key) = secret_name(&fields);
+        let token = fields.required("token", |fields, field| {
+            let token = fields.text(field)?;
+            if token.is_empty() {
+                fields.fault(field, "must not be empty");
+            }
+            Some(token)
+        });
+        let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
+        fields.finish();
+        Some(SecretPatch {
+            realm: realm?,
+            key: key?,
+            params: Vec::new(),
+            token: Some(NewToken {
+                token: token?.into(),
+                expires_at,
+            }),
+        })
+    }
+}
+
+#[OpenApi(tag = "Group::Token")]
+impl Tokens {
+    /// Get a token
+    ///
+    /// A valid stored token is answered at once. One that is missing or expired is fetched,
+    /// once for however many callers. `flush=true` needs the scope token:flush, too.
+    #[oai(path = "/api/token", method = "get")]
+    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
+    async fn get(
+        &self,
+        api_key: Key<TokenRead>,
+        app: State<&App>,
+        realm: Query<String>,
+        key: Query<String>,
+        /// `true`: renew now. Any other text is false.
+        flush: Query<Option<String>>,
+        /// Seconds; as if a token with less left had expired.
+        #[oai(name = "min_ttl_s")]
+        min_ttl_s: Query<Option<i64>>,
+        /// With `flush`: renew only if this is still the current generation.
+        generation: Query<Option<i64>>,
+    ) -> TokenAnswer {
+        let (realm, key) = names(realm.0, key.0)?;
+        let flush = (flush.0.as_deref() == Some("true")).then_some(Flush {
+            generation: generation.0.map(Generation),
+        });
+        if flush.is_some() {
+            api_key.must_have(Scope::TokenFlush)?;
+        }
+        let min_ttl_s = min_ttl_s.0.unwrap_or(0);
+        if !(0..=MIN_TTL_MAX_S).contains(&min_ttl_s) {
+            let why = format!("must be from 0 to {MIN_TTL_MAX_S}");
+            return Err(Problem::invalid_parameter("min_ttl_s", why));
+        }
+        let ask = Ask {
+            realm,
+            key,
+            min_ttl: Ms::from_secs(min_ttl_s),
+            flush,
+        };
+        read(&api_key, app.0, &ask).await
+    }
+
+    /// Renew a token now, and get it
+    ///
+    /// Inside the minimum flush interval the current token is answered, with
+    /// `flushed: false` and `Retry-After`.
+    #[oai(path = "/api/token/flush", method = "post")]
+    async fn flush(
+        &self,
+        api_key: Key<TokenFlush>,
+        app: State<&App>,
+        body: Body<FlushBody>,
+    ) -> TokenAnswer {
+        read(&api_key, app.0, &body.0).await
+    }
+
+    /// Store a fixed token
+    #[oai(path = "/api/token", method = "put")]
+    async fn put(
+        &self,
+        api_key: Key<Admin>,
+        app: State<&App>,
+        body: Body<FixedBody>,
+    ) -> Result<Json<Success>, Problem> {
+        app.registry.save_secret(body.0, &api_key.actor()).await?;
+        Ok(Json(success()))
+    }
+}
+
+async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> TokenAnswer {
+    must_cover(api_key, &ask.realm, &ask.key)?;
+    Ok(answer(app.renewals.read(ask).await?))
+}
+
+fn must_cover<S>(api_key: &Key<S>, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
+    api_key.must_cover(realm, key)
+}

@@ -1,0 +1,288 @@
+//! Opens everything a command needs, in order: the database, its schema, the key ring,
+//! the administrator's key.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
+use secrecy::{ExposeSecret, SecretString};
+use token_server_entity::sealing_key;
+use tokio::sync::Notify;
+
+use crate::access::{key, store as keys};
+use crate::config::Settings;
+use crate::foundation::clock::SharedClock;
+use crate::foundation::database::{ConnectError, Database, DbError, is_duplicate};
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
+use crate::foundation::replica::Replica;
+use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
+use crate::registry::Registry;
+use crate::renewal::{Parts, Renewals};
+use crate::upstream::Upstream;
+
+const SEALING_KEYS_FILE: &str = "sealing.keys";
+const ADMIN_KEY_FILE: &str = "admin.key";
+/// What a key's check value holds.
+const CHECK: &[u8] = b"token-server";
+
+/// Why a command cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the database failed: {0}")]
+    Database(#[from] DbError),
+    #[error("sealing.keys {0}")]
+    KeyRing(#[from] KeyRingError),
+    #[error(
+        "sealing.keys is required on MySQL, the same on every replica; make one with: echo \"k1:$(head -c 32 /dev/urandom | base64)\""
+    )]
+    NoSealingKeys,
+    #[error(
+        "the database holds sealed values, but {} is missing: put it back, or set sealing.keys; a new key could open none of them", .0.display()
+    )]
+    LostSealingKeys(PathBuf),
+    #[error(
+        "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with"
+    )]
+    WrongSealingKey(String),
+    #[error("{} cannot be used: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the HTTP client cannot be made: {0}")]
+    Upstream(#[from] reqwest::Error),
+}
+
+/// The handles that rooms and commands work with.
+#[derive(Clone)]
+pub struct App {
+    pub settings: Arc<Settings>,
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub metrics: Arc<Metrics>,
+    pub registry: Registry,
+    pub renewals: Renewals,
+    /// Wakes the sweep.
+    pub wake: Arc<Notify>,
+    /// Holds this replica's name while the process lives.
+    pub replica: Arc<Replica>,
+}
+
+impl App {
+    /// Opens the database and brings it up to date.
+    pub async fn open(
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
+        let database = Database::connect(&settings.database).await?;
+        let replica = take_replica(&settings.data_dir, &randomness)?;
+        let steps = database.migrate(clock.as_ref(), &replica.id).await?;
+        if steps > 0 {
+            tracing::info!(steps, "the schema was brought up to date");
+        }
+        let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
+        let metrics = Arc::new(Metrics::new());
+        let wake = Arc::new(Notify::new());
+        let renewals = Renewals::new(Parts {
+            database: database.clone(),
+            ring: ring.clone(),
+            upstream: Upstream::new(&settings.upstream, clock.clone())?,
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            replica: replica.id.clone(),
+            metrics: metrics.clone(),
+            settings: settings.renewal.clone(),
+            wake: wake.clone(),
+        });
+        if replica.owns_its_name() {
+            let released = renewals.release_own_leases().await?;
+            if released > 0 {
+                tracing::info!(
+                    released,
+                    "gave back the leases of this replica's earlier process"
+                );
+            }
+        }
+        Ok(Self {
+            registry: Registry::new(
+                database.clone(),
+                ring,
+                clock.clone(),
+                randomness.clone(),
+                wake.clone(),
+            ),
+            settings: Arc::new(settings),
+            replica: Arc::new(replica),
+            database,
+            clock,
+            randomness,
+            metrics,
+            renewals,
+            wake,
+        })
+    }
+
+    /// Makes sure that somebody can administer the server. Answers the file a new key was
+    /// written to.
+    pub async fn ensure_admin_key(&self) -> Result<Option<PathBuf>, StartError> {
+        let now = self.clock.now();
+        let writer = self.database.writer();
+        if let Some(key) = &self.settings.admin_key {
+            keys::set_bootstrap(writer, key, now)
+                .await
+                .map_err(DbError::from)?;
+            return Ok(None);
+        }
+        if keys::has_admin(writer, now).await.map_err(DbError::from)? {
+            return Ok(None);
+        }
+        let path = self.settings.data_dir.join(ADMIN_KEY_FILE);
+        let key = match read_secret(&path)? {
+            Some(key) => key,
+            None => {
+                let key = key::generate(&self.randomness);
+                write_secret(&path, &key)?;
+                key
+            }
+        };
+        keys::set_bootstrap(writer, &key, now)
+            .await
+            .map_err(DbError::from)?;
+        Ok(Some(path))
+    }
+
+    /// The administrator's key, where this server was given one or made one.
+    pub fn admin_key(&self) -> Result<Option<SecretString>, StartError> {
+        match &self.settings.admin_key {
+            Some(key) => Ok(Some(key.clone())),
+            None => read_secret(&self.settings.data_dir.join(ADMIN_KEY_FILE)),
+        }
+    }
+
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// Brings the schema up to date without opening anything else.
+pub async fn migrate(
+    settings: &Settings,
+    clock: &SharedClock,
+    randomness: &Randomness,
+) -> Result<usize, StartError> {
+    let database = Database::connect(&settings.database).await?;
+    let replica = take_replica(&settings.data_dir, randomness)?;
+    let steps = database.migrate(clock.as_ref(), &replica.id).await?;
+    database.close().await;
+    Ok(steps)
+}
+
+fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, StartError> {
+    Replica::take(data_dir, randomness).map_err(|source| StartError::File {
+        path: data_dir.to_owned(),
+        source,
+    })
+}
+
+async fn open_ring(
+    settings: &Settings,
+    database: &Database,
+    clock: &SharedClock,
+    randomness: &Randomness,
+) -> Result<KeyRing, StartError> {
+    let checks = sealing_key::Entity::find()
+        .all(database.reader())
+        .await
+        .map_err(DbError::from)?;
+    let path = settings.data_dir.join(SEALING_KEYS_FILE);
+    let text = match &settings.sealing_keys {
+        Some(text) => text.clone(),
+        None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
+        None => match read_secret(&path)? {
+            Some(text) => text,
+            None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
+            None => {
+                let text = KeyRing::generate(randomness);
+                write_secret(&path, &text)?;
+                text
+            }
+        },
+    };
+    let ring = KeyRing::parse(&text, randomness.clone())?;
+    for key_id in ring.key_ids() {
+        let place = Place {
+            table: "ts_sealing_key",
+            row: key_id,
+            column: "check_value",
+        };
+        let stored = checks.iter().find(|row| row.key_id == key_id);
+        let good = match stored {
+            Some(row) => ring
+                .open(&place, &row.check_value)
+                .is_ok_and(|plain| *plain == CHECK),
+            None => true,
+        };
+        if !good {
+            return Err(StartError::WrongSealingKey(key_id.to_owned()));
+        }
+        if stored.is_none()
+            && let Some(check_value) = ring.seal_under(key_id, &place, CHECK)
+        {
+            let row = sealing_key::ActiveModel {
+                key_id: Set(key_id.to_owned()),
+                check_value: Set(check_value),
+                created_at: Set(clock.now()),
+            };
+            let inserted = sealing_key::Entity::insert(row)
+                .exec_without_returning(database.writer())
+                .await;
+            match inserted {
+                // Another replica was first; its value is checked at the next start.
+                Err(error) if is_duplicate(&error) => {}
+                other => {
+                    other.map_err(DbError::from)?;
+                }
+            }
+        }
+    }
+    Ok(ring)
+}
+
+fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            Ok(Some(text.trim().into())
+                .filter(|text: &SecretString| !text.expose_secret().is_empty()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StartError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Readable by the owner only, and on the disk before anything depends on it.
+fn write_secret(path: &Path, text: &SecretString) -> Result<(), StartError> {
+    let write = || {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        writeln!(file, "{}", text.expose_secret())?;
+        file.sync_all()
+    };
+    write().map_err(|source| StartError::File {
+        path: path.to_owned(),
+        source,
+    })
+}

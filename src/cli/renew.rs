@@ -1,0 +1,99 @@
+//! The scheduled container job: one sweep, to the end.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Failure, open, say, start_logging};
+use crate::config::Settings;
+use crate::foundation::ids::{KeyName, RealmId};
+use crate::renewal::{Progress, RunScope, RunSummary};
+
+pub async fn run(
+    settings: Settings,
+    realm: Option<String>,
+    all: bool,
+) -> Result<ExitCode, Failure> {
+    let on_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    // On a terminal the bar tells; log lines would tear it.
+    start_logging(&settings, on_terminal.then_some("error"))?;
+    let realm = realm
+        .map(RealmId::new)
+        .transpose()
+        .map_err(|error| Failure::of(format!("--realm {error}")))?;
+    let app = open(settings).await?;
+    if let Some(realm) = &realm {
+        app.registry.realm(realm).await.map_err(Failure::of)?;
+    }
+    let scope = RunScope { realm, all };
+    let bar = if on_terminal {
+        bar()
+    } else {
+        ProgressBar::hidden()
+    };
+    let run = app.renewals.run(&scope, &Bar(bar.clone())).await;
+    bar.finish_and_clear();
+    app.close().await;
+    let summary = run.map_err(Failure::of)?;
+    if on_terminal {
+        say(&for_humans(&summary))?;
+    } else {
+        say(&format!("{}\n", for_programs(&summary)))?;
+    }
+    let clean = summary.failed == 0 && summary.discarded == 0;
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Bar(ProgressBar);
+
+impl Progress for Bar {
+    fn found(&self, tokens: u64) {
+        self.0.inc_length(tokens);
+    }
+
+    fn attempted(&self, realm: &RealmId, key: &KeyName, renewed: bool) {
+        if !renewed {
+            self.0.println(format!("failed: {realm}/{key}"));
+        }
+        self.0.inc(1);
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn for_humans(summary: &RunSummary) -> String {
+    let mut text = format!(
+        "{} renewed, {} failed, {} void, in {} ms\n",
+        summary.renewed, summary.failed, summary.discarded, summary.duration.0
+    );
+    for failure in &summary.failures {
+        let (realm, key, class) = (&failure.realm, &failure.key, failure.class.as_str());
+        text.push_str(&format!("  {realm}/{key}: {class}: {}\n", failure.detail));
+    }
+    text
+}
+
+fn for_programs(summary: &RunSummary) -> serde_json::Value {
+    let failures = summary.failures.iter().map(|failure| {
+        json!({
+            "realm": failure.realm.as_str(), "key": failure.key.as_str(),
+            "class": failure.class.as_str(), "detail": failure.detail,
+        })
+    });
+    json!({
+        "renewed": summary.renewed, "failed": summary.failed, "discarded": summary.discarded,
+        "duration_ms": summary.duration.0, "failures": failures.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,80 @@
+use std::process::ExitCode;
+
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, open, say, start_logging};
+use crate::config::Settings;
+use crate::demo;
+use crate::serve::{self, Running};
+
+const LOOPBACK: &str = "127.0.0.1/32";
+
+pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
+    start_logging(&settings, None)?;
+    let mut signals = Signals::new().map_err(Failure::of)?;
+    if demo {
+        let loopback = LOOPBACK.parse().map_err(Failure::of)?;
+        settings.upstream.egress = settings.upstream.egress.and(loopback);
+    }
+    let app = open(settings).await?;
+    if let Some(path) = app.ensure_admin_key().await? {
+        tracing::info!(path = %path.display(), "the administrator's key is in this file");
+    }
+    if demo {
+        demo::start(&app).await.map_err(Failure::of)?;
+    }
+    let running = serve::start(app).await.map_err(Failure::of)?;
+    tracing::info!(address = %running.address(), "serving");
+    if demo {
+        greet(&running)?;
+    }
+    signals.next().await;
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = running.stop() => Ok(ExitCode::SUCCESS),
+        () = signals.next() => {
+            tracing::warn!("stopped at once; leases run out by themselves");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// What a newcomer needs to see a token.
+fn greet(running: &Running) -> Result<(), Failure> {
+    let address = running.address();
+    let key = running.app().admin_key()?.map_or_else(
+        || "YOUR-KEY".to_owned(),
+        |key| key.expose_secret().to_owned(),
+    );
+    let (realm, name) = (demo::REALM, demo::KEY);
+    say(&format!(
+        "\n  Swagger UI   http://{address}/docs\n  \
+           API key      {key}\n               (Authorize, bearer)\n\n  \
+           A token, renewed every few seconds; watch its generation rise:\n\n  \
+           curl -H 'Authorization: Bearer {key}' 'http://{address}/api/token?realm={realm}&key={name}'\n\n"
+    ))?;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The scheduler. Its jobs only wake the tasks that own the work, so that an overlapping,
+//! late or doubled tick does no harm: correctness never rests on the scheduler.
+
+pub mod maintenance;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+/// Each second, in UTC.
+const EVERY_SECOND: &str = "* * * * * *";
+
+/// Why the jobs cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    #[error("the schedule {0:?} is not six fields of cron, seconds first")]
+    Unreadable(String),
+    #[error("the schedule {0:?} never comes")]
+    Never(String),
+    #[error("the scheduler failed: {0}")]
+    Scheduler(#[from] JobSchedulerError),
+}
+
+/// What the jobs wake.
+#[derive(Clone, Debug)]
+pub struct Wakes {
+    pub sweep: Arc<Notify>,
+    pub maintenance: Arc<Notify>,
+}
+
+/// The running scheduler.
+pub struct Jobs(JobScheduler);
+
+impl Jobs {
+    pub async fn start(wakes: &Wakes, maintenance: &str) -> Result<Self, JobsError> {
+        let mut scheduler = JobScheduler::new().await?;
+        wake_on(&mut scheduler, EVERY_SECOND, &wakes.sweep).await?;
+        wake_on(&mut scheduler, maintenance, &wakes.maintenance).await?;
+        scheduler.start().await?;
+        Ok(Self(scheduler))
+    }
+
+    pub async fn stop(mut self) {
+        if let Err(error) = self.0.shutdown().await {
+            tracing::warn!(%error, "the scheduler did not stop");
+        }
+    }
+}
+
+async fn wake_on(
+    scheduler: &mut JobScheduler,
+    schedule: &str,
+    task: &Arc<Notify>,
+) -> Result<(), JobsError> {
+    let task = task.clone();
+    let job = Job::new_async(schedule, move |_, _| {
+        let task = task.clone();
+        Box::pin(async move { task.notify_one() })
+    })
+    .map_err(|_| JobsError::Unreadable(schedule.to_owned()))?;
+    let id = scheduler.add(job).await?;
+    // An expression without a next tick is accepted, and vanishes.
+    match scheduler.next_tick_for_job(id).await? {
+        Some(_) => Ok(()),
+        None => Err(JobsError::Never(schedule.to_owned())),
+    }
+}

@@ -1,0 +1,115 @@
+//! Runs the server: HTTP, the sweep, the jobs; stops them in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use poem::Server;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::app::App;
+use crate::jobs::maintenance::Maintenance;
+use crate::jobs::{Jobs, JobsError, Wakes};
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("http.listen: {address} cannot be listened on: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("maintenance.schedule: {0}")]
+    Jobs(#[from] JobsError),
+}
+
+/// A running server.
+pub struct Running {
+    app: App,
+    address: SocketAddr,
+    stopping: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+    maintenance: JoinHandle<()>,
+    jobs: Jobs,
+}
+
+/// Starts everything; answers once requests are accepted.
+pub async fn start(app: App) -> Result<Running, ServeError> {
+    let listen = app.settings.http.listen;
+    let cannot_listen = |source| ServeError::Listen {
+        address: listen,
+        source,
+    };
+    let acceptor = TcpListener::bind(listen)
+        .into_acceptor()
+        .await
+        .map_err(cannot_listen)?;
+    let bound = acceptor.local_addr();
+    let address = bound
+        .first()
+        .and_then(|bound| bound.0.as_socket_addr().copied());
+    let wakes = Wakes {
+        sweep: app.wake.clone(),
+        maintenance: Arc::new(Notify::new()),
+    };
+    let jobs = Jobs::start(&wakes, &app.settings.maintenance.schedule).await?;
+    let maintenance = tokio::spawn({
+        let maintenance = Maintenance {
+            database: app.database.clone(),
+            clock: app.clock.clone(),
+            settings: app.settings.maintenance.clone(),
+        };
+        async move { maintenance.work_when_woken(&wakes.maintenance).await }
+    });
+    app.renewals.start_sweeping();
+    let stopping = CancellationToken::new();
+    let server = Server::new_with_acceptor(acceptor)
+        .name("token-server")
+        .idle_timeout(app.settings.http.idle_timeout);
+    let http = tokio::spawn({
+        let (routes, stopping) = (api::routes(app.clone()), stopping.clone());
+        let grace = app.settings.http.grace.as_duration();
+        async move {
+            let stopped = async move { stopping.cancelled().await };
+            server
+                .run_with_graceful_shutdown(routes, stopped, Some(grace))
+                .await
+        }
+    });
+    Ok(Running {
+        address: address.unwrap_or(listen),
+        app,
+        stopping,
+        http,
+        maintenance,
+        jobs,
+    })
+}
+
+impl Running {
+    /// Where requests are accepted; tells the port where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Accepts nothing new, finishes what is under way within the grace time, gives back
+    /// leases, closes the database.
+    pub async fn stop(self) {
+        self.jobs.stop().await;
+        self.stopping.cancel();
+        let grace = self.app.settings.http.grace;
+        let (http, ()) = tokio::join!(self.http, self.app.renewals.stop(grace));
+        if let Ok(Err(error)) = http {
+            tracing::warn!(%error, "the HTTP server ended with an error");
+        }
+        self.maintenance.abort();
+        self.app.close().await;
+    }
+}
