@@ -16,6 +16,9 @@ use minijinja::{filters, tests};
 /// Instructions one evaluation may take.
 const FUEL: u64 = 50_000;
 
+/// The longest expression or template, in bytes.
+const SOURCE_MAX_BYTES: usize = 16 * 1024;
+
 /// Names the server itself puts in scope; no parameter may be called so.
 pub const RESERVED: [&str; 17] = [
     "parent",
@@ -101,9 +104,7 @@ impl Expressions {
 
     /// Reads a template. Answers it with the names it uses.
     pub fn template(&self, source: &str) -> Result<(Template, BTreeSet<String>), ExpressionError> {
-        if source.contains('\0') {
-            return Err(ExpressionError::new("must not contain NUL"));
-        }
+        check_source(source)?;
         if let Some(name) = source.strip_prefix('$').filter(|name| is_name(name)) {
             return Ok((
                 Template::Whole(name.to_owned()),
@@ -134,6 +135,7 @@ impl Expressions {
         &self,
         source: &str,
     ) -> Result<(Expression, BTreeSet<String>), ExpressionError> {
+        check_source(source)?;
         if source.contains("${") {
             return Err(ExpressionError::new(
                 "is an expression already: write it without ${ and }",
@@ -180,6 +182,18 @@ impl Expressions {
 pub fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn check_source(source: &str) -> Result<(), ExpressionError> {
+    if source.len() > SOURCE_MAX_BYTES {
+        return Err(ExpressionError(format!(
+            "must not be longer than {SOURCE_MAX_BYTES} bytes"
+        )));
+    }
+    if source.contains('\0') {
+        return Err(ExpressionError::new("must not contain NUL"));
+    }
+    Ok(())
 }
 
 fn refusal(error: &Error) -> String {
@@ -322,15 +336,13 @@ mod tests_of_expressions {
     }
 
     #[test]
-    fn an_endless_expression_runs_out_of_fuel() {
+    fn an_expression_that_is_too_long_or_too_deep_is_refused() {
         let expressions = Expressions::new();
-        let long = "(1 + ".repeat(100) + "1" + &")".repeat(100);
-        let (short, _) = expressions.condition(&long).unwrap();
-        assert!(expressions.evaluate(&short, &context! {}).is_ok());
-        let huge = vec!["1"; 60_000].join("+");
-        let refused = expressions
-            .condition(&huge)
-            .and_then(|(huge, _)| expressions.evaluate(&huge, &context! {}));
-        assert!(refused.is_err());
+        let deep = "(1 + ".repeat(1000) + "1" + &")".repeat(1000);
+        let long = vec!["1"; SOURCE_MAX_BYTES].join("+");
+        for source in [deep, long] {
+            assert!(expressions.condition(&source).is_err());
+            assert!(expressions.template(&format!("${{ {source} }}")).is_err());
+        }
     }
 }

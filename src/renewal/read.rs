@@ -13,7 +13,7 @@ use crate::foundation::metrics::ReadLabels;
 use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
 use crate::realm::failure::{Failure, FailureClass};
-use crate::token::expiry::Expiry;
+use crate::token::expiry::{Expiry, attempt_floor};
 use crate::token::{TokenRecord, store};
 
 /// A question for a token.
@@ -325,6 +325,9 @@ fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) -> Option<Rea
             until.since(now),
         ));
     }
+    if let Some(wait) = within_floor(record, now) {
+        return Some(unavailable(None, "the token was renewed moments ago", wait));
+    }
     let trouble = record.trouble.as_ref()?;
     let again = record.renew_at.filter(|again| *again > now)?;
     Some(unavailable(
@@ -332,6 +335,15 @@ fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) -> Option<Rea
         "the last attempt failed, and the next is not due",
         again.since(now),
     ))
+}
+
+/// A token that was just obtained is not asked for again, however much life a caller
+/// wants left: no `min_ttl_s` makes a loop.
+fn within_floor(record: &TokenRecord, now: EpochMs) -> Option<Ms> {
+    let held = record.held.as_ref().filter(|_| record.lease.is_none())?;
+    let lead = held.expiry.at()?.since(record.renew_at?);
+    let until = held.obtained_at.plus(attempt_floor(lead));
+    Some(until.since(now)).filter(|wait| *wait > Ms::ZERO)
 }
 
 fn refused_by(failure: &Failure) -> ReadError {

@@ -1,0 +1,224 @@
+//! Databases: a SQLite file, or a fresh database on a MariaDB server that this test run
+//! started itself. `TEST_MYSQL_URL` (a root URL) names another server instead.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
+use tempfile::TempDir;
+
+use super::eventually;
+
+const PREFIX: &str = "token_server_test_";
+
+/// A database of a test's own, and a directory for everything else it keeps.
+pub struct TestDatabase {
+    pub url: String,
+    pub directory: TempDir,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    MySql,
+}
+
+impl TestDatabase {
+    pub fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let file = directory.path().join("token-server.db");
+        Self {
+            url: format!("sqlite://{}?mode=rwc", file.display()),
+            directory,
+            kind: Kind::Sqlite,
+        }
+    }
+
+    pub async fn mysql() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let root = mysql_root().await;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{PREFIX}{}_{number}", std::process::id());
+        execute(
+            &root,
+            &format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),
+        )
+        .await;
+        Self {
+            url: format!("{root}/{name}"),
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            kind: Kind::MySql,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A connection beside the server's, to look at rows.
+    pub async fn connect(&self) -> DatabaseConnection {
+        let mut options = ConnectOptions::new(&self.url);
+        options.max_connections(1).sqlx_logging(false);
+        Database::connect(options)
+            .await
+            .expect("the database can be reached")
+    }
+
+    /// One number that a query answers.
+    pub async fn number(&self, query: &str) -> i64 {
+        let connection = self.connect().await;
+        let backend = connection.get_database_backend();
+        let row = connection
+            .query_one_raw(Statement::from_string(backend, query))
+            .await
+            .expect("the query is good")
+            .expect("the query answers a row");
+        row.try_get_by_index(0).expect("the query answers a number")
+    }
+}
+
+async fn execute(url: &str, sql: &str) {
+    let connection = Database::connect(url)
+        .await
+        .expect("the server can be reached");
+    connection
+        .execute_unprepared(sql)
+        .await
+        .expect("the statement is good");
+    connection.close().await.expect("the connection closes");
+}
+
+/// The URL of the server, without a database, once it answers.
+async fn mysql_root() -> String {
+    static CLEANED: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
+    let root = CLEANED.get_or_init(|| async {
+        let root = match std::env::vars().find(|(name, _)| name == "TEST_MYSQL_URL") {
+            Some((_, url)) => url.trim_end_matches('/').to_owned(),
+            None => spawned().to_owned(),
+        };
+        let options = || {
+            let mut options = ConnectOptions::new(&root);
+            options.max_connections(1).sqlx_logging(false);
+            options
+        };
+        let connection = eventually("the MySQL server answers", async || {
+            Database::connect(options()).await.ok()
+        })
+        .await;
+        drop_leftovers(&connection).await;
+        connection.close().await.expect("the connection closes");
+        root
+    });
+    root.await.clone()
+}
+
+/// Databases of earlier runs on a server that outlived them.
+async fn drop_leftovers(connection: &DatabaseConnection) {
+    let backend = connection.get_database_backend();
+    let names = format!(
+        "SELECT CAST(schema_name AS CHAR) FROM information_schema.schemata WHERE schema_name LIKE '{PREFIX}%'"
+    );
+    let rows = connection
+        .query_all_raw(Statement::from_string(backend, names))
+        .await
+        .expect("the schemata can be listed");
+    for row in rows {
+        let name: String = row.try_get_by_index(0).expect("a schema has a name");
+        connection
+            .execute_unprepared(&format!("DROP DATABASE {name}"))
+            .await
+            .expect("a leftover can be dropped");
+    }
+}
+
+/// Starts MariaDB once for this process. It ends with the process, even a killed one:
+/// `setpriv` has the kernel tell it. That holds for the thread that started it, so the
+/// thread stays.
+fn spawned() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let directory = tempfile::tempdir().expect("a temporary directory can be made");
+            let port = free_port();
+            let mut server = start(directory.path(), port);
+            sender.send(port).expect("the test waits for the port");
+            let _ = server.wait();
+        });
+        let port = receiver
+            .recv()
+            .expect("MariaDB could be started; `make setup` installs it");
+        format!("mysql://root@127.0.0.1:{port}")
+    })
+}
+
+fn start(directory: &Path, port: u16) -> std::process::Child {
+    let data = directory.join("data");
+    let log =
+        |name: &str| std::fs::File::create(directory.join(name)).expect("a log file can be made");
+    let installed = command("mariadb-install-db")
+        .args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ])
+        .arg(format!("--datadir={}", data.display()))
+        .args(as_root())
+        .stdout(log("install.log"))
+        .stderr(Stdio::null())
+        .status()
+        .expect("mariadb-install-db is installed; `make setup` does that");
+    assert!(installed.success(), "mariadb-install-db failed");
+    command("setpriv")
+        .args([
+            "--pdeathsig",
+            "TERM",
+            "mariadbd",
+            "--no-defaults",
+            "--skip-log-bin",
+        ])
+        .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--socket={}", directory.join("socket").display()))
+        .arg(format!("--port={port}"))
+        .args(["--bind-address=127.0.0.1", "--max-connections=1000"])
+        .args(as_root())
+        .stdout(Stdio::null())
+        .stderr(log("server.log"))
+        .spawn()
+        .expect("mariadbd is installed; `make setup` does that")
+}
+
+/// Debian keeps mariadbd where not every user looks.
+fn command(program: &str) -> Command {
+    let path = std::env::vars()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, path)| path);
+    let mut command = Command::new(program);
+    command.env(
+        "PATH",
+        format!("{}:/usr/local/sbin:/usr/sbin", path.unwrap_or_default()),
+    );
+    command
+}
+
+/// mariadbd refuses to run as root unless told to.
+fn as_root() -> Option<&'static str> {
+    let root = std::os::unix::fs::MetadataExt::uid(
+        &std::fs::metadata("/proc/self").expect("the kernel tells of this process"),
+    ) == 0;
+    root.then_some("--user=root")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
+}

@@ -1,0 +1,95 @@
+//! The server as a process of its own, which can be killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::Value;
+
+use super::server::{Client, environment};
+use super::{PATIENCE, TestDatabase};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_token-server");
+
+/// A command of the binary, in a test's environment and no other.
+pub fn command(database: &TestDatabase, more: &[(&'static str, String)]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.env_clear().envs(environment(database, more));
+    command
+}
+
+pub struct ServerProcess {
+    child: Child,
+    pub client: Client,
+    log: mpsc::Receiver<String>,
+}
+
+impl ServerProcess {
+    /// Starts the server and waits until it serves.
+    pub fn start(database: &TestDatabase, more: &[(&'static str, String)]) -> Self {
+        let mut child = command(database, more)
+            .arg("serve")
+            .env("TOKEN_SERVER__LOG__FORMAT", "json")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let (sender, log) = mpsc::channel();
+        let stderr = child.stderr.take().expect("standard error is piped");
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let address = loop {
+            let line = log
+                .recv_timeout(PATIENCE)
+                .expect("the server says where it serves");
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "serving" {
+                break event["address"].as_str().expect("an address").to_owned();
+            }
+        };
+        Self {
+            child,
+            client: Client::new(format!("http://{address}")),
+            log,
+        }
+    }
+
+    /// What it has logged since it served.
+    pub fn logged(&self) -> Vec<String> {
+        self.log.try_iter().collect()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process ends");
+    }
+
+    /// SIGTERM; answers the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "the process can be signalled"
+        );
+        self.child.wait().expect("the process ends").code()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

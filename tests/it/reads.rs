@@ -1,0 +1,303 @@
+//! The rules of `GET /api/token`.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
+
+use crate::kit::server::Options;
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    a_token_is_fetched_in_the_background_and_then_served_from_the_database,
+    three_hundred_callers_for_a_missing_token_cause_one_request,
+    an_expired_token_is_never_served,
+    a_reader_of_a_valid_token_never_waits_for_its_renewal,
+    min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fails,
+    a_flush_renews_only_the_generation_the_caller_has_seen,
+    within_the_minimum_interval_a_flush_answers_the_current_token_and_says_so,
+    readers_never_storm_a_provider_that_fails,
+    a_token_that_never_expires_says_a_year_and_no_date,
+}
+
+async fn a_token_is_fetched_in_the_background_and_then_served_from_the_database(
+    database: TestDatabase,
+) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    let reply = client.token("r", "k").await.expect(200);
+    let token = reply.json();
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(token["token"], "token-1");
+    assert_eq!(token["source"], "database");
+    assert_eq!(token["generation"], 1);
+    let left = token["expires_in"].as_i64().expect("a number");
+    assert!(
+        (7_100_000..=7_200_000).contains(&left),
+        "milliseconds: {left}"
+    );
+    assert_eq!(provider.request_count(), 1);
+}
+
+async fn three_hundred_callers_for_a_missing_token_cause_one_request(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    provider.hold();
+    client.save_secret("r", "k").await;
+    let callers: Vec<_> = (0..300)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.token("r", "k").await })
+        })
+        .collect();
+    provider.wait_for_requests(1).await;
+    provider.release();
+    for caller in callers {
+        let token = caller.await.expect("the caller ends").expect(200).json();
+        assert_eq!(token["token"], "token-1");
+    }
+    assert_eq!(provider.request_count(), 1);
+}
+
+async fn an_expired_token_is_never_served(database: TestDatabase) {
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let provider = Provider::start().await;
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    provider.answer_with(Answer::numbered_token(100));
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    provider.answer_with(Answer::status(500));
+    clock.advance(Ms::from_secs(99));
+    assert_eq!(
+        client.token("r", "k").await.expect(200).json()["token"],
+        "token-1"
+    );
+    clock.advance(Ms::from_secs(1));
+    let reply = client.token("r", "k").await;
+    assert!(reply.header("retry-after").is_some());
+    let problem = reply.expect_problem(503, "token_unavailable");
+    assert_eq!(problem["class"], "transient");
+    assert_eq!(client.secret("r", "k").await["state"], "expired");
+}
+
+async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDatabase) {
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let provider = Provider::start().await;
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    provider.hold();
+    clock.advance(Ms::from_secs(7000));
+    provider.wait_for_requests(2).await;
+    // The renewal hangs; the reader does not.
+    let token = client.token("r", "k").await.expect(200).json();
+    assert_eq!(token["token"], "token-1");
+    provider.release();
+    client.generation("r", "k", 2).await;
+    assert_eq!(
+        client.token("r", "k").await.expect(200).json()["token"],
+        "token-2"
+    );
+}
+
+async fn min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fails(
+    database: TestDatabase,
+) {
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let provider = Provider::start().await;
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    let ask = async |min_ttl_s: i64| {
+        let path = format!("/api/token?realm=r&key=k&min_ttl_s={min_ttl_s}");
+        client.get(&path).await
+    };
+    clock.advance(Ms::from_secs(10));
+    assert_eq!(ask(7189).await.expect(200).json()["source"], "database");
+    let fresh = ask(7190).await.expect(200).json();
+    assert_eq!(fresh["token"], "token-2");
+    assert_eq!(fresh["source"], "upstream");
+    // More than the provider gives: no loop, the token is served and called stale.
+    for _ in 0..5 {
+        let stale = ask(7200).await.expect(200).json();
+        assert_eq!(
+            (&stale["token"], &stale["stale"]),
+            (&json!("token-2"), &json!(true))
+        );
+    }
+    assert_eq!(provider.request_count(), 2);
+    provider.answer_with(Answer::status(503));
+    clock.advance(Ms::from_secs(10));
+    let stale = ask(7200).await.expect(200).json();
+    assert_eq!(
+        (&stale["token"], &stale["stale"]),
+        (&json!("token-2"), &json!(true))
+    );
+    assert_eq!(provider.request_count(), 3);
+    ask(-1).await.expect_problem(400, "invalid_parameter");
+}
+
+async fn a_flush_renews_only_the_generation_the_caller_has_seen(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let no_interval = (
+        "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S",
+        "0".to_owned(),
+    );
+    let options = Options {
+        env: vec![no_interval],
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                client
+                    .get("/api/token?realm=r&key=k&flush=true&generation=1")
+                    .await
+            })
+        })
+        .collect();
+    for caller in callers {
+        let token = caller.await.expect("the caller ends").expect(200).json();
+        assert_eq!(token["token"], "token-2");
+    }
+    assert_eq!(provider.request_count(), 2);
+    let flush = json!({"realm": "r", "key": "k", "generation": 2});
+    let flushed = client
+        .post("/api/token/flush", &flush)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(flushed["token"], "token-3");
+    assert_eq!(flushed["flushed"], true);
+    assert_eq!(flushed["source"], "upstream");
+}
+
+async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_so(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let interval = (
+        "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S",
+        "600".to_owned(),
+    );
+    let options = Options {
+        env: vec![interval],
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 1).await;
+    let reply = client
+        .get("/api/token?realm=r&key=k&flush=true")
+        .await
+        .expect(200);
+    let wait: i64 = reply
+        .header("retry-after")
+        .expect("a wait")
+        .parse()
+        .expect("seconds");
+    assert!((590..=600).contains(&wait), "{wait}");
+    let token = reply.json();
+    assert_eq!(token["flushed"], false);
+    assert_eq!(token["token"], "token-1");
+    assert_eq!(provider.request_count(), 1);
+    // Any text but `true` is false.
+    let token = client
+        .get("/api/token?realm=r&key=k&flush=1")
+        .await
+        .expect(200)
+        .json();
+    assert!(token.get("flushed").is_none(), "{token}");
+}
+
+async fn readers_never_storm_a_provider_that_fails(database: TestDatabase) {
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let provider = Provider::start().await;
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    provider.answer_with(Answer::status(401).with_json(&json!({"error": "invalid_client"})));
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    let parked = client.state("r", "k", "needs_attention").await;
+    assert_eq!(parked["last_error"]["class"], "permanent");
+    for _ in 0..20 {
+        let reply = client.token("r", "k").await;
+        let wait: i64 = reply
+            .header("retry-after")
+            .expect("a wait")
+            .parse()
+            .expect("seconds");
+        assert_eq!(wait, 3600);
+        let problem = reply.expect_problem(503, "token_unavailable");
+        assert_eq!(problem["class"], "permanent");
+    }
+    assert_eq!(provider.request_count(), 1);
+    // One slow probe an hour; saving the secret wakes it at once.
+    provider.answer_with(Answer::default());
+    let changed = json!({"realm": "r", "key": "k", "key_2": "a-better-secret"});
+    client.post("/api/secret", &changed).await.expect(200);
+    client.state("r", "k", "active").await;
+    assert_eq!(clock.now(), EpochMs(1_700_000_000_000));
+}
+
+async fn a_token_that_never_expires_says_a_year_and_no_date(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let client = &server.client;
+    provider.answer_with(Answer::status(200).with_json(&json!({"access_token": "for ever"})));
+    let config = |default: serde_json::Value| {
+        json!({
+            "url": provider.url("/token"), "method": "POST", "token_path": "access_token",
+            "default_expires_in_s": default,
+        })
+    };
+    client.save_realm("eternal", config(json!(0))).await;
+    client.save_secret("eternal", "k").await;
+    let token = client.token("eternal", "k").await.expect(200).json();
+    assert_eq!(token["expires_in"], 31_536_000_000_i64);
+    assert!(token["expires_at"].is_null(), "{token}");
+    // A realm that does not say so has its token refused, not stored as eternal.
+    client.save_realm("silent", config(json!(null))).await;
+    client.save_secret("silent", "k").await;
+    let parked = client.state("silent", "k", "needs_attention").await;
+    assert!(
+        parked["last_error"]["detail"]
+            .as_str()
+            .expect("a text")
+            .contains("expiry_unknown")
+    );
+    assert_eq!(parked["generation"], 0);
+}
