@@ -2,4 +2,15 @@
 
 mod kit;
 
+mod access;
+mod cli;
+mod crashes;
+mod house;
+mod oauth;
+mod predecessor;
+mod problems;
 mod reads;
+mod registry;
+mod renewals;
+mod sealing;
+mod wechat;

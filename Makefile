@@ -1,0 +1,30 @@
+# The commands of everyday work. `make run` leads from a clone to a served token.
+
+CARGO ?= cargo
+
+.PHONY: run setup check test soak openapi
+
+# A server with a simulated provider on embedded SQLite.
+run:
+	$(CARGO) run --quiet -- serve --demo
+
+# What the tests need beside Rust: a database server, Node and an OAuth server.
+setup:
+	@tests/setup.sh
+
+# Format, lints without warnings, generated files current.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+# Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
+test: setup
+	$(CARGO) test --workspace --locked
+
+# Ten minutes of 50 secrets against a real OAuth server; prints what was seen.
+soak: setup
+	$(CARGO) test --locked --test soak -- --nocapture
+
+# Writes the specification that the code makes.
+openapi:
+	$(CARGO) run --quiet -- openapi > openapi/openapi.json

@@ -1,0 +1,150 @@
+//! The house itself: arrows between rooms, and what is generated.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms from the ground up: a room may use those before it.
+const ROOMS: [&str; 16] = [
+    "foundation",
+    "realm",
+    "access",
+    "secret",
+    "token",
+    "upstream",
+    "renewal",
+    "registry",
+    "jobs",
+    "config",
+    "app",
+    "api",
+    "serve",
+    "demo",
+    "cli",
+    "main",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// The room a source file stands in: the first part of its path below src.
+fn room_of(file: &Path) -> String {
+    let below = file
+        .strip_prefix(root().join("src"))
+        .expect("a file of src");
+    let first = below
+        .iter()
+        .next()
+        .expect("a path")
+        .to_string_lossy()
+        .into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms a text names as `crate::room` or, in main, as `token_server::room`.
+fn rooms_used(text: &str) -> Vec<String> {
+    let names = |prefix: &str| {
+        text.split(prefix)
+            .skip(1)
+            .flat_map(|rest| match rest.strip_prefix('{') {
+                // `use crate::{a, b};` is written one room a line here.
+                Some(group) => panic!("a grouped import of rooms hides arrows: {{{group:.40}"),
+                None => rest
+                    .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                    .next(),
+            })
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    [names("crate::"), names("token_server::")].concat()
+}
+
+#[test]
+fn no_arrow_between_rooms_points_backwards() {
+    let level: BTreeMap<_, _> = ROOMS
+        .iter()
+        .enumerate()
+        .map(|(index, room)| (*room, index))
+        .collect();
+    let mut arrows = 0;
+    for file in sources(&root().join("src")) {
+        let room = room_of(&file);
+        if room == "lib" {
+            continue;
+        }
+        let own = level
+            .get(room.as_str())
+            .unwrap_or_else(|| panic!("{room} is not in ROOMS"));
+        for used in rooms_used(&fs::read_to_string(&file).expect("the file is readable")) {
+            let Some(other) = level.get(used.as_str()) else {
+                panic!("{} names {used}, which is no room", file.display());
+            };
+            arrows += 1;
+            assert!(
+                other <= own,
+                "{}: {room} uses {used}, which stands above it",
+                file.display()
+            );
+        }
+    }
+    assert!(arrows > 100, "the imports are read: {arrows}");
+}
+
+#[test]
+fn the_tables_know_no_room_and_the_migrations_no_table_type() {
+    for (folder, forbidden) in [
+        ("entity/src", "token_server_migration"),
+        ("entity/src", "token_server::"),
+        ("migration/src", "token_server_entity"),
+    ] {
+        for file in sources(&root().join(folder)) {
+            let text = fs::read_to_string(&file).expect("the file is readable");
+            assert!(
+                !text.contains(forbidden),
+                "{} names {forbidden}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_handler_holds_sql_or_a_query() {
+    for file in sources(&root().join("src/api")) {
+        let text = fs::read_to_string(&file).expect("the file is readable");
+        for forbidden in [
+            "EntityTrait",
+            "QueryFilter",
+            "Statement::",
+            "execute_unprepared",
+        ] {
+            assert!(
+                !text.contains(forbidden),
+                "{} holds {forbidden}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_committed_specification_is_the_one_the_code_makes() {
+    let committed = fs::read_to_string(root().join("openapi/openapi.json"));
+    assert!(
+        committed.is_ok_and(|text| text == token_server::api::specification()),
+        "openapi/openapi.json is out of date: run `make openapi`"
+    );
+}
