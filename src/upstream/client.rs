@@ -11,6 +11,10 @@ use super::UpstreamSettings;
 use super::egress::{Denied, Egress, PolicyResolver, Scheme};
 use crate::realm::failure::Failure;
 
+/// Common servers close idle connections after five seconds and more. A request sent into
+/// a connection that is being closed is lost, and none is sent twice.
+const POOL_IDLE: Duration = Duration::from_secs(3);
+
 /// A request, ready to go. Never printed: it holds credentials.
 pub(super) struct Request {
     pub method: Method,
@@ -42,6 +46,7 @@ impl Client {
                 .retry(reqwest::retry::never())
                 .no_proxy()
                 .connect_timeout(settings.connect_timeout)
+                .pool_idle_timeout(POOL_IDLE)
                 .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
                 .dns_resolver(PolicyResolver {
                     egress: settings.egress.clone(),

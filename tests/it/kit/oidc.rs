@@ -39,6 +39,8 @@ impl OauthServer {
             issuer: said["issuer"].as_str().expect("an issuer").to_owned(),
             http: reqwest::Client::builder()
                 .no_proxy()
+                // Node closes connections that were idle for five seconds.
+                .pool_idle_timeout(std::time::Duration::from_secs(2))
                 .build()
                 .expect("a client can be made"),
         }
