@@ -124,7 +124,7 @@ impl RenewalApi {
     ) -> Result<Json<Data<RunView>>, Problem> {
         let scope = RunScope {
             realm: realm.0.map(realm_id).transpose()?,
-            all: false,
+            ..RunScope::default()
         };
         let summary = app.renewals.run(&scope, &()).await?;
         Ok(Json(data(summary.into())))

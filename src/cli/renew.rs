@@ -27,7 +27,11 @@ pub async fn run(
     if let Some(realm) = &realm {
         app.registry.realm(realm).await.map_err(Failure::of)?;
     }
-    let scope = RunScope { realm, all };
+    let scope = RunScope {
+        realm,
+        all,
+        recover: true,
+    };
     let bar = if on_terminal {
         bar()
     } else {

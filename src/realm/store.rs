@@ -36,6 +36,17 @@ pub async fn find_all(
         .await
 }
 
+/// Finds a realm and keeps it from being changed or deleted until the transaction ends.
+pub async fn find_locked(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+) -> Result<Option<realm::Model>, DbErr> {
+    Entity::find_by_id(id.as_str())
+        .lock_exclusive()
+        .one(database)
+        .await
+}
+
 /// Newest change first; `keyword` stands in the id or the comment.
 pub async fn list(
     database: &impl ConnectionTrait,
@@ -107,7 +118,7 @@ pub async fn update(
     Ok(updated.rows_affected == 1)
 }
 
-/// Keeps all requests to a realm back until then.
+/// Keeps all requests to a realm back until then; never shortens an earlier block.
 pub async fn block(
     database: &impl ConnectionTrait,
     id: &RealmId,
@@ -116,6 +127,11 @@ pub async fn block(
     Entity::update_many()
         .col_expr(Column::BlockedUntil, Expr::value(until))
         .filter(Column::Id.eq(id.as_str()))
+        .filter(
+            Condition::any()
+                .add(Column::BlockedUntil.is_null())
+                .add(Column::BlockedUntil.lt(until)),
+        )
         .exec(database)
         .await
         .map(|_| ())

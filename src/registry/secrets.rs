@@ -119,7 +119,7 @@ impl Registry {
         by: &Actor,
         now: EpochMs,
     ) -> Result<Result<(), Refusal>, DbErr> {
-        let Some(realm) = realms::find(transaction, &patch.realm).await? else {
+        let Some(realm) = realms::find_locked(transaction, &patch.realm).await? else {
             return Ok(Err(Refusal::UnknownRealm(patch.realm.to_string())));
         };
         let source = match Realm::from_row(realm, &self.expressions) {

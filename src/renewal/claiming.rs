@@ -7,7 +7,7 @@ use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{AttemptId, SecretId};
 use crate::realm::Realm;
-use crate::token::lease::{self, Claim, Claimed, Ground};
+use crate::token::lease::{self, Claim, Claimed, Ground, Suspect};
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
@@ -55,28 +55,31 @@ impl Renewals {
             .unwrap_or(self.settings.realm_concurrency)
     }
 
-    /// Claims one lease after another that its holder gave up.
-    pub(super) async fn take_over_abandoned(&self) -> Result<Vec<Claimed>, DbError> {
-        let suspects =
-            lease::run_out(self.database.reader(), self.clock.now(), SUSPECTS_MAX).await?;
-        let abandoned = self
-            .watch
+    /// Leases that have run out by the wall clock.
+    pub(super) async fn suspects(&self) -> Result<Vec<Suspect>, DbError> {
+        Ok(lease::run_out(self.database.reader(), self.clock.now(), SUSPECTS_MAX).await?)
+    }
+
+    /// Those whose holder was watched long enough to be taken over.
+    pub(super) fn abandoned(&self, suspects: &[Suspect]) -> Vec<Suspect> {
+        self.watch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .observe(&suspects, self.clock.boot());
-        let mut taken = Vec::new();
-        for suspect in abandoned {
-            let ground = Ground::Abandoned(suspect.id, suspect.fence);
-            let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
-            for claimed in self.claim(&ground, attempt_time).await? {
-                self.metrics.lease_steals.inc();
-                tracing::warn!(
-                    realm = %claimed.record.realm,
-                    key = %claimed.record.key,
-                    "took over a lease whose holder went silent"
-                );
-                taken.push(claimed);
-            }
+            .observe(suspects, self.clock.boot())
+    }
+
+    /// Takes over a lease, unless its holder came back or another replica was first.
+    pub(super) async fn take_over(&self, suspect: &Suspect) -> Result<Option<Claimed>, DbError> {
+        let ground = Ground::Abandoned(suspect.id, suspect.fence);
+        let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
+        let taken = self.claim(&ground, attempt_time).await?.pop();
+        if let Some(claimed) = &taken {
+            self.metrics.lease_steals.inc();
+            tracing::warn!(
+                realm = %claimed.record.realm,
+                key = %claimed.record.key,
+                "took over a lease whose holder went silent"
+            );
         }
         Ok(taken)
     }
@@ -98,13 +101,14 @@ impl Renewals {
         left.insert(id, self.clock.boot());
     }
 
-    pub(super) fn drop_left_to_others(&self, ids: &mut Vec<SecretId>) {
+    /// The rows that are left to other replicas for now.
+    pub(super) fn left_to_others(&self) -> Vec<SecretId> {
         let mut left = self
             .left_to_others
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.boot();
         left.retain(|_, since| now.since(*since) < LEFT_ALONE);
-        ids.retain(|id| !left.contains_key(id));
+        left.keys().copied().collect()
     }
 }

@@ -9,12 +9,14 @@ use tokio::sync::watch;
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh};
+use super::permits::Permit;
+use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{Generation, SecretId};
+use crate::foundation::ids::SecretId;
 use crate::realm::Realm;
-use crate::realm::failure::Failure;
+use crate::realm::failure::FailureClass;
 use crate::token::TokenRecord;
-use crate::token::lease::Ground;
+use crate::token::lease::{Claimed, Ground};
 use crate::token::store;
 
 /// How often another replica's fetch is looked at.
@@ -27,7 +29,11 @@ pub enum Landed {
     Fetched(Box<Fresh>),
     /// Another replica, or the sweep, stored a newer token meanwhile.
     Elsewhere(Box<TokenRecord>),
-    Failed(Failure),
+    /// The attempt failed, here or elsewhere.
+    Failed {
+        class: FailureClass,
+        next_attempt: Option<EpochMs>,
+    },
     /// No result within the time a reader waits.
     StillWaiting,
     /// The secret is gone, or paused.
@@ -35,11 +41,13 @@ pub enum Landed {
     DatabaseFailed,
 }
 
+type Landing = watch::Receiver<Option<Landed>>;
+
 #[derive(Default)]
-pub struct Flights(Mutex<HashMap<SecretId, watch::Receiver<Option<Landed>>>>);
+pub struct Flights(Mutex<HashMap<SecretId, Landing>>);
 
 impl Flights {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SecretId, watch::Receiver<Option<Landed>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SecretId, Landing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,20 +57,15 @@ impl Renewals {
     /// end it.
     pub(super) async fn fresh(&self, realm: &Realm, seen: &TokenRecord, cause: Cause) -> Landed {
         let mut landing = self.join_or_start(realm, seen, cause);
-        let landed = landing.wait_for(Option::is_some).await;
-        match landed {
-            Ok(landed) => landed.clone().unwrap_or(Landed::DatabaseFailed),
-            // The flight's task was dropped: the server is stopping.
-            Err(_) => Landed::StillWaiting,
+        let deadline = self.settings.max_wait.as_duration();
+        match tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await {
+            Ok(Ok(landed)) => landed.clone().unwrap_or(Landed::DatabaseFailed),
+            // Not yet, or the server is stopping.
+            Err(_) | Ok(Err(_)) => Landed::StillWaiting,
         }
     }
 
-    fn join_or_start(
-        &self,
-        realm: &Realm,
-        seen: &TokenRecord,
-        cause: Cause,
-    ) -> watch::Receiver<Option<Landed>> {
+    fn join_or_start(&self, realm: &Realm, seen: &TokenRecord, cause: Cause) -> Landing {
         let id = seen.secret_id;
         let mut flights = self.flights.lock();
         if let Some(under_way) = flights.get(&id) {
@@ -73,16 +76,13 @@ impl Renewals {
         drop(flights);
         let (renewals, realm, seen) = (self.clone(), realm.clone(), seen.clone());
         self.tasks.spawn(async move {
-            let deadline = renewals.settings.max_wait.as_duration();
-            let flown = tokio::time::timeout(deadline, renewals.fly(&realm, seen, cause)).await;
-            let landed = match flown {
-                Ok(Ok(landed)) => landed,
-                Ok(Err(error)) => {
+            let landed = renewals
+                .fly(&realm, seen, cause)
+                .await
+                .unwrap_or_else(|error| {
                     tracing::error!(%error, "a fetch could not reach the database");
                     Landed::DatabaseFailed
-                }
-                Err(_elapsed) => Landed::StillWaiting,
-            };
+                });
             // First out of the list, so that who comes now starts anew.
             renewals.flights.lock().remove(&id);
             let _ = sender.send(Some(landed));
@@ -91,76 +91,83 @@ impl Renewals {
         receiver
     }
 
-    /// Claims and fetches, or watches whoever holds the claim.
-    async fn fly(&self, realm: &Realm, seen: TokenRecord, cause: Cause) -> Result<Landed, DbError> {
-        let id = seen.secret_id;
+    /// Claims and fetches, or watches whoever holds the claim. Nothing here is cut off by
+    /// a deadline: a claim that was sent must be acted on.
+    async fn fly(
+        &self,
+        realm: &Realm,
+        mut seen: TokenRecord,
+        cause: Cause,
+    ) -> Result<Landed, DbError> {
+        let begun = self.clock.boot();
         let permit = self
             .permits
             .take_one(&realm.id, self.realm_limit(realm))
             .await;
         let timeout = self.upstream.timeout(&realm.source);
-        let mut failures = failures_of(&seen);
         loop {
-            let ground = Ground::Asked(id, seen.generation);
+            let ground = Ground::Asked(seen.secret_id, seen.fence);
             if let Some(claimed) = self.claim(&ground, timeout).await?.pop() {
-                let renewals = self.clone();
-                // Once sent, an answer must be stored, even if the readers' time is up.
-                let attempt = self.tasks.spawn(async move {
-                    let attempted = renewals.attempt(claimed, cause).await;
-                    drop(permit);
-                    attempted
-                });
-                return Ok(match attempt.await {
-                    Ok(Attempted::Stored(fresh)) => Landed::Fetched(fresh),
-                    Ok(Attempted::Failed(failure)) => Landed::Failed(failure),
-                    Ok(Attempted::Discarded) => Landed::StillWaiting,
-                    Ok(Attempted::Unstored) | Err(_) => Landed::DatabaseFailed,
-                });
+                return Ok(self.fetch(claimed, cause, permit).await);
             }
-            match self
-                .watch_holder(id, seen.generation, &mut failures)
-                .await?
-            {
-                Some(landed) => return Ok(landed),
-                None => continue,
+            match self.watch_holder(&seen, begun).await? {
+                Watched::Ended(landed) => return Ok(landed),
+                Watched::Free(record) => seen = *record,
             }
         }
     }
 
-    /// Waits while somebody else holds the lease. None: nobody holds it any more, and
-    /// nothing came of it.
-    async fn watch_holder(
-        &self,
-        id: SecretId,
-        seen: Generation,
-        failures: &mut i64,
-    ) -> Result<Option<Landed>, DbError> {
+    async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> Landed {
+        let attempted = self.attempt(claimed, cause).await;
+        drop(permit);
+        match attempted {
+            Attempted::Stored(fresh) => Landed::Fetched(fresh),
+            Attempted::Failed {
+                failure,
+                next_attempt,
+            } => Landed::Failed {
+                class: failure.class,
+                next_attempt: Some(next_attempt),
+            },
+            Attempted::Discarded => Landed::StillWaiting,
+            Attempted::Unstored => Landed::DatabaseFailed,
+        }
+    }
+
+    /// Waits while somebody else holds the lease.
+    async fn watch_holder(&self, seen: &TokenRecord, begun: BootMs) -> Result<Watched, DbError> {
         loop {
-            let Some(record) = store::find_by_id(self.database.reader(), id).await? else {
-                return Ok(Some(Landed::Void));
+            let record = store::find_by_id(self.database.reader(), seen.secret_id).await?;
+            let Some(record) = record.filter(|record| !record.paused) else {
+                return Ok(Watched::Ended(Landed::Void));
             };
-            if record.generation > seen {
-                return Ok(Some(Landed::Elsewhere(Box::new(record))));
+            if record.generation > seen.generation {
+                return Ok(Watched::Ended(Landed::Elsewhere(Box::new(record))));
             }
-            if record.paused {
-                return Ok(Some(Landed::Void));
-            }
-            let failed = failures_of(&record);
-            if failed > *failures
+            if failures_of(&record) > failures_of(seen)
                 && let Some(trouble) = record.trouble
             {
-                return Ok(Some(Landed::Failed(Failure::new(
-                    trouble.class,
-                    trouble.detail,
-                ))));
+                return Ok(Watched::Ended(Landed::Failed {
+                    class: trouble.class,
+                    next_attempt: record.renew_at,
+                }));
             }
-            *failures = failed;
+            if self.clock.boot().since(begun) > self.settings.max_wait {
+                return Ok(Watched::Ended(Landed::StillWaiting));
+            }
             if record.lease.is_none() {
-                return Ok(None);
+                return Ok(Watched::Free(Box::new(record)));
             }
             tokio::time::sleep(POLL).await;
         }
     }
+}
+
+/// What came of somebody else's lease.
+enum Watched {
+    Ended(Landed),
+    /// Nobody holds it any more, and nothing came of it.
+    Free(Box<TokenRecord>),
 }
 
 fn failures_of(record: &TokenRecord) -> i64 {

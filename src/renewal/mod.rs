@@ -9,6 +9,7 @@ pub mod history;
 mod permits;
 pub mod read;
 mod run;
+mod storing;
 mod sweep;
 mod watch;
 

@@ -12,7 +12,7 @@ use crate::foundation::ids::{Generation, KeyName, RealmId};
 use crate::foundation::metrics::ReadLabels;
 use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
-use crate::realm::failure::{Failure, FailureClass};
+use crate::realm::failure::FailureClass;
 use crate::token::expiry::{Expiry, attempt_floor};
 use crate::token::{TokenRecord, store};
 
@@ -121,7 +121,7 @@ impl Renewals {
         let now = self.clock.now();
         let wanted = min_ttl.max(self.settings.min_ttl);
         if let Some(held) = record.valid(now)
-            && held.expiry.left(now) > wanted
+            && (held.expiry == Expiry::Never || held.expiry.left(now) > wanted)
         {
             return self.stored(record, now);
         }
@@ -205,6 +205,18 @@ impl Renewals {
                 retry_after: None,
             });
         }
+        if record.lease.is_some() {
+            // A renewal is under way: it is joined, and nothing more is sent.
+            return None;
+        }
+        if record.trouble.is_some()
+            && let Some(again) = record.renew_at.filter(|again| *again > now)
+        {
+            return Some(Denied {
+                reason: "the last attempt failed, and the next is not due".to_owned(),
+                retry_after: Some(again.since(now)),
+            });
+        }
         if let Some(until) = realm.blocked_until.filter(|until| *until > now) {
             return Some(Denied {
                 reason: "the provider limits the rate".to_owned(),
@@ -254,7 +266,14 @@ impl Renewals {
                 "the token is being fetched; it did not arrive in time",
                 RETRY_SOON,
             )),
-            Landed::Failed(failure) => Err(refused_by(&failure)),
+            Landed::Failed {
+                class,
+                next_attempt,
+            } => Err(unavailable(
+                Some(class),
+                "the provider did not issue a token",
+                next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
+            )),
             Landed::Void => Err(unavailable(
                 None,
                 "renewal is paused, or the secret was deleted",
@@ -344,14 +363,6 @@ fn within_floor(record: &TokenRecord, now: EpochMs) -> Option<Ms> {
     let lead = held.expiry.at()?.since(record.renew_at?);
     let until = held.obtained_at.plus(attempt_floor(lead));
     Some(until.since(now)).filter(|wait| *wait > Ms::ZERO)
-}
-
-fn refused_by(failure: &Failure) -> ReadError {
-    unavailable(
-        Some(failure.class),
-        "the provider did not issue a token",
-        failure.retry_after.unwrap_or(RETRY_SOON),
-    )
 }
 
 fn unavailable(class: Option<FailureClass>, detail: &str, retry_after: Ms) -> ReadError {

@@ -1,12 +1,12 @@
 //! One run through all that is due, to the end: the scheduled container job, and cloud
 //! timers.
 
-use std::collections::HashSet;
-
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sea_orm::DatabaseConnection;
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause};
+use super::permits::Permit;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -26,6 +26,9 @@ pub struct RunScope {
     pub realm: Option<RealmId>,
     /// Due or not.
     pub all: bool,
+    /// First wait for leases that a killed process left over, and take them over. For a
+    /// process without a sweep, which does that in a server.
+    pub recover: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -60,112 +63,169 @@ impl Progress for () {
 }
 
 impl Renewals {
-    /// Attempts everything in scope once.
+    /// Attempts everything in scope once. Where the database fails for one realm, the
+    /// others are finished before that is said.
     pub async fn run(
         &self,
         scope: &RunScope,
         progress: &dyn Progress,
     ) -> Result<RunSummary, DbError> {
         let begun = self.clock.boot();
+        let mut summary = RunSummary::default();
+        if scope.recover {
+            self.recover(progress, &mut summary).await?;
+        }
         let realms = self.realms_in(scope).await?;
         let mut running: FuturesUnordered<_> = realms
             .iter()
             .map(|realm| self.run_realm(realm, scope.all, progress))
             .collect();
-        let mut summary = RunSummary::default();
-        while let Some(of_realm) = running.next().await {
-            summary.add(of_realm?);
+        let mut broken = None;
+        while let Some((of_realm, ended)) = running.next().await {
+            summary.add(of_realm);
+            broken = broken.or(ended.err());
         }
         summary.duration = self.clock.boot().since(begun);
-        Ok(summary)
+        broken.map_or(Ok(summary), Err)
     }
 
-    async fn realms_in(&self, scope: &RunScope) -> Result<Vec<Realm>, DbError> {
-        let reader = self.database.reader();
-        let ids = match &scope.realm {
-            Some(realm) => vec![realm.clone()],
-            None if scope.all => all_realms(reader).await?,
-            None => store::due_realms(reader, self.clock.now()).await?,
-        };
-        let mut realms = Vec::new();
-        for id in ids {
-            realms.extend(self.load_realm(&id).await?);
-        }
-        Ok(realms)
-    }
-
-    async fn run_realm(
+    /// Watches leases that have run out for as long as they were given for.
+    async fn recover(
         &self,
-        realm: &Realm,
-        all: bool,
-        progress: &dyn Progress,
-    ) -> Result<RunSummary, DbError> {
-        let mut summary = RunSummary::default();
-        let mut attempted = HashSet::new();
-        let mut after = SecretId(i64::MIN);
-        let limit = self.realm_limit(realm) as u64;
-        loop {
-            let reader = self.database.reader();
-            let now = self.clock.now();
-            let mut ids = if all {
-                store::renewable_in(reader, &realm.id, after, limit).await?
-            } else {
-                store::due_in(reader, &realm.id, now, limit).await?
-            };
-            self.drop_left_to_others(&mut ids);
-            ids.retain(|id| attempted.insert(*id));
-            let Some(last) = ids.iter().max() else {
-                return Ok(summary);
-            };
-            after = *last;
-            let ground = if all {
-                Ground::Chosen(ids)
-            } else {
-                Ground::Due(ids)
-            };
-            self.run_batch(realm, ground, progress, &mut summary)
-                .await?;
-        }
-    }
-
-    async fn run_batch(
-        &self,
-        realm: &Realm,
-        ground: Ground,
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
-        let limit = self.realm_limit(realm);
-        let first = self.permits.take_one(&realm.id, limit).await;
-        let timeout = self.upstream.timeout(&realm.source);
-        let claimed = self.claim(&ground, timeout).await?;
-        drop(first);
-        progress.found(claimed.len() as u64);
-        let mut running: FuturesUnordered<_> = claimed
-            .into_iter()
-            .map(|claimed| self.attempt_permitted(claimed, limit))
-            .collect();
-        while let Some((realm, key, outcome)) = running.next().await {
-            let renewed = matches!(outcome, Attempted::Stored(_));
-            progress.attempted(&realm, &key, renewed);
-            summary.count(realm, key, outcome);
+        let suspects = self.suspects().await?;
+        self.abandoned(&suspects);
+        let Some(longest) = suspects.iter().map(|suspect| suspect.lease).max() else {
+            return Ok(());
+        };
+        tokio::time::sleep(longest.as_duration()).await;
+        let suspects = self.suspects().await?;
+        for suspect in self.abandoned(&suspects) {
+            if let Some(claimed) = self.take_over(&suspect).await? {
+                let realm = claimed.record.realm.clone();
+                let permit = self.permits.take_one(&realm, usize::MAX).await;
+                self.attempt_all(vec![(claimed, permit)], progress, summary)
+                    .await;
+            }
         }
         Ok(())
     }
 
-    async fn attempt_permitted(
+    async fn realms_in(&self, scope: &RunScope) -> Result<Vec<RealmId>, DbError> {
+        let reader = self.database.reader();
+        match &scope.realm {
+            Some(realm) => Ok(vec![realm.clone()]),
+            None if scope.all => all_realms(reader).await,
+            None => Ok(store::due_realms(reader, self.clock.now()).await?),
+        }
+    }
+
+    async fn run_realm(
         &self,
-        claimed: Claimed,
-        limit: usize,
-    ) -> (RealmId, KeyName, Attempted) {
-        let (realm, key) = (claimed.record.realm.clone(), claimed.record.key.clone());
-        let _permit = self.permits.take_one(&realm, limit).await;
-        let outcome = self.attempt(claimed, Cause::Run).await;
-        (realm, key, outcome)
+        id: &RealmId,
+        all: bool,
+        progress: &dyn Progress,
+    ) -> (RunSummary, Result<(), DbError>) {
+        let mut summary = RunSummary::default();
+        let ended = self.run_batches(id, all, progress, &mut summary).await;
+        (summary, ended)
+    }
+
+    async fn run_batches(
+        &self,
+        id: &RealmId,
+        all: bool,
+        progress: &dyn Progress,
+        summary: &mut RunSummary,
+    ) -> Result<(), DbError> {
+        // What stays due although it was attempted, and what another replica claims.
+        let mut passed_over = self.left_to_others();
+        let mut after = SecretId(i64::MIN);
+        // Read anew for each batch: a rate limit met meanwhile holds.
+        while let Some(realm) = self.open_realm(id).await? {
+            let permits = self.take_permits(&realm).await;
+            let (reader, limit) = (self.database.reader(), permits.len() as u64);
+            let ids = if all {
+                store::renewable_in(reader, id, after, &passed_over, limit).await?
+            } else {
+                store::due_in(reader, id, self.clock.now(), &passed_over, limit).await?
+            };
+            let Some(last) = ids.iter().max() else {
+                return Ok(());
+            };
+            after = *last;
+            let timeout = self.upstream.timeout(&realm.source);
+            let ground = if all {
+                Ground::Chosen(ids.clone())
+            } else {
+                Ground::Due(ids.clone())
+            };
+            let claimed = self.claim(&ground, timeout).await?;
+            progress.found(claimed.len() as u64);
+            passed_over.extend(ids.into_iter().filter(|id| {
+                !claimed
+                    .iter()
+                    .any(|claimed| claimed.record.secret_id == *id)
+            }));
+            let permitted = claimed.into_iter().zip(permits).collect();
+            passed_over.extend(self.attempt_all(permitted, progress, summary).await);
+        }
+        Ok(())
+    }
+
+    /// A realm that may be asked now.
+    async fn open_realm(&self, id: &RealmId) -> Result<Option<Realm>, DbError> {
+        let now = self.clock.now();
+        let realm = self.load_realm(id).await?;
+        Ok(realm.filter(|realm| realm.blocked_until.is_none_or(|until| until <= now)))
+    }
+
+    /// One permit at least, and what else is free: only as much is claimed.
+    async fn take_permits(&self, realm: &Realm) -> Vec<Permit> {
+        let limit = self.realm_limit(realm);
+        let mut permits = vec![self.permits.take_one(&realm.id, limit).await];
+        permits.extend(self.permits.take_free(&realm.id, limit));
+        permits
+    }
+
+    /// Makes attempts that outlive whoever asked for the run; answers those whose result
+    /// was void.
+    async fn attempt_all(
+        &self,
+        claimed: Vec<(Claimed, Permit)>,
+        progress: &dyn Progress,
+        summary: &mut RunSummary,
+    ) -> Vec<SecretId> {
+        let mut running: FuturesUnordered<_> = claimed
+            .into_iter()
+            .map(|(claimed, permit)| {
+                let (renewals, record) = (self.clone(), claimed.record.clone());
+                let attempt = self.tasks.spawn(async move {
+                    let attempted = renewals.attempt(claimed, Cause::Run).await;
+                    drop(permit);
+                    attempted
+                });
+                async move { (record, attempt.await) }
+            })
+            .collect();
+        let mut void = Vec::new();
+        while let Some((record, attempted)) = running.next().await {
+            // An attempt that panicked stored nothing.
+            let attempted = attempted.unwrap_or(Attempted::Unstored);
+            let renewed = matches!(attempted, Attempted::Stored(_));
+            progress.attempted(&record.realm, &record.key, renewed);
+            if matches!(attempted, Attempted::Discarded | Attempted::Unstored) {
+                void.push(record.secret_id);
+            }
+            summary.count(record.realm, record.key, attempted);
+        }
+        void
     }
 }
 
-async fn all_realms(reader: &sea_orm::DatabaseConnection) -> Result<Vec<RealmId>, DbError> {
+async fn all_realms(reader: &DatabaseConnection) -> Result<Vec<RealmId>, DbError> {
     let mut ids = Vec::new();
     for number in 1.. {
         let Ok(page) = Page::new(number, PAGE_SIZE_MAX) else {
@@ -185,7 +245,7 @@ impl RunSummary {
         match outcome {
             Attempted::Stored(_) => self.renewed += 1,
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
-            Attempted::Failed(failure) => {
+            Attempted::Failed { failure, .. } => {
                 self.failed += 1;
                 if self.failures.len() < NAMED_FAILURES_MAX {
                     self.failures.push(NamedFailure {

@@ -39,15 +39,24 @@ impl Renewals {
     }
 
     async fn sweep(&self) -> Result<(), DbError> {
-        for claimed in self.take_over_abandoned().await? {
-            self.set_off(claimed, None);
-        }
+        self.sweep_abandoned().await?;
         let now = self.clock.now();
         for realm in store::due_realms(self.database.reader(), now).await? {
             if self.stopping.is_cancelled() {
                 return Ok(());
             }
             self.sweep_realm(&realm, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_abandoned(&self) -> Result<(), DbError> {
+        let suspects = self.suspects().await?;
+        for suspect in self.abandoned(&suspects) {
+            // Set off one by one: what is taken over here nobody else will look after.
+            if let Some(claimed) = self.take_over(&suspect).await? {
+                self.set_off(claimed, None);
+            }
         }
         Ok(())
     }
@@ -62,8 +71,8 @@ impl Renewals {
             return Ok(());
         }
         let limit = permits.len() as u64;
-        let mut ids = store::due_in(self.database.reader(), id, now, limit).await?;
-        self.drop_left_to_others(&mut ids);
+        let except = self.left_to_others();
+        let ids = store::due_in(self.database.reader(), id, now, &except, limit).await?;
         if ids.is_empty() {
             return Ok(());
         }

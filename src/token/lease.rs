@@ -13,7 +13,7 @@ use token_server_entity::{realm, secret, token};
 
 use super::{HeldToken, TokenRecord};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
+use crate::foundation::ids::{AttemptId, Fence, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
 
 /// Who holds a token, and until when.
@@ -37,8 +37,9 @@ pub struct Claim {
 pub enum Ground {
     /// Due, and held by nobody.
     Due(Vec<SecretId>),
-    /// Held by nobody, and still of the generation a caller has seen.
-    Asked(SecretId, Generation),
+    /// Held by nobody, and not claimed since a caller has seen it under this fence: what was
+    /// attempted meanwhile, with whatever outcome, is not attempted again.
+    Asked(SecretId, Fence),
     /// Chosen by an operator, due or not; held by nobody.
     Chosen(Vec<SecretId>),
     /// Held by a replica that was watched and gave no sign of life under this fence.
@@ -74,8 +75,8 @@ pub async fn claim(
     let condition = match ground {
         Ground::Due(ids) => chosen(ids).add(Column::RenewAt.lte(claim.now)),
         Ground::Chosen(ids) => chosen(ids).add(Column::RenewAt.is_not_null()),
-        Ground::Asked(id, generation) => chosen(&[*id])
-            .add(Column::Generation.eq(generation.0))
+        Ground::Asked(id, fence) => chosen(&[*id])
+            .add(Column::Fence.eq(fence.0))
             .add(Column::Paused.eq(false)),
         Ground::Abandoned(id, fence) => Condition::all()
             .add(Column::SecretId.eq(id.0))
@@ -129,6 +130,21 @@ pub async fn claimed_by(
         })
     };
     Ok(tokens.into_iter().filter_map(with_neighbours).collect())
+}
+
+/// Waits for whoever is changing a token's row, a change of its secret included. Without
+/// it the versions below would be compared before that change is seen: under READ
+/// COMMITTED, MySQL evaluates a subquery before it waits for the row. The first statement
+/// of every transaction that stores a result.
+pub async fn lock(database: &impl ConnectionTrait, claimed: &Claimed) -> Result<(), DbErr> {
+    Entity::find_by_id(claimed.record.secret_id.0)
+        .select_only()
+        .column(Column::Fence)
+        .lock_exclusive()
+        .into_tuple::<i64>()
+        .one(database)
+        .await
+        .map(|_| ())
 }
 
 /// Whether the provider issued a new token or repeated the stored one.

@@ -305,14 +305,15 @@ pub async fn due_realms(
     Ok(rows.into_iter().map(RealmId::stored).collect())
 }
 
-/// What is due in a realm and held by nobody, longest due first.
+/// What is due in a realm and held by nobody, but for some; longest due first.
 pub async fn due_in(
     database: &impl ConnectionTrait,
     realm: &RealmId,
     now: EpochMs,
+    except: &[SecretId],
     limit: u64,
 ) -> Result<Vec<SecretId>, DbErr> {
-    let due = free_in(realm)
+    let due = free_in(realm, except)
         .filter(Column::RenewAt.lte(now))
         .order_by(Column::RenewAt, Order::Asc);
     ids(database, due, limit).await
@@ -323,19 +324,24 @@ pub async fn renewable_in(
     database: &impl ConnectionTrait,
     realm: &RealmId,
     after: SecretId,
+    except: &[SecretId],
     limit: u64,
 ) -> Result<Vec<SecretId>, DbErr> {
-    let renewable = free_in(realm)
+    let renewable = free_in(realm, except)
         .filter(Column::RenewAt.is_not_null())
         .filter(Column::SecretId.gt(after.0))
         .order_by(Column::SecretId, Order::Asc);
     ids(database, renewable, limit).await
 }
 
-fn free_in(realm: &RealmId) -> sea_orm::Select<Entity> {
-    Entity::find()
+fn free_in(realm: &RealmId, except: &[SecretId]) -> sea_orm::Select<Entity> {
+    let free = Entity::find()
         .filter(Column::RealmId.eq(realm.as_str()))
-        .filter(Column::LeaseOwner.is_null())
+        .filter(Column::LeaseOwner.is_null());
+    if except.is_empty() {
+        return free;
+    }
+    free.filter(Column::SecretId.is_not_in(except.iter().map(|id| id.0)))
 }
 
 async fn ids(

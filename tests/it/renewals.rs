@@ -386,7 +386,7 @@ async fn a_lease_whose_holder_was_killed_is_taken_over_by_another_server(databas
     let directory = tempfile::tempdir().expect("a directory");
     // A lease is as long as an attempt may take, and 5 s.
     let short = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "1".to_owned());
-    let first = ServerProcess::start(&database, &[short.clone()]);
+    let first = ServerProcess::start(&database, std::slice::from_ref(&short));
     first
         .client
         .register_realm("r", &provider.url("/token"))

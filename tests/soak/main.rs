@@ -4,6 +4,9 @@
 //!
 //! `SOAK_MINUTES` and `SOAK_SECRETS` change the size, `SOAK_DATABASE=mysql` the database.
 
+// A soak fails by panicking; it measures in floating point and tells on standard output.
+#![allow(clippy::panic, clippy::print_stdout, clippy::cast_precision_loss)]
+
 // The kit serves the integration tests; a soak needs a part of it.
 #[allow(dead_code, unused_imports)]
 #[path = "../it/kit/mod.rs"]

@@ -65,10 +65,6 @@ impl ServerProcess {
         self.log.try_iter().collect()
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().expect("the process can be killed");

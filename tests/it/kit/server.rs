@@ -181,6 +181,14 @@ impl Client {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// All entries of a list.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let reply = self.get(&format!("{path}{separator}pageSize=1000")).await;
+        let list = reply.expect(200).json()["data"]["list"].clone();
+        list.as_array().expect("a list").clone()
+    }
+
     pub async fn delete(&self, path: &str) -> Reply {
         self.send(self.request(Method::DELETE, path)).await
     }

@@ -1,0 +1,296 @@
+//! Stores what an attempt brought, under the fence it was claimed with.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+use super::Renewals;
+use super::attempt::{Attempted, Cause, Fresh, Opened};
+use super::decide::next_attempt;
+use super::history::{self, Entry, Outcome};
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::Generation;
+use crate::realm::failure::Failure;
+use crate::realm::policy::Repeat;
+use crate::realm::store as realm_store;
+use crate::token::expiry::{Expiry, schedule};
+use crate::token::lease::{self, Claimed, Novelty};
+use crate::token::{HeldToken, TokenRecord, seal_token, store};
+use crate::upstream::Obtained;
+
+/// A token, ready to be stored.
+struct NewToken {
+    held: HeldToken,
+    novelty: Novelty,
+    renew_at: Option<EpochMs>,
+    generation: Generation,
+    entry: Entry,
+}
+
+/// A failure, ready to be stored.
+struct NewFailure<'a> {
+    failure: &'a Failure,
+    next_attempt: EpochMs,
+    entry: Entry,
+}
+
+impl Renewals {
+    pub(super) async fn store_token(
+        &self,
+        claimed: &Claimed,
+        cause: Cause,
+        opened: &Opened,
+        obtained: Obtained,
+        took: Ms,
+    ) -> Attempted {
+        let record = &claimed.record;
+        let entry = self.entry(claimed, cause, obtained.requested_at, took);
+        let new = self.new_token(record, opened, &obtained, entry);
+        let stored = self
+            .until_lease_ends(claimed, || self.store_token_once(claimed, &new))
+            .await;
+        match self.settled(claimed, &new.held, stored).await {
+            Some(true) => {
+                tracing::info!(
+                    realm = %record.realm, key = %record.key, cause = cause.as_str(),
+                    outcome = "stored", generation = new.generation.0, duration_ms = took.0,
+                    "renewed"
+                );
+                Attempted::Stored(Box::new(Fresh {
+                    token: obtained.token,
+                    token_type: obtained.token_type,
+                    expiry: new.held.expiry,
+                    generation: new.generation,
+                }))
+            }
+            Some(false) => {
+                tracing::info!(
+                    realm = %record.realm, key = %record.key, cause = cause.as_str(),
+                    outcome = "discarded", duration_ms = took.0,
+                    "the lease was lost, or secret or realm changed meanwhile"
+                );
+                self.give_back(claimed).await;
+                Attempted::Discarded
+            }
+            None => {
+                self.give_back(claimed).await;
+                Attempted::Unstored
+            }
+        }
+    }
+
+    fn new_token(
+        &self,
+        record: &TokenRecord,
+        opened: &Opened,
+        obtained: &Obtained,
+        entry: Entry,
+    ) -> NewToken {
+        let policy = opened.realm.source.policy();
+        let (novelty, expiry) = match &record.held {
+            Some(held) if opened.repeats(obtained) => (
+                Novelty::Repeated,
+                repeated(held.expiry, obtained.expiry, policy.repeat),
+            ),
+            _ => (Novelty::New, obtained.expiry),
+        };
+        let first = record.generation == Generation(0);
+        let sent = obtained.requested_at;
+        NewToken {
+            held: HeldToken {
+                sealed: seal_token(record.secret_id, &obtained.token, &self.ring),
+                token_type: obtained.token_type.clone(),
+                expiry,
+                obtained_at: sent,
+            },
+            renew_at: expiry
+                .at()
+                .map(|end| schedule(sent, end, &policy, first, &self.randomness).renew_at),
+            generation: match novelty {
+                Novelty::New => Generation(record.generation.0 + 1),
+                Novelty::Repeated => record.generation,
+            },
+            novelty,
+            entry,
+        }
+    }
+
+    async fn store_token_once(&self, claimed: &Claimed, new: &NewToken) -> Result<bool, DbError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    lease::lock(transaction, claimed).await?;
+                    let stored = lease::store_token(
+                        transaction,
+                        claimed,
+                        &new.held,
+                        new.novelty,
+                        new.renew_at,
+                        now,
+                    )
+                    .await?;
+                    let (outcome, generation) = if stored {
+                        (Outcome::Stored, Some(new.generation))
+                    } else {
+                        (Outcome::Discarded, None)
+                    };
+                    history::append(transaction, &new.entry, outcome, None, generation).await?;
+                    Ok(stored)
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn store_failure(
+        &self,
+        claimed: &Claimed,
+        cause: Cause,
+        started: EpochMs,
+        failure: Failure,
+    ) -> Attempted {
+        let (record, now) = (&claimed.record, self.clock.now());
+        let before = record
+            .trouble
+            .as_ref()
+            .map_or(0, |trouble| trouble.failures);
+        let failures = before + 1;
+        let backoff = &self.settings.backoff;
+        let next_attempt = next_attempt(&failure, failures, backoff, now, &self.randomness);
+        tracing::warn!(
+            realm = %record.realm, key = %record.key, cause = cause.as_str(), outcome = "failed",
+            class = failure.class.as_str(), detail = %failure.detail, failures,
+            duration_ms = now.since(started).0, next_attempt = %next_attempt.to_rfc3339(),
+            "not renewed"
+        );
+        let new = NewFailure {
+            failure: &failure,
+            next_attempt,
+            entry: self.entry(claimed, cause, started, now.since(started)),
+        };
+        let stored = self
+            .until_lease_ends(claimed, || self.store_failure_once(claimed, &new, now))
+            .await;
+        match stored {
+            Ok(true) => {}
+            Ok(false) => {
+                self.give_back(claimed).await;
+                return Attempted::Discarded;
+            }
+            Err(error) => {
+                tracing::error!(%error, "a failure could not be stored");
+                self.give_back(claimed).await;
+            }
+        }
+        Attempted::Failed {
+            failure,
+            next_attempt,
+        }
+    }
+
+    async fn store_failure_once(
+        &self,
+        claimed: &Claimed,
+        new: &NewFailure<'_>,
+        now: EpochMs,
+    ) -> Result<bool, DbError> {
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    lease::lock(transaction, claimed).await?;
+                    let (failure, again) = (new.failure, new.next_attempt);
+                    let stored =
+                        lease::store_failure(transaction, claimed, failure, again, now).await?;
+                    if stored && failure.blocks_realm() {
+                        realm_store::block(transaction, &claimed.record.realm, again).await?;
+                    }
+                    let outcome = if stored {
+                        Outcome::Failed
+                    } else {
+                        Outcome::Discarded
+                    };
+                    history::append(transaction, &new.entry, outcome, Some(failure), None).await?;
+                    Ok(stored)
+                })
+            })
+            .await
+    }
+
+    fn entry(&self, claimed: &Claimed, cause: Cause, started_at: EpochMs, took: Ms) -> Entry {
+        Entry {
+            realm: claimed.record.realm.clone(),
+            key: claimed.record.key.clone(),
+            attempt: claimed.attempt.clone(),
+            cause: cause.as_str(),
+            started_at,
+            took,
+            replica: self.replica.clone(),
+        }
+    }
+
+    /// A result is not thrown away because the database hiccups: as long as the lease
+    /// lasts, nobody else will fetch one.
+    async fn until_lease_ends<Fut>(
+        &self,
+        claimed: &Claimed,
+        store: impl FnMut() -> Fut,
+    ) -> Result<bool, DbError>
+    where
+        Fut: Future<Output = Result<bool, DbError>>,
+    {
+        store
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(50))
+                    .with_max_delay(Duration::from_secs(1))
+                    .without_max_times()
+                    .with_jitter(),
+            )
+            .when(|_| self.clock.now() < claimed.until)
+            .await
+    }
+
+    /// Whether the token is stored; none where the database does not tell. A refusal may
+    /// come from a second try after a COMMIT whose answer was lost.
+    async fn settled(
+        &self,
+        claimed: &Claimed,
+        held: &HeldToken,
+        stored: Result<bool, DbError>,
+    ) -> Option<bool> {
+        match stored {
+            Ok(true) => Some(true),
+            Ok(false) => {
+                let id = claimed.record.secret_id;
+                let record = store::find_by_id(self.database.reader(), id).await.ok()?;
+                Some(record.and_then(|record| record.held).as_ref() == Some(held))
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error, realm = %claimed.record.realm, key = %claimed.record.key,
+                    "a token could not be stored"
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) async fn give_back(&self, claimed: &Claimed) {
+        let released = self
+            .database
+            .write(|transaction, _| Box::pin(lease::release(transaction, claimed)))
+            .await;
+        if let Err(error) = released {
+            tracing::warn!(%error, "a lease could not be given back; it runs out by itself");
+        }
+    }
+}
+
+/// Which expiry counts where a provider gave the same token again.
+fn repeated(held: Expiry, obtained: Expiry, repeat: Repeat) -> Expiry {
+    match repeat {
+        Repeat::Keeps => held.earlier(obtained),
+        Repeat::Extends => obtained,
+    }
+}
