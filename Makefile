@@ -12,7 +12,7 @@ run:
 setup:
 	@tests/setup.sh
 
-# Format, lints without warnings, generated files current.
+# Format, and lints without warnings. That generated files are current is a test.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings

@@ -10,7 +10,9 @@ use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
 use secrecy::{ExposeSecret, SecretString};
 use token_server_entity::sealing_key;
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
+use crate::access::denials::Denials;
 use crate::access::{key, store as keys};
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
@@ -68,6 +70,9 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub registry: Registry,
     pub renewals: Renewals,
+    pub denials: Denials,
+    /// Requests under way: they end although their caller has gone.
+    pub requests: TaskTracker,
     /// Wakes the sweep.
     pub wake: Arc<Notify>,
     /// Holds this replica's name while the process lives.
@@ -118,6 +123,8 @@ impl App {
                 randomness.clone(),
                 wake.clone(),
             ),
+            denials: Denials::start(database.clone(), metrics.audit_dropped.clone()),
+            requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),
             database,
@@ -167,6 +174,7 @@ impl App {
     }
 
     pub async fn close(&self) {
+        self.denials.close().await;
         self.database.close().await;
     }
 }

@@ -17,6 +17,7 @@ use crate::config::{ConfigError, Env, Settings};
 use crate::foundation::clock::{SharedClock, SystemClock};
 use crate::foundation::logging;
 use crate::foundation::randomness::{NoRandomness, Randomness};
+use crate::serve::ServeError;
 
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
 const EXIT_CONFIG: u8 = 64;
@@ -74,6 +75,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error("{0}")]
     Command(String),
 }
@@ -87,10 +90,13 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Log(_)
+            | Self::Serve(ServeError::Jobs(_))
             | Self::Start(
                 StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
             ) => EXIT_CONFIG,
-            Self::Start(_) | Self::Randomness(_) | Self::Command(_) => EXIT_COULD_NOT_RUN,
+            Self::Start(_) | Self::Serve(_) | Self::Randomness(_) | Self::Command(_) => {
+                EXIT_COULD_NOT_RUN
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ use serde::Deserialize;
 use crate::access::key::CHOSEN_MIN_CHARS;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
-use crate::foundation::logging::LogFormat;
+use crate::foundation::logging::{LogFormat, check_filter};
+use crate::foundation::sealing::check_keys;
+use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::renewal::RenewalSettings;
 use crate::renewal::decide::Backoff;
@@ -53,6 +55,7 @@ pub struct Settings {
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub max_body_bytes: usize,
+    pub body_timeout: Duration,
     pub idle_timeout: Duration,
     pub grace: Ms,
 }
@@ -81,7 +84,7 @@ impl Settings {
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
-            .map_err(|error| ConfigError(error.to_string()))?;
+            .map_err(|error| ConfigError(describe(&error)))?;
         raw.check(env)
     }
 }
@@ -119,6 +122,7 @@ impl From<String> for SecretText {
 struct RawHttp {
     listen: String,
     max_body_bytes: usize,
+    body_timeout_s: u32,
     idle_timeout_s: u32,
     grace_s: u32,
 }
@@ -193,13 +197,27 @@ impl Raw {
             let what = format!("must be {CHOSEN_MIN_CHARS} characters or more");
             return Err(ConfigError::of_key("admin_key", what));
         }
-        let url = secret("database.url", self.database.url, self.database.url_file)?
-            .or_else(|| env.get("DATABASE_URL").map(|url| url.as_str().into()))
-            .or_else(|| mysql_url(env))
-            .unwrap_or_else(|| {
+        let url =
+            database_url(env, self.database.url, self.database.url_file)?.unwrap_or_else(|| {
                 let file = self.data_dir.join("token-server.db");
                 format!("sqlite://{}?mode=rwc", file.display()).into()
             });
+        if !["sqlite:", "mysql://"]
+            .iter()
+            .any(|scheme| url.expose_secret().starts_with(scheme))
+        {
+            return Err(ConfigError::of_key(
+                "database.url",
+                "must begin with sqlite:// or mysql://",
+            ));
+        }
+        let sealing_keys = secret("sealing.keys", self.sealing.keys, self.sealing.keys_file)?;
+        if let Some(keys) = &sealing_keys {
+            check_keys(keys).map_err(|error| ConfigError::of_key("sealing.keys", error))?;
+        }
+        check_schedule(&self.maintenance.schedule)
+            .map_err(|error| ConfigError::of_key("maintenance.schedule", error))?;
+        check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
         for (key, value) in [
             ("renewal.concurrency", self.renewal.concurrency),
             ("renewal.realm_concurrency", self.renewal.realm_concurrency),
@@ -215,7 +233,7 @@ impl Raw {
         }
         Ok(Settings {
             admin_key,
-            sealing_keys: secret("sealing.keys", self.sealing.keys, self.sealing.keys_file)?,
+            sealing_keys,
             http: self.http.check()?,
             database: DatabaseSettings {
                 url,
@@ -250,6 +268,7 @@ impl RawHttp {
         Ok(HttpSettings {
             listen,
             max_body_bytes: self.max_body_bytes,
+            body_timeout: Duration::from_secs(self.body_timeout_s.into()),
             idle_timeout: Duration::from_secs(self.idle_timeout_s.into()),
             grace: secs(self.grace_s),
         })
@@ -328,6 +347,64 @@ fn secret(
                 ConfigError::of_key(&format!("{key}_file"), what)
             }),
         (None, None) => Ok(None),
+    }
+}
+
+/// The environment names a database before the file does.
+fn database_url(
+    env: &Env,
+    url: Option<SecretText>,
+    url_file: Option<PathBuf>,
+) -> Result<Option<SecretString>, ConfigError> {
+    let own = [
+        "TOKEN_SERVER__DATABASE__URL",
+        "TOKEN_SERVER__DATABASE__URL_FILE",
+    ];
+    let usual = || env.get("DATABASE_URL").filter(|url| !url.is_empty());
+    let named = || {
+        usual()
+            .map(|url| url.as_str().into())
+            .or_else(|| mysql_url(env))
+    };
+    if own.iter().any(|name| env.contains_key(*name)) {
+        return secret("database.url", url, url_file);
+    }
+    match named() {
+        Some(url) => Ok(Some(url)),
+        None => secret("database.url", url, url_file),
+    }
+}
+
+/// What is wrong, without any value: it may be a secret.
+fn describe(error: &::config::ConfigError) -> String {
+    use ::config::ConfigError as E;
+    match error {
+        E::At { error, key, .. } => {
+            let what = describe(error);
+            match key {
+                Some(key) if !what.starts_with(key.as_str()) => format!("{key}: {what}"),
+                _ => what,
+            }
+        }
+        E::Type { expected, key, .. } => {
+            let key = key.as_deref().unwrap_or("a value");
+            format!("{key} must be {expected}")
+        }
+        E::FileParse { uri, cause } => {
+            let file = uri.as_deref().unwrap_or("the file");
+            let cause = cause.to_string();
+            format!("{file}: {}", cause.lines().next().unwrap_or_default())
+        }
+        // Serde quotes the value it met: `invalid type: string "…", expected …`.
+        other => {
+            let text = other.to_string();
+            match (text.split_once(": "), text.rsplit_once(", expected ")) {
+                (Some((what, _)), Some((_, expected))) if what.starts_with("invalid") => {
+                    format!("{what}, expected {expected}")
+                }
+                _ => text,
+            }
+        }
     }
 }
 
@@ -415,6 +492,46 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_names_a_database_before_the_file_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, "[database]\nurl = \"sqlite://file.db\"\n").unwrap();
+        let url = |env: &[(&str, &str)]| {
+            let env = env
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()));
+            let settings = Settings::load(Some(&file), &env.collect()).unwrap();
+            settings.database.url.expose_secret().to_owned()
+        };
+        assert_eq!(url(&[]), "sqlite://file.db");
+        assert_eq!(url(&[("DATABASE_URL", "")]), "sqlite://file.db");
+        assert_eq!(
+            url(&[("DATABASE_URL", "sqlite://env.db")]),
+            "sqlite://env.db"
+        );
+        let own = ("TOKEN_SERVER__DATABASE__URL", "sqlite://own.db");
+        assert_eq!(
+            url(&[("DATABASE_URL", "sqlite://env.db"), own]),
+            "sqlite://own.db"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_named_by_line_and_shows_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, "admin_key = \"canary\nlog = 1\n").unwrap();
+        let error = Settings::load(Some(&file), &Env::new())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("config.toml") && error.contains("line 1"),
+            "{error}"
+        );
+        assert!(!error.contains("canary"), "{error}");
+    }
+
+    #[test]
     fn a_bad_configuration_names_the_key_and_shows_no_secret() {
         for (name, value, key) in [
             ("TOKEN_SERVER__HTTP__LISTEN", "nowhere", "http.listen"),
@@ -436,6 +553,16 @@ mod tests {
             ),
             ("TOKEN_SERVER__LOG__FORMAT", "xml", "log.format"),
             ("TOKEN_SERVER__ADMIN_KEY", "short-canary", "admin_key"),
+            ("TOKEN_SERVER__SEALING", "k1:canary", "sealing"),
+            ("TOKEN_SERVER__SEALING__KEYS", "k1:canary", "sealing.keys"),
+            ("TOKEN_SERVER__DATABASE", "mysql://u:canary@h/d", "database"),
+            ("DATABASE_URL", "postgres://u:canary@h/d", "database.url"),
+            (
+                "TOKEN_SERVER__MAINTENANCE__SCHEDULE",
+                "often",
+                "maintenance.schedule",
+            ),
+            ("TOKEN_SERVER__LOG__FILTER", "a=b=c", "log.filter"),
             (
                 "TOKEN_SERVER__SEALING__KEYS_FILE",
                 "/nowhere/at/all",

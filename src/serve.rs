@@ -106,6 +106,14 @@ impl Running {
         self.stopping.cancel();
         let grace = self.app.settings.http.grace;
         let (http, ()) = tokio::join!(self.http, self.app.renewals.stop(grace));
+        self.app.requests.close();
+        let finished = self.app.requests.wait();
+        if tokio::time::timeout(grace.as_duration(), finished)
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests did not end within the grace time");
+        }
         if let Ok(Err(error)) = http {
             tracing::warn!(%error, "the HTTP server ended with an error");
         }

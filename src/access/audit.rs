@@ -40,20 +40,30 @@ pub struct Entry {
     pub request_id: Option<String>,
 }
 
+impl Entry {
+    fn into_row(self) -> audit::ActiveModel {
+        audit::ActiveModel {
+            id: NotSet,
+            at: Set(self.at),
+            actor: Set(self.actor),
+            action: Set(self.action),
+            target: Set(self.target),
+            outcome: Set(self.outcome.as_str().to_owned()),
+            detail: Set(self.detail),
+            request_id: Set(self.request_id),
+        }
+    }
+}
+
 pub async fn append(database: &impl ConnectionTrait, entry: Entry) -> Result<(), DbErr> {
-    Entity::insert(audit::ActiveModel {
-        id: NotSet,
-        at: Set(entry.at),
-        actor: Set(entry.actor),
-        action: Set(entry.action),
-        target: Set(entry.target),
-        outcome: Set(entry.outcome.as_str().to_owned()),
-        detail: Set(entry.detail),
-        request_id: Set(entry.request_id),
-    })
-    .exec_without_returning(database)
-    .await
-    .map(|_| ())
+    append_all(database, vec![entry]).await
+}
+
+pub async fn append_all(database: &impl ConnectionTrait, entries: Vec<Entry>) -> Result<(), DbErr> {
+    Entity::insert_many(entries.into_iter().map(Entry::into_row))
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
 }
 
 /// Newest first.

@@ -1,6 +1,7 @@
 //! Who may do what, and who did what.
 
 pub mod audit;
+pub mod denials;
 pub mod key;
 pub mod scope;
 pub mod store;
@@ -22,6 +23,11 @@ pub struct Caller {
 impl Caller {
     pub fn has(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
+    }
+
+    /// Whether the key is limited to some realms or keys.
+    pub fn is_limited(&self) -> bool {
+        self.realms.is_some() || self.secret_keys.is_some()
     }
 
     /// Whether the key's patterns cover a secret.

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::front::RequestId;
 use super::problem::Problem;
-use crate::access::audit::{self, Entry, Outcome};
+use crate::access::audit::{Entry, Outcome};
 use crate::access::scope::Scope;
 use crate::access::{Caller, store};
 use crate::app::App;
@@ -46,40 +46,85 @@ impl Asks for ReadMetrics {
 /// A caller whose key has the scope `S`.
 pub struct Key<S> {
     caller: Caller,
-    request_id: String,
+    call: Call,
     scope: PhantomData<S>,
+}
+
+/// What is noted of a call that is denied.
+struct Call {
+    app: App,
+    method: String,
+    path: String,
+    request_id: String,
+}
+
+impl Call {
+    fn of(request: &Request) -> Result<Self, Problem> {
+        let app = request
+            .data::<App>()
+            .ok_or_else(|| Problem::not_ready("The server is starting."))?;
+        Ok(Self {
+            app: app.clone(),
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            request_id: RequestId::of(request),
+        })
+    }
+
+    /// Every denial passes here, so that none misses the audit.
+    fn deny(&self, actor: Option<&Caller>, problem: Problem) -> Problem {
+        self.app.denials.note(Entry {
+            at: self.app.clock.now(),
+            actor: actor.map(|caller| caller.name.clone()),
+            action: self.method.clone(),
+            target: self.path.clone(),
+            outcome: Outcome::Denied,
+            detail: None,
+            request_id: Some(self.request_id.clone()),
+        });
+        problem
+    }
 }
 
 impl<S> Key<S> {
     pub fn actor(&self) -> Actor {
         Actor {
             name: self.caller.name.clone(),
-            request_id: Some(self.request_id.clone()),
+            request_id: Some(self.call.request_id.clone()),
         }
     }
 
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
-        if self.caller.covers(realm, key) {
-            Ok(())
-        } else {
-            Err(Problem::forbidden(
-                "This API key does not cover that realm and key.",
-            ))
-        }
+        self.check(
+            self.caller.covers(realm, key),
+            "This API key does not cover that realm and key.",
+        )
+    }
+
+    /// Refuses a key that is limited to some realms or keys.
+    pub fn must_be_unlimited(&self) -> Result<(), Problem> {
+        self.check(
+            !self.caller.is_limited(),
+            "This API key is limited to some realms or keys, and this call concerns all.",
+        )
     }
 
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
-        if self.caller.has(scope) {
-            Ok(())
-        } else {
-            Err(lacks(scope))
+        self.check(self.caller.has(scope), &lacks(scope))
+    }
+
+    fn check(&self, allowed: bool, denial: &str) -> Result<(), Problem> {
+        if allowed {
+            return Ok(());
         }
+        let problem = Problem::forbidden(denial);
+        Err(self.call.deny(Some(&self.caller), problem))
     }
 }
 
-fn lacks(scope: Scope) -> Problem {
-    Problem::forbidden(format!("This API key lacks the scope {scope}."))
+fn lacks(scope: Scope) -> String {
+    format!("This API key lacks the scope {scope}.")
 }
 
 impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
@@ -110,42 +155,28 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         _: &mut RequestBody,
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let app = request
-            .data::<App>()
-            .ok_or_else(|| Problem::not_ready("The server is starting."))?;
-        let request_id = RequestId::of(request);
-        let now = app.clock.now();
+        let call = Call::of(request)?;
         let caller = match presented(request) {
-            Some(key) => store::recognise(app.database.reader(), &key, now)
-                .await
-                .map_err(Problem::from)?,
+            Some(key) => {
+                let (reader, now) = (call.app.database.reader(), call.app.clock.now());
+                store::recognise(reader, &key, now)
+                    .await
+                    .map_err(Problem::from)?
+            }
             None => None,
         };
-        let denied = match caller {
-            Some(caller) if caller.has(S::SCOPE) => {
-                return Ok(Self {
-                    caller,
-                    request_id,
-                    scope: PhantomData,
-                });
+        match caller {
+            Some(caller) if caller.has(S::SCOPE) => Ok(Self {
+                caller,
+                call,
+                scope: PhantomData,
+            }),
+            Some(caller) => {
+                let problem = Problem::forbidden(lacks(S::SCOPE));
+                Err(call.deny(Some(&caller), problem).into())
             }
-            Some(caller) => (Some(caller.name), lacks(S::SCOPE)),
-            None => (None, Problem::unauthorized()),
-        };
-        let (actor, problem) = denied;
-        let entry = Entry {
-            at: now,
-            actor,
-            action: request.method().to_string(),
-            target: request.uri().path().to_owned(),
-            outcome: Outcome::Denied,
-            detail: None,
-            request_id: Some(request_id),
-        };
-        if let Err(error) = audit::append(app.database.writer(), entry).await {
-            tracing::error!(%error, "a denied call could not be written to the audit");
+            None => Err(call.deny(None, Problem::unauthorized()).into()),
         }
-        Err(problem.into())
     }
 }
 

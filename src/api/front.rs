@@ -1,7 +1,11 @@
-//! What every request passes through: an id, the size limit, problem documents, metrics.
+//! What every request passes through: an id, limits on its body, problem documents,
+//! metrics. A request that was begun is finished, although its caller may have gone.
+
+use std::sync::Arc;
 
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
+use serde_json::Value;
 use tracing::Instrument;
 
 use super::problem::Problem;
@@ -23,13 +27,105 @@ impl RequestId {
     }
 }
 
-/// Wraps the routes.
-pub struct Front<E> {
-    pub inner: E,
-    pub app: App,
+/// The paths of the specification: the only ones that are labels.
+pub struct Paths(Vec<String>);
+
+impl Paths {
+    pub fn of(specification: &str) -> Self {
+        let specification: Value = serde_json::from_str(specification).unwrap_or_default();
+        let paths = specification["paths"].as_object();
+        Self(
+            paths
+                .into_iter()
+                .flatten()
+                .map(|(path, _)| path.clone())
+                .collect(),
+        )
+    }
+
+    /// The path of the specification that a request's path is one of.
+    fn label(&self, path: &str) -> &str {
+        let is_one_of = |pattern: &&String| {
+            path.split('/').count() == pattern.split('/').count()
+                && path
+                    .split('/')
+                    .zip(pattern.split('/'))
+                    .all(|(part, wanted)| {
+                        wanted == part || (wanted.starts_with('{') && !part.is_empty())
+                    })
+        };
+        self.0
+            .iter()
+            .find(is_one_of)
+            .map_or("other", String::as_str)
+    }
 }
 
-impl<E: Endpoint> Endpoint for Front<E> {
+/// Wraps the routes.
+pub struct Front<E> {
+    inner: Arc<E>,
+    paths: Paths,
+    app: App,
+}
+
+impl<E: Endpoint + 'static> Front<E> {
+    pub fn new(inner: E, paths: Paths, app: App) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            paths,
+            app,
+        }
+    }
+
+    /// Runs the handler as a task of its own: a caller that goes away interrupts no
+    /// transaction and loses no answer of a provider.
+    async fn answer(&self, mut request: Request) -> poem::Result<Response> {
+        self.take_body(&mut request).await?;
+        let inner = self.inner.clone();
+        let span = tracing::Span::current();
+        let handled = self.app.requests.spawn(
+            async move { inner.call(request).await.map(IntoResponse::into_response) }
+                .instrument(span),
+        );
+        match handled.await {
+            Ok(answered) => answered,
+            Err(_panicked) => Err(StatusCode::INTERNAL_SERVER_ERROR.into()),
+        }
+    }
+
+    /// Reads the body, within its limits.
+    async fn take_body(&self, request: &mut Request) -> poem::Result<()> {
+        let has_body = matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        );
+        if !has_body {
+            return Ok(());
+        }
+        let http = &self.app.settings.http;
+        let body = request.take_body().into_bytes_limit(http.max_body_bytes);
+        let bytes = tokio::time::timeout(http.body_timeout, body)
+            .await
+            .map_err(|_elapsed| poem::Error::from(StatusCode::REQUEST_TIMEOUT))??;
+        request.set_body(Body::from_bytes(bytes));
+        Ok(())
+    }
+
+    fn count(&self, method: &Method, path: &str, status: StatusCode) {
+        let method = match *method {
+            Method::GET | Method::POST | Method::PUT | Method::DELETE => method.to_string(),
+            _ => "other".to_owned(),
+        };
+        let labels = RequestLabels {
+            route: self.paths.label(path).to_owned(),
+            method,
+            status: status.as_u16(),
+        };
+        self.app.metrics.requests.get_or_create(&labels).inc();
+    }
+}
+
+impl<E: Endpoint + 'static> Endpoint for Front<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
@@ -38,20 +134,14 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let begun = self.app.clock.boot();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let span = tracing::info_span!("request", request_id = %id);
-        let mut response = async {
-            match self.answer(request).await {
-                Ok(response) => response,
-                Err(error) => {
-                    let problem = Problem::of(&error);
-                    if problem.status().is_server_error() {
-                        tracing::warn!(%problem, "a request failed");
-                    }
-                    problem.into_response_for(&id)
-                }
+        let answered = self.answer(request).instrument(span.clone()).await;
+        let mut response = answered.unwrap_or_else(|error| {
+            let problem = Problem::of(&error);
+            if problem.status().is_server_error() {
+                span.in_scope(|| tracing::warn!(%problem, "a request failed"));
             }
-        }
-        .instrument(span)
-        .await;
+            problem.into_response_for(&id)
+        });
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, value);
@@ -61,63 +151,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         }
         let took = self.app.clock.boot().since(begun);
         self.app.metrics.request_seconds.observe(seconds(took));
-        self.app
-            .metrics
-            .requests
-            .get_or_create(&RequestLabels {
-                route: route_of(&path, response.status()),
-                method: known_method(&method),
-                status: response.status().as_u16(),
-            })
-            .inc();
+        self.count(&method, &path, response.status());
         Ok(response)
-    }
-}
-
-impl<E: Endpoint> Front<E> {
-    async fn answer(&self, mut request: Request) -> poem::Result<Response> {
-        let takes_body = matches!(
-            *request.method(),
-            Method::POST | Method::PUT | Method::PATCH
-        );
-        if takes_body {
-            let limit = self.app.settings.http.max_body_bytes;
-            let bytes = request
-                .take_body()
-                .into_bytes_limit(limit)
-                .await
-                .map_err(poem::Error::from)?;
-            request.set_body(Body::from_bytes(bytes));
-        }
-        self.inner
-            .call(request)
-            .await
-            .map(IntoResponse::into_response)
-    }
-}
-
-/// The path with names taken out, so that the number of labels is bounded.
-fn route_of(path: &str, status: StatusCode) -> String {
-    if status == StatusCode::NOT_FOUND {
-        return "other".to_owned();
-    }
-    let named = path
-        .strip_prefix("/api/")
-        .unwrap_or(path.trim_start_matches('/'));
-    let mut parts = named.split('/');
-    let first = parts.next().unwrap_or_default();
-    let deep = parts.next().is_some_and(|rest| !rest.is_empty());
-    match (first, deep) {
-        ("token", true) => path.to_owned(),
-        ("renewal", true) => "/api/renewal/run".to_owned(),
-        (first, true) => format!("{first}/*"),
-        (first, false) => first.to_owned(),
-    }
-}
-
-fn known_method(method: &Method) -> String {
-    match *method {
-        Method::GET | Method::POST | Method::PUT | Method::DELETE => method.to_string(),
-        _ => "other".to_owned(),
     }
 }

@@ -72,11 +72,12 @@ pub fn specification() -> String {
 /// Everything that is served.
 pub fn routes(app: App) -> impl Endpoint {
     let service = service();
+    let paths = front::Paths::of(&service.spec());
     let routes = Route::new()
         .nest("/docs", service.swagger_ui())
         .at("/openapi.json", service.spec_endpoint())
         .at("/openapi.yaml", service.spec_endpoint_yaml())
         .nest("/", service)
         .data(app.clone());
-    Front { inner: routes, app }
+    Front::new(routes, paths, app)
 }

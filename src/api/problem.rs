@@ -202,6 +202,10 @@ impl Problem {
                 "unsupported_media_type",
                 "Send the body as application/json.",
             ),
+            StatusCode::REQUEST_TIMEOUT => (
+                "request_timeout",
+                "The body did not arrive within http.body_timeout_s.",
+            ),
             status if status.is_client_error() => {
                 return Self::new(status, "bad_request", "The request cannot be read.");
             }

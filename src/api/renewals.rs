@@ -117,11 +117,12 @@ impl RenewalApi {
     #[oai(path = "/api/renewal/run", method = "post")]
     async fn run(
         &self,
-        _key: Key<TokenFlush>,
+        key: Key<TokenFlush>,
         app: State<&App>,
         /// One realm only.
         realm: Query<Option<String>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
+        key.must_be_unlimited()?;
         let scope = RunScope {
             realm: realm.0.map(realm_id).transpose()?,
             ..RunScope::default()

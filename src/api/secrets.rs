@@ -67,15 +67,16 @@ impl Document for SecretBody {
                 }
             }
         }
-        let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
         let token = fields.text("token").filter(|token| !token.is_empty());
+        // Only beside a token: an answer that is sent back has its expiry as a date.
+        let expires_at = token.and_then(|_| fields.number("expires_at", 0, i64::MAX));
         Some(SecretPatch {
             realm: realm?,
             key: key?,
             params,
             token: token.map(|token| NewToken {
                 token: token.into(),
-                expires_at,
+                expires_at: expires_at.map(EpochMs),
             }),
         })
     }

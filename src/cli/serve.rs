@@ -24,7 +24,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
     if demo {
         demo::start(&app).await.map_err(Failure::of)?;
     }
-    let running = serve::start(app).await.map_err(Failure::of)?;
+    let running = serve::start(app).await?;
     tracing::info!(address = %running.address(), "serving");
     if demo {
         greet(&running)?;

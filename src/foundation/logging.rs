@@ -13,6 +13,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether a filter can be read.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    match EnvFilter::try_new(filter) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Starts logging. `filter` is a directive such as `info` or `token_server=debug`.
 pub fn start(format: Option<LogFormat>, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log.filter: {error}"))?;

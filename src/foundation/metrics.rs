@@ -39,6 +39,7 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     pub flush_denied: Counter,
     pub lease_steals: Counter,
+    pub audit_dropped: Counter,
     pub in_flight: Gauge,
     pub overdue: Gauge,
     pub sweep_lag_ms: Gauge,
@@ -57,6 +58,7 @@ impl Metrics {
             request_seconds: seconds(),
             flush_denied: Counter::default(),
             lease_steals: Counter::default(),
+            audit_dropped: Counter::default(),
             in_flight: Gauge::default(),
             overdue: Gauge::default(),
             sweep_lag_ms: Gauge::default(),
@@ -99,6 +101,11 @@ impl Metrics {
             "lease_steals",
             "Leases taken over from a replica that went silent",
             self.lease_steals.clone(),
+        );
+        registry.register(
+            "audit_dropped",
+            "Denied calls that came too fast to be written to the audit",
+            self.audit_dropped.clone(),
         );
         registry.register(
             "renewals_in_flight",

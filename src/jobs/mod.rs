@@ -6,6 +6,7 @@ pub mod maintenance;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio_cron_scheduler::job::JobLocked;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 /// Each second, in UTC.
@@ -27,6 +28,11 @@ pub enum JobsError {
 pub struct Wakes {
     pub sweep: Arc<Notify>,
     pub maintenance: Arc<Notify>,
+}
+
+/// Whether a schedule can be read.
+pub fn check_schedule(schedule: &str) -> Result<(), JobsError> {
+    job(schedule, &Arc::default()).map(|_| ())
 }
 
 /// The running scheduler.
@@ -53,16 +59,19 @@ async fn wake_on(
     schedule: &str,
     task: &Arc<Notify>,
 ) -> Result<(), JobsError> {
-    let task = task.clone();
-    let job = Job::new_async(schedule, move |_, _| {
-        let task = task.clone();
-        Box::pin(async move { task.notify_one() })
-    })
-    .map_err(|_| JobsError::Unreadable(schedule.to_owned()))?;
-    let id = scheduler.add(job).await?;
+    let id = scheduler.add(job(schedule, task)?).await?;
     // An expression without a next tick is accepted, and vanishes.
     match scheduler.next_tick_for_job(id).await? {
         Some(_) => Ok(()),
         None => Err(JobsError::Never(schedule.to_owned())),
     }
+}
+
+fn job(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, JobsError> {
+    let task = task.clone();
+    Job::new_async(schedule, move |_, _| {
+        let task = task.clone();
+        Box::pin(async move { task.notify_one() })
+    })
+    .map_err(|_| JobsError::Unreadable(schedule.to_owned()))
 }

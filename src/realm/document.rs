@@ -179,6 +179,9 @@ impl ProviderDocument {
 
 /// Reads the URL of an endpoint: absolute, http or https, nothing hidden in it.
 pub fn read_url(text: &str) -> Result<Url, String> {
+    if text.contains("${") || text.starts_with('$') {
+        return Err("must not hold an expression".to_owned());
+    }
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         Err("must begin with https:// (or http:// within upstream.allowed_networks)".to_owned())
@@ -278,6 +281,14 @@ impl Reader<'_> {
             error: error.unwrap_or_default(),
             policy: policy.unwrap_or_default(),
         };
+        if document.method == Method::Get
+            && matches!(document.client_auth, Some(ClientAuth::Post { .. }))
+        {
+            fields.fault_at(
+                "client_auth/method",
+                "client_secret_post puts credentials into the body, and a GET has none",
+            );
+        }
         self.check_headers(fields, &document);
         Some(document)
     }

@@ -13,7 +13,7 @@ pub enum State {
     Active,
     /// Valid, and failing to renew.
     Retrying,
-    /// No valid token, and failing or due.
+    /// Had a token, and it has expired.
     Expired,
     /// Parked: a human must change something.
     NeedsAttention,
@@ -32,7 +32,7 @@ impl State {
             Some(trouble) if trouble.class.parks() => Self::NeedsAttention,
             Some(_) if valid => Self::Retrying,
             None if valid => Self::Active,
-            None if record.held.is_none() => Self::Pending,
+            Some(_) | None if record.held.is_none() => Self::Pending,
             Some(_) | None => Self::Expired,
         }
     }

@@ -105,14 +105,11 @@ fn in_state(state: State, now: EpochMs) -> Condition {
         State::NeedsAttention => renewed.add(parked),
         State::Retrying => renewed.add(not_parked).add(troubled).add(valid),
         State::Active => renewed.add(Column::FailureClass.is_null()).add(valid),
-        State::Pending => renewed
-            .add(Column::FailureClass.is_null())
-            .add(Column::Token.is_null()),
-        State::Expired => renewed.add(not_parked).add(valid.not()).add(
-            Condition::any()
-                .add(troubled)
-                .add(Column::Token.is_not_null()),
-        ),
+        State::Pending => renewed.add(not_parked).add(Column::Token.is_null()),
+        State::Expired => renewed
+            .add(not_parked)
+            .add(Column::Token.is_not_null())
+            .add(Column::ExpiresAt.lte(now)),
     }
 }
 

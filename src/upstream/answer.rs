@@ -58,6 +58,7 @@ pub(super) fn read(
         answer,
         body: body.as_ref().unwrap_or(&Value::Null),
         context: answer_scope(answer, body.as_ref(), scope),
+        scope,
         expressions,
     };
     if !reader.is_success()? {
@@ -80,6 +81,7 @@ struct Reader<'a> {
     answer: &'a Answer,
     body: &'a Value,
     context: minijinja::Value,
+    scope: &'a Scope,
     expressions: &'a Expressions,
 }
 
@@ -156,10 +158,16 @@ impl Reader<'_> {
         let class = declared.unwrap_or_else(|| class_of(status, code.as_deref()));
         let mut detail = format!("the provider answered {}", status.as_u16());
         if let Some(code) = code {
-            detail = format!("{detail}, code {}", clean(&code, CODE_MAX_CHARS));
+            detail = format!(
+                "{detail}, code {}",
+                clean(&self.scope.mask(&code), CODE_MAX_CHARS)
+            );
         }
         if let Some(message) = message {
-            detail = format!("{detail}: {}", clean(&message, MESSAGE_MAX_CHARS));
+            detail = format!(
+                "{detail}: {}",
+                clean(&self.scope.mask(&message), MESSAGE_MAX_CHARS)
+            );
         }
         Failure {
             class,

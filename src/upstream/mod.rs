@@ -86,8 +86,7 @@ impl Upstream {
                 let scope = request::Scope::of(document, secret);
                 let request = request::build(document, &scope, &self.expressions)?;
                 let answer = self.client.send(request, timeout).await?;
-                answer::read(document, &answer, &scope, &self.expressions)
-                    .map_err(|failure| scope.masked(failure))?
+                answer::read(document, &answer, &scope, &self.expressions)?
             }
             Source::CustomLogic(url) => {
                 let request = custom_logic::request(url, secret, previous);

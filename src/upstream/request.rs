@@ -67,15 +67,19 @@ impl Scope {
         minijinja::Value::from_pairs(params.chain(beside))
     }
 
-    /// A provider's message may repeat what it was sent: parameters are taken out.
-    pub fn masked(&self, mut failure: Failure) -> Failure {
-        for value in self.params.values() {
-            let value = value.expose_secret();
-            if value.len() >= MASKED_FROM_BYTES {
-                failure.detail = failure.detail.replace(value, "***");
-            }
-        }
-        failure
+    /// A provider's message may repeat what it was sent: parameters are taken out, the
+    /// longest first, because one may begin another.
+    pub fn mask(&self, text: &str) -> String {
+        let mut values: Vec<&str> = self
+            .params
+            .values()
+            .map(ExposeSecret::expose_secret)
+            .collect();
+        values.retain(|value| value.len() >= MASKED_FROM_BYTES);
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values
+            .iter()
+            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
 }
 

@@ -53,11 +53,13 @@ fn invalid_parameter(reply: Reply, name: &str) {
 fn pointers(reply: Reply) -> Vec<String> {
     let problem = problem(reply, 422, "invalid_document");
     let errors = problem["errors"].as_array().expect("errors").iter();
-    let pointer = |error: &Value| {
-        assert!(error["detail"].as_str().is_some_and(|why| why.len() > 5));
-        error["pointer"].as_str().expect("a pointer").to_owned()
-    };
-    errors.map(pointer).collect()
+    let text = |error: &Value, field| error[field].as_str().expect("a text").to_owned();
+    assert!(
+        errors
+            .clone()
+            .all(|error| !text(error, "detail").is_empty())
+    );
+    errors.map(|error| text(error, "pointer")).collect()
 }
 
 /// Sends a body as it stands, to `METHOD /path`.
@@ -78,7 +80,11 @@ async fn faulty(client: &Client, call: &str, good: &Value, base: &str, table: &s
         let object = document.pointer_mut(base).and_then(Value::as_object_mut);
         object.expect("an object").extend(fields);
         let reply = send(client, call, "application/json", &document.to_string()).await;
-        assert!(!reply.text.contains("7701"), "repeated: {}", reply.text);
+        assert!(
+            !reply.text.contains("770177017701"),
+            "repeated: {}",
+            reply.text
+        );
         assert_eq!(pointers(reply), [format!("{base}{pointer}")], "{line}");
     }
 }
@@ -139,15 +145,14 @@ async fn a_bad_realm_is_refused_with_the_place_of_its_fault(database: TestDataba
         /logic_code {"config": null, "logic_code": "canary"}"#;
     let client = &server.client;
     let good = json!({"id": "r", "config": good_config()});
-    for exists in [false, true] {
-        if exists {
-            client.save_realm("r", good_config()).await;
-        }
-        let before = client.list("/api/realm").await;
-        faulty(client, "POST /api/realm", &good, "/config", of_config).await;
-        faulty(client, "POST /api/realm", &good, "", of_realm).await;
-        assert_eq!(client.list("/api/realm").await, before);
-    }
+    faulty(client, "POST /api/realm", &good, "/config", of_config).await;
+    faulty(client, "POST /api/realm", &good, "", of_realm).await;
+    expect_nothing_stored(client).await;
+    client.save_realm("r", good_config()).await;
+    let before = client.list("/api/realm").await;
+    faulty(client, "POST /api/realm", &good, "/config", of_config).await;
+    faulty(client, "POST /api/realm", &good, "", of_realm).await;
+    assert_eq!(client.list("/api/realm").await, before);
 }
 
 async fn all_faults_of_a_realm_are_told_at_once(database: TestDatabase) {
@@ -185,31 +190,29 @@ async fn a_bad_secret_is_refused_with_the_place_of_its_fault(database: TestDatab
     let of_secret = r#"
         /params/surprise {"params": {"app": "a", "surprise": "canary"}}
         /params/a~1b~0c {"params": {"app": "a", "a/b~c": "canary"}}
-        /params/app {"params": {"app": 770177, "pass": "canary"}}
+        /params/app {"params": {"app": 770177017701, "pass": "canary"}}
         /params/app {"params": {"app": {"value": "canary"}}}
-        /params/app {"params": {"pass": "canary"}}
+        /params/app {"params": {"app": null, "pass": "canary"}}
         /params {"params": ["canary"]}
         /params/app {"realm": "old", "params": {"app": "canary"}}
         /key_1 {"realm": "old", "key_1": ["canary"]}
-        /key_2 {"realm": "old", "key_2": 770177}
-        /key_2 {"realm": "old", "key_2": 770177.5e300}
+        /key_2 {"realm": "old", "key_2": 770177017701}
+        /key_2 {"realm": "old", "key_2": 770177017701.5}
         /key_3 {"realm": "old", "key_3": {"canary": "canary"}}
         /key_4 {"realm": "old", "key_4": false}
         /token {"realm": "old", "token": ["canary"]}
         /expires_at {"realm": "old", "token": "canary", "expires_at": "canary"}"#;
     let client = &server.client;
     let good = json!({"realm": "r", "key": "k", "params": {"app": "a"}});
-    for exists in [false, true] {
-        if exists {
-            client.post("/api/secret", &good).await.expect(200);
-        }
-        let before = client.list("/api/secret").await;
-        faulty(client, "POST /api/secret", &good, "", of_secret).await;
-        let long = json!({"realm": "r", "key": "k", "params": {"app": CANARY.repeat(12_000)}});
-        let reply = client.post("/api/secret", &long).await;
-        assert_eq!(pointers(reply), ["/params/app"]);
-        assert_eq!(client.list("/api/secret").await, before);
-    }
+    let long = json!({"realm": "r", "key": "k", "params": {"app": CANARY.repeat(12_000)}});
+    faulty(client, "POST /api/secret", &good, "", of_secret).await;
+    let reply = client.post("/api/secret", &long).await;
+    assert_eq!(pointers(reply), ["/params/app"]);
+    assert_eq!(client.list("/api/secret").await, [] as [Value; 0]);
+    client.post("/api/secret", &good).await.expect(200);
+    let before = client.secret("r", "k").await["updated_at"].clone();
+    faulty(client, "POST /api/secret", &good, "", of_secret).await;
+    assert_eq!(client.secret("r", "k").await["updated_at"], before);
 }
 
 async fn a_parameter_given_at_the_top_is_called_faulty_there(database: TestDatabase) {
@@ -247,10 +250,8 @@ async fn a_name_that_no_column_or_path_could_hold_is_refused(database: TestDatab
         }
     }
     for name in ["", "%20canary", "canary%00", &long] {
-        let reply = client.token(name, "k").await;
-        invalid_parameter(reply, "realm");
-        let reply = client.token("r", name).await;
-        invalid_parameter(reply, "key");
+        invalid_parameter(client.token(name, "k").await, "realm");
+        invalid_parameter(client.token("r", name).await, "key");
     }
     expect_nothing_stored(client).await;
     // What just fits is a name, on every database.
@@ -270,7 +271,7 @@ async fn a_bad_key_or_flush_is_refused_with_the_place_of_its_fault(database: Tes
         /name {"name": ["canary"]}
         /scopes {"scopes": []}
         /scopes/1 {"scopes": ["admin", "canary"]}
-        /realms/0 {"realms": [770177]}
+        /realms/0 {"realms": [770177017701]}
         /keys {"keys": "canary"}
         /expires_at {"expires_at": -1}
         /realm {"realm": "canary"}"#;
@@ -284,7 +285,7 @@ async fn a_bad_key_or_flush_is_refused_with_the_place_of_its_fault(database: Tes
     let of_token = r#"
         /token {"token": ""}
         /token {"token": ["canary"]}
-        /key {"key": 770177}
+        /key {"key": 770177017701}
         /expires_at {"expires_at": "canary"}
         /until {"until": "canary"}"#;
     let good = json!({"realm": "r", "key": "k", "token": CANARY});
@@ -314,7 +315,7 @@ async fn a_body_that_is_not_json_is_refused(database: TestDatabase) {
             naming(reply, 400, "malformed_json", "column");
         }
     }
-    for body in ["770177", "null", "[]", "\"canary\""] {
+    for body in ["770177017701", "null", "[]", "\"canary\""] {
         for reply in send_everywhere(&server.client, "application/json", body).await {
             assert_eq!(pointers(reply), [""]);
         }
@@ -343,11 +344,9 @@ async fn a_body_beyond_the_limit_is_refused(database: TestDatabase) {
     options.env.push(limit);
     let server = Server::start_with(&database, options).await;
     let realm = json!({"id": "r", "comment": CANARY}).to_string();
-    let body = |length| format!("{realm:length$}");
-    for length in [1001, 2_000_000] {
-        for reply in send_everywhere(&server.client, "application/json", &body(length)).await {
-            naming(reply, 413, "body_too_large", "max_body_bytes");
-        }
+    let body = |length: usize| format!("{realm}{}", " ".repeat(length - realm.len()));
+    for reply in send_everywhere(&server.client, "application/json", &body(1001)).await {
+        naming(reply, 413, "body_too_large", "max_body_bytes");
     }
     expect_nothing_stored(&server.client).await;
     let replies = send_everywhere(&server.client, "application/json", &body(1000)).await;

@@ -98,7 +98,8 @@ async fn execute(url: &str, sql: &str) {
 async fn mysql_root() -> String {
     static CLEANED: tokio::sync::OnceCell<String> = tokio::sync::OnceCell::const_new();
     let root = CLEANED.get_or_init(|| async {
-        let root = match std::env::vars().find(|(name, _)| name == "TEST_MYSQL_URL") {
+        let named = |(name, url): &(String, String)| name == "TEST_MYSQL_URL" && !url.is_empty();
+        let root = match std::env::vars().find(named) {
             Some((_, url)) => url.trim_end_matches('/').to_owned(),
             None => spawned().to_owned(),
         };
