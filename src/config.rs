@@ -1,30 +1,24 @@
 //! Configuration: built-in defaults, a file, the environment, in rising order.
 
+mod raw;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::config::{Config, Environment, File, FileFormat};
-use ipnet::IpNet;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 
-use crate::access::key::CHOSEN_MIN_CHARS;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
-use crate::foundation::logging::{LogFormat, check_filter};
-use crate::foundation::sealing::check_keys;
-use crate::jobs::check_schedule;
+use crate::foundation::logging::LogFormat;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::renewal::RenewalSettings;
-use crate::renewal::decide::Backoff;
 use crate::upstream::UpstreamSettings;
-use crate::upstream::egress::Egress;
+use raw::Raw;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
-const DAY_MS: i64 = 86_400_000;
 
 /// A configuration that cannot be used; says which key and why, never a secret's value.
 #[derive(Debug, thiserror::Error)]
@@ -89,292 +83,6 @@ impl Settings {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    data_dir: PathBuf,
-    admin_key: Option<SecretText>,
-    admin_key_file: Option<PathBuf>,
-    http: RawHttp,
-    database: RawDatabase,
-    #[serde(default)]
-    sealing: RawSealing,
-    upstream: RawUpstream,
-    renewal: RawRenewal,
-    read: RawRead,
-    maintenance: RawMaintenance,
-    log: RawLog,
-}
-
-/// A string that is never shown.
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct SecretText(SecretString);
-
-impl From<String> for SecretText {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHttp {
-    listen: String,
-    max_body_bytes: usize,
-    body_timeout_s: u32,
-    idle_timeout_s: u32,
-    grace_s: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDatabase {
-    url: Option<SecretText>,
-    url_file: Option<PathBuf>,
-    max_connections: u32,
-    acquire_timeout_ms: u32,
-    write_timeout_ms: u32,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSealing {
-    keys: Option<SecretText>,
-    keys_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawUpstream {
-    allowed_networks: String,
-    timeout_s: u32,
-    connect_timeout_s: u32,
-    max_answer_bytes: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRenewal {
-    concurrency: usize,
-    realm_concurrency: usize,
-    min_flush_interval_s: u32,
-    backoff_base_s: u32,
-    backoff_max_s: u32,
-    rate_limited_s: u32,
-    retry_after_max_s: u32,
-    probe_s: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRead {
-    min_ttl_s: u32,
-    max_wait_s: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMaintenance {
-    schedule: String,
-    history_days: u32,
-    audit_days: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLog {
-    format: Option<LogFormat>,
-    filter: String,
-}
-
-impl Raw {
-    fn check(self, env: &Env) -> Result<Settings, ConfigError> {
-        let admin_key = secret("admin_key", self.admin_key, self.admin_key_file)?;
-        if let Some(key) = &admin_key
-            && key.expose_secret().chars().count() < CHOSEN_MIN_CHARS
-        {
-            let what = format!("must be {CHOSEN_MIN_CHARS} characters or more");
-            return Err(ConfigError::of_key("admin_key", what));
-        }
-        let url =
-            database_url(env, self.database.url, self.database.url_file)?.unwrap_or_else(|| {
-                let file = self.data_dir.join("token-server.db");
-                format!("sqlite://{}?mode=rwc", file.display()).into()
-            });
-        if !["sqlite:", "mysql://"]
-            .iter()
-            .any(|scheme| url.expose_secret().starts_with(scheme))
-        {
-            return Err(ConfigError::of_key(
-                "database.url",
-                "must begin with sqlite:// or mysql://",
-            ));
-        }
-        let sealing_keys = secret("sealing.keys", self.sealing.keys, self.sealing.keys_file)?;
-        if let Some(keys) = &sealing_keys {
-            check_keys(keys).map_err(|error| ConfigError::of_key("sealing.keys", error))?;
-        }
-        check_schedule(&self.maintenance.schedule)
-            .map_err(|error| ConfigError::of_key("maintenance.schedule", error))?;
-        check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
-        for (key, value) in [
-            ("renewal.concurrency", self.renewal.concurrency),
-            ("renewal.realm_concurrency", self.renewal.realm_concurrency),
-            (
-                "database.max_connections",
-                self.database.max_connections as usize,
-            ),
-            ("upstream.timeout_s", self.upstream.timeout_s as usize),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::of_key(key, "must be 1 or more"));
-            }
-        }
-        Ok(Settings {
-            admin_key,
-            sealing_keys,
-            http: self.http.check()?,
-            database: DatabaseSettings {
-                url,
-                max_connections: self.database.max_connections,
-                acquire_timeout: millis(self.database.acquire_timeout_ms),
-                write_timeout: millis(self.database.write_timeout_ms),
-            },
-            renewal: self.renewal.check(&self.read),
-            upstream: self.upstream.check()?,
-            maintenance: MaintenanceSettings {
-                schedule: self.maintenance.schedule,
-                history: days(self.maintenance.history_days),
-                audit: days(self.maintenance.audit_days),
-            },
-            log: LogSettings {
-                format: self.log.format,
-                filter: self.log.filter,
-            },
-            data_dir: self.data_dir,
-        })
-    }
-}
-
-impl RawHttp {
-    fn check(self) -> Result<HttpSettings, ConfigError> {
-        let listen = self.listen.parse().map_err(|_| {
-            ConfigError::of_key(
-                "http.listen",
-                "must be an address and a port, such as 0.0.0.0:8080",
-            )
-        })?;
-        Ok(HttpSettings {
-            listen,
-            max_body_bytes: self.max_body_bytes,
-            body_timeout: Duration::from_secs(self.body_timeout_s.into()),
-            idle_timeout: Duration::from_secs(self.idle_timeout_s.into()),
-            grace: secs(self.grace_s),
-        })
-    }
-}
-
-impl RawUpstream {
-    fn check(self) -> Result<UpstreamSettings, ConfigError> {
-        let networks = self.allowed_networks.split(',').map(str::trim);
-        let networks: Vec<IpNet> = networks
-            .filter(|network| !network.is_empty())
-            .map(|network| {
-                network.parse().map_err(|_| {
-                    let what =
-                        format!("holds {network:?}, which is not a network such as 10.0.0.0/8");
-                    ConfigError::of_key("upstream.allowed_networks", what)
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(UpstreamSettings {
-            egress: Egress::new(networks),
-            timeout: Duration::from_secs(self.timeout_s.into()),
-            connect_timeout: Duration::from_secs(self.connect_timeout_s.into()),
-            max_answer_bytes: self.max_answer_bytes,
-        })
-    }
-}
-
-impl RawRenewal {
-    fn check(self, read: &RawRead) -> RenewalSettings {
-        RenewalSettings {
-            concurrency: self.concurrency,
-            realm_concurrency: self.realm_concurrency,
-            min_flush_interval: secs(self.min_flush_interval_s),
-            min_ttl: secs(read.min_ttl_s),
-            max_wait: secs(read.max_wait_s),
-            backoff: Backoff {
-                base: secs(self.backoff_base_s),
-                max: secs(self.backoff_max_s),
-                rate_limited: secs(self.rate_limited_s),
-                retry_after_max: secs(self.retry_after_max_s),
-                probe: secs(self.probe_s),
-            },
-        }
-    }
-}
-
-fn secs(secs: u32) -> Ms {
-    Ms::from_secs(secs.into())
-}
-
-fn days(days: u32) -> Ms {
-    Ms(i64::from(days) * DAY_MS)
-}
-
-fn millis(ms: u32) -> Duration {
-    Duration::from_millis(ms.into())
-}
-
-/// A secret given as it is, or as the name of a file that holds it.
-fn secret(
-    key: &str,
-    text: Option<SecretText>,
-    file: Option<PathBuf>,
-) -> Result<Option<SecretString>, ConfigError> {
-    match (text, file) {
-        (Some(_), Some(_)) => Err(ConfigError::of_key(
-            key,
-            format!("stands beside {key}_file: give one of them"),
-        )),
-        (Some(SecretText(text)), None) => Ok(Some(text)),
-        (None, Some(file)) => std::fs::read_to_string(&file)
-            .map(|text| Some(text.trim().into()))
-            .map_err(|error| {
-                let what = format!("{} cannot be read: {error}", file.display());
-                ConfigError::of_key(&format!("{key}_file"), what)
-            }),
-        (None, None) => Ok(None),
-    }
-}
-
-/// The environment names a database before the file does.
-fn database_url(
-    env: &Env,
-    url: Option<SecretText>,
-    url_file: Option<PathBuf>,
-) -> Result<Option<SecretString>, ConfigError> {
-    let own = [
-        "TOKEN_SERVER__DATABASE__URL",
-        "TOKEN_SERVER__DATABASE__URL_FILE",
-    ];
-    let usual = || env.get("DATABASE_URL").filter(|url| !url.is_empty());
-    let named = || {
-        usual()
-            .map(|url| url.as_str().into())
-            .or_else(|| mysql_url(env))
-    };
-    if own.iter().any(|name| env.contains_key(*name)) {
-        return secret("database.url", url, url_file);
-    }
-    match named() {
-        Some(url) => Ok(Some(url)),
-        None => secret("database.url", url, url_file),
-    }
-}
-
 /// What is wrong, without any value: it may be a secret.
 fn describe(error: &::config::ConfigError) -> String {
     use ::config::ConfigError as E;
@@ -408,25 +116,10 @@ fn describe(error: &::config::ConfigError) -> String {
     }
 }
 
-/// The predecessor's variables.
-fn mysql_url(env: &Env) -> Option<SecretString> {
-    let part = |name: &str| env.get(name).filter(|value| !value.is_empty());
-    let encoded = |name: &str, default: &str| {
-        let text = part(name).map_or(default, String::as_str);
-        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-    };
-    let host = part("MYSQL_HOST")?;
-    let port = part("MYSQL_PORT").map_or("3306", String::as_str);
-    let (user, password) = (
-        encoded("MYSQL_USERNAME", "root"),
-        encoded("MYSQL_PASSWORD", ""),
-    );
-    let database = encoded("MYSQL_DATABASE", "token_server");
-    Some(format!("mysql://{user}:{password}@{host}:{port}/{database}").into())
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn load(env: &[(&str, &str)]) -> Result<Settings, ConfigError> {

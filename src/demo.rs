@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::foundation::ids::{KeyName, NameError, RealmId};
 use crate::foundation::randomness::Randomness;
-use crate::registry::{Actor, Change, RealmPatch, RegistryError, SecretPatch};
+use crate::registry::{Actor, Change, RealmPatch, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::ParamChange;
 
 pub const REALM: &str = "demo";
@@ -119,8 +119,8 @@ async fn register(app: &App, port: u16, client_secret: String) -> Result<(), Dem
         realm,
         key: KeyName::new(KEY)?,
         params: vec![
-            ("key_1".to_owned(), set(CLIENT_ID.to_owned())),
-            ("key_2".to_owned(), set(client_secret)),
+            SentParam::named("key_1", set(CLIENT_ID.to_owned())),
+            SentParam::named("key_2", set(client_secret)),
         ],
         token: None,
     };

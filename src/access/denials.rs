@@ -14,7 +14,7 @@ const WAITING_MAX: usize = 1000;
 /// Entries written at once.
 const BATCH_MAX: usize = 100;
 /// Longer paths are cut.
-const TARGET_MAX_CHARS: usize = 300;
+const TARGET_MAX_CHARS: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub struct Denials {

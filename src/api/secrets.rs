@@ -17,7 +17,7 @@ use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::realm::DEFAULT_PARAMS;
-use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch};
+use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::ParamChange;
 use crate::token::state::State as TokenState;
 use crate::token::store::Filter;
@@ -54,13 +54,17 @@ impl Document for SecretBody {
         let mut params = Vec::new();
         for name in DEFAULT_PARAMS {
             let change = fields.change(name, |fields, field| fields.text(field));
-            params.extend(change.map(|value| (name.to_owned(), param(value))));
+            params.extend(change.map(|value| SentParam {
+                name: name.to_owned(),
+                change: param(value),
+                pointer: fields.pointer(name),
+            }));
         }
         if fields.get("params").is_some() {
             for (name, value) in fields.entries("params").into_iter().flatten() {
                 match (value.is_null(), value.as_str()) {
-                    (true, _) => params.push((name.clone(), ParamChange::Clear)),
-                    (_, Some(text)) => params.push((name.clone(), param(Some(text)))),
+                    (true, _) => params.push(SentParam::named(name, ParamChange::Clear)),
+                    (_, Some(text)) => params.push(SentParam::named(name, param(Some(text)))),
                     (false, None) => {
                         fields.fault_at(&format!("params/{name}"), "must be a string or null");
                     }

@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Escapes a reference token of a JSON pointer (RFC 6901, section 3).
-fn escape(token: &str) -> String {
+pub fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 

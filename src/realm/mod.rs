@@ -4,6 +4,7 @@ pub mod document;
 pub mod expression;
 pub mod failure;
 pub mod policy;
+mod reading;
 pub mod store;
 
 use token_server_entity::realm;

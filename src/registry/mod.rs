@@ -17,7 +17,7 @@ use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 pub use realms::RealmPatch;
-pub use secrets::{ListedSecret, NewToken, SecretPatch};
+pub use secrets::{ListedSecret, NewToken, SecretPatch, SentParam};
 
 /// Who makes a change.
 #[derive(Clone, Debug)]

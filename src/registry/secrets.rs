@@ -7,6 +7,7 @@ use token_server_entity::realm as realm_row;
 use super::{Actor, Refusal, Registry, RegistryError, note};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
+use crate::foundation::fields::escape;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::store as realms;
@@ -22,9 +23,33 @@ use crate::token::{TokenRecord, seal_token};
 pub struct SecretPatch {
     pub realm: RealmId,
     pub key: KeyName,
-    pub params: Vec<(String, ParamChange)>,
+    pub params: Vec<SentParam>,
     /// A fixed token.
     pub token: Option<NewToken>,
+}
+
+/// A parameter as it was sent.
+#[derive(Clone, Debug)]
+pub struct SentParam {
+    pub name: String,
+    pub change: ParamChange,
+    /// Where it stood, for faults.
+    pub pointer: String,
+}
+
+impl SentParam {
+    /// One that stood below `/params`.
+    pub fn named(name: &str, change: ParamChange) -> Self {
+        Self {
+            name: name.to_owned(),
+            change,
+            pointer: pointer_of(name),
+        }
+    }
+}
+
+fn pointer_of(name: &str) -> String {
+    format!("/params/{}", escape(name))
 }
 
 /// A token that an admin typed in.
@@ -138,7 +163,8 @@ impl Registry {
         let mut params = stored
             .as_ref()
             .map_or_else(Params::default, |secret| secret.params.clone());
-        let changed = params.merge(patch.params.iter().cloned());
+        let sent = patch.params.iter();
+        let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
         if let Err(faults) = check_params(&patch.params, &params, &source) {
             return Ok(Err(Refusal::Faults(faults)));
         }
@@ -259,33 +285,29 @@ impl Registry {
 }
 
 /// Names that the realm does not know, values that are too long, values that are missing.
-fn check_params(
-    sent: &[(String, ParamChange)],
-    merged: &Params,
-    source: &Source,
-) -> Result<(), Vec<Fault>> {
+fn check_params(sent: &[SentParam], merged: &Params, source: &Source) -> Result<(), Vec<Fault>> {
     let rules = source.params();
-    let pointer = |name: &str| format!("/params/{}", name.replace('~', "~0").replace('/', "~1"));
     let mut faults = Vec::new();
-    for (name, change) in sent {
-        if !rules.iter().any(|rule| rule.name == *name) {
+    for param in sent {
+        if !rules.iter().any(|rule| rule.name == param.name) {
             let known: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
-            let detail = format!(
-                "is not a parameter of this realm; known are {}",
-                known.join(", ")
-            );
-            faults.push(Fault::new(pointer(name), detail));
+            let known = known.join(", ");
+            let detail = format!("is not a parameter of this realm; known are {known}");
+            faults.push(Fault::new(&param.pointer, detail));
         }
-        if let ParamChange::Set(value) = change
+        if let ParamChange::Set(value) = &param.change
             && value.expose_secret().len() > VALUE_MAX_BYTES
         {
             let detail = format!("must not be longer than {VALUE_MAX_BYTES} bytes");
-            faults.push(Fault::new(pointer(name), detail));
+            faults.push(Fault::new(&param.pointer, detail));
         }
     }
     for rule in rules {
         if !rule.optional && rule.default.is_none() && merged.get(&rule.name).is_none() {
-            faults.push(Fault::new(pointer(&rule.name), "is required by the realm"));
+            faults.push(Fault::new(
+                pointer_of(&rule.name),
+                "is required by the realm",
+            ));
         }
     }
     if faults.is_empty() {

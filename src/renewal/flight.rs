@@ -106,7 +106,7 @@ impl Renewals {
             .await;
         let timeout = self.upstream.timeout(&realm.source);
         loop {
-            let ground = Ground::Asked(seen.secret_id, seen.fence);
+            let ground = Ground::Asked(seen.seen());
             if let Some(claimed) = self.claim(&ground, timeout).await?.pop() {
                 return Ok(self.fetch(claimed, cause, permit).await);
             }
@@ -144,7 +144,7 @@ impl Renewals {
             if record.generation > seen.generation {
                 return Ok(Watched::Ended(Landed::Elsewhere(Box::new(record))));
             }
-            if failures_of(&record) > failures_of(seen)
+            if record.failures() > seen.failures()
                 && let Some(trouble) = record.trouble
             {
                 return Ok(Watched::Ended(Landed::Failed {
@@ -168,11 +168,4 @@ enum Watched {
     Ended(Landed),
     /// Nobody holds it any more, and nothing came of it.
     Free(Box<TokenRecord>),
-}
-
-fn failures_of(record: &TokenRecord) -> i64 {
-    record
-        .trouble
-        .as_ref()
-        .map_or(0, |trouble| trouble.failures)
 }

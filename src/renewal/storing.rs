@@ -151,11 +151,7 @@ impl Renewals {
         failure: Failure,
     ) -> Attempted {
         let (record, now) = (&claimed.record, self.clock.now());
-        let before = record
-            .trouble
-            .as_ref()
-            .map_or(0, |trouble| trouble.failures);
-        let failures = before + 1;
+        let failures = record.failures() + 1;
         let backoff = &self.settings.backoff;
         let next_attempt = next_attempt(&failure, failures, backoff, now, &self.randomness);
         tracing::warn!(

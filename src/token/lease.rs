@@ -13,7 +13,7 @@ use token_server_entity::{realm, secret, token};
 
 use super::{HeldToken, TokenRecord};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::ids::{AttemptId, Fence, ReplicaId, SecretId, Version};
+use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
 
 /// Who holds a token, and until when.
@@ -37,13 +37,23 @@ pub struct Claim {
 pub enum Ground {
     /// Due, and held by nobody.
     Due(Vec<SecretId>),
-    /// Held by nobody, and not claimed since a caller has seen it under this fence: what was
-    /// attempted meanwhile, with whatever outcome, is not attempted again.
-    Asked(SecretId, Fence),
+    /// Held by nobody, and as a caller has seen it: what was attempted meanwhile, with
+    /// whatever outcome, is not attempted again.
+    Asked(Seen),
     /// Chosen by an operator, due or not; held by nobody.
     Chosen(Vec<SecretId>),
     /// Held by a replica that was watched and gave no sign of life under this fence.
     Abandoned(SecretId, Fence),
+}
+
+/// What a caller has seen of a token. A claim raises the fence, its end the generation or
+/// the failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub id: SecretId,
+    pub fence: Fence,
+    pub generation: Generation,
+    pub failures: i64,
 }
 
 /// A claimed token, with everything an attempt needs.
@@ -75,8 +85,10 @@ pub async fn claim(
     let condition = match ground {
         Ground::Due(ids) => chosen(ids).add(Column::RenewAt.lte(claim.now)),
         Ground::Chosen(ids) => chosen(ids).add(Column::RenewAt.is_not_null()),
-        Ground::Asked(id, fence) => chosen(&[*id])
-            .add(Column::Fence.eq(fence.0))
+        Ground::Asked(seen) => chosen(&[seen.id])
+            .add(Column::Fence.eq(seen.fence.0))
+            .add(Column::Generation.eq(seen.generation.0))
+            .add(Column::Failures.eq(seen.failures))
             .add(Column::Paused.eq(false)),
         Ground::Abandoned(id, fence) => Condition::all()
             .add(Column::SecretId.eq(id.0))

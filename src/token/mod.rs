@@ -13,7 +13,7 @@ use crate::foundation::ids::{Fence, Generation, KeyName, RealmId, SecretId};
 use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
 use crate::realm::failure::FailureClass;
 use expiry::Expiry;
-use lease::Lease;
+use lease::{Lease, Seen};
 
 /// A token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,21 @@ impl TokenRecord {
             trouble,
             fence: Fence(row.fence),
             lease,
+        }
+    }
+
+    /// Failures since the last success.
+    pub fn failures(&self) -> i64 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.failures)
+    }
+
+    /// What has to be the same for an attempt to be worth making.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            id: self.secret_id,
+            fence: self.fence,
+            generation: self.generation,
+            failures: self.failures(),
         }
     }
 

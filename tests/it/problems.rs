@@ -10,7 +10,6 @@ on_every_database! {
     all_faults_of_a_realm_are_told_at_once,
     a_bad_secret_is_refused_with_the_place_of_its_fault,
     a_parameter_given_at_the_top_is_called_faulty_there,
-    a_secret_of_a_realm_that_is_not_there_is_refused_by_name,
     a_name_that_no_column_or_path_could_hold_is_refused,
     a_bad_key_or_flush_is_refused_with_the_place_of_its_fault,
     a_body_that_is_not_json_is_refused,
@@ -21,14 +20,15 @@ on_every_database! {
     a_parameter_that_cannot_be_read_is_refused_by_name,
 }
 
-/// Stands in every bad value; no answer repeats it.
+/// Stands in every bad value, unless 770177017701 does; no answer repeats it.
 const CANARY: &str = "canary";
 
 /// The problem document of an answer that repeats nothing that was sent.
 #[track_caller]
 fn problem(reply: Reply, status: u16, code: &str) -> Value {
-    let repeated = reply.text.to_lowercase().contains(CANARY);
-    assert!(!repeated, "repeated: {}", reply.text);
+    let text = reply.text.to_lowercase();
+    let repeated = text.contains(CANARY) || text.contains("770177017701");
+    assert!(!repeated, "repeated: {text}");
     let problem = reply.expect_problem(status, code);
     assert_eq!(problem["type"], format!("urn:token-server:problem:{code}"));
     assert!(problem["title"].is_string() && problem["detail"].is_string());
@@ -38,8 +38,7 @@ fn problem(reply: Reply, status: u16, code: &str) -> Value {
 /// The same, for one that names its fault.
 #[track_caller]
 fn naming(reply: Reply, status: u16, code: &str, name: &str) {
-    let problem = problem(reply, status, code);
-    let detail = problem["detail"].as_str().expect("a text");
+    let detail = problem(reply, status, code)["detail"].to_string();
     assert!(detail.contains(name), "{detail} does not name {name}");
 }
 
@@ -53,13 +52,9 @@ fn invalid_parameter(reply: Reply, name: &str) {
 fn pointers(reply: Reply) -> Vec<String> {
     let problem = problem(reply, 422, "invalid_document");
     let errors = problem["errors"].as_array().expect("errors").iter();
-    let text = |error: &Value, field| error[field].as_str().expect("a text").to_owned();
-    assert!(
-        errors
-            .clone()
-            .all(|error| !text(error, "detail").is_empty())
-    );
-    errors.map(|error| text(error, "pointer")).collect()
+    let text = |field: &Value| field.as_str().expect("a text").to_owned();
+    assert!(errors.clone().all(|error| text(&error["detail"]).len() > 5));
+    errors.map(|error| text(&error["pointer"])).collect()
 }
 
 /// Sends a body as it stands, to `METHOD /path`.
@@ -80,11 +75,6 @@ async fn faulty(client: &Client, call: &str, good: &Value, base: &str, table: &s
         let object = document.pointer_mut(base).and_then(Value::as_object_mut);
         object.expect("an object").extend(fields);
         let reply = send(client, call, "application/json", &document.to_string()).await;
-        assert!(
-            !reply.text.contains("770177017701"),
-            "repeated: {}",
-            reply.text
-        );
         assert_eq!(pointers(reply), [format!("{base}{pointer}")], "{line}");
     }
 }
@@ -208,6 +198,9 @@ async fn a_bad_secret_is_refused_with_the_place_of_its_fault(database: TestDatab
     faulty(client, "POST /api/secret", &good, "", of_secret).await;
     let reply = client.post("/api/secret", &long).await;
     assert_eq!(pointers(reply), ["/params/app"]);
+    let nowhere = json!({"realm": "nowhere", "key": "k", "key_2": CANARY});
+    let reply = client.post("/api/secret", &nowhere).await;
+    naming(reply, 400, "unknown_realm", "nowhere");
     assert_eq!(client.list("/api/secret").await, [] as [Value; 0]);
     client.post("/api/secret", &good).await.expect(200);
     let before = client.secret("r", "k").await["updated_at"].clone();
@@ -223,17 +216,6 @@ async fn a_parameter_given_at_the_top_is_called_faulty_there(database: TestDatab
     let unknown = json!({"realm": "r", "key": "k", "key_1": CANARY, "params": {"app": CANARY}});
     let reply = server.client.post("/api/secret", &unknown).await;
     assert_eq!(pointers(reply), ["/key_1"]);
-}
-
-async fn a_secret_of_a_realm_that_is_not_there_is_refused_by_name(database: TestDatabase) {
-    let server = Server::start(&database).await;
-    let secret = json!({"realm": "nowhere", "key": "k", "key_2": CANARY});
-    let reply = server.client.post("/api/secret", &secret).await;
-    naming(reply, 400, "unknown_realm", "nowhere");
-    let token = json!({"realm": "nowhere", "key": "k", "token": CANARY});
-    let reply = server.client.put("/api/token", &token).await;
-    naming(reply, 404, "unknown_realm", "nowhere");
-    expect_nothing_stored(&server.client).await;
 }
 
 async fn a_name_that_no_column_or_path_could_hold_is_refused(database: TestDatabase) {
@@ -368,13 +350,13 @@ async fn what_is_not_served_is_a_problem_document_too(database: TestDatabase) {
     }
     for call in ["GET /api/realm/r", "DELETE /api/realm/r"] {
         let reply = send(client, call, "text/plain", CANARY).await;
-        naming(reply, 404, "unknown_realm", "\"r\"");
+        naming(reply, 404, "unknown_realm", r#"\"r\""#);
     }
     let calls = "GET /api/secret/r/k, DELETE /api/secret/r/k, POST /api/secret/r/k/pause, \
                  POST /api/secret/r/k/resume";
     for call in calls.split(", ") {
         let reply = send(client, call, "text/plain", CANARY).await;
-        naming(reply, 404, "unknown_secret", "\"k\"");
+        naming(reply, 404, "unknown_secret", r#"\"k\""#);
     }
 }
 
@@ -389,10 +371,8 @@ async fn a_page_that_does_not_exist_is_refused(database: TestDatabase) {
             let (name, _) = page.split_once('=').expect("a name");
             invalid_parameter(reply, &format!("parameter {name}"));
         }
-        assert_eq!(
-            client.list(&format!("{path}?page=1000000")).await,
-            [] as [Value; 0]
-        );
+        let far = client.list(&format!("{path}?page=1000000")).await;
+        assert!(far.is_empty(), "{far:?}");
     }
 }
 
@@ -405,8 +385,11 @@ async fn a_parameter_that_cannot_be_read_is_refused_by_name(database: TestDataba
         let name = path.rsplit(['?', '&']).next().expect("a name");
         invalid_parameter(reply, name);
     }
-    let reply = server.client.delete("/api/realm/r?cascade=canary").await;
-    invalid_parameter(reply, "cascade");
-    let reply = server.client.delete("/api/api-key/canary").await;
-    invalid_parameter(reply, "path");
+    for (path, name) in [
+        ("realm/r?cascade=canary", "cascade"),
+        ("api-key/canary", "path"),
+    ] {
+        let reply = server.client.delete(&format!("/api/{path}")).await;
+        invalid_parameter(reply, name);
+    }
 }
