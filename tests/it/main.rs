@@ -12,6 +12,7 @@ mod house;
 mod oauth;
 mod predecessor;
 mod problems;
+mod races;
 mod reads;
 mod registry;
 mod renewals;
