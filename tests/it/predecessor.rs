@@ -272,7 +272,8 @@ async fn a_failed_provider_is_503_with_the_time_to_come_back(database: TestDatab
         .save_realm("r", world.config(&json!({})))
         .await;
     world.client().save_secret("r", "k").await;
-    world.client().state("r", "k", "expired").await;
+    let failed = "/api/renewal?outcome=failed";
+    eventually(failed, async || world.client().list(failed).await.pop()).await;
     let reply = world.client().token("r", "k").await;
     let wait: i64 = reply
         .header("retry-after")

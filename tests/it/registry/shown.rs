@@ -6,7 +6,7 @@ use token_server::foundation::clock::Ms;
 
 use super::{save, start, with_token};
 use crate::kit::server::Client;
-use crate::kit::{Answer, Provider, TestDatabase, on_every_database};
+use crate::kit::{Answer, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     secrets_are_listed_by_realm_and_key_with_the_newest_first,
@@ -110,55 +110,37 @@ async fn a_keyword_is_literal_and_finds_letters_of_every_alphabet(database: Test
 }
 
 async fn a_state_is_filtered_as_it_is_shown(database: TestDatabase) {
-    let (provider, server, _) = start(&database).await;
+    let (provider, server, clock) = start(&database).await;
     let client = &server.client;
-    let silent = Provider::start().await;
-    silent.hold();
     client.save_realm("fixed", Value::Null).await;
     client.register_realm("r", &provider.url("/token")).await;
-    client.register_realm("silent", &silent.url("/token")).await;
     client.save_secret("fixed", "fixed").await;
-    client.save_secret("silent", "pending").await;
-    for (key, answers, state) in [
-        ("active", vec![Answer::token("a", 7200)], "active"),
-        ("paused", vec![Answer::token("b", 7200)], "active"),
-        ("retrying", vec![Answer::token("c", 7200)], "active"),
-        ("retrying", vec![Answer::status(500)], "retrying"),
-        ("expired", vec![Answer::status(500)], "expired"),
-        (
-            "needs_attention",
-            vec![Answer::status(401)],
-            "needs_attention",
-        ),
+    provider.answer_with(Answer::status(500));
+    for (key, answer, outcome) in [
+        ("pending", Answer::status(500), "failed"),
+        ("needs_attention", Answer::status(401), "failed"),
+        ("expired", Answer::token("a", 60), "stored"),
+        ("active", Answer::token("b", 7200), "stored"),
+        ("paused", Answer::token("c", 7200), "stored"),
+        ("retrying", Answer::token("d", 7200), "stored"),
+        ("retrying", Answer::status(500), "failed"),
     ] {
-        answers
-            .into_iter()
-            .for_each(|answer| provider.answer_next(answer));
+        provider.answer_next(answer);
         save(
             client,
-            json!({"realm": "r", "key": key, "key_1": state, "key_2": "s"}),
+            json!({"realm": "r", "key": key, "key_1": outcome, "key_2": "s"}),
         )
         .await;
-        client.state("r", key, state).await;
+        let history = format!("/api/renewal?key={key}&outcome={outcome}");
+        eventually(&history, async || client.list(&history).await.pop()).await;
     }
-    client
-        .post("/api/secret/r/paused/pause", &json!({}))
-        .await
-        .expect(200);
-    let states = [
-        "pending",
-        "active",
-        "retrying",
-        "expired",
-        "needs_attention",
-        "paused",
-        "fixed",
-    ];
-    for state in states {
+    let pause = client.post("/api/secret/r/paused/pause", &json!({})).await;
+    pause.expect(200);
+    clock.advance(Ms::from_secs(60));
+    for state in "pending active retrying expired needs_attention paused fixed".split(' ') {
         assert_eq!(keys(client, &format!("state={state}")).await, [state]);
-    }
-    for secret in client.list("/api/secret").await {
-        assert_eq!(secret["state"], secret["key"]);
+        let realm = if state == "fixed" { "fixed" } else { "r" };
+        assert_eq!(client.secret(realm, state).await["state"], state);
     }
 }
 
@@ -277,7 +259,8 @@ async fn the_history_tells_of_successes_and_failures_and_is_filtered(database: T
         .expect(200);
     provider.answer_with(Answer::status(500));
     client.save_secret("r", "K").await;
-    client.state("r", "K", "expired").await;
+    let failed = "/api/renewal?key=K&outcome=failed";
+    eventually(failed, async || client.list(failed).await.pop()).await;
     client.register_realm("s", &provider.url("/token")).await;
     provider.answer_with(Answer::status(401));
     client.save_secret("s", "k").await;
