@@ -1,1 +1,421 @@
+//! The command line: what it prints, and how it exits.
 
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timeline};
+
+use crate::kit::database::Kind;
+use crate::kit::process::{ServerProcess, command};
+use crate::kit::server::{ADMIN_KEY, Options, SEALING_KEYS};
+use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    renew_obtains_what_is_due_and_exits_0,
+    renew_exits_1_where_some_failed_and_names_them,
+    renew_of_one_realm_leaves_the_others,
+    renew_all_obtains_what_is_not_due,
+    renew_of_an_unknown_realm_exits_2,
+    a_key_made_on_the_command_line_works_until_it_is_revoked_there,
+    migrate_can_run_again,
+    two_migrations_at_once_both_succeed,
+    without_sealing_keys_sqlite_makes_them_and_mysql_is_refused,
+    another_sealing_key_of_the_same_id_is_refused,
+    without_an_admin_key_the_first_start_makes_one_for_its_owner_only,
+}
+
+/// How a command ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a command to its end.
+async fn end(command: &mut Command) -> Ended {
+    let [mut stdout, mut stderr] =
+        [(); 2].map(|()| tempfile::tempfile().expect("a temporary file can be made"));
+    let write_to = |file: &File| file.try_clone().expect("a file can be shared");
+    let mut child = command
+        .stdout(write_to(&stdout))
+        .stderr(write_to(&stderr))
+        .spawn()
+        .expect("the binary starts");
+    let status = eventually("the command ends", async || {
+        child.try_wait().expect("the command can be waited for")
+    });
+    let code = status.await.code();
+    let read = |file: &mut File| {
+        let mut text = String::new();
+        file.rewind().expect("a file can be read again");
+        file.read_to_string(&mut text).expect("the output is text");
+        text
+    };
+    Ended {
+        code,
+        stdout: read(&mut stdout),
+        stderr: read(&mut stderr),
+    }
+}
+
+async fn run(database: &TestDatabase, arguments: &str) -> Ended {
+    end(command(database, &[]).args(arguments.split(' '))).await
+}
+
+/// The summary of a `renew`, which is all it prints.
+fn summary(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).expect("standard output is one JSON document")
+}
+
+/// Has a first token obtained for `a/1`, `a/2` and `b/1`, so long ago.
+async fn obtain(database: &TestDatabase, provider: &Provider, ago: Ms) {
+    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(ago)));
+    let options = Options {
+        clock: Some(clock),
+        ..Options::default()
+    };
+    let server = Server::start_with(database, options).await;
+    for (realm, key) in [("a", "1"), ("a", "2"), ("b", "1")] {
+        let url = provider.url(&format!("/{realm}"));
+        server.client.register_realm(realm, &url).await;
+        server.client.save_secret(realm, key).await;
+        server.client.generation(realm, key, 1).await;
+    }
+    server.stop().await;
+}
+
+/// So long ago that its tokens have expired since.
+const LONG_AGO: Ms = Ms::from_secs(10_000);
+
+async fn renew_obtains_what_is_due_and_exits_0(database: TestDatabase) {
+    let provider = Provider::start().await;
+    obtain(&database, &provider, LONG_AGO).await;
+    let ended = run(&database, "renew").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let mut told = summary(&ended);
+    assert!(told["duration_ms"].take().is_i64(), "{told}");
+    let expected = json!({
+        "renewed": 3, "failed": 0, "discarded": 0, "duration_ms": null, "failures": [],
+    });
+    assert_eq!(told, expected);
+    assert_eq!(provider.request_count(), 6);
+    // Now nothing is due.
+    let again = run(&database, "renew").await;
+    assert_eq!(
+        (again.code, &summary(&again)["renewed"]),
+        (Some(0), &json!(0))
+    );
+    assert_eq!(provider.request_count(), 6);
+    let server = Server::start(&database).await;
+    let token = server.client.token("b", "1").await.expect(200).json();
+    assert_eq!(
+        (&token["generation"], &token["source"]),
+        (&json!(2), &json!("database"))
+    );
+}
+
+async fn renew_exits_1_where_some_failed_and_names_them(database: TestDatabase) {
+    let provider = Provider::start().await;
+    obtain(&database, &provider, LONG_AGO).await;
+    provider.answer_next(Answer::token("new", 7200));
+    let refused = json!({"error": "invalid_client", "error_description": "not the-secret"});
+    provider.answer_with(Answer::status(401).with_json(&refused));
+    let ended = run(&database, "renew --realm a").await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let told = summary(&ended);
+    assert_eq!(
+        json!([told["renewed"], told["failed"], told["discarded"]]),
+        json!([1, 1, 0])
+    );
+    let failure = &told["failures"][0];
+    assert_eq!(
+        json!([failure["realm"], failure["class"]]),
+        json!(["a", "permanent"])
+    );
+    assert!(failure["key"] == "1" || failure["key"] == "2", "{failure}");
+    let detail = failure["detail"].as_str().expect("a text");
+    assert!(detail.contains("401, code invalid_client"), "{detail}");
+    assert_eq!(told["failures"].as_array().map(Vec::len), Some(1));
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains("the-secret"), "{output}");
+    }
+}
+
+async fn renew_of_one_realm_leaves_the_others(database: TestDatabase) {
+    let provider = Provider::start().await;
+    obtain(&database, &provider, LONG_AGO).await;
+    let ended = run(&database, "renew --realm b").await;
+    assert_eq!(
+        (ended.code, &summary(&ended)["renewed"]),
+        (Some(0), &json!(1))
+    );
+    let asked = provider
+        .requests()
+        .into_iter()
+        .skip(3)
+        .map(|asked| asked.path);
+    assert_eq!(asked.collect::<Vec<_>>(), ["/b"]);
+}
+
+async fn renew_all_obtains_what_is_not_due(database: TestDatabase) {
+    let provider = Provider::start().await;
+    obtain(&database, &provider, Ms::ZERO).await;
+    for (arguments, renewed) in [
+        ("renew", 0),
+        ("renew --all", 3),
+        ("renew --all --realm a", 2),
+    ] {
+        let ended = run(&database, arguments).await;
+        assert_eq!(ended.code, Some(0), "{arguments}: {}", ended.stderr);
+        assert_eq!(summary(&ended)["renewed"], renewed, "{arguments}");
+    }
+    assert_eq!(provider.request_count(), 3 + 3 + 2);
+}
+
+async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
+    let ended = run(&database, "renew --realm nowhere").await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+    assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn renew_exits_2_where_the_database_cannot_be_reached() {
+    let database = TestDatabase::sqlite();
+    let url = "mysql://root:canary@127.0.0.1:1/none";
+    let ended = end(command(&database, &[])
+        .env("DATABASE_URL", url)
+        .arg("renew"))
+    .await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
+    assert!(ended.stderr.contains("database"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_good_configuration_is_summed_up_and_nothing_is_made() {
+    let database = TestDatabase::sqlite();
+    let ended = run(&database, "check-config").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("127.0.0.1:0"), "{}", ended.stdout);
+    for secret in [ADMIN_KEY, SEALING_KEYS] {
+        assert!(!ended.stdout.contains(secret) && !ended.stderr.contains(secret));
+    }
+    let made = std::fs::read_dir(database.directory.path()).expect("it can be listed");
+    assert_eq!(made.count(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_configuration_exits_64_and_names_the_key() {
+    let database = TestDatabase::sqlite();
+    for (name, value, key) in [
+        ("TOKEN_SERVER__HTTP__LISTEN", "canary", "http.listen"),
+        ("TOKEN_SERVER__HTTP__PORT", "canary", "port"),
+        (
+            "TOKEN_SERVER__RENEWAL__CONCURRENCY",
+            "0",
+            "renewal.concurrency",
+        ),
+        (
+            "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
+            "10.0.0.0/33",
+            "upstream.allowed_networks",
+        ),
+        ("TOKEN_SERVER__ADMIN_KEY", "canary", "admin_key"),
+        ("TOKEN_SERVER__SEALING__KEYS", "id:canary", "sealing.keys"),
+        ("TOKEN_SERVER__LOG__FORMAT", "xml", "log.format"),
+        ("TOKEN_SERVER__LOG__FILTER", "a=b=canary", "log.filter"),
+        (
+            "TOKEN_SERVER__MAINTENANCE__SCHEDULE",
+            "canary",
+            "maintenance.schedule",
+        ),
+        ("DATABASE_URL", "postgres://u:canary@h/d", "database.url"),
+    ] {
+        for arguments in ["check-config", "serve", "renew"] {
+            let ended = end(command(&database, &[]).env(name, value).arg(arguments)).await;
+            assert_eq!(ended.code, Some(64), "{name}: {}", ended.stderr);
+            assert_eq!(ended.stdout, "");
+            assert!(ended.stderr.contains(key), "{key}: {}", ended.stderr);
+            assert!(!ended.stderr.contains("canary"), "{key}: {}", ended.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_in_the_configuration_file_is_fatal() {
+    let database = TestDatabase::sqlite();
+    let file = database.directory.path().join("config.toml");
+    for (text, code, told) in [
+        ("[renewal]\nconcurency = 5\n", 64, "concurency"),
+        ("[renewals]\nconcurrency = 5\n", 64, "renewals"),
+        ("admin_keys = \"canary\"\n", 64, "admin_keys"),
+        ("[http]\nlisten = \"127.0.0.1:1\"\n", 0, "127.0.0.1:1,"),
+    ] {
+        std::fs::write(&file, text).expect("the file can be written");
+        let mut by_argument = command(&database, &[]);
+        by_argument.arg("--config").arg(&file);
+        let mut by_environment = command(&database, &[]);
+        by_environment.env("TOKEN_SERVER_CONFIG", &file);
+        for mut command in [by_argument, by_environment] {
+            command.env_remove("TOKEN_SERVER__HTTP__LISTEN");
+            let ended = end(command.arg("check-config")).await;
+            let output = ended.stdout + &ended.stderr;
+            assert_eq!(ended.code, Some(code), "{output}");
+            assert!(
+                output.contains(told) && !output.contains("canary"),
+                "{output}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn openapi_prints_the_specification_and_needs_no_configuration() {
+    let mut command = command(&TestDatabase::sqlite(), &[]);
+    let ended = end(command.env_clear().arg("openapi")).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    assert!(ended.stdout == token_server::api::specification());
+}
+
+async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database: TestDatabase) {
+    let server = ServerProcess::start(&database, &[]);
+    let create = "api-key create shop --scope token:read --scope metrics --realm wx*";
+    let made = run(&database, create).await;
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let key = made.stdout.trim_end();
+    assert!(!made.stderr.contains(key));
+    let shop = server.client.with_key(key);
+    shop.get("/metrics").await.expect(200);
+    shop.token("wx1", "k").await.expect(400);
+    shop.token("other", "k").await.expect(403);
+    shop.get("/api/realm").await.expect(403);
+    let taken = run(&database, "api-key create shop --scope admin").await;
+    assert_eq!((taken.code, &*taken.stdout), (Some(2), ""));
+    let listed = run(&database, "api-key list").await;
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    assert!(!listed.stdout.contains(&key[8..]), "a key is listed");
+    let line = listed.stdout.lines().find(|line| line.contains("\tshop\t"));
+    let line = line.unwrap_or_else(|| panic!("not listed: {}", listed.stdout));
+    assert!(
+        line.contains("token:read,metrics") && line.ends_with("valid"),
+        "{line}"
+    );
+    let (id, _) = line
+        .split_once('\t')
+        .expect("the first column is the number");
+    for code in [0, 2] {
+        let revoked = run(&database, &format!("api-key revoke {id}")).await;
+        assert_eq!(revoked.code, Some(code), "{}", revoked.stderr);
+    }
+    shop.get("/metrics").await.expect(401);
+    let entries = server.client.list("/api/audit").await;
+    let by_command_line = entries
+        .iter()
+        .filter(|entry| entry["actor"] == "command line");
+    let actions: Vec<_> = by_command_line.map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["api_key.revoke", "api_key.create"]);
+}
+
+async fn migrate_can_run_again(database: TestDatabase) {
+    for nothing in [false, true] {
+        let ended = run(&database, "migrate").await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(
+            ended.stdout.starts_with("0 step(s)"),
+            nothing,
+            "{}",
+            ended.stdout
+        );
+    }
+    assert_eq!(database.number("SELECT COUNT(*) FROM ts_realm").await, 0);
+}
+
+async fn two_migrations_at_once_both_succeed(database: TestDatabase) {
+    let (one, other) = tokio::join!(run(&database, "migrate"), run(&database, "migrate"));
+    for ended in [one, other] {
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+    let server = Server::start(&database).await;
+    server.client.get("/api/realm").await.expect(200);
+}
+
+async fn without_sealing_keys_sqlite_makes_them_and_mysql_is_refused(database: TestDatabase) {
+    let list = async || {
+        let mut command = command(&database, &[]);
+        command.env_remove("TOKEN_SERVER__SEALING__KEYS");
+        end(command.args(["api-key", "list"])).await
+    };
+    let ended = list().await;
+    let path = database.directory.path().join("sealing.keys");
+    if database.kind() == Kind::MySql {
+        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("sealing.keys is required on MySQL"),
+            "{}",
+            ended.stderr
+        );
+        assert!(!path.exists());
+        return;
+    }
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let keys = secret_file(&path);
+    assert_eq!(list().await.code, Some(0));
+    assert!(secret_file(&path) == keys, "the keys were replaced");
+    // A lost key ring is not replaced by one that opens nothing.
+    std::fs::remove_file(&path).expect("it can be removed");
+    let lost = list().await;
+    assert_ne!(lost.code, Some(0));
+    assert!(lost.stderr.contains("sealing.keys"), "{}", lost.stderr);
+    assert!(!path.exists());
+}
+
+/// The content of a file that nobody but its owner can read.
+fn secret_file(path: &Path) -> String {
+    let mode = std::fs::metadata(path)
+        .expect("it was made")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    std::fs::read_to_string(path).expect("it is text")
+}
+
+async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
+    assert_eq!(run(&database, "api-key list").await.code, Some(0));
+    let other = SEALING_KEYS.replace("AQE", "AgI");
+    for keys in [other.clone(), format!("new:{},{other}", &SEALING_KEYS[5..])] {
+        let mut command = command(&database, &[("TOKEN_SERVER__SEALING__KEYS", keys)]);
+        let ended = end(command.arg("serve")).await;
+        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("\"test\" in sealing.keys"),
+            "{}",
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains(&other[5..]), "the key is shown");
+    }
+}
+
+async fn without_an_admin_key_the_first_start_makes_one_for_its_owner_only(database: TestDatabase) {
+    let unset = ("TOKEN_SERVER__ADMIN_KEY", String::new());
+    let path = database.directory.path().join("admin.key");
+    // A start that ends at once tells all that it logs.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    let listen = ("TOKEN_SERVER__HTTP__LISTEN", address);
+    let ended = end(command(&database, &[unset.clone(), listen]).arg("serve")).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("http.listen"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("admin.key"), "{}", ended.stderr);
+    let key = secret_file(&path);
+    assert!(!ended.stderr.contains(key.trim()), "the key is logged");
+    let server = ServerProcess::start(&database, &[unset]);
+    assert!(secret_file(&path) == key, "the key was replaced");
+    let admin = server.client.with_key(key.trim());
+    admin.get("/api/realm").await.expect(200);
+    server.client.get("/api/realm").await.expect(401);
+}

@@ -1,7 +1,6 @@
 //! Renewal: when, by whom, and what follows when it fails.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
@@ -473,19 +472,18 @@ async fn a_stopping_server_finishes_the_attempt_under_way(database: TestDatabase
     provider.hold();
     server.client.save_secret("r", "k").await;
     provider.wait_for_requests(1).await;
-    let stopping = tokio::task::spawn_blocking(move || server.terminate());
-    // It waits for the provider; had it not, the release would come too late.
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), async {
-            while !stopping.is_finished() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-        .is_err()
-    );
+    server.terminate();
+    eventually("the server is stopping", async || {
+        server
+            .logged()
+            .iter()
+            .any(|line| line.contains("stopping"))
+            .then_some(())
+    })
+    .await;
+    // Had it not waited for the provider, this would come too late.
     provider.release();
-    assert_eq!(stopping.await.expect("the waiting ends"), Some(0));
+    assert_eq!(server.exit_code(), Some(0));
     assert_eq!(database.number("SELECT generation FROM ts_token").await, 1);
     assert_eq!(
         database

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::server::{Client, environment};
@@ -71,14 +72,14 @@ impl ServerProcess {
         self.child.wait().expect("the process ends");
     }
 
-    /// SIGTERM; answers the exit code.
-    pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(
-            sent.is_ok_and(|status| status.success()),
-            "the process can be signalled"
-        );
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let sent = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        sent.expect("the process can be signalled");
+    }
+
+    /// Waits for the end; answers the exit code.
+    pub fn exit_code(mut self) -> Option<i32> {
         self.child.wait().expect("the process ends").code()
     }
 }
