@@ -22,7 +22,7 @@ pub enum ServeError {
         address: SocketAddr,
         source: std::io::Error,
     },
-    #[error("maintenance.schedule: {0}")]
+    #[error("maintenance.schedule {0}")]
     Jobs(#[from] JobsError),
 }
 

@@ -15,11 +15,11 @@ const EVERY_SECOND: &str = "* * * * * *";
 /// Why the jobs cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
-    #[error("the schedule {0:?} is not six fields of cron, seconds first")]
-    Unreadable(String),
-    #[error("the schedule {0:?} never comes")]
-    Never(String),
-    #[error("the scheduler failed: {0}")]
+    #[error("is not six fields of cron, seconds first")]
+    Unreadable,
+    #[error("never comes")]
+    Never,
+    #[error("cannot be watched: {0}")]
     Scheduler(#[from] JobSchedulerError),
 }
 
@@ -63,7 +63,7 @@ async fn wake_on(
     // An expression without a next tick is accepted, and vanishes.
     match scheduler.next_tick_for_job(id).await? {
         Some(_) => Ok(()),
-        None => Err(JobsError::Never(schedule.to_owned())),
+        None => Err(JobsError::Never),
     }
 }
 
@@ -73,5 +73,5 @@ fn job(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, JobsError> {
         let task = task.clone();
         Box::pin(async move { task.notify_one() })
     })
-    .map_err(|_| JobsError::Unreadable(schedule.to_owned()))
+    .map_err(|_| JobsError::Unreadable)
 }

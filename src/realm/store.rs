@@ -1,6 +1,6 @@
 //! Realms in the database.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
     PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -142,13 +142,12 @@ pub async fn delete(database: &impl ConnectionTrait, id: &RealmId) -> Result<boo
     Ok(deleted.rows_affected == 1)
 }
 
-/// `keyword` as a substring, letters of either case, `%` and `_` taken literally.
+/// `keyword` as a literal part, letters of either case as far as the database knows them
+/// (SQLite: those of ASCII).
 pub fn contains(column: impl ColumnTrait, keyword: &str) -> SimpleExpr {
-    let literal = keyword
-        .to_lowercase()
-        .replace('!', "!!")
-        .replace('%', "!%")
-        .replace('_', "!_");
-    let pattern = LikeExpr::new(format!("%{literal}%")).escape('!');
-    Expr::expr(Func::lower(Expr::col(column.as_column_ref()))).like(pattern)
+    let lower = |expr| Func::lower(expr);
+    Func::cust("INSTR")
+        .arg(lower(Expr::col(column.as_column_ref())))
+        .arg(lower(Expr::val(keyword)))
+        .gt(0)
 }

@@ -2,10 +2,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, Statement};
 use secrecy::ExposeSecret;
 
-use super::{Database, DatabaseSettings};
+use super::{Database, DatabaseSettings, DbError, retry};
 
 /// Below any server's `wait_timeout`, so that a pooled connection is never a dead one.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -27,7 +27,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     #[error("the database cannot be reached: {0}")]
-    Unreachable(DbErr),
+    Unreachable(DbError),
 }
 
 impl Database {
@@ -59,10 +59,14 @@ impl Database {
                 });
             options
         };
+        // Two processes that make the file at the same time meet a lock that no busy
+        // timeout covers: the switch to write-ahead logging.
         let open = async |connections| {
-            sea_orm::Database::connect(pool_of(connections))
-                .await
-                .map_err(ConnectError::Unreachable)
+            retry::lost_races(|| async {
+                Ok(sea_orm::Database::connect(pool_of(connections)).await?)
+            })
+            .await
+            .map_err(ConnectError::Unreachable)
         };
         // The writer first: it makes the file and its journal.
         let writer = open(1).await?;
@@ -81,7 +85,7 @@ impl Database {
             .max_lifetime(CONNECTION_LIFETIME);
         let pool = sea_orm::Database::connect(options)
             .await
-            .map_err(ConnectError::Unreachable)?;
+            .map_err(|error| ConnectError::Unreachable(error.into()))?;
         let database = Self {
             reader: pool.clone(),
             writer: pool,
