@@ -16,6 +16,7 @@ setup:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --test soak --locked -- -D warnings
 
 # Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
 test: setup

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::denials::Denials;
 use crate::access::{key, store as keys};
 use crate::config::Settings;
-use crate::foundation::clock::SharedClock;
+use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{ConnectError, Database, DbError, is_duplicate};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
@@ -86,7 +86,7 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
-        let database = Database::connect(&settings.database).await?;
+        let database = Box::pin(Database::connect(&settings.database)).await?;
         let replica = take_replica(&settings.data_dir, &randomness)?;
         let steps = database.migrate(clock.as_ref(), &replica.id).await?;
         if steps > 0 {
@@ -185,7 +185,7 @@ pub async fn migrate(
     clock: &SharedClock,
     randomness: &Randomness,
 ) -> Result<usize, StartError> {
-    let database = Database::connect(&settings.database).await?;
+    let database = Box::pin(Database::connect(&settings.database)).await?;
     let replica = take_replica(&settings.data_dir, randomness)?;
     let steps = database.migrate(clock.as_ref(), &replica.id).await?;
     database.close().await;
@@ -224,43 +224,53 @@ async fn open_ring(
         },
     };
     let ring = KeyRing::parse(&text, randomness.clone())?;
+    // All keys are checked before anything is written: a refused start leaves nothing.
+    let mut new = Vec::new();
     for key_id in ring.key_ids() {
-        let place = Place {
-            table: "ts_sealing_key",
-            row: key_id,
-            column: "check_value",
-        };
-        let stored = checks.iter().find(|row| row.key_id == key_id);
-        let good = match stored {
-            Some(row) => ring
-                .open(&place, &row.check_value)
-                .is_ok_and(|plain| *plain == CHECK),
-            None => true,
-        };
-        if !good {
-            return Err(StartError::WrongSealingKey(key_id.to_owned()));
+        match checks.iter().find(|row| row.key_id == key_id) {
+            Some(row) => check_key(&ring, row)?,
+            None => new.extend(check_row(&ring, key_id, clock.now())),
         }
-        if stored.is_none()
-            && let Some(check_value) = ring.seal_under(key_id, &place, CHECK)
-        {
-            let row = sealing_key::ActiveModel {
-                key_id: Set(key_id.to_owned()),
-                check_value: Set(check_value),
-                created_at: Set(clock.now()),
-            };
-            let inserted = sealing_key::Entity::insert(row)
-                .exec_without_returning(database.writer())
-                .await;
-            match inserted {
-                // Another replica was first; its value is checked at the next start.
-                Err(error) if is_duplicate(&error) => {}
-                other => {
-                    other.map_err(DbError::from)?;
-                }
+    }
+    for row in new {
+        let inserted = sealing_key::Entity::insert(row)
+            .exec_without_returning(database.writer())
+            .await;
+        match inserted {
+            // Another replica was first; its value is checked at the next start.
+            Err(error) if is_duplicate(&error) => {}
+            other => {
+                other.map_err(DbError::from)?;
             }
         }
     }
     Ok(ring)
+}
+
+fn check_place(key_id: &str) -> Place<'_> {
+    Place {
+        table: "ts_sealing_key",
+        row: key_id,
+        column: "check_value",
+    }
+}
+
+fn check_key(ring: &KeyRing, row: &sealing_key::Model) -> Result<(), StartError> {
+    let opened = ring.open(&check_place(&row.key_id), &row.check_value);
+    if opened.is_ok_and(|plain| *plain == CHECK) {
+        Ok(())
+    } else {
+        Err(StartError::WrongSealingKey(row.key_id.clone()))
+    }
+}
+
+fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {
+    let check_value = ring.seal_under(key_id, &check_place(key_id), CHECK)?;
+    Some(sealing_key::ActiveModel {
+        key_id: Set(key_id.to_owned()),
+        check_value: Set(check_value),
+        created_at: Set(now),
+    })
 }
 
 fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {

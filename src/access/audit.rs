@@ -2,12 +2,12 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::audit::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::one_page;
 use crate::foundation::page::{Listed, Page};
 
 /// How a call ended.
@@ -71,14 +71,8 @@ pub async fn list(
     database: &impl ConnectionTrait,
     page: Page,
 ) -> Result<Listed<audit::Model>, DbErr> {
-    let total = Entity::find().count(database).await?;
-    let list = Entity::find()
-        .order_by(Column::Id, Order::Desc)
-        .offset(page.offset())
-        .limit(page.limit())
-        .all(database)
-        .await?;
-    Ok(Listed { list, total })
+    let newest_first = Entity::find().order_by(Column::Id, Order::Desc);
+    one_page(database, newest_first, page).await
 }
 
 /// Deletes at most `limit` entries made before then; answers how many.

@@ -3,8 +3,7 @@
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
 };
 use secrecy::SecretString;
 use token_server_entity::api_key::{self, Column, Entity};
@@ -13,7 +12,7 @@ use super::Caller;
 use super::key::{KeyHash, hint};
 use super::scope::{Pattern, Scope};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::is_duplicate;
+use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
 
 /// The name of the key that comes from configuration or the first start.
@@ -145,17 +144,9 @@ pub async fn has_admin(database: &impl ConnectionTrait, now: EpochMs) -> Result<
 
 /// Newest first.
 pub async fn list(database: &impl ConnectionTrait, page: Page) -> Result<Listed<ListedKey>, DbErr> {
-    let total = Entity::find().count(database).await?;
-    let rows = Entity::find()
-        .order_by(Column::Id, Order::Desc)
-        .offset(page.offset())
-        .limit(page.limit())
-        .all(database)
-        .await?;
-    Ok(Listed {
-        list: rows.into_iter().map(ListedKey::from_row).collect(),
-        total,
-    })
+    let newest_first = Entity::find().order_by(Column::Id, Order::Desc);
+    let rows = one_page(database, newest_first, page).await?;
+    Ok(rows.map(ListedKey::from_row))
 }
 
 /// False where there is no such key, or it is revoked already.

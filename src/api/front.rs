@@ -27,25 +27,28 @@ impl RequestId {
     }
 }
 
-/// The paths of the specification: the only ones that are labels.
-pub struct Paths(Vec<String>);
+/// The paths of the specification, the only ones that are labels, with their methods.
+pub struct Paths(Vec<(String, String)>);
 
 impl Paths {
     pub fn of(specification: &str) -> Self {
         let specification: Value = serde_json::from_str(specification).unwrap_or_default();
-        let paths = specification["paths"].as_object();
+        let methods = |operations: &Value| {
+            let names = operations.as_object().into_iter().flatten();
+            let names: Vec<_> = names.map(|(name, _)| name.to_uppercase()).collect();
+            names.join(", ")
+        };
+        let paths = specification["paths"].as_object().into_iter().flatten();
         Self(
             paths
-                .into_iter()
-                .flatten()
-                .map(|(path, _)| path.clone())
+                .map(|(path, operations)| (path.clone(), methods(operations)))
                 .collect(),
         )
     }
 
-    /// The path of the specification that a request's path is one of.
-    fn label(&self, path: &str) -> &str {
-        let is_one_of = |pattern: &&String| {
+    /// The path of the specification that a request's path is one of, and its methods.
+    fn find(&self, path: &str) -> Option<&(String, String)> {
+        self.0.iter().find(|(pattern, _)| {
             path.split('/').count() == pattern.split('/').count()
                 && path
                     .split('/')
@@ -53,11 +56,17 @@ impl Paths {
                     .all(|(part, wanted)| {
                         wanted == part || (wanted.starts_with('{') && !part.is_empty())
                     })
-        };
-        self.0
-            .iter()
-            .find(is_one_of)
-            .map_or("other", String::as_str)
+        })
+    }
+
+    fn label(&self, path: &str) -> &str {
+        self.find(path).map_or("other", |(pattern, _)| pattern)
+    }
+
+    /// What `Allow` says beside a 405 (RFC 9110, section 15.5.6).
+    fn allow(&self, path: &str) -> Option<HeaderValue> {
+        let (_, methods) = self.find(path)?;
+        HeaderValue::from_str(methods).ok()
     }
 }
 
@@ -142,7 +151,11 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
             }
             problem.into_response_for(&id)
         });
+        let not_allowed = response.status() == StatusCode::METHOD_NOT_ALLOWED;
         let headers = response.headers_mut();
+        if let Some(allow) = self.paths.allow(&path).filter(|_| not_allowed) {
+            headers.insert(header::ALLOW, allow);
+        }
         if let Ok(value) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, value);
         }

@@ -118,7 +118,7 @@ struct RawMaintenance {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawLog {
-    format: Option<LogFormat>,
+    format: Option<String>,
     filter: String,
 }
 
@@ -183,7 +183,7 @@ impl Raw {
                 audit: days(self.maintenance.audit_days),
             },
             log: LogSettings {
-                format: self.log.format,
+                format: self.log.format.as_deref().map(log_format).transpose()?,
                 filter: self.log.filter,
             },
             data_dir: self.data_dir,
@@ -247,6 +247,14 @@ impl RawRenewal {
                 probe: secs(self.probe_s),
             },
         }
+    }
+}
+
+fn log_format(name: &str) -> Result<LogFormat, ConfigError> {
+    match name {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ConfigError::of_key("log.format", "must be pretty or json")),
     }
 }
 

@@ -14,6 +14,8 @@ pub enum NameError {
     TooLong,
     #[error("must not contain control characters or surrounding blanks")]
     Unprintable,
+    #[error("must not be . or .., which no path can name")]
+    Dots,
 }
 
 fn checked_name(name: String) -> Result<String, NameError> {
@@ -23,6 +25,8 @@ fn checked_name(name: String) -> Result<String, NameError> {
         Err(NameError::TooLong)
     } else if name.chars().any(char::is_control) || name.trim() != name {
         Err(NameError::Unprintable)
+    } else if name == "." || name == ".." {
+        Err(NameError::Dots)
     } else {
         Ok(name)
     }

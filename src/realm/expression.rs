@@ -119,6 +119,7 @@ impl Expressions {
             .and_then(|rest| rest.strip_suffix('}'));
         if let Some(Ok(whole)) = inner.map(|inner| self.templates.compile_expression(inner)) {
             let names = whole.undeclared_variables(false).into_iter().collect();
+            known_only(&names, |scope| whole.eval(scope).map(|_| ()))?;
             let inner = inner.unwrap_or_default().trim().to_owned();
             return Ok((Template::Whole(inner), names));
         }
@@ -127,6 +128,7 @@ impl Expressions {
             .template_from_str(source)
             .map_err(|error| ExpressionError::new(refusal(&error)))?;
         let names = template.undeclared_variables(false).into_iter().collect();
+        known_only(&names, |scope| template.render(scope).map(|_| ()))?;
         Ok((Template::Mixed(source.to_owned()), names))
     }
 
@@ -146,6 +148,7 @@ impl Expressions {
             .compile_expression(source)
             .map_err(|error| ExpressionError::new(refusal(&error)))?;
         let names = compiled.undeclared_variables(false).into_iter().collect();
+        known_only(&names, |scope| compiled.eval(scope).map(|_| ()))?;
         Ok((Expression(source.to_owned()), names))
     }
 
@@ -194,6 +197,30 @@ fn check_source(source: &str) -> Result<(), ExpressionError> {
         return Err(ExpressionError::new("must not contain NUL"));
     }
     Ok(())
+}
+
+/// Refuses filters, tests, functions and methods that do not exist: MiniJinja looks them up
+/// when it meets them, so the expression is tried once, on empty values. What else fails
+/// on those is no fault of the expression.
+fn known_only(
+    names: &BTreeSet<String>,
+    attempt: impl FnOnce(Value) -> Result<(), Error>,
+) -> Result<(), ExpressionError> {
+    let empty = Value::from_pairs(names.iter().map(|name| (name.clone(), "")));
+    match attempt(empty) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnknownFilter
+                    | ErrorKind::UnknownTest
+                    | ErrorKind::UnknownFunction
+                    | ErrorKind::UnknownMethod
+            ) =>
+        {
+            Err(ExpressionError::new(refusal(&error)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refusal(error: &Error) -> String {
@@ -333,6 +360,31 @@ mod tests_of_expressions {
             .condition("${ status == 200 }")
             .unwrap_err();
         assert!(refused.to_string().contains("without ${ and }"));
+    }
+
+    #[test]
+    fn a_filter_or_a_test_that_does_not_exist_is_refused_and_a_function_counts_as_a_name() {
+        let expressions = Expressions::new();
+        for source in ["key_1|nothing", "key_1 is nothing"] {
+            assert!(expressions.condition(source).is_err(), "{source}");
+            assert!(
+                expressions.template(&format!("${{ {source} }}")).is_err(),
+                "{source}"
+            );
+            assert!(
+                expressions.template(&format!("x${{ {source} }}")).is_err(),
+                "{source}"
+            );
+        }
+        let (_, names) = expressions.condition("debug(key_1)").unwrap();
+        assert!(names.contains("debug"));
+        for source in [
+            "key_1|default('x')|upper",
+            "body.a.b|first is defined",
+            "headers.x == '1'",
+        ] {
+            assert!(expressions.condition(source).is_ok(), "{source}");
+        }
     }
 
     #[test]

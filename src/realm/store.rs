@@ -3,11 +3,12 @@
 use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::realm::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::one_page;
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
 
@@ -61,15 +62,10 @@ pub async fn list(
                 .add(contains(Column::Comment, keyword)),
         );
     }
-    let total = query.clone().count(database).await?;
-    let list = query
+    let newest_first = query
         .order_by(Column::UpdatedAt, Order::Desc)
-        .order_by(Column::Id, Order::Asc)
-        .offset(page.offset())
-        .limit(page.limit())
-        .all(database)
-        .await?;
-    Ok(Listed { list, total })
+        .order_by(Column::Id, Order::Asc);
+    one_page(database, newest_first, page).await
 }
 
 pub async fn insert(

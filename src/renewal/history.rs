@@ -2,12 +2,12 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::renewal::{self, Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::database::one_page;
 use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::failure::Failure;
@@ -98,14 +98,8 @@ pub async fn list(
     if let Some(outcome) = filter.outcome {
         query = query.filter(Column::Outcome.eq(outcome.as_str()));
     }
-    let total = query.clone().count(database).await?;
-    let list = query
-        .order_by(Column::Id, Order::Desc)
-        .offset(page.offset())
-        .limit(page.limit())
-        .all(database)
-        .await?;
-    Ok(Listed { list, total })
+    let newest_first = query.order_by(Column::Id, Order::Desc);
+    one_page(database, newest_first, page).await
 }
 
 /// Deletes at most `limit` entries begun before then; answers how many.

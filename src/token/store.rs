@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::token::{self, Column, Entity};
 use token_server_entity::{Sealed, realm};
@@ -11,6 +11,7 @@ use token_server_entity::{Sealed, realm};
 use super::TokenRecord;
 use super::state::{State, parking_classes};
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::one_page;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::store::contains;
@@ -62,17 +63,9 @@ pub async fn list(
     if let Some(state) = filter.state {
         query = query.filter(in_state(state, now));
     }
-    let total = query.clone().count(database).await?;
-    let rows = query
-        .order_by(Column::SecretId, Order::Desc)
-        .offset(page.offset())
-        .limit(page.limit())
-        .all(database)
-        .await?;
-    Ok(Listed {
-        list: rows.into_iter().map(TokenRecord::from_row).collect(),
-        total,
-    })
+    let newest_first = query.order_by(Column::SecretId, Order::Desc);
+    let rows = one_page(database, newest_first, page).await?;
+    Ok(rows.map(TokenRecord::from_row))
 }
 
 /// [`State::of`] as a condition on rows.

@@ -346,6 +346,12 @@ async fn what_is_not_served_is_a_problem_document_too(database: TestDatabase) {
                  POST /healthz";
     for call in calls.split(", ") {
         let reply = send(client, call, "text/plain", CANARY).await;
+        let (method, _) = call.trim().split_once(' ').expect("a method and a path");
+        let allowed = reply.header("allow").expect("the methods that are allowed");
+        assert!(
+            !allowed.is_empty() && !allowed.contains(method),
+            "{call}: {allowed}"
+        );
         problem(reply, 405, "method_not_allowed");
     }
     for call in ["GET /api/realm/r", "DELETE /api/realm/r"] {

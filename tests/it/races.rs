@@ -73,9 +73,7 @@ async fn a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result
 async fn a_flush_during_a_renewal_joins_it_and_answers_the_new_token(database: TestDatabase) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     provider.hold();
     let changed = json!({"realm": "r", "key": "k", "key_2": "another"});
     client.post("/api/secret", &changed).await.expect(200);
@@ -115,9 +113,7 @@ async fn a_flush_asks_no_provider_that_is_backing_off(database: TestDatabase) {
     )
     .await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let refused = Answer::status(401).with_json(&json!({"error": "invalid_client"}));
     provider.answer_with(refused);
     for _ in 0..10 {
@@ -138,13 +134,8 @@ async fn a_flush_asks_no_provider_that_is_backing_off(database: TestDatabase) {
 }
 
 async fn a_repeated_token_that_has_expired_is_a_failure_and_no_loop(database: TestDatabase) {
-    let clock = Arc::new(ManualClock::at(START));
     let provider = Provider::start().await;
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     // An hour is assumed; the provider gives the same token for ever.
     provider.answer_with(Answer::status(200).with_json(&json!({"access_token": "the-same"})));

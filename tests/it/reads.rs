@@ -1,9 +1,7 @@
 //! The rules of `GET /api/token`.
 
-use std::sync::Arc;
-
 use serde_json::json;
-use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{Clock, EpochMs, Ms};
 
 use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
@@ -25,9 +23,7 @@ async fn a_token_is_fetched_in_the_background_and_then_served_from_the_database(
 ) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let reply = client.token("r", "k").await.expect(200);
     let token = reply.json();
     assert_eq!(reply.header("cache-control"), Some("no-store"));
@@ -64,18 +60,11 @@ async fn three_hundred_callers_for_a_missing_token_cause_one_request(database: T
 }
 
 async fn an_expired_token_is_never_served(database: TestDatabase) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
     let provider = Provider::start().await;
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     provider.answer_with(Answer::numbered_token(100));
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     provider.answer_with(Answer::status(500));
     clock.advance(Ms::from_secs(99));
     assert_eq!(
@@ -91,17 +80,10 @@ async fn an_expired_token_is_never_served(database: TestDatabase) {
 }
 
 async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDatabase) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
     let provider = Provider::start().await;
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     provider.hold();
     clock.advance(Ms::from_secs(7000));
     provider.wait_for_requests(2).await;
@@ -119,17 +101,10 @@ async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDat
 async fn min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fails(
     database: TestDatabase,
 ) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
     let provider = Provider::start().await;
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let ask = async |min_ttl_s: i64| {
         let path = format!("/api/token?realm=r&key=k&min_ttl_s={min_ttl_s}");
         client.get(&path).await
@@ -171,9 +146,7 @@ async fn a_flush_renews_only_the_generation_the_caller_has_seen(database: TestDa
     };
     let server = Server::start_with(&database, options).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let callers: Vec<_> = (0..100)
         .map(|_| {
             let client = client.clone();
@@ -214,9 +187,7 @@ async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_
     };
     let server = Server::start_with(&database, options).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let reply = client
         .get("/api/token?realm=r&key=k&flush=true")
         .await
@@ -241,13 +212,8 @@ async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_
 }
 
 async fn readers_never_storm_a_provider_that_fails(database: TestDatabase) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
     let provider = Provider::start().await;
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     provider.answer_with(Answer::status(401).with_json(&json!({"error": "invalid_client"})));
     client.register_realm("r", &provider.url("/token")).await;

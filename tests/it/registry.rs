@@ -36,9 +36,7 @@ async fn start(database: &TestDatabase) -> (Provider, Server, Arc<ManualClock>) 
 
 /// A secret `r/k` with a first token, in a realm that asks this provider.
 async fn with_token(provider: &Provider, client: &Client) {
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
 }
 
 async fn save(client: &Client, secret: Value) -> Value {
@@ -125,7 +123,8 @@ async fn with_declared_parameters(provider: &Provider, client: &Client) {
         "url": provider.url("/token"), "method": "GET", "token_path": "access_token",
         "expires_in_path": "expires_in",
         "params": {
-            "app": {"title": "App"}, "pass": {}, "scope": {"default": "all"}, "tenant": {"optional": true},
+            "app": {"title": "App"}, "pass": {}, "scope": {"default": "all"},
+            "tenant": {"optional": true},
         },
         "arguments": [
             {"name": "app", "place": "url", "value": "${ app }!"},

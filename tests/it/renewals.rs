@@ -1,9 +1,7 @@
 //! Renewal: when, by whom, and what follows when it fails.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::Ms;
 use token_server::jobs::maintenance::{Maintenance, MaintenanceSettings};
 
 use crate::kit::process::ServerProcess;
@@ -27,18 +25,6 @@ on_every_database! {
     a_stopping_server_finishes_the_attempt_under_way,
 }
 
-const START: EpochMs = EpochMs(1_700_000_000_000);
-
-/// A server on a clock that the test moves.
-async fn on_manual_clock(database: &TestDatabase) -> (Server, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::at(START));
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    (Server::start_with(database, options).await, clock)
-}
-
 async fn attempts(client: &Client, query: &str) -> Vec<Value> {
     let reply = client
         .get(&format!("/api/renewal?pageSize=1000&{query}"))
@@ -52,7 +38,7 @@ async fn attempts(client: &Client, query: &str) -> Vec<Value> {
 
 async fn a_token_is_renewed_before_it_expires(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     client.register_realm("r", &provider.url("/token")).await;
     client.save_secret("r", "k").await;
@@ -74,11 +60,9 @@ async fn a_failing_renewal_backs_off_while_the_valid_token_is_served_and_recover
     database: TestDatabase,
 ) {
     let provider = Provider::start().await;
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     provider.answer_with(Answer::status(502));
     clock.advance(Ms::from_secs(6200));
     for failures in 1..=3 {
@@ -188,7 +172,7 @@ async fn bounds_on_attempts_hold_for_a_realm_and_for_the_process(database: TestD
 
 async fn a_rate_limit_holds_for_its_realm_and_for_no_other(database: TestDatabase) {
     let (limited, other) = (Provider::start().await, Provider::start().await);
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     limited.answer_next(Answer::status(429).with_header("retry-after", "120"));
     client
@@ -245,7 +229,7 @@ async fn a_result_obtained_with_old_parameters_is_not_stored_over_the_new(databa
 
 async fn a_repeated_token_keeps_its_generation_and_its_earlier_expiry(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     provider.answer_with(Answer::token("the-same", 7200));
     client.register_realm("r", &provider.url("/token")).await;
@@ -267,7 +251,7 @@ async fn a_repeated_token_keeps_its_generation_and_its_earlier_expiry(database: 
 }
 
 async fn strange_lifetimes_make_neither_a_loop_nor_an_eternal_token(database: TestDatabase) {
-    let (server, _clock) = on_manual_clock(&database).await;
+    let (server, _clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     let lifetimes = [
         ("zero", json!(0), None),
@@ -409,9 +393,7 @@ async fn a_timer_can_have_renewed_what_is_due(database: TestDatabase) {
     let provider = Provider::start().await;
     let server = Server::start(&database).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let run = client
         .post("/api/renewal/run", &json!({}))
         .await
@@ -421,7 +403,7 @@ async fn a_timer_can_have_renewed_what_is_due(database: TestDatabase) {
     assert_eq!(run["data"]["failed"], 0);
     server.stop().await;
     // Without the sweep, as in a frozen instance.
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     clock.advance(Ms(i64::MAX / 4));
     server.app().renewals.stop(Ms::ZERO).await;
     let run = server
@@ -436,11 +418,9 @@ async fn a_timer_can_have_renewed_what_is_due(database: TestDatabase) {
 
 async fn old_history_is_deleted(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, clock) = on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    client.save_secret("r", "k").await;
-    client.generation("r", "k", 1).await;
+    client.register(&provider.url("/token")).await;
     let maintenance = Maintenance {
         database: server.app().database.clone(),
         clock: clock.clone(),

@@ -8,7 +8,7 @@
 #![allow(clippy::panic, clippy::print_stdout, clippy::cast_precision_loss)]
 
 // The kit serves the integration tests; a soak needs a part of it.
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../it/kit/mod.rs"]
 mod kit;
 

@@ -2,6 +2,7 @@
 
 mod connect;
 mod migrate;
+mod paging;
 mod retry;
 
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use sea_orm::{
 use secrecy::SecretString;
 
 pub use connect::ConnectError;
+pub use paging::one_page;
 pub use retry::is_duplicate;
 
 /// How to reach the database, and its limits.

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use token_server::app::App;
 use token_server::config::{Env, Settings};
-use token_server::foundation::clock::{SharedClock, SystemClock};
+use token_server::foundation::clock::{EpochMs, ManualClock, SharedClock, SystemClock};
 use token_server::foundation::randomness::Randomness;
 use token_server::serve::{self, Running};
 
@@ -49,6 +49,16 @@ impl Server {
             .expect("the server starts");
         let client = Client::new(format!("http://{}", running.address()));
         Self { running, client }
+    }
+
+    /// On a clock that stands still until the test moves it.
+    pub async fn on_manual_clock(database: &TestDatabase) -> (Self, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+        let options = Options {
+            clock: Some(clock.clone()),
+            ..Options::default()
+        };
+        (Self::start_with(database, options).await, clock)
     }
 
     pub fn app(&self) -> &App {
@@ -223,6 +233,13 @@ impl Client {
             }),
         )
         .await;
+    }
+
+    /// Registers a realm `r` and a secret `k` in it, and waits for the first token.
+    pub async fn register(&self, url: &str) {
+        self.register_realm("r", url).await;
+        self.save_secret("r", "k").await;
+        self.generation("r", "k", 1).await;
     }
 
     pub async fn save_realm(&self, id: &str, config: Value) {
