@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use serde_json::Value;
@@ -13,6 +14,8 @@ use crate::app::App;
 use crate::foundation::metrics::{RequestLabels, seconds};
 
 const REQUEST_ID: &str = "x-request-id";
+/// So many times the limit is read of a body that is too large.
+const DRAINED_MAX: usize = 8;
 
 /// The id of a request, in answers and in the log.
 #[derive(Clone)]
@@ -25,6 +28,26 @@ impl RequestId {
             .map(|id| id.0.clone())
             .unwrap_or_default()
     }
+}
+
+/// Reads a body of at most `limit` bytes. What is too large is read on for a while, and
+/// thrown away: a caller that is still sending would not read why it is refused.
+async fn read_limited(body: Body, limit: usize) -> poem::Result<Vec<u8>> {
+    let mut chunks = std::pin::pin!(body.into_bytes_stream());
+    let (mut bytes, mut sent) = (Vec::new(), 0_usize);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_broken| poem::Error::from(StatusCode::BAD_REQUEST))?;
+        sent = sent.saturating_add(chunk.len());
+        if sent <= limit {
+            bytes.extend_from_slice(&chunk);
+        } else if sent > limit.saturating_mul(DRAINED_MAX) {
+            break;
+        }
+    }
+    if sent > limit {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
+    }
+    Ok(bytes)
 }
 
 /// The paths of the specification, the only ones that are labels, with their methods.
@@ -112,11 +135,11 @@ impl<E: Endpoint + 'static> Front<E> {
             return Ok(());
         }
         let http = &self.app.settings.http;
-        let body = request.take_body().into_bytes_limit(http.max_body_bytes);
+        let body = read_limited(request.take_body(), http.max_body_bytes);
         let bytes = tokio::time::timeout(http.body_timeout, body)
             .await
             .map_err(|_elapsed| poem::Error::from(StatusCode::REQUEST_TIMEOUT))??;
-        request.set_body(Body::from_bytes(bytes));
+        request.set_body(Body::from_vec(bytes));
         Ok(())
     }
 

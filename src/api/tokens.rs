@@ -14,7 +14,7 @@ use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::fields::Fields;
-use crate::foundation::ids::{Generation, KeyName, RealmId};
+use crate::foundation::ids::Generation;
 use crate::registry::{NewToken, SecretPatch};
 use crate::renewal::read::{Ask, Flush, Flushed, Served};
 
@@ -212,10 +212,6 @@ impl Tokens {
 }
 
 async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> TokenAnswer {
-    must_cover(api_key, &ask.realm, &ask.key)?;
+    api_key.must_cover(&ask.realm, &ask.key)?;
     Ok(answer(app.renewals.read(ask).await?))
-}
-
-fn must_cover<S>(api_key: &Key<S>, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
-    api_key.must_cover(realm, key)
 }

@@ -15,6 +15,7 @@ on_every_database! {
     a_body_that_is_not_json_is_refused,
     a_body_of_another_media_type_is_refused,
     a_body_beyond_the_limit_is_refused,
+    a_caller_that_is_still_sending_too_much_gets_to_read_why,
     what_is_not_served_is_a_problem_document_too,
     a_page_that_does_not_exist_is_refused,
     a_parameter_that_cannot_be_read_is_refused_by_name,
@@ -318,6 +319,16 @@ async fn a_body_of_another_media_type_is_refused(database: TestDatabase) {
     let good = "Application/JSON; charset=utf-8";
     let replies = send_everywhere(&server.client, good, &body).await;
     assert_eq!(replies[0].status, 200);
+}
+
+/// More than a socket's buffers hold, so that the refusal comes before the end.
+async fn a_caller_that_is_still_sending_too_much_gets_to_read_why(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let body = "x".repeat(4 * 1024 * 1024);
+    for _ in 0..20 {
+        let reply = send(&server.client, "POST /api/realm", "application/json", &body).await;
+        naming(reply, 413, "body_too_large", "max_body_bytes");
+    }
 }
 
 async fn a_body_beyond_the_limit_is_refused(database: TestDatabase) {
