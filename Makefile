@@ -6,7 +6,7 @@ CARGO ?= cargo
 
 # A server with a simulated provider on embedded SQLite.
 run:
-	$(CARGO) run --quiet -- serve --demo
+	$(CARGO) run -- serve --demo
 
 # What the tests need beside Rust: a database server, Node and an OAuth server.
 setup:
