@@ -2,12 +2,12 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
 };
 use token_server_entity::renewal::{self, Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::one_page;
+use crate::foundation::database::{delete_some, one_page};
 use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::failure::Failure;
@@ -108,18 +108,8 @@ pub async fn prune(
     before: EpochMs,
     limit: u64,
 ) -> Result<u64, DbErr> {
-    let ids: Vec<i64> = Entity::find()
-        .select_only()
-        .column(Column::Id)
+    let oldest_first = Entity::find()
         .filter(Column::StartedAt.lt(before))
-        .order_by(Column::StartedAt, Order::Asc)
-        .limit(limit)
-        .into_tuple()
-        .all(database)
-        .await?;
-    let deleted = Entity::delete_many()
-        .filter(Column::Id.is_in(ids))
-        .exec(database)
-        .await?;
-    Ok(deleted.rows_affected)
+        .order_by(Column::StartedAt, Order::Asc);
+    delete_some(database, oldest_first, Column::Id, limit).await
 }

@@ -16,7 +16,7 @@ use sea_orm::{
 use secrecy::SecretString;
 
 pub use connect::ConnectError;
-pub use paging::one_page;
+pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 
 /// How to reach the database, and its limits.

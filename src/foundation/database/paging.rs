@@ -1,5 +1,6 @@
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
+    QuerySelect, Select,
 };
 
 use crate::foundation::page::{Listed, Page};
@@ -21,4 +22,26 @@ where
         .all(database)
         .await?;
     Ok(Listed { list, total })
+}
+
+/// Deletes at most `limit` rows of what a query selects, in its order; answers how many.
+/// Two statements, because no `DELETE … LIMIT` is understood by every database.
+pub async fn delete_some<E: EntityTrait>(
+    database: &impl ConnectionTrait,
+    query: Select<E>,
+    id: E::Column,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    let ids: Vec<i64> = query
+        .select_only()
+        .column(id)
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let deleted = E::delete_many()
+        .filter(id.is_in(ids))
+        .exec(database)
+        .await?;
+    Ok(deleted.rows_affected)
 }
