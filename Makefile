@@ -26,6 +26,7 @@ test: setup
 soak: setup
 	$(CARGO) test --locked --test soak -- --nocapture
 
-# Writes the specification that the code makes.
+# Writes the specification, and the schema of realm documents, that the code makes.
 openapi:
 	$(CARGO) run --quiet -- openapi > openapi/openapi.json
+	$(CARGO) run --quiet -- realm schema > openapi/realm.schema.json

@@ -23,6 +23,7 @@ use crate::foundation::replica::Replica;
 use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
 use crate::registry::Registry;
 use crate::renewal::{Parts, Renewals};
+use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
@@ -70,6 +71,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub registry: Registry,
     pub renewals: Renewals,
+    /// Takes pushed tickets.
+    pub inbox: Inbox,
     pub denials: Denials,
     /// Requests under way: they end although their caller has gone.
     pub requests: TaskTracker,
@@ -95,10 +98,15 @@ impl App {
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
         let metrics = Arc::new(Metrics::new());
         let wake = Arc::new(Notify::new());
+        let upstream = Arc::new(Upstream::new(
+            &settings.upstream,
+            clock.clone(),
+            randomness.clone(),
+        )?);
         let renewals = Renewals::new(Parts {
             database: database.clone(),
             ring: ring.clone(),
-            upstream: Upstream::new(&settings.upstream, clock.clone())?,
+            upstream: upstream.clone(),
             clock: clock.clone(),
             randomness: randomness.clone(),
             replica: replica.id.clone(),
@@ -116,9 +124,18 @@ impl App {
             }
         }
         Ok(Self {
+            inbox: Inbox::new(
+                database.clone(),
+                ring.clone(),
+                upstream.clone(),
+                clock.clone(),
+                settings.ticket,
+                wake.clone(),
+            ),
             registry: Registry::new(
                 database.clone(),
                 ring,
+                upstream,
                 clock.clone(),
                 randomness.clone(),
                 wake.clone(),

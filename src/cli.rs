@@ -1,6 +1,7 @@
 //! The command line: one function for each command.
 
 mod api_key;
+mod realm;
 mod renew;
 mod serve;
 
@@ -17,6 +18,7 @@ use crate::config::{ConfigError, Env, Settings};
 use crate::foundation::clock::{SharedClock, SystemClock};
 use crate::foundation::logging;
 use crate::foundation::randomness::{NoRandomness, Randomness};
+use crate::realm::schema;
 use crate::serve::ServeError;
 
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
@@ -59,6 +61,9 @@ enum Command {
     Openapi,
     /// Check the configuration, and say what it comes to
     CheckConfig,
+    /// Register realms from files; print the schema of their documents
+    #[command(subcommand)]
+    Realm(realm::Command),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::Command),
@@ -113,13 +118,16 @@ pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> {
-    if let Command::Openapi = arguments.command {
-        return say(&api::specification());
+    match arguments.command {
+        Command::Openapi => return say(&api::specification()),
+        Command::Realm(realm::Command::Schema) => return say(&schema::text()),
+        _ => {}
     }
     let settings = Settings::load(arguments.config.as_deref(), env)?;
     match arguments.command {
         Command::Serve { demo } => Box::pin(serve::run(settings, demo)).await,
         Command::Renew { realm, all } => Box::pin(renew::run(settings, realm, all)).await,
+        Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings, command)).await,
         Command::Migrate => {
             start_logging(&settings, None)?;

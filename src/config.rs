@@ -15,6 +15,7 @@ use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::renewal::RenewalSettings;
+use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
 use raw::Raw;
 
@@ -41,6 +42,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
+    pub ticket: TicketSettings,
     pub maintenance: MaintenanceSettings,
     pub log: LogSettings,
 }

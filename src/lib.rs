@@ -14,5 +14,6 @@ pub mod registry;
 pub mod renewal;
 pub mod secret;
 pub mod serve;
+pub mod ticket;
 pub mod token;
 pub mod upstream;

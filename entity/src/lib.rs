@@ -7,6 +7,7 @@ pub mod realm;
 pub mod renewal;
 pub mod sealing_key;
 pub mod secret;
+pub mod ticket;
 pub mod token;
 mod types;
 

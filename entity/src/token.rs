@@ -15,6 +15,12 @@ pub struct Model {
     // The stored token.
     pub token: Option<Sealed>,
     pub token_type: Option<String>,
+    /// As it is served, where not as it came.
+    pub served: Option<Sealed>,
+    /// Whether it is rendered on each read instead.
+    pub per_read: bool,
+    /// Served with it: a JSON object.
+    pub extra: Option<Sealed>,
     /// Absent with a token present: it never expires.
     pub expires_at: Option<EpochMs>,
     /// Rises by one with each newly stored token; 0 before the first.
@@ -22,11 +28,21 @@ pub struct Model {
     /// When the request that brought the stored token was sent.
     pub obtained_at: Option<EpochMs>,
 
+    // What renews it, where the provider issues refresh tokens.
+    pub refresh_token: Option<Sealed>,
+    pub refresh_expires_at: Option<EpochMs>,
+
     // When it is renewed.
     /// Due from then on; absent: never (paused, fixed, does not expire).
     pub renew_at: Option<EpochMs>,
     pub paused: bool,
     pub last_attempt_at: Option<EpochMs>,
+    /// A refused token is being replaced: the provider must not repeat it.
+    pub forced: bool,
+    /// What it waits for, for humans; absent: nothing.
+    pub waiting: Option<String>,
+    /// The secret whose token it is derived from, while it waits for that one.
+    pub waits_for: Option<i64>,
 
     // What went wrong since the last success.
     pub failures: i64,

@@ -91,3 +91,17 @@ pub async fn create_index(
     }
     manager.create_index(index).await
 }
+
+/// Adds a column unless it is there.
+pub async fn add_column(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: ColumnDef,
+) -> Result<(), DbErr> {
+    if manager.has_column(table, column.get_column_name()).await? {
+        return Ok(());
+    }
+    manager
+        .alter_table(Table::alter().table(table).add_column(column).take())
+        .await
+}

@@ -10,6 +10,8 @@ mod m20261123_000005_create_renewal;
 mod m20261123_000006_create_api_key;
 mod m20261123_000007_create_audit;
 mod m20261123_000008_create_sealing_key;
+mod m20261125_000009_add_token_origins;
+mod m20261125_000010_create_ticket;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -30,6 +32,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000006_create_api_key::Migration),
             Box::new(m20261123_000007_create_audit::Migration),
             Box::new(m20261123_000008_create_sealing_key::Migration),
+            Box::new(m20261125_000009_add_token_origins::Migration),
+            Box::new(m20261125_000010_create_ticket::Migration),
         ]
     }
 

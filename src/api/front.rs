@@ -71,6 +71,12 @@ impl Paths {
 
     /// The path of the specification that a request's path is one of, and its methods.
     fn find(&self, path: &str) -> Option<&(String, String)> {
+        // `/api/realm/test` is not a realm of that name.
+        let exact = self.0.iter().find(|(pattern, _)| pattern == path);
+        exact.or_else(|| self.matching(path))
+    }
+
+    fn matching(&self, path: &str) -> Option<&(String, String)> {
         self.0.iter().find(|(pattern, _)| {
             path.split('/').count() == pattern.split('/').count()
                 && path

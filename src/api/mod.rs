@@ -4,19 +4,23 @@ mod api_keys;
 mod audits;
 mod auth;
 mod body;
+mod dry_runs;
 mod front;
 mod health;
 mod lists;
+mod presets;
 mod problem;
 mod realms;
 mod renewals;
 mod secrets;
+mod tickets;
 mod tokens;
 
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::{OpenApiService, Tags};
 
 use crate::app::App;
+use crate::realm::schema;
 use front::Front;
 
 #[derive(Tags)]
@@ -37,8 +41,11 @@ enum Group {
 
 type Apis = (
     realms::Realms,
+    dry_runs::DryRuns,
+    presets::Presets,
     secrets::Secrets,
     tokens::Tokens,
+    tickets::Tickets,
     renewals::RenewalApi,
     api_keys::ApiKeys,
     audits::Audits,
@@ -49,8 +56,11 @@ type Apis = (
 pub fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         realms::Realms,
+        dry_runs::DryRuns,
+        presets::Presets,
         secrets::Secrets,
         tokens::Tokens,
+        tickets::Tickets,
         renewals::RenewalApi,
         api_keys::ApiKeys,
         audits::Audits,
@@ -69,6 +79,14 @@ pub fn specification() -> String {
     text
 }
 
+/// The JSON Schema of the realm document.
+#[poem::handler]
+fn realm_schema() -> poem::Response {
+    poem::Response::builder()
+        .content_type("application/schema+json")
+        .body(schema::text())
+}
+
 /// Everything that is served.
 pub fn routes(app: App) -> impl Endpoint {
     let service = service();
@@ -77,6 +95,7 @@ pub fn routes(app: App) -> impl Endpoint {
         .nest("/docs", service.swagger_ui())
         .at("/openapi.json", service.spec_endpoint())
         .at("/openapi.yaml", service.spec_endpoint_yaml())
+        .at("/realm.schema.json", poem::get(realm_schema))
         .nest("/", service)
         .data(app.clone());
     Front::new(routes, paths, app)

@@ -16,6 +16,7 @@ use crate::foundation::ids::NameError;
 use crate::foundation::page::PageError;
 use crate::registry::{Refusal, RegistryError};
 use crate::renewal::read::ReadError;
+use crate::ticket::inbox::InboxError;
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -39,7 +40,8 @@ struct Document {
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<DocumentFault>>,
-    /// The class of a provider's failure: `transient`, `rate_limited`, `permanent`, `ours`.
+    /// The class of a provider's failure: `transient`, `rate_limited`, `permanent`,
+    /// `invalid_token`, `ours`.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
@@ -305,6 +307,11 @@ impl From<Refusal> for Problem {
             Refusal::RealmHasSecrets => {
                 Self::new(StatusCode::CONFLICT, "realm_has_secrets", detail)
             }
+            Refusal::UnknownPreset(_) => Self::not_found("unknown_preset", detail),
+            Refusal::RealmExists(_) => Self::new(StatusCode::CONFLICT, "realm_exists", detail),
+            Refusal::NoDocument => {
+                Self::new(StatusCode::CONFLICT, "realm_without_document", detail)
+            }
             Refusal::NotFixed => Self::new(StatusCode::CONFLICT, "realm_not_fixed", detail),
             Refusal::ChangedMeanwhile => {
                 Self::new(StatusCode::CONFLICT, "changed_meanwhile", detail)
@@ -312,6 +319,19 @@ impl From<Refusal> for Problem {
             Refusal::Sealed(_) | Refusal::Unreadable(_) => {
                 Self::new(StatusCode::CONFLICT, "unreadable_here", detail)
             }
+        }
+    }
+}
+
+impl From<InboxError> for Problem {
+    fn from(error: InboxError) -> Self {
+        let detail = format!("{error}.");
+        match error {
+            InboxError::UnknownRealm => Self::not_found("unknown_realm", detail),
+            InboxError::UnknownApplication => Self::not_found("unknown_application", detail),
+            InboxError::Refused(_) => Self::bad_request("push_refused", detail),
+            InboxError::Busy => Self::unavailable("busy", detail, Ms::from_secs(1)),
+            InboxError::Database(error) => error.into(),
         }
     }
 }

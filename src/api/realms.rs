@@ -63,7 +63,7 @@ fn change<T: ?Sized, U>(read: Option<Option<&T>>, own: impl FnOnce(&T) -> U) -> 
 /// A registered realm.
 #[derive(Object)]
 #[oai(rename = "Realm")]
-struct RealmView {
+pub struct RealmView {
     id: String,
     comment: Option<String>,
     config: Option<Any<Value>>,

@@ -63,6 +63,8 @@ pub struct RunView {
     failed: u64,
     /// Results that were void because something changed meanwhile.
     discarded: u64,
+    /// Something must come first that did not come: a parent's token, a pushed ticket.
+    waiting: u64,
     duration_ms: i64,
 }
 
@@ -72,6 +74,7 @@ impl From<RunSummary> for RunView {
             renewed: summary.renewed,
             failed: summary.failed,
             discarded: summary.discarded,
+            waiting: summary.waiting,
             duration_ms: summary.duration.0,
         }
     }

@@ -110,6 +110,8 @@ struct SecretView {
     renew_at: Option<String>,
     last_attempt_at: Option<String>,
     last_error: Option<LastError>,
+    /// What must come first: a parent's token, a pushed ticket.
+    waiting: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -117,7 +119,7 @@ struct SecretView {
 /// What went wrong since the last success.
 #[derive(Object)]
 struct LastError {
-    /// `transient`, `rate_limited`, `permanent` or `ours`.
+    /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `ours`.
     class: String,
     detail: String,
     since: String,
@@ -145,6 +147,7 @@ impl From<ListedSecret> for SecretView {
                 since: trouble.since.to_rfc3339(),
                 failures: trouble.failures,
             }),
+            waiting: record.waiting.map(|waiting| waiting.why),
             created_at: secret.created_at.to_rfc3339(),
             updated_at: secret.updated_at.to_rfc3339(),
         }

@@ -1,6 +1,7 @@
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, Response};
+use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 
@@ -34,6 +35,9 @@ struct TokenView {
     source: String,
     #[oai(skip_serializing_if_is_none)]
     token_type: Option<String>,
+    /// What the realm takes from the answer beside the token.
+    #[oai(skip_serializing_if_is_none)]
+    extra: Option<Any<serde_json::Value>>,
     /// RFC 3339, UTC; null: it never expires.
     expires_at: Option<String>,
     /// Rises by one with each new token.
@@ -65,6 +69,7 @@ fn answer(served: Served) -> Response<Json<TokenView>> {
         expires_in: served.expires_in.0,
         source: served.origin.as_str().to_owned(),
         token_type: served.token_type,
+        extra: Some(served.extra).filter(|extra| !extra.is_null()).map(Any),
         expires_at: served.expiry.at().map(Timeline::to_rfc3339),
         generation: served.generation.0,
         stale: served.stale.then_some(true),

@@ -46,7 +46,7 @@ pub async fn run(
     } else {
         say(&format!("{}\n", for_programs(&summary)))?;
     }
-    let clean = summary.failed == 0 && summary.discarded == 0;
+    let clean = summary.failed == 0 && summary.discarded == 0 && summary.waiting == 0;
     Ok(if clean {
         ExitCode::SUCCESS
     } else {
@@ -79,8 +79,8 @@ fn bar() -> ProgressBar {
 
 fn for_humans(summary: &RunSummary) -> String {
     let mut text = format!(
-        "{} renewed, {} failed, {} void, in {} ms\n",
-        summary.renewed, summary.failed, summary.discarded, summary.duration.0
+        "{} renewed, {} failed, {} waiting, {} void, in {} ms\n",
+        summary.renewed, summary.failed, summary.waiting, summary.discarded, summary.duration.0
     );
     for failure in &summary.failures {
         let (realm, key, class) = (&failure.realm, &failure.key, failure.class.as_str());
@@ -98,6 +98,7 @@ fn for_programs(summary: &RunSummary) -> serde_json::Value {
     });
     json!({
         "renewed": summary.renewed, "failed": summary.failed, "discarded": summary.discarded,
+        "waiting": summary.waiting,
         "duration_ms": summary.duration.0, "failures": failures.collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,7 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -18,8 +19,9 @@ use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::renewal::RenewalSettings;
 use crate::renewal::decide::Backoff;
+use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
-use crate::upstream::egress::Egress;
+use crate::upstream::egress::{Egress, SystemNames};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -36,6 +38,7 @@ pub(super) struct Raw {
     upstream: RawUpstream,
     renewal: RawRenewal,
     read: RawRead,
+    ticket: RawTicket,
     maintenance: RawMaintenance,
     log: RawLog,
 }
@@ -85,6 +88,7 @@ struct RawUpstream {
     timeout_s: u32,
     connect_timeout_s: u32,
     max_answer_bytes: usize,
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +109,12 @@ struct RawRenewal {
 struct RawRead {
     min_ttl_s: u32,
     max_wait_s: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTicket {
+    tolerance_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +187,9 @@ impl Raw {
             },
             renewal: self.renewal.check(&self.read),
             upstream: self.upstream.check()?,
+            ticket: TicketSettings {
+                tolerance_s: self.ticket.tolerance_s,
+            },
             maintenance: MaintenanceSettings {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),
@@ -224,11 +237,26 @@ impl RawUpstream {
             .collect::<Result<_, _>>()?;
         Ok(UpstreamSettings {
             egress: Egress::new(networks),
+            names: Arc::new(SystemNames),
+            authorities: self
+                .ca_file
+                .as_deref()
+                .map_or(Ok(Vec::new()), authorities)?,
             timeout: Duration::from_secs(self.timeout_s.into()),
             connect_timeout: Duration::from_secs(self.connect_timeout_s.into()),
             max_answer_bytes: self.max_answer_bytes,
         })
     }
+}
+
+/// Certificates that providers may be trusted by, beside the usual ones.
+fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
+    let refused = |why: String| ConfigError::of_key("upstream.ca_file", why);
+    let pem = std::fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    reqwest::Certificate::from_pem_bundle(&pem)
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| refused("holds no certificate in PEM".to_owned()))
 }
 
 impl RawRenewal {

@@ -1,10 +1,16 @@
 //! Reads a JSON document field by field and collects every fault with its pointer,
 //! so that an admin sees all of them at once. Faults never repeat a value.
+//!
+//! The same reading describes itself: read with nothing there, it notes which fields it
+//! asks for and of which kind, and that is the document's JSON Schema ([`describe`]).
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::shape::Shape;
 
 /// What is wrong with a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +49,28 @@ impl Faults {
     }
 }
 
+/// The JSON Schema of what `read` reads.
+pub fn describe(read: impl FnOnce(Fields<'_>)) -> Value {
+    let (nothing, faults) = (Map::new(), Faults::default());
+    let shape = Rc::new(Shape::default());
+    read(Fields {
+        pointer: String::new(),
+        map: &nothing,
+        asked: RefCell::default(),
+        faults: &faults,
+        shape: Some(shape.clone()),
+    });
+    shape.schema()
+}
+
 /// An object being read. Fields nobody asked for are faults.
 pub struct Fields<'a> {
     pointer: String,
     map: &'a Map<String, Value>,
     asked: RefCell<Vec<&'static str>>,
     faults: &'a Faults,
+    /// Where the reading describes itself.
+    shape: Option<Rc<Shape>>,
 }
 
 impl<'a> Fields<'a> {
@@ -62,6 +84,7 @@ impl<'a> Fields<'a> {
             map,
             asked: RefCell::default(),
             faults,
+            shape: None,
         })
     }
 
@@ -78,14 +101,22 @@ impl<'a> Fields<'a> {
         self.faults.add(format!("{}/{path}", self.pointer), detail);
     }
 
-    /// An object that stands at a path below this one.
-    pub fn nested(&self, path: &str, value: &'a Value) -> Option<Fields<'a>> {
-        Fields::of(value, &format!("{}/{path}", self.pointer), self.faults)
+    /// Whether a field is there, without asking for it.
+    pub fn has(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
-    /// A field's value; null counts as absent.
+    /// A field's value of any kind; null counts as absent.
     pub fn get(&self, field: &'static str) -> Option<&'a Value> {
+        self.take(field, || json!({}))
+    }
+
+    /// Asks for a field, and describes it where that is what the reading is for.
+    fn take(&self, field: &'static str, schema: impl FnOnce() -> Value) -> Option<&'a Value> {
         self.ask(field);
+        if let Some(shape) = &self.shape {
+            shape.note(field, schema());
+        }
         self.map.get(field).filter(|value| !value.is_null())
     }
 
@@ -114,7 +145,10 @@ impl<'a> Fields<'a> {
         field: &'static str,
         read: impl FnOnce(&Self, &'static str) -> Option<T>,
     ) -> Option<T> {
-        if self.get(field).is_none() {
+        if let Some(shape) = &self.shape {
+            shape.require(field);
+        } else if !self.has(field) {
+            self.ask(field);
             self.fault(field, "is required");
             return None;
         }
@@ -122,7 +156,11 @@ impl<'a> Fields<'a> {
     }
 
     pub fn text(&self, field: &'static str) -> Option<&'a str> {
-        let value = self.get(field)?;
+        let value = self.take(field, || json!({"type": "string"}))?;
+        self.text_of(field, value)
+    }
+
+    fn text_of(&self, field: &'static str, value: &'a Value) -> Option<&'a str> {
         let text = value.as_str();
         if text.is_none() {
             self.fault(field, format!("must be a string, not {}", kind(value)));
@@ -131,7 +169,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn flag(&self, field: &'static str) -> Option<bool> {
-        let value = self.get(field)?;
+        let value = self.take(field, || json!({"type": "boolean"}))?;
         let flag = value.as_bool();
         if flag.is_none() {
             self.fault(field, format!("must be true or false, not {}", kind(value)));
@@ -141,7 +179,10 @@ impl<'a> Fields<'a> {
 
     /// A whole number within the limits, both included.
     pub fn number(&self, field: &'static str, low: i64, high: i64) -> Option<i64> {
-        let value = self.get(field)?;
+        let value = self.take(
+            field,
+            || json!({"type": "integer", "minimum": low, "maximum": high}),
+        )?;
         let number = value.as_i64().filter(|n| (low..=high).contains(n));
         if number.is_none() {
             self.fault(
@@ -153,17 +194,18 @@ impl<'a> Fields<'a> {
     }
 
     pub fn one_of<T: Copy>(&self, field: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.text(field)?;
+        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let value = self.take(field, || json!({"enum": names()}))?;
+        let text = self.text_of(field, value)?;
         let chosen = choices.iter().find(|(name, _)| *name == text);
         if chosen.is_none() {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            self.fault(field, format!("must be one of {}", names.join(", ")));
+            self.fault(field, format!("must be one of {}", names().join(", ")));
         }
         chosen.map(|(_, choice)| *choice)
     }
 
     pub fn list(&self, field: &'static str) -> Option<&'a [Value]> {
-        let value = self.get(field)?;
+        let value = self.take(field, || json!({"type": "array"}))?;
         let list = value.as_array();
         if list.is_none() {
             self.fault(field, format!("must be a list, not {}", kind(value)));
@@ -171,14 +213,78 @@ impl<'a> Fields<'a> {
         list.map(Vec::as_slice)
     }
 
+    /// A list of objects, at most `max`, each read by `read`.
+    pub fn each<T>(
+        &self,
+        field: &'static str,
+        max: usize,
+        mut read: impl FnMut(Fields<'a>) -> Option<T>,
+    ) -> Vec<T> {
+        if let Some(shape) = &self.shape {
+            read(self.described(field, shape.list_of(field, max)));
+        }
+        let list = self.list_quietly(field);
+        if list.len() > max {
+            self.fault(field, format!("must not hold more than {max}"));
+        }
+        let below = |index: usize| format!("{}/{index}", self.pointer(field));
+        let items = list.iter().enumerate();
+        items
+            .filter_map(|(index, value)| Fields::of(value, &below(index), self.faults))
+            .filter_map(read)
+            .collect()
+    }
+
+    fn list_quietly(&self, field: &'static str) -> &'a [Value] {
+        self.ask(field);
+        if !self.has(field) {
+            return &[];
+        }
+        self.list(field).unwrap_or_default()
+    }
+
     pub fn object(&self, field: &'static str) -> Option<Fields<'a>> {
+        if let Some(shape) = &self.shape {
+            self.ask(field);
+            return Some(self.described(field, shape.object(field)));
+        }
         let value = self.get(field)?;
         Fields::of(value, &self.pointer(field), self.faults)
     }
 
-    /// An object whose keys are names of the author's choosing.
+    /// An object whose keys are names of the author's choosing, each with an object.
+    /// None where the field is absent.
+    pub fn named<T>(
+        &self,
+        field: &'static str,
+        mut read: impl FnMut(&'a str, Fields<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if let Some(shape) = &self.shape {
+            self.ask(field);
+            read("", self.described(field, shape.map_of(field)));
+            return None;
+        }
+        let entries = self.entries(field)?;
+        let read_all = entries.iter().filter_map(|(name, value)| {
+            let pointer = format!("{}/{}", self.pointer(field), escape(name));
+            read(name, Fields::of(value, &pointer, self.faults)?)
+        });
+        Some(read_all.collect())
+    }
+
+    fn described(&self, field: &str, shape: Rc<Shape>) -> Fields<'a> {
+        Fields {
+            pointer: self.pointer(field),
+            map: self.map,
+            asked: RefCell::default(),
+            faults: self.faults,
+            shape: Some(shape),
+        }
+    }
+
+    /// An object whose keys are names of the author's choosing, with values of any kind.
     pub fn entries(&self, field: &'static str) -> Option<&'a Map<String, Value>> {
-        let value = self.get(field)?;
+        let value = self.take(field, || json!({"type": "object"}))?;
         let map = value.as_object();
         if map.is_none() {
             self.fault(field, format!("must be an object, not {}", kind(value)));
@@ -188,6 +294,10 @@ impl<'a> Fields<'a> {
 
     /// Says which fields nobody knows. Call it last.
     pub fn finish(self) {
+        if let Some(shape) = &self.shape {
+            shape.close();
+            return;
+        }
         let asked = self.asked.borrow();
         for field in self.map.keys() {
             if !asked.contains(&field.as_str()) {

@@ -10,6 +10,8 @@ pub mod page;
 pub mod randomness;
 pub mod replica;
 pub mod sealing;
+mod shape;
+pub mod signing;
 
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {

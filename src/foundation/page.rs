@@ -39,6 +39,20 @@ impl Page {
     pub fn limit(self) -> u64 {
         self.size
     }
+
+    /// This page of what is in memory.
+    pub fn of<T>(self, all: impl Iterator<Item = T>) -> Listed<T> {
+        let all: Vec<T> = all.collect();
+        let (skipped, taken) = (self.offset(), self.limit());
+        Listed {
+            total: all.len() as u64,
+            list: all
+                .into_iter()
+                .skip(usize::try_from(skipped).unwrap_or(usize::MAX))
+                .take(usize::try_from(taken).unwrap_or(usize::MAX))
+                .collect(),
+        }
+    }
 }
 
 /// One page of a list, and how long the whole list is.

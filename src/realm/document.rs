@@ -2,22 +2,38 @@
 
 use std::sync::LazyLock;
 
+use regex_lite::Regex;
 use serde_json::Value;
 use url::Url;
 
 use super::DEFAULT_PARAMS;
-use super::expression::{Expression, Template};
+use super::expression::{Expression, Names, Template};
 use super::failure::FailureClass;
 use super::policy::Policy;
+use super::target::Target;
+use crate::foundation::signing::{Algorithm, KeyEncoding};
 
 /// The longest life that is believed or configured: ten years, in seconds.
 pub const LIFETIME_MAX_S: i64 = 10 * 365 * 86_400;
+
+/// The parameter that is the first refresh token.
+pub const REFRESH_TOKEN: &str = "refresh_token";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Get,
     Post,
     Put,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +44,38 @@ pub enum Place {
 }
 
 /// The encoding of the request's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {
+    #[default]
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
+    Xml,
     /// JSON sent as `application/text`, as the predecessor did.
     Text,
+    /// No body.
+    None,
+}
+
+impl Encoding {
+    /// What is sent as the content type; none without a body.
+    pub fn media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Json => Some("application/json"),
+            Self::Form => Some("application/x-www-form-urlencoded"),
+            Self::Xml => Some("application/xml"),
+            Self::Text => Some("application/text"),
+            Self::None => None,
+        }
+    }
+
+    /// Whether `/` in the name of an argument nests.
+    pub fn nests(self) -> bool {
+        match self {
+            Self::Json | Self::Xml | Self::Text => true,
+            Self::Form | Self::None => false,
+        }
+    }
 }
 
 /// A value of any JSON type; every string in it is a template.
@@ -46,6 +87,18 @@ pub enum Argument {
     Object(Vec<(String, Argument)>),
 }
 
+impl Argument {
+    /// The names its templates use.
+    pub fn names(&self) -> Names {
+        match self {
+            Self::Template(template) => template.names().clone(),
+            Self::Plain(_) => Names::new(),
+            Self::List(items) => items.iter().flat_map(Self::names).collect(),
+            Self::Object(fields) => fields.iter().flat_map(|(_, item)| item.names()).collect(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedArgument {
     pub name: String,
@@ -55,9 +108,11 @@ pub struct NamedArgument {
     pub optional: bool,
 }
 
-/// Client authentication at the token endpoint, by its RFC 7591 name.
+/// Client authentication at the token endpoint, by its RFC 7591 or RFC 8705 name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
+    /// A public client: at most its id, in the body.
+    None { client_id: Option<Template> },
     /// RFC 6749, section 2.3.1.
     Basic {
         client_id: Template,
@@ -69,6 +124,25 @@ pub enum ClientAuth {
         client_id: Template,
         client_secret: Template,
     },
+    /// `client_secret_jwt` (the secret is given) or `private_key_jwt` (RFC 7523, section
+    /// 2.2): an assertion in the body.
+    Jwt {
+        client_id: Option<Template>,
+        client_secret: Option<Template>,
+    },
+    /// RFC 8705: the certificate of `tls`, and the client's id in the body.
+    Tls { client_id: Option<Template> },
+}
+
+impl ClientAuth {
+    /// Whether it adds to the body.
+    pub fn stands_in_body(&self) -> bool {
+        match self {
+            Self::Basic { .. } => false,
+            Self::None { client_id } | Self::Tls { client_id } => client_id.is_some(),
+            Self::Post { .. } | Self::Jwt { .. } => true,
+        }
+    }
 }
 
 /// How client id and secret are written before Base64.
@@ -81,6 +155,105 @@ pub enum BasicEncoding {
     Raw,
 }
 
+/// A JWT that is signed anew for each attempt (RFC 7523).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assertion {
+    pub algorithm: Algorithm,
+    pub key: Template,
+    pub key_encoding: KeyEncoding,
+    pub header: Vec<(String, Argument)>,
+    /// A claim that is null is left out, `iat`, `exp` and `jti` included.
+    pub claims: Vec<(String, Argument)>,
+    pub lifetime_s: i64,
+    /// `iat` lies that far in the past.
+    pub iat_skew_s: i64,
+}
+
+/// Certificates of one realm, as PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsRule {
+    pub ca: Option<Template>,
+    pub client: Option<TlsClient>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsClient {
+    pub certificate: Template,
+    pub key: Template,
+}
+
+/// What a request's body is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The arguments that stand in the body, encoded so.
+    Arguments(Encoding),
+    /// One template, sent as it is.
+    Template(Template, Encoding),
+}
+
+impl Content {
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::Arguments(encoding) | Self::Template(_, encoding) => *encoding,
+        }
+    }
+}
+
+/// How a provider is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestRule {
+    pub target: Target,
+    pub method: Method,
+    pub arguments: Vec<NamedArgument>,
+    pub content: Content,
+    pub client_auth: Option<ClientAuth>,
+    pub tls: Option<TlsRule>,
+}
+
+impl RequestRule {
+    /// The names that URL, arguments and body use.
+    pub fn names(&self) -> Names {
+        let mut names = self.target.names();
+        for argument in &self.arguments {
+            names.extend(argument.value.names());
+        }
+        if let Content::Template(template, _) = &self.content {
+            names.extend(template.names().iter().cloned());
+        }
+        names
+    }
+
+    /// Whether any of it uses the refresh token.
+    pub fn uses_refresh_token(&self) -> bool {
+        self.names().contains(REFRESH_TOKEN)
+    }
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResponseFormat {
+    #[default]
+    Json,
+    Text,
+    Xml,
+}
+
+/// A request, and what counts as a good answer to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    pub request: RequestRule,
+    pub format: ResponseFormat,
+    pub success: Option<Expression>,
+}
+
+/// Where a value stands in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extraction {
+    /// Dotted; a literal key of that name wins.
+    Path(String),
+    Expression(Expression),
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpiryUnit {
     #[default]
@@ -91,12 +264,83 @@ pub enum ExpiryUnit {
 /// Where an answer says how long its token lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExpiryRule {
-    pub in_path: Option<String>,
-    pub in_unit: ExpiryUnit,
-    /// An absolute time.
-    pub at_path: Option<String>,
+    pub stated: Option<StatedExpiry>,
     /// Where the answer says nothing; 0: the token does not expire.
     pub default_s: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatedExpiry {
+    In(Extraction, ExpiryUnit),
+    At(Extraction),
+}
+
+/// What is taken from a good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerRule {
+    pub token: Extraction,
+    pub expiry: ExpiryRule,
+    pub refresh_token: Option<Extraction>,
+    pub refresh_expires_in_path: Option<String>,
+    /// Stored and served with the token.
+    pub extra: Vec<(String, Expression)>,
+}
+
+/// How a token comes about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// The provider is asked: the steps, then the main request.
+    Asked {
+        steps: Vec<Exchange>,
+        main: Box<Exchange>,
+    },
+    /// Made here, without HTTP.
+    Minted,
+}
+
+/// How a refresh token is used (RFC 6749, section 6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refresh {
+    pub exchange: Exchange,
+    pub answer: AnswerRule,
+    /// False where a failed call burns the refresh token.
+    pub retry: bool,
+}
+
+/// The secret whose token this one is derived from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    pub realm: Template,
+    pub key: Template,
+}
+
+/// How a token is served, where not as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    pub template: Template,
+    /// Rendered on each read, not once at renewal.
+    pub per_read: bool,
+}
+
+/// The form in which a provider pushes tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketFormat {
+    WechatXml,
+    WecomXml,
+    FeishuJson,
+}
+
+/// Tickets that the provider pushes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TicketRule {
+    pub format: TicketFormat,
+    pub app_id: Template,
+    /// Signs or accompanies a push.
+    pub token: Template,
+    pub aes_key: Option<Template>,
+    pub valid_s: i64,
+    /// Asks for another push.
+    pub resend: Option<Exchange>,
 }
 
 /// How a refusal is read and classed.
@@ -108,7 +352,7 @@ pub struct ErrorRule {
 }
 
 /// A parameter that a secret may or must have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ParamRule {
     pub name: String,
     pub title: Option<String>,
@@ -116,6 +360,8 @@ pub struct ParamRule {
     pub secret: bool,
     pub optional: bool,
     pub default: Option<String>,
+    /// What the whole of a value must match.
+    pub pattern: Option<Regex>,
 }
 
 impl ParamRule {
@@ -126,7 +372,13 @@ impl ParamRule {
             secret: true,
             optional: true,
             default: None,
+            pattern: None,
         }
+    }
+
+    /// Whether a secret must give it.
+    pub fn is_required(&self) -> bool {
+        !self.optional && self.default.is_none()
     }
 }
 
@@ -137,27 +389,49 @@ pub fn default_params() -> &'static [ParamRule] {
     &RULES
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ProviderDocument {
     pub params: Vec<ParamRule>,
-    pub url: Url,
-    pub method: Method,
-    pub arguments: Vec<NamedArgument>,
-    pub content_type: Encoding,
-    pub client_auth: Option<ClientAuth>,
-    pub success: Option<Expression>,
-    pub token_path: String,
-    pub expiry: ExpiryRule,
+    pub way: Way,
+    pub assertion: Option<Assertion>,
+    pub answer: AnswerRule,
+    pub refresh: Option<Refresh>,
+    pub parent: Option<Parent>,
+    pub ticket: Option<TicketRule>,
+    pub serving: Option<Serving>,
     pub error: ErrorRule,
     pub policy: Policy,
 }
 
-/// Reads the URL of an endpoint: absolute, http or https, nothing hidden in it.
-pub fn read_url(text: &str) -> Result<Url, String> {
-    if text.contains("${") || text.starts_with('$') {
-        return Err("must not hold an expression".to_owned());
+impl ProviderDocument {
+    /// Whether a request to the provider uses up a refresh token.
+    pub fn consumes_refresh_token(&self) -> bool {
+        self.refresh.is_some() || !self.stands_alone()
     }
+
+    /// Whether the main request works without a refresh token.
+    pub fn stands_alone(&self) -> bool {
+        match &self.way {
+            Way::Asked { main, .. } => !main.request.uses_refresh_token(),
+            Way::Minted => true,
+        }
+    }
+
+    /// The names whose values must not be shown.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let params = self.params.iter().filter(|rule| rule.secret);
+        params.map(|rule| rule.name.as_str())
+    }
+}
+
+/// Reads the URL of custom logic: absolute, http or https, nothing hidden in it.
+pub fn read_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    check_url(&url).map(|()| url)
+}
+
+/// What holds for every URL that is asked.
+pub fn check_url(url: &Url) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
         Err("must begin with https:// (or http:// within upstream.allowed_networks)".to_owned())
     } else if !url.username().is_empty() || url.password().is_some() {
@@ -165,6 +439,6 @@ pub fn read_url(text: &str) -> Result<Url, String> {
     } else if url.fragment().is_some() {
         Err("must not hold a fragment (#…)".to_owned())
     } else {
-        Ok(url)
+        Ok(())
     }
 }

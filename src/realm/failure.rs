@@ -11,16 +11,19 @@ pub enum FailureClass {
     RateLimited,
     /// Will not pass by itself: wrong secret, address not allowed. Parked, probed slowly.
     Permanent,
+    /// The provider refused the token that this one is derived from.
+    InvalidToken,
     /// This server's own: a value that cannot be opened, a template fault, an answer
     /// without an expiry, an address that policy forbids. Parked with the reason.
     Ours,
 }
 
 impl FailureClass {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Transient,
         Self::RateLimited,
         Self::Permanent,
+        Self::InvalidToken,
         Self::Ours,
     ];
 
@@ -29,6 +32,7 @@ impl FailureClass {
             Self::Transient => "transient",
             Self::RateLimited => "rate_limited",
             Self::Permanent => "permanent",
+            Self::InvalidToken => "invalid_token",
             Self::Ours => "ours",
         }
     }
@@ -41,7 +45,7 @@ impl FailureClass {
     pub fn parks(self) -> bool {
         match self {
             Self::Permanent | Self::Ours => true,
-            Self::Transient | Self::RateLimited => false,
+            Self::Transient | Self::RateLimited | Self::InvalidToken => false,
         }
     }
 }
@@ -52,6 +56,10 @@ impl FailureClass {
 pub struct Failure {
     pub class: FailureClass,
     pub detail: String,
+    /// The provider's own error code.
+    pub code: Option<String>,
+    /// Whether the request may have reached the provider.
+    pub sent: bool,
     /// How long the provider asked to be left alone.
     pub retry_after: Option<Ms>,
     /// A rate limit of this secret alone, as the realm declares its code; otherwise it
@@ -64,6 +72,8 @@ impl Failure {
         Self {
             class,
             detail: detail.into(),
+            code: None,
+            sent: true,
             retry_after: None,
             secret_scoped: false,
         }
@@ -76,6 +86,18 @@ impl Failure {
     /// Whether all requests to the realm must wait.
     pub fn blocks_realm(&self) -> bool {
         self.class == FailureClass::RateLimited && !self.secret_scoped
+    }
+
+    /// Nothing was sent: the same may be tried again without harm.
+    pub fn unsent(self) -> Self {
+        Self {
+            sent: false,
+            ..self
+        }
+    }
+
+    pub fn permanent(detail: impl Into<String>) -> Self {
+        Self::new(FailureClass::Permanent, detail)
     }
 
     pub fn ours(detail: impl Into<String>) -> Self {

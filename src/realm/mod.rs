@@ -4,8 +4,11 @@ pub mod document;
 pub mod expression;
 pub mod failure;
 pub mod policy;
+pub mod preset;
 mod reading;
+pub mod schema;
 pub mod store;
+pub mod target;
 
 use token_server_entity::realm;
 

@@ -7,6 +7,8 @@ use crate::foundation::fields::Fields;
 const DAY_S: i64 = 86_400;
 /// The longest lead a realm may ask for: thirty days.
 const RENEW_BEFORE_MAX_S: i64 = 30 * DAY_S;
+/// Quotas of one realm.
+const QUOTAS_MAX: usize = 10;
 
 /// Whether asking again for a token that is still valid moves its expiry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,24 @@ pub enum Repeat {
     Extends,
 }
 
+/// Who shares a quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QuotaScope {
+    #[default]
+    Secret,
+    Realm,
+}
+
+/// How many requests a provider takes in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub limit: i64,
+    pub window: Ms,
+    pub scope: QuotaScope,
+    /// Of forced requests only, or of the others only.
+    pub forced: bool,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// The latest point of renewal, as time before expiry.
@@ -25,7 +45,10 @@ pub struct Policy {
     /// Asking earlier than that before expiry returns the same token.
     pub window: Option<Ms>,
     pub repeat: Repeat,
+    /// How long the previous token stays valid after a new one was issued.
+    pub grace: Option<Ms>,
     pub min_flush_interval: Option<Ms>,
+    pub quotas: Vec<Quota>,
     /// Requests to this realm at once, from one process.
     pub concurrency: Option<usize>,
     /// How long one attempt may take in all.
@@ -44,7 +67,9 @@ impl Policy {
                     &[("keeps", Repeat::Keeps), ("extends", Repeat::Extends)],
                 )
                 .unwrap_or_default(),
+            grace: seconds("grace_s", 0, DAY_S),
             min_flush_interval: seconds("min_flush_interval_s", 0, DAY_S),
+            quotas: fields.each("quota", QUOTAS_MAX, read_quota),
             concurrency: fields
                 .number("concurrency", 1, 1000)
                 .and_then(|n| usize::try_from(n).ok()),
@@ -60,4 +85,23 @@ impl Policy {
         }
         policy
     }
+}
+
+fn read_quota(quota: Fields<'_>) -> Option<Quota> {
+    let limit = quota.required("limit", |quota, field| {
+        quota.number(field, 1, 1_000_000_000)
+    });
+    let window = quota.required("window_s", |quota, field| {
+        quota.number(field, 1, RENEW_BEFORE_MAX_S)
+    });
+    let scopes = [("secret", QuotaScope::Secret), ("realm", QuotaScope::Realm)];
+    let scope = quota.one_of("scope", &scopes).unwrap_or_default();
+    let forced = quota.flag("forced").unwrap_or(false);
+    quota.finish();
+    Some(Quota {
+        limit: limit?,
+        window: Ms::from_secs(window?),
+        scope,
+        forced,
+    })
 }

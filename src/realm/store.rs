@@ -68,6 +68,17 @@ pub async fn list(
     one_page(database, newest_first, page).await
 }
 
+pub async fn all_ids(database: &impl ConnectionTrait) -> Result<Vec<RealmId>, DbErr> {
+    let ids = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .order_by(Column::Id, Order::Asc)
+        .into_tuple::<String>()
+        .all(database)
+        .await?;
+    Ok(ids.into_iter().map(RealmId::stored).collect())
+}
+
 pub async fn insert(
     database: &impl ConnectionTrait,
     id: &RealmId,

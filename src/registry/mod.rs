@@ -1,6 +1,8 @@
 //! What admins register: each change is one transaction, and its audit entry is part of it.
 
 mod api_keys;
+pub mod dry_run;
+mod parents;
 mod realms;
 mod secrets;
 
@@ -12,11 +14,13 @@ use tokio::sync::Notify;
 use crate::access::audit::{self, Entry, Outcome};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
+use crate::foundation::fields::escape;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
-pub use realms::RealmPatch;
+use crate::upstream::Upstream;
+pub use realms::{AppliedRealm, RealmPatch};
 pub use secrets::{ListedSecret, NewToken, SecretPatch, SentParam};
 
 /// Who makes a change.
@@ -70,6 +74,12 @@ pub enum Refusal {
     RealmHasSecrets,
     #[error("the realm is not one of fixed tokens: its tokens are obtained from its provider")]
     NotFixed,
+    #[error("there is no preset {0:?}; GET /api/preset lists them")]
+    UnknownPreset(String),
+    #[error("there is a realm {0:?} already; choose another id, or say replace")]
+    RealmExists(String),
+    #[error("the realm has no document: nothing is sent to a provider for it")]
+    NoDocument,
     #[error("somebody else changed this at the same time; read it and try again")]
     ChangedMeanwhile,
     #[error("what is stored {0}")]
@@ -98,6 +108,7 @@ impl From<DbErr> for RegistryError {
 pub struct Registry {
     database: Database,
     ring: Arc<KeyRing>,
+    upstream: Arc<Upstream>,
     clock: SharedClock,
     randomness: Randomness,
     expressions: Arc<Expressions>,
@@ -109,6 +120,7 @@ impl Registry {
     pub fn new(
         database: Database,
         ring: Arc<KeyRing>,
+        upstream: Arc<Upstream>,
         clock: SharedClock,
         randomness: Randomness,
         wake: Arc<Notify>,
@@ -116,6 +128,7 @@ impl Registry {
         Self {
             database,
             ring,
+            upstream,
             clock,
             randomness,
             expressions: Arc::new(Expressions::new()),
@@ -141,4 +154,9 @@ async fn note(
         request_id: by.request_id.clone(),
     };
     audit::append(database, entry).await
+}
+
+/// Where a parameter stands in a request.
+fn pointer_of(param: &str) -> String {
+    format!("/params/{}", escape(param))
 }

@@ -6,9 +6,11 @@ use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
+use crate::realm::preset::{self, Preset};
 use crate::realm::store::{self, RealmContent};
-use crate::realm::{Realm, Source};
+use crate::realm::{Fault, Realm, Source};
 use crate::secret::store as secrets;
+use crate::ticket::store as tickets;
 use crate::token::store as tokens;
 
 /// A realm to be made or merged into the one that is there.
@@ -18,6 +20,24 @@ pub struct RealmPatch {
     pub comment: Change<String>,
     pub config: Change<Value>,
     pub logic_code: Change<String>,
+}
+
+/// What became of a realm that was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppliedRealm {
+    Created(RealmId),
+    Changed(RealmId),
+    Unchanged(RealmId),
+    Deleted(RealmId),
+}
+
+fn of_preset(preset: &Preset, id: RealmId) -> RealmPatch {
+    RealmPatch {
+        id,
+        comment: Change::Set(preset.title.clone()),
+        config: Change::Set(preset.config.clone()),
+        logic_code: Change::Clear,
+    }
 }
 
 impl Registry {
@@ -64,21 +84,16 @@ impl Registry {
     ) -> Result<Result<(), Refusal>, DbErr> {
         let stored = store::find(transaction, &patch.id).await?;
         let merged = merged(patch.clone(), stored.as_ref());
-        let read = |content: &RealmContent| {
-            let config = content
-                .config
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok());
-            Source::read(
-                config.as_ref(),
-                content.logic_code.as_deref(),
-                &self.expressions,
-            )
-        };
-        let source = match read(&merged) {
+        let source = match self.read_content(&merged) {
             Ok(source) => source,
             Err(faults) => return Ok(Err(Refusal::Faults(faults))),
         };
+        if let Source::Provider(document) = &source
+            && let Some(why) = self.faulty_realms(transaction, &patch.id, document).await?
+        {
+            let fault = Fault::new("/config/parent/realm", why);
+            return Ok(Err(Refusal::Faults(vec![fault])));
+        }
         match stored {
             None => {
                 let inserted = store::insert(transaction, &patch.id, merged, now).await;
@@ -107,6 +122,86 @@ impl Registry {
         Ok(Ok(()))
     }
 
+    /// Registers a preset as a realm. One that is there already is left as it is, unless it
+    /// may be replaced.
+    pub async fn save_preset(
+        &self,
+        preset: &str,
+        id: Option<RealmId>,
+        replace: bool,
+        by: &Actor,
+    ) -> Result<Realm, RegistryError> {
+        let unknown = || Refusal::UnknownPreset(preset.to_owned());
+        let preset = preset::all().get(preset).ok_or_else(unknown)?;
+        let id = id.unwrap_or_else(|| RealmId::stored(preset.id.clone()));
+        let there = store::find(self.database.reader(), &id).await?;
+        if there.is_some() && !replace {
+            return Err(Refusal::RealmExists(id.to_string()).into());
+        }
+        self.save_realm(of_preset(preset, id), by).await
+    }
+
+    /// Makes what is registered as the files say: all of them are checked before one is
+    /// stored. With `prune`, realms that stand in no file are deleted, unless they have
+    /// secrets.
+    pub async fn apply_realms(
+        &self,
+        patches: Vec<RealmPatch>,
+        prune: bool,
+        by: &Actor,
+    ) -> Result<Vec<AppliedRealm>, RegistryError> {
+        let mut applied = Vec::new();
+        let named: Vec<RealmId> = patches.iter().map(|patch| patch.id.clone()).collect();
+        for patch in patches {
+            let before = store::find(self.database.reader(), &patch.id).await?;
+            let same = before.as_ref().is_some_and(|row| {
+                let content = merged(patch.clone(), Some(row));
+                content.comment == row.comment
+                    && content.config == row.config
+                    && content.logic_code == row.logic_code
+            });
+            let id = patch.id.clone();
+            applied.push(match before {
+                Some(_) if same => AppliedRealm::Unchanged(id),
+                Some(_) => {
+                    self.save_realm(patch, by).await?;
+                    AppliedRealm::Changed(id)
+                }
+                None => {
+                    self.save_realm(patch, by).await?;
+                    AppliedRealm::Created(id)
+                }
+            });
+        }
+        if prune {
+            for id in store::all_ids(self.database.reader()).await? {
+                if !named.contains(&id) {
+                    self.delete_realm(&id, false, by).await?;
+                    applied.push(AppliedRealm::Deleted(id));
+                }
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Everything that is wrong with a realm before it is stored.
+    pub fn check_realm(&self, patch: &RealmPatch) -> Result<(), Vec<Fault>> {
+        let content = merged(patch.clone(), None);
+        self.read_content(&content).map(|_| ())
+    }
+
+    fn read_content(&self, content: &RealmContent) -> Result<Source, Vec<Fault>> {
+        let config = content
+            .config
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok());
+        Source::read(
+            config.as_ref(),
+            content.logic_code.as_deref(),
+            &self.expressions,
+        )
+    }
+
     /// Deletes a realm; with `cascade` its secrets and tokens, too.
     pub async fn delete_realm(
         &self,
@@ -126,6 +221,7 @@ impl Registry {
                     }
                     tokens::delete_all_in(transaction, id).await?;
                     secrets::delete_all_in(transaction, id).await?;
+                    tickets::delete_all_in(transaction, id).await?;
                     note(transaction, by, "realm.delete", id.to_string(), now).await?;
                     Ok(Ok(()))
                 })

@@ -4,19 +4,19 @@ use sea_orm::{ConnectionTrait, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 use token_server_entity::realm as realm_row;
 
-use super::{Actor, Refusal, Registry, RegistryError, note};
+use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
-use crate::foundation::fields::escape;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
+use crate::realm::document::REFRESH_TOKEN;
 use crate::realm::store as realms;
 use crate::realm::{Fault, Realm, Source};
 use crate::secret::params::{ParamChange, Params, VALUE_MAX_BYTES};
 use crate::secret::{Secret, seal_params, store};
 use crate::token::state::State;
 use crate::token::store::{self as tokens, Filter};
-use crate::token::{TokenRecord, seal_token};
+use crate::token::{Column, TokenRecord, seal};
 
 /// A secret to be made or merged into the one that is there.
 #[derive(Clone, Debug)]
@@ -46,10 +46,6 @@ impl SentParam {
             pointer: pointer_of(name),
         }
     }
-}
-
-fn pointer_of(name: &str) -> String {
-    format!("/params/{}", escape(name))
 }
 
 /// A token that an admin typed in.
@@ -160,6 +156,13 @@ impl Registry {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error.into())),
         };
+        let refresh_token = |params: &Params| {
+            let value = params.get(REFRESH_TOKEN);
+            value.map(|value| value.expose_secret().to_owned())
+        };
+        let first_refresh_token = stored
+            .as_ref()
+            .and_then(|secret| refresh_token(&secret.params));
         let mut params = stored
             .as_ref()
             .map_or_else(Params::default, |secret| secret.params.clone());
@@ -167,6 +170,13 @@ impl Registry {
         let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
         if let Err(faults) = check_params(&patch.params, &params, &source) {
             return Ok(Err(Refusal::Faults(faults)));
+        }
+        if let Source::Provider(document) = &source
+            && let Some(why) = self
+                .faulty_chain(transaction, &patch.realm, &patch.key, document, &params)
+                .await?
+        {
+            return Ok(Err(Refusal::Faults(vec![Fault::new("/params", why)])));
         }
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
         let id = match stored {
@@ -178,6 +188,9 @@ impl Registry {
                     }
                     if !source.is_fixed() {
                         tokens::wake(transaction, secret.id, now).await?;
+                    }
+                    if refresh_token(&params) != first_refresh_token {
+                        tokens::forget_refresh(transaction, secret.id).await?;
                     }
                 }
                 secret.id
@@ -197,7 +210,7 @@ impl Registry {
             }
         };
         if let Some(new) = &patch.token {
-            let sealed = seal_token(id, &new.token, &self.ring);
+            let sealed = seal(id, Column::Token, &new.token, &self.ring);
             tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
         }
         note(
@@ -301,12 +314,27 @@ fn check_params(sent: &[SentParam], merged: &Params, source: &Source) -> Result<
             let detail = format!("must not be longer than {VALUE_MAX_BYTES} bytes");
             faults.push(Fault::new(&param.pointer, detail));
         }
+        if let ParamChange::Set(value) = &param.change
+            && let Some(rule) = rules.iter().find(|rule| rule.name == param.name)
+            && let Some(pattern) = &rule.pattern
+            && merged
+                .get(&param.name)
+                .is_some_and(|kept| kept.expose_secret() == value.expose_secret())
+            && !pattern.is_match(value.expose_secret())
+        {
+            let detail = "does not have the form that the realm asks for";
+            faults.push(Fault::new(&param.pointer, detail));
+        }
     }
     for rule in rules {
-        if !rule.optional && rule.default.is_none() && merged.get(&rule.name).is_none() {
+        if rule.is_required() && merged.get(&rule.name).is_none() {
+            let what = rule
+                .title
+                .as_ref()
+                .map_or(String::new(), |title| format!(": {title}"));
             faults.push(Fault::new(
                 pointer_of(&rule.name),
-                "is required by the realm",
+                format!("is required by the realm{what}"),
             ));
         }
     }

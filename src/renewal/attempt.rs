@@ -1,19 +1,24 @@
 //! One attempt: open what is sealed, ask the provider, have stored what came back.
 
+use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Renewals;
+use super::inputs::OpenedParent;
 use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
 use crate::foundation::metrics::{RenewalLabels, seconds};
 use crate::foundation::sealing::OpenError;
-use crate::realm::Realm;
+use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
+use crate::realm::{Realm, Source};
 use crate::secret::Secret;
+use crate::token::Waiting;
 use crate::token::expiry::Expiry;
 use crate::token::lease::Claimed;
-use crate::upstream::{Obtained, Previous};
+use crate::upstream::{Inputs, Obtained, Previous};
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub enum Attempted {
         /// When the next attempt is due.
         next_attempt: EpochMs,
     },
+    /// Something must come first; it was made due.
+    Waiting(Waiting),
     /// The lease was lost, or secret or realm changed meanwhile: the result is void.
     Discarded,
     /// The database failed; the result could not be stored.
@@ -54,8 +61,10 @@ pub enum Attempted {
 /// A token that was just stored.
 #[derive(Clone, Debug)]
 pub struct Fresh {
+    /// As it is served.
     pub token: SecretString,
     pub token_type: Option<String>,
+    pub extra: serde_json::Value,
     pub expiry: Expiry,
     pub generation: Generation,
 }
@@ -63,14 +72,16 @@ pub struct Fresh {
 /// What an attempt needs, opened.
 pub(super) struct Opened {
     pub realm: Realm,
-    secret: Secret,
+    pub secret: Secret,
     previous: Previous,
+    /// Where the token is derived from another.
+    pub parent: Option<OpenedParent>,
 }
 
 impl Opened {
     /// Whether the provider gave the token again that is stored already.
     pub(super) fn repeats(&self, obtained: &Obtained) -> bool {
-        let previous = self.previous.token.as_ref();
+        let previous = self.previous.inputs.token.as_ref();
         previous.is_some_and(|token| token.expose_secret() == obtained.token.expose_secret())
     }
 }
@@ -94,9 +105,34 @@ fn refuse_dead_repeat(
 }
 
 /// Why an attempt does not begin.
-enum NotOpened {
+pub(super) enum NotOpened {
     LeaveToOthers,
     Failed(Failure),
+    Waiting(Waiting),
+    Database(DbError),
+}
+
+impl From<OpenError> for NotOpened {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::UnknownKey(_) => Self::LeaveToOthers,
+            OpenError::Refused | OpenError::Malformed => {
+                Self::Failed(Failure::ours(format!("what is stored {error}")))
+            }
+        }
+    }
+}
+
+impl From<Failure> for NotOpened {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<DbErr> for NotOpened {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.into())
+    }
 }
 
 impl Renewals {
@@ -108,6 +144,7 @@ impl Renewals {
         let (outcome, class) = match &attempted {
             Attempted::Stored(_) => ("stored", ""),
             Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
+            Attempted::Waiting(_) => ("waiting", ""),
             Attempted::Discarded => ("discarded", ""),
             Attempted::Unstored => ("unstored", ""),
         };
@@ -120,15 +157,23 @@ impl Renewals {
 
     async fn attempt_counted(&self, claimed: &Claimed, cause: Cause) -> Attempted {
         let started = self.clock.now();
-        let opened = match self.open(claimed) {
+        let opened = match self.open(claimed).await {
             Ok(opened) => opened,
             Err(NotOpened::LeaveToOthers) => {
                 self.leave_to_others(claimed.record.secret_id);
                 self.give_back(claimed).await;
                 return Attempted::Discarded;
             }
+            Err(NotOpened::Waiting(waiting)) => return self.store_waiting(claimed, waiting).await,
+            Err(NotOpened::Database(error)) => {
+                tracing::error!(%error, "an attempt could not read what it needs");
+                self.give_back(claimed).await;
+                return Attempted::Unstored;
+            }
             Err(NotOpened::Failed(failure)) => {
-                return self.store_failure(claimed, cause, started, failure).await;
+                return self
+                    .store_failure(claimed, cause, started, failure, None)
+                    .await;
             }
         };
         let timeout = self.upstream.timeout(&opened.realm.source);
@@ -149,33 +194,71 @@ impl Renewals {
                 self.store_token(claimed, cause, &opened, obtained, took)
                     .await
             }
-            Err(failure) => self.store_failure(claimed, cause, started, failure).await,
+            Err(failure) => {
+                let parent = opened.parent.as_ref();
+                self.store_failure(claimed, cause, started, failure, parent)
+                    .await
+            }
         }
     }
 
-    fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
-        let sealed = |error| match error {
-            OpenError::UnknownKey(_) => NotOpened::LeaveToOthers,
-            OpenError::Refused | OpenError::Malformed => {
-                NotOpened::Failed(Failure::ours(format!("what is stored {error}")))
-            }
-        };
+    async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
         let realm = Realm::from_row(claimed.realm.clone(), &self.expressions)
-            .map_err(|error| NotOpened::Failed(Failure::ours(error.to_string())))?;
-        let secret = Secret::open(claimed.secret.clone(), &self.ring).map_err(sealed)?;
+            .map_err(|error| Failure::ours(error.to_string()))?;
+        let secret = Secret::open(claimed.secret.clone(), &self.ring)?;
         let held = claimed.record.held.as_ref();
         let token = held
             .map(|held| claimed.record.open_token(held, &self.ring))
-            .transpose()
-            .map_err(sealed)?;
-        let previous = Previous {
+            .transpose()?;
+        let mut inputs = Inputs {
             token,
+            forced: claimed.record.forced,
+            ..Inputs::default()
+        };
+        let mut parent = None;
+        if let Source::Provider(document) = &realm.source {
+            inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
+            if let Some(rule) = &document.parent {
+                let opened = self.parent_token(document, rule, &secret).await?;
+                inputs.parent = Some(opened.token.clone());
+                parent = Some(opened);
+            }
+            if let Some(rule) = &document.ticket {
+                inputs.ticket = Some(self.pushed_ticket(document, rule, &secret).await?);
+            }
+        }
+        let previous = Previous {
+            inputs,
             expires_at: held.and_then(|held| held.expiry.at()),
         };
         Ok(Opened {
             realm,
             secret,
             previous,
+            parent,
         })
+    }
+
+    /// The stored refresh token; before there is one, the secret's parameter.
+    fn refresh_token(
+        &self,
+        claimed: &Claimed,
+        document: &ProviderDocument,
+        secret: &Secret,
+    ) -> Result<Option<SecretString>, NotOpened> {
+        let Some(stored) = &claimed.record.refresh else {
+            return Ok(secret.params.get(REFRESH_TOKEN).cloned());
+        };
+        let now = self.clock.now();
+        if stored.expires_at.is_none_or(|end| end > now) {
+            return Ok(Some(claimed.record.open_refresh(stored, &self.ring)?));
+        }
+        if document.stands_alone() {
+            return Ok(None);
+        }
+        Err(Failure::permanent(
+            "refresh_token_expired: the refresh token has expired; give the secret another",
+        )
+        .into())
     }
 }

@@ -34,7 +34,9 @@ pub fn next_attempt(
         .retry_after
         .map(|wait| wait.min(backoff.retry_after_max));
     let drawn = match failure.class {
-        FailureClass::Transient => exponential(backoff.base, failures, backoff, randomness),
+        FailureClass::Transient | FailureClass::InvalidToken => {
+            exponential(backoff.base, failures, backoff, randomness)
+        }
         FailureClass::RateLimited if asked.is_some() => Ms::ZERO,
         FailureClass::RateLimited => {
             exponential(backoff.rate_limited, failures, backoff, randomness)

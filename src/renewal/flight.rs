@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh};
 use super::permits::Permit;
+use super::read::holding_back;
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
 use crate::realm::Realm;
 use crate::realm::failure::FailureClass;
-use crate::token::TokenRecord;
 use crate::token::lease::{Claimed, Ground};
-use crate::token::store;
+use crate::token::{TokenRecord, Waiting, store};
 
 /// How often another replica's fetch is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -34,6 +34,8 @@ pub enum Landed {
         class: FailureClass,
         next_attempt: Option<EpochMs>,
     },
+    /// Something must come first, and could not be had now.
+    Waiting(Waiting),
     /// No result within the time a reader waits.
     StillWaiting,
     /// The secret is gone, or paused.
@@ -100,21 +102,56 @@ impl Renewals {
         cause: Cause,
     ) -> Result<Landed, DbError> {
         let begun = self.clock.boot();
-        let permit = self
-            .permits
-            .take_one(&realm.id, self.realm_limit(realm))
-            .await;
         let timeout = self.upstream.timeout(&realm.source);
+        let mut asked_parent = false;
         loop {
+            let permit = self
+                .permits
+                .take_one(&realm.id, self.realm_limit(realm))
+                .await;
             let ground = Ground::Asked(seen.seen());
             if let Some(claimed) = self.claim(&ground, timeout).await?.pop() {
-                return Ok(self.fetch(claimed, cause, permit).await);
+                let landed = self.fetch(claimed, cause, permit).await;
+                let Landed::Waiting(waiting) = landed else {
+                    return Ok(landed);
+                };
+                // Without a permit: the parent needs one itself.
+                if asked_parent || !self.fetch_parent(&waiting, cause).await? {
+                    return Ok(Landed::Waiting(waiting));
+                }
+                asked_parent = true;
+                match store::find_by_id(self.database.reader(), seen.secret_id).await? {
+                    Some(record) => seen = record,
+                    None => return Ok(Landed::Void),
+                }
+                continue;
             }
+            drop(permit);
             match self.watch_holder(&seen, begun).await? {
                 Watched::Ended(landed) => return Ok(landed),
                 Watched::Free(record) => seen = *record,
             }
         }
+    }
+
+    /// Fetches the parent that is waited for, as a reader of it would. Answers whether it
+    /// has a valid token now.
+    async fn fetch_parent(&self, waiting: &Waiting, cause: Cause) -> Result<bool, DbError> {
+        let Some(parent) = self.parent_record(waiting).await? else {
+            return Ok(false);
+        };
+        let now = self.clock.now();
+        if parent.valid(now).is_some() {
+            return Ok(true);
+        }
+        let Some(realm) = self.load_realm(&parent.realm).await? else {
+            return Ok(false);
+        };
+        if realm.source.is_fixed() || holding_back(&parent, &realm, now).is_some() {
+            return Ok(false);
+        }
+        let landed = Box::pin(self.fresh(&realm, &parent, cause)).await;
+        Ok(matches!(landed, Landed::Fetched(_) | Landed::Elsewhere(_)))
     }
 
     async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> Landed {
@@ -129,6 +166,7 @@ impl Renewals {
                 class: failure.class,
                 next_attempt: Some(next_attempt),
             },
+            Attempted::Waiting(waiting) => Landed::Waiting(waiting),
             Attempted::Discarded => Landed::StillWaiting,
             Attempted::Unstored => Landed::DatabaseFailed,
         }

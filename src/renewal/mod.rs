@@ -6,6 +6,7 @@ mod claiming;
 pub mod decide;
 mod flight;
 pub mod history;
+mod inputs;
 mod permits;
 pub mod read;
 mod run;
@@ -61,7 +62,7 @@ pub struct Renewals(Arc<Inner>);
 pub struct Inner {
     database: Database,
     ring: Arc<KeyRing>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     expressions: Expressions,
     clock: SharedClock,
     randomness: Randomness,
@@ -92,7 +93,7 @@ impl std::ops::Deref for Renewals {
 pub struct Parts {
     pub database: Database,
     pub ring: Arc<KeyRing>,
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     pub clock: SharedClock,
     pub randomness: Randomness,
     pub replica: ReplicaId,

@@ -11,10 +11,11 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, KeyName, RealmId};
 use crate::foundation::metrics::ReadLabels;
 use crate::foundation::sealing::OpenError;
-use crate::realm::Realm;
 use crate::realm::failure::FailureClass;
+use crate::realm::{Realm, Source};
+use crate::secret::{Secret, store as secrets};
 use crate::token::expiry::{Expiry, attempt_floor};
-use crate::token::{TokenRecord, store};
+use crate::token::{HeldToken, TokenRecord, store};
 
 /// A question for a token.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub enum Flushed {
 pub struct Served {
     pub token: SecretString,
     pub token_type: Option<String>,
+    /// Null where the realm takes nothing beside the token.
+    pub extra: serde_json::Value,
     pub expiry: Expiry,
     pub expires_in: Ms,
     pub generation: Generation,
@@ -97,6 +100,8 @@ pub enum ReadError {
 
 /// What a caller is told to wait where nothing better is known.
 const RETRY_SOON: Ms = Ms::from_secs(1);
+/// While something else must come first.
+const RETRY_LATER: Ms = Ms::from_secs(5);
 
 impl Renewals {
     pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
@@ -123,22 +128,22 @@ impl Renewals {
         if let Some(held) = record.valid(now)
             && (held.expiry == Expiry::Never || held.expiry.left(now) > wanted)
         {
-            return self.stored(record, now);
+            return self.stored(record, now).await;
         }
         let realm = self.realm_of(record).await?;
         if realm.source.is_fixed() {
             return match record.valid(now) {
-                Some(_) => self.stored(record, now),
+                Some(_) => self.stored(record, now).await,
                 None => Err(ReadError::FixedMissing),
             };
         }
         if let Some(refused) = holding_back(record, &realm, now) {
-            return self.stored_or(record, refused);
+            return self.stored_or(record, refused).await;
         }
         let landed = self.fresh(&realm, record, Cause::Read).await;
-        match self.landed(landed)? {
+        match self.landed(landed).await? {
             Ok(served) => Ok(served),
-            Err(refused) => self.stored_or(record, refused),
+            Err(refused) => self.stored_or(record, refused).await,
         }
     }
 
@@ -154,7 +159,7 @@ impl Renewals {
                 retry_after: denied.retry_after,
             };
             if record.valid(self.clock.now()).is_some() {
-                let served = self.stored(record, self.clock.now())?;
+                let served = self.stored(record, self.clock.now()).await?;
                 return Ok(Served {
                     flushed: Some(unflushed),
                     ..served
@@ -168,7 +173,7 @@ impl Renewals {
             });
         }
         let landed = self.fresh(&realm, record, Cause::Flush).await;
-        match self.landed(landed)? {
+        match self.landed(landed).await? {
             Ok(served) => Ok(Served {
                 flushed: Some(Flushed::Yes),
                 ..served
@@ -176,7 +181,7 @@ impl Renewals {
             Err(refused) => {
                 let reason = refused.to_string();
                 let retry_after = refused.retry_after();
-                let served = self.stored_or(record, refused)?;
+                let served = self.stored_or(record, refused).await?;
                 Ok(Served {
                     flushed: Some(Flushed::No {
                         reason,
@@ -223,9 +228,20 @@ impl Renewals {
                 retry_after: Some(until.since(now)),
             });
         }
-        let interval = realm
-            .source
-            .policy()
+        let policy = realm.source.policy();
+        if let (Some(held), Some(grace)) = (&record.held, policy.grace)
+            && flush.generation.is_none()
+            && held.obtained_at.plus(grace) > now
+        {
+            // The previous token still works, and a second renewal would end it.
+            return Some(Denied {
+                reason:
+                    "the previous token is within its grace; give the generation that was refused"
+                        .to_owned(),
+                retry_after: Some(held.obtained_at.plus(grace).since(now)),
+            });
+        }
+        let interval = policy
             .min_flush_interval
             .unwrap_or(self.settings.min_flush_interval);
         let allowed_at = record.last_attempt_at?.plus(interval);
@@ -236,13 +252,14 @@ impl Renewals {
     }
 
     /// What a flight brought, or why it brought nothing.
-    fn landed(&self, landed: Landed) -> Result<Result<Served, ReadError>, ReadError> {
+    async fn landed(&self, landed: Landed) -> Result<Result<Served, ReadError>, ReadError> {
         let now = self.clock.now();
         Ok(match landed {
             Landed::Fetched(fresh) => Ok(Served {
                 expires_in: fresh.expiry.left(now),
                 token: fresh.token,
                 token_type: fresh.token_type,
+                extra: fresh.extra,
                 expiry: fresh.expiry,
                 generation: fresh.generation,
                 origin: Origin::Upstream,
@@ -260,7 +277,9 @@ impl Renewals {
                     ))
                 }
             }),
-            Landed::Elsewhere(record) if record.valid(now).is_some() => self.stored(&record, now),
+            Landed::Elsewhere(record) if record.valid(now).is_some() => {
+                self.stored(&record, now).await
+            }
             Landed::Elsewhere(_) | Landed::StillWaiting => Err(unavailable(
                 None,
                 "the token is being fetched; it did not arrive in time",
@@ -274,6 +293,7 @@ impl Renewals {
                 "the provider did not issue a token",
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
             )),
+            Landed::Waiting(waiting) => Err(unavailable(None, &waiting.why, RETRY_LATER)),
             Landed::Void => Err(unavailable(
                 None,
                 "renewal is paused, or the secret was deleted",
@@ -288,25 +308,35 @@ impl Renewals {
     }
 
     /// The stored token if it is valid, marked as not what was asked for.
-    fn stored_or(&self, record: &TokenRecord, refused: ReadError) -> Result<Served, ReadError> {
+    async fn stored_or(
+        &self,
+        record: &TokenRecord,
+        refused: ReadError,
+    ) -> Result<Served, ReadError> {
         let now = self.clock.now();
         if record.valid(now).is_none() {
             return Err(refused);
         }
-        let served = self.stored(record, now)?;
+        let served = self.stored(record, now).await?;
         Ok(Served {
             stale: true,
             ..served
         })
     }
 
-    fn stored(&self, record: &TokenRecord, now: EpochMs) -> Result<Served, ReadError> {
+    async fn stored(&self, record: &TokenRecord, now: EpochMs) -> Result<Served, ReadError> {
         let held = record
             .valid(now)
             .ok_or_else(|| unavailable(None, "the token expired", RETRY_SOON))?;
+        let extra = record.open_extra(held, &self.ring)?;
+        let token = match record.open_served(held, &self.ring)? {
+            Some(token) => token,
+            None => self.rendered_now(record, held, &extra).await?,
+        };
         Ok(Served {
-            token: record.open_token(held, &self.ring)?,
+            token,
             token_type: held.token_type.clone(),
+            extra,
             expiry: held.expiry,
             expires_in: held.expiry.left(now),
             generation: record.generation,
@@ -314,6 +344,28 @@ impl Renewals {
             stale: false,
             flushed: None,
         })
+    }
+
+    /// Renders a token that is served anew on each read.
+    async fn rendered_now(
+        &self,
+        record: &TokenRecord,
+        held: &HeldToken,
+        extra: &serde_json::Value,
+    ) -> Result<SecretString, ReadError> {
+        let token = record.open_token(held, &self.ring)?;
+        let realm = self.realm_of(record).await?;
+        let Source::Provider(document) = &realm.source else {
+            return Ok(token);
+        };
+        let row = secrets::find(self.database.reader(), &record.realm, &record.key)
+            .await
+            .map_err(DbError::from)?
+            .ok_or(ReadError::UnknownSecret)?;
+        let secret = Secret::open(row, &self.ring)?;
+        self.upstream
+            .served(document, &secret.params, &token, extra)
+            .map_err(|failure| unavailable(Some(failure.class), &failure.detail, RETRY_LATER))
     }
 
     async fn realm_of(&self, record: &TokenRecord) -> Result<Realm, ReadError> {
@@ -333,7 +385,7 @@ struct Denied {
 }
 
 /// Readers never storm a provider: who is parked, backing off or limited is not asked.
-fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) -> Option<ReadError> {
+pub(super) fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) -> Option<ReadError> {
     if record.paused {
         return Some(unavailable(None, "renewal is paused", RETRY_SOON));
     }

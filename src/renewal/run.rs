@@ -2,7 +2,6 @@
 //! timers.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sea_orm::DatabaseConnection;
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause};
@@ -10,7 +9,6 @@ use super::permits::Permit;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
-use crate::foundation::page::{PAGE_SIZE_MAX, Page};
 use crate::realm::failure::FailureClass;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
@@ -18,6 +16,8 @@ use crate::token::store;
 
 /// Failures that a summary names; beyond, it counts.
 const NAMED_FAILURES_MAX: usize = 100;
+/// The longest chain of tokens derived from each other that one run goes through.
+const ROUNDS_MAX: usize = 8;
 
 /// What a run covers.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ pub struct NamedFailure {
 pub struct RunSummary {
     pub renewed: u64,
     pub failed: u64,
+    /// What something else must come before, and that did not come.
+    pub waiting: u64,
     /// Results that were void because something changed meanwhile, or could not be stored.
     pub discarded: u64,
     pub failures: Vec<NamedFailure>,
@@ -75,15 +77,31 @@ impl Renewals {
         if scope.recover {
             self.recover(progress, &mut summary).await?;
         }
-        let realms = self.realms_in(scope).await?;
-        let mut running: FuturesUnordered<_> = realms
-            .iter()
-            .map(|realm| self.run_realm(realm, scope.all, progress))
-            .collect();
         let mut broken = None;
-        while let Some((of_realm, ended)) = running.next().await {
-            summary.add(of_realm);
-            broken = broken.or(ended.err());
+        // What waits for its parent is due again once that is stored.
+        for round in 0..ROUNDS_MAX {
+            let waiting = std::mem::take(&mut summary.waiting);
+            if round > 0 && waiting == 0 {
+                break;
+            }
+            let again = RunScope {
+                all: scope.all && round == 0,
+                ..scope.clone()
+            };
+            let before = summary.attempts();
+            let realms = self.realms_in(&again).await?;
+            let mut running: FuturesUnordered<_> = realms
+                .iter()
+                .map(|realm| self.run_realm(realm, again.all, progress))
+                .collect();
+            while let Some((of_realm, ended)) = running.next().await {
+                summary.add(of_realm);
+                broken = broken.or(ended.err());
+            }
+            if summary.attempts() == before {
+                summary.waiting = summary.waiting.max(waiting);
+                break;
+            }
         }
         summary.duration = self.clock.boot().since(begun);
         broken.map_or(Ok(summary), Err)
@@ -117,7 +135,7 @@ impl Renewals {
         let reader = self.database.reader();
         match &scope.realm {
             Some(realm) => Ok(vec![realm.clone()]),
-            None if scope.all => all_realms(reader).await,
+            None if scope.all => Ok(realm_store::all_ids(reader).await?),
             None => Ok(store::due_realms(reader, self.clock.now()).await?),
         }
     }
@@ -225,25 +243,11 @@ impl Renewals {
     }
 }
 
-async fn all_realms(reader: &DatabaseConnection) -> Result<Vec<RealmId>, DbError> {
-    let mut ids = Vec::new();
-    for number in 1.. {
-        let Ok(page) = Page::new(number, PAGE_SIZE_MAX) else {
-            break;
-        };
-        let listed = realm_store::list(reader, page, None).await?;
-        if listed.list.is_empty() {
-            break;
-        }
-        ids.extend(listed.list.into_iter().map(|row| RealmId::stored(row.id)));
-    }
-    Ok(ids)
-}
-
 impl RunSummary {
     fn count(&mut self, realm: RealmId, key: KeyName, outcome: Attempted) {
         match outcome {
             Attempted::Stored(_) => self.renewed += 1,
+            Attempted::Waiting(_) => self.waiting += 1,
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
             Attempted::Failed { failure, .. } => {
                 self.failed += 1;
@@ -259,10 +263,15 @@ impl RunSummary {
         }
     }
 
+    fn attempts(&self) -> u64 {
+        self.renewed + self.failed + self.discarded
+    }
+
     fn add(&mut self, other: Self) {
         self.renewed += other.renewed;
         self.failed += other.failed;
         self.discarded += other.discarded;
+        self.waiting += other.waiting;
         self.failures.extend(other.failures);
         self.failures.truncate(NAMED_FAILURES_MAX);
     }

@@ -3,27 +3,28 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use secrecy::SecretString;
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh, Opened};
 use super::decide::next_attempt;
 use super::history::{self, Entry, Outcome};
+use super::inputs::OpenedParent;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::Generation;
-use crate::realm::failure::Failure;
+use crate::foundation::ids::{Generation, SecretId};
+use crate::realm::Source;
+use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::policy::Repeat;
 use crate::realm::store as realm_store;
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::{self, Claimed, Novelty};
-use crate::token::{HeldToken, TokenRecord, seal_token, store};
+use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored};
+use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
 use crate::upstream::Obtained;
 
 /// A token, ready to be stored.
 struct NewToken {
-    held: HeldToken,
-    novelty: Novelty,
-    renew_at: Option<EpochMs>,
+    stored: Stored,
     generation: Generation,
     entry: Entry,
 }
@@ -31,6 +32,8 @@ struct NewToken {
 /// A failure, ready to be stored.
 struct NewFailure<'a> {
     failure: &'a Failure,
+    /// Whose next token ends the wait.
+    parent: Option<SecretId>,
     next_attempt: EpochMs,
     entry: Entry,
 }
@@ -50,19 +53,14 @@ impl Renewals {
         let stored = self
             .until_lease_ends(claimed, || self.store_token_once(claimed, &new))
             .await;
-        match self.settled(claimed, &new.held, stored).await {
+        match self.settled(claimed, &new.stored.held, stored).await {
             Some(true) => {
                 tracing::info!(
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "stored", generation = new.generation.0, duration_ms = took.0,
                     "renewed"
                 );
-                Attempted::Stored(Box::new(Fresh {
-                    token: obtained.token,
-                    token_type: obtained.token_type,
-                    expiry: new.held.expiry,
-                    generation: new.generation,
-                }))
+                self.fresh_token(opened, obtained, &new)
             }
             Some(false) => {
                 tracing::info!(
@@ -75,6 +73,34 @@ impl Renewals {
             }
             None => {
                 self.give_back(claimed).await;
+                Attempted::Unstored
+            }
+        }
+    }
+
+    /// The token as it is served, to whoever waited for it.
+    fn fresh_token(&self, opened: &Opened, obtained: Obtained, new: &NewToken) -> Attempted {
+        let served = match (&opened.realm.source, obtained.served) {
+            (_, Some(served)) => Ok(served),
+            (Source::Provider(document), None) => self.upstream.served(
+                document,
+                &opened.secret.params,
+                &obtained.token,
+                &obtained.extra,
+            ),
+            (_, None) => Ok(obtained.token),
+        };
+        match served {
+            Ok(token) => Attempted::Stored(Box::new(Fresh {
+                token,
+                token_type: obtained.token_type,
+                extra: obtained.extra,
+                expiry: new.stored.held.expiry,
+                generation: new.generation,
+            })),
+            // Stored it is; each read says why it cannot be served.
+            Err(failure) => {
+                tracing::warn!(detail = %failure.detail, "a stored token cannot be rendered");
                 Attempted::Unstored
             }
         }
@@ -97,21 +123,45 @@ impl Renewals {
         };
         let first = record.generation == Generation(0);
         let sent = obtained.requested_at;
-        NewToken {
+        let seal = |column, plain: &SecretString| seal(record.secret_id, column, plain, &self.ring);
+        let per_read = match &opened.realm.source {
+            Source::Provider(document) => document.serving.as_ref().is_some_and(|s| s.per_read),
+            Source::CustomLogic(_) | Source::Fixed => false,
+        };
+        let extra = (!obtained.extra.is_null())
+            .then(|| seal(Column::Extra, &obtained.extra.to_string().into()));
+        let stored = Stored {
             held: HeldToken {
-                sealed: seal_token(record.secret_id, &obtained.token, &self.ring),
+                sealed: seal(Column::Token, &obtained.token),
                 token_type: obtained.token_type.clone(),
+                serving: match &obtained.served {
+                    _ if per_read => Serving::PerRead,
+                    Some(served) => Serving::Rendered(seal(Column::Served, served)),
+                    None => Serving::AsItCame,
+                },
+                extra,
                 expiry,
                 obtained_at: sent,
             },
+            refresh: match &obtained.refresh {
+                Some(refresh) => RefreshChange::Replace(HeldRefresh {
+                    sealed: seal(Column::RefreshToken, &refresh.token),
+                    expires_at: refresh.expires_at,
+                }),
+                None if obtained.refresh_refused => RefreshChange::Forget,
+                None => RefreshChange::Keep,
+            },
+            novelty,
             renew_at: expiry
                 .at()
                 .map(|end| schedule(sent, end, &policy, first, &self.randomness).renew_at),
+        };
+        NewToken {
             generation: match novelty {
                 Novelty::New => Generation(record.generation.0 + 1),
                 Novelty::Repeated => record.generation,
             },
-            novelty,
+            stored,
             entry,
         }
     }
@@ -122,15 +172,7 @@ impl Renewals {
             .write(|transaction, _| {
                 Box::pin(async move {
                     lease::lock(transaction, claimed).await?;
-                    let stored = lease::store_token(
-                        transaction,
-                        claimed,
-                        &new.held,
-                        new.novelty,
-                        new.renew_at,
-                        now,
-                    )
-                    .await?;
+                    let stored = lease::store_token(transaction, claimed, &new.stored, now).await?;
                     let (outcome, generation) = if stored {
                         (Outcome::Stored, Some(new.generation))
                     } else {
@@ -149,7 +191,15 @@ impl Renewals {
         cause: Cause,
         started: EpochMs,
         failure: Failure,
+        parent: Option<&OpenedParent>,
     ) -> Attempted {
+        // The parent's token was refused: its next one ends the wait.
+        let parent = parent.filter(|_| failure.class == FailureClass::InvalidToken);
+        if let Some(parent) = parent
+            && let Err(error) = self.replace_parent(parent).await
+        {
+            tracing::warn!(%error, "a refused parent could not be made due");
+        }
         let (record, now) = (&claimed.record, self.clock.now());
         let failures = record.failures() + 1;
         let backoff = &self.settings.backoff;
@@ -162,6 +212,7 @@ impl Renewals {
         );
         let new = NewFailure {
             failure: &failure,
+            parent: parent.map(|parent| parent.id),
             next_attempt,
             entry: self.entry(claimed, cause, started, now.since(started)),
         };
@@ -197,7 +248,8 @@ impl Renewals {
                     lease::lock(transaction, claimed).await?;
                     let (failure, again) = (new.failure, new.next_attempt);
                     let stored =
-                        lease::store_failure(transaction, claimed, failure, again, now).await?;
+                        lease::store_failure(transaction, claimed, failure, new.parent, again, now)
+                            .await?;
                     if stored && failure.blocks_realm() {
                         realm_store::block(transaction, &claimed.record.realm, again).await?;
                     }
@@ -211,6 +263,37 @@ impl Renewals {
                 })
             })
             .await
+    }
+
+    /// Gives the lease back until what must come first has come.
+    pub(super) async fn store_waiting(&self, claimed: &Claimed, waiting: Waiting) -> Attempted {
+        let record = &claimed.record;
+        let again = self.waits_until(&waiting);
+        tracing::debug!(
+            realm = %record.realm, key = %record.key, why = %waiting.why, "waits"
+        );
+        let new = &waiting;
+        let stored = self
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    lease::lock(transaction, claimed).await?;
+                    lease::store_waiting(transaction, claimed, new, again).await
+                })
+            })
+            .await;
+        match stored {
+            Ok(true) => Attempted::Waiting(waiting),
+            Ok(false) => {
+                self.give_back(claimed).await;
+                Attempted::Discarded
+            }
+            Err(error) => {
+                tracing::error!(%error, "what a token waits for could not be stored");
+                self.give_back(claimed).await;
+                Attempted::Unstored
+            }
+        }
     }
 
     fn entry(&self, claimed: &Claimed, cause: Cause, started_at: EpochMs, took: Ms) -> Entry {

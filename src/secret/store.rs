@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::secret::{self, Column, Entity};
 
@@ -93,6 +93,20 @@ pub async fn find_all(
 ) -> Result<Vec<secret::Model>, DbErr> {
     Entity::find()
         .filter(Column::Id.is_in(ids.iter().map(|id| id.0)))
+        .all(database)
+        .await
+}
+
+/// The first secrets of a realm, oldest first.
+pub async fn list_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    limit: u64,
+) -> Result<Vec<secret::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .order_by_asc(Column::Id)
+        .limit(limit)
         .all(database)
         .await
 }

@@ -11,7 +11,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
-use super::{HeldToken, TokenRecord};
+use super::{HeldRefresh, HeldToken, Serving, TokenRecord, Waiting};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
@@ -166,43 +166,92 @@ pub enum Novelty {
     Repeated,
 }
 
-/// Stores a token. A repeated one keeps its generation. False where the lease was lost, or secret or realm have changed.
+/// What an attempt does to the refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshChange {
+    /// The answer held none.
+    Keep,
+    /// The provider refused it, and the main request did without.
+    Forget,
+    Replace(HeldRefresh),
+}
+
+/// A result, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub held: HeldToken,
+    pub refresh: RefreshChange,
+    pub novelty: Novelty,
+    pub renew_at: Option<EpochMs>,
+}
+
+/// Stores a token, and ends the wait of those derived from it. A repeated one keeps its
+/// generation. False where the lease was lost, or secret or realm have changed.
 pub async fn store_token(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
-    held: &HeldToken,
-    novelty: Novelty,
-    renew_at: Option<EpochMs>,
+    new: &Stored,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
-    let rise = match novelty {
+    let rise = match new.novelty {
         Novelty::New => 1,
         Novelty::Repeated => 0,
     };
-    let nothing = || Expr::value(None::<String>);
-    let stored = released(claimed)
+    let held = &new.held;
+    let (served, per_read) = match &held.serving {
+        Serving::AsItCame => (None, false),
+        Serving::Rendered(served) => (Some(served.clone()), false),
+        Serving::PerRead => (None, true),
+    };
+    let mut update = untroubled(released(claimed))
         .col_expr(Column::Token, Expr::value(held.sealed.clone()))
         .col_expr(Column::TokenType, Expr::value(held.token_type.clone()))
+        .col_expr(Column::Served, Expr::value(served))
+        .col_expr(Column::PerRead, Expr::value(per_read))
+        .col_expr(Column::Extra, Expr::value(held.extra.clone()))
         .col_expr(Column::ExpiresAt, Expr::value(held.expiry.at()))
         .col_expr(Column::ObtainedAt, Expr::value(held.obtained_at))
         .col_expr(Column::Generation, Expr::col(Column::Generation).add(rise))
-        .col_expr(Column::RenewAt, unless_paused(renew_at))
+        .col_expr(Column::Forced, Expr::value(false))
+        .col_expr(Column::RenewAt, unless_paused(new.renew_at))
+        .col_expr(Column::UpdatedAt, Expr::value(now));
+    let refresh = match &new.refresh {
+        RefreshChange::Keep => None,
+        RefreshChange::Forget => Some((None, None)),
+        RefreshChange::Replace(refresh) => Some((Some(refresh.sealed.clone()), refresh.expires_at)),
+    };
+    if let Some((sealed, expires_at)) = refresh {
+        update = update
+            .col_expr(Column::RefreshToken, Expr::value(sealed))
+            .col_expr(Column::RefreshExpiresAt, Expr::value(expires_at));
+    }
+    let stored = update.filter(same_versions(claimed)).exec(database).await?;
+    if stored.rows_affected != 1 {
+        return Ok(false);
+    }
+    super::store::wake_children(database, claimed.record.secret_id, now).await?;
+    Ok(true)
+}
+
+/// Forgets what went wrong, and what was waited for.
+fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    let nothing = || Expr::value(None::<String>);
+    update
         .col_expr(Column::Failures, Expr::value(0_i64))
         .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
         .col_expr(Column::FailureClass, nothing())
         .col_expr(Column::FailureDetail, nothing())
-        .col_expr(Column::UpdatedAt, Expr::value(now))
-        .filter(same_versions(claimed))
-        .exec(database)
-        .await?;
-    Ok(stored.rows_affected == 1)
+        .col_expr(Column::Waiting, nothing())
+        .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
 }
 
-/// Stores a failure and when to try again. False as for [`store_token`].
+/// Stores a failure and when to try again; `parent` is waited for, too. False as for
+/// [`store_token`].
 pub async fn store_failure(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
     failure: &Failure,
+    parent: Option<SecretId>,
     renew_at: EpochMs,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
@@ -213,7 +262,28 @@ pub async fn store_failure(
         .col_expr(Column::FailingSince, since)
         .col_expr(Column::FailureClass, Expr::value(failure.class.as_str()))
         .col_expr(Column::FailureDetail, Expr::value(failure.detail.clone()))
+        .col_expr(Column::Waiting, Expr::value(None::<String>))
+        .col_expr(Column::WaitsFor, Expr::value(parent.map(|parent| parent.0)))
         .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(same_versions(claimed))
+        .exec(database)
+        .await?;
+    Ok(stored.rows_affected == 1)
+}
+
+/// Gives a lease back because something must come first; due again at `renew_at`, or when
+/// that has come. False as for [`store_token`].
+pub async fn store_waiting(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    waiting: &Waiting,
+    renew_at: EpochMs,
+) -> Result<bool, DbErr> {
+    let parent = waiting.parent.map(|parent| parent.0);
+    let stored = released(claimed)
+        .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
+        .col_expr(Column::Waiting, Expr::value(waiting.why.clone()))
+        .col_expr(Column::WaitsFor, Expr::value(parent))
         .filter(same_versions(claimed))
         .exec(database)
         .await?;

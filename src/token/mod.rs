@@ -6,6 +6,7 @@ pub mod state;
 pub mod store;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use token_server_entity::token;
 
 use crate::foundation::clock::{EpochMs, Ms};
@@ -20,8 +21,37 @@ use lease::{Lease, Seen};
 pub struct HeldToken {
     pub sealed: Sealed,
     pub token_type: Option<String>,
+    pub serving: Serving,
+    /// Served with it: a JSON object.
+    pub extra: Option<Sealed>,
     pub expiry: Expiry,
     pub obtained_at: EpochMs,
+}
+
+/// In which form a token is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serving {
+    AsItCame,
+    /// Rendered once, at renewal.
+    Rendered(Sealed),
+    /// Rendered on each read.
+    PerRead,
+}
+
+/// A refresh token as it is kept: sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRefresh {
+    pub sealed: Sealed,
+    pub expires_at: Option<EpochMs>,
+}
+
+/// What a token waits for before it can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// For humans.
+    pub why: String,
+    /// The secret whose next token ends the wait.
+    pub parent: Option<SecretId>,
 }
 
 impl HeldToken {
@@ -47,10 +77,14 @@ pub struct TokenRecord {
     pub realm: RealmId,
     pub key: KeyName,
     pub held: Option<HeldToken>,
+    pub refresh: Option<HeldRefresh>,
     pub generation: Generation,
     pub renew_at: Option<EpochMs>,
     pub paused: bool,
     pub last_attempt_at: Option<EpochMs>,
+    /// A refused token is being replaced.
+    pub forced: bool,
+    pub waiting: Option<Waiting>,
     pub trouble: Option<Trouble>,
     pub fence: Fence,
     pub lease: Option<Lease>,
@@ -79,9 +113,24 @@ impl TokenRecord {
             held: row.token.map(|sealed| HeldToken {
                 sealed,
                 token_type: row.token_type,
+                serving: match row.served {
+                    _ if row.per_read => Serving::PerRead,
+                    Some(served) => Serving::Rendered(served),
+                    None => Serving::AsItCame,
+                },
+                extra: row.extra,
                 expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
                 obtained_at: row.obtained_at.unwrap_or(row.updated_at),
             }),
+            refresh: row.refresh_token.map(|sealed| HeldRefresh {
+                sealed,
+                expires_at: row.refresh_expires_at,
+            }),
+            waiting: row.waiting.map(|why| Waiting {
+                why,
+                parent: row.waits_for.map(SecretId),
+            }),
+            forced: row.forced,
             generation: Generation(row.generation),
             renew_at: row.renew_at,
             paused: row.paused,
@@ -114,20 +163,75 @@ impl TokenRecord {
 
     pub fn open_token(&self, held: &HeldToken, ring: &KeyRing) -> Result<SecretString, OpenError> {
         let row = self.secret_id.to_string();
-        ring.open_text(&place(&row), &held.sealed)
+        ring.open_text(&place(&row, Column::Token), &held.sealed)
+    }
+
+    /// The form it is served in; none where that is made on each read.
+    pub fn open_served(
+        &self,
+        held: &HeldToken,
+        ring: &KeyRing,
+    ) -> Result<Option<SecretString>, OpenError> {
+        let row = self.secret_id.to_string();
+        match &held.serving {
+            Serving::AsItCame => self.open_token(held, ring).map(Some),
+            Serving::Rendered(served) => ring
+                .open_text(&place(&row, Column::Served), served)
+                .map(Some),
+            Serving::PerRead => Ok(None),
+        }
+    }
+
+    /// What is served with it: an object, or null.
+    pub fn open_extra(&self, held: &HeldToken, ring: &KeyRing) -> Result<Value, OpenError> {
+        let Some(extra) = &held.extra else {
+            return Ok(Value::Null);
+        };
+        let row = self.secret_id.to_string();
+        let plain = ring.open(&place(&row, Column::Extra), extra)?;
+        serde_json::from_slice(&plain).map_err(|_| OpenError::Malformed)
+    }
+
+    pub fn open_refresh(
+        &self,
+        refresh: &HeldRefresh,
+        ring: &KeyRing,
+    ) -> Result<SecretString, OpenError> {
+        let row = self.secret_id.to_string();
+        ring.open_text(&place(&row, Column::RefreshToken), &refresh.sealed)
     }
 }
 
-/// Seals a token for the row of its secret.
-pub fn seal_token(secret: SecretId, token: &SecretString, ring: &KeyRing) -> Sealed {
-    let row = secret.to_string();
-    ring.seal(&place(&row), token.expose_secret().as_bytes())
+/// What of a token is sealed, each part for its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    Token,
+    Served,
+    Extra,
+    RefreshToken,
 }
 
-fn place(row: &str) -> Place<'_> {
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Served => "served",
+            Self::Extra => "extra",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
+/// Seals a part of a token for the row of its secret.
+pub fn seal(secret: SecretId, column: Column, plain: &SecretString, ring: &KeyRing) -> Sealed {
+    let row = secret.to_string();
+    ring.seal(&place(&row, column), plain.expose_secret().as_bytes())
+}
+
+fn place(row: &str, column: Column) -> Place<'_> {
     Place {
         table: "ts_token",
         row,
-        column: "token",
+        column: column.name(),
     }
 }

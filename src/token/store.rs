@@ -12,7 +12,7 @@ use super::TokenRecord;
 use super::state::{State, parking_classes};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
-use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::store::contains;
 
@@ -121,12 +121,20 @@ pub async fn insert(
         key_name: Set(key.as_str().to_owned()),
         token: Set(None),
         token_type: Set(None),
+        served: Set(None),
+        per_read: Set(false),
+        extra: Set(None),
+        refresh_token: Set(None),
+        refresh_expires_at: Set(None),
         expires_at: Set(None),
         generation: Set(0),
         obtained_at: Set(None),
         renew_at: Set(renew_at),
         paused: Set(false),
         last_attempt_at: Set(None),
+        forced: Set(false),
+        waiting: Set(None),
+        waits_for: Set(None),
         failures: Set(0),
         failing_since: Set(None),
         failure_class: Set(None),
@@ -151,6 +159,9 @@ pub async fn store_fixed(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     Entity::update_many()
+        .col_expr(Column::Served, Expr::value(None::<Sealed>))
+        .col_expr(Column::PerRead, Expr::value(false))
+        .col_expr(Column::Extra, Expr::value(None::<Sealed>))
         .col_expr(Column::Token, Expr::value(token))
         .col_expr(Column::TokenType, Expr::value(None::<String>))
         .col_expr(Column::ExpiresAt, Expr::value(expires_at))
@@ -158,6 +169,90 @@ pub async fn store_fixed(
         .col_expr(Column::ObtainedAt, Expr::value(now))
         .col_expr(Column::RenewAt, Expr::value(None::<EpochMs>))
         .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::SecretId.eq(id.0))
+        .exec(database)
+        .await?;
+    wake_children(database, id, now).await
+}
+
+/// What waited for a token is due, now that it is stored.
+pub async fn wake_children(
+    database: &impl ConnectionTrait,
+    parent: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    due_now(now)
+        .filter(Column::WaitsFor.eq(parent.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// What waited for a ticket is due, now that it was pushed.
+pub async fn wake_waiting(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    due_now(now)
+        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .filter(Column::Waiting.is_not_null())
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::RenewAt, Expr::value(now))
+        .col_expr(Column::Waiting, Expr::value(None::<String>))
+        .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
+        .filter(Column::Paused.eq(false))
+}
+
+/// Makes a parent due, because one derived from it needs it. What is in trouble keeps its
+/// date, and what is not renewed has none.
+pub async fn hasten(
+    database: &impl ConnectionTrait,
+    parent: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    hastened(parent, now).exec(database).await.map(|_| ())
+}
+
+/// The same for a parent whose token was refused: it must be replaced, not repeated. Only
+/// if the token is still the one that was refused, and the last attempt is not too recent.
+pub async fn replace_refused(
+    database: &impl ConnectionTrait,
+    parent: SecretId,
+    refused: Generation,
+    last_attempt_before: EpochMs,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    hastened(parent, now)
+        .col_expr(Column::Forced, Expr::value(true))
+        .filter(Column::Generation.eq(refused.0))
+        .filter(Column::LastAttemptAt.lt(last_attempt_before))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::RenewAt, Expr::value(now))
+        .filter(Column::SecretId.eq(parent.0))
+        .filter(Column::RenewAt.gt(now))
+        .filter(Column::FailureClass.is_null())
+        .filter(Column::LeaseOwner.is_null())
+        .filter(Column::Waiting.is_null())
+}
+
+/// Forgets the stored refresh token: the secret was given another.
+pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::RefreshToken, Expr::value(None::<Sealed>))
+        .col_expr(Column::RefreshExpiresAt, Expr::value(None::<EpochMs>))
         .filter(Column::SecretId.eq(id.0))
         .exec(database)
         .await
@@ -217,6 +312,8 @@ fn woken(renew_at: Option<EpochMs>, now: EpochMs) -> sea_orm::UpdateMany<Entity>
         .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
         .col_expr(Column::FailureClass, nothing())
         .col_expr(Column::FailureDetail, nothing())
+        .col_expr(Column::Waiting, nothing())
+        .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
         .col_expr(Column::UpdatedAt, Expr::value(now))
 }
 

@@ -1,25 +1,26 @@
 //! Reads a provider's answer: whether it is a success, the token, how long it lives.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::client::Answer;
-use super::request::Scope;
-use crate::foundation::clock::{EpochMs, Ms};
-use crate::realm::document::{ExpiryRule, ExpiryUnit, LIFETIME_MAX_S, ProviderDocument};
-use crate::realm::expression::{Expression, Expressions};
+use super::lifetimes::{http_date, jwt_expiry, length_of, moment_of};
+use super::scope::Scope;
+use super::xml::{self, XmlFault};
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::realm::document::{
+    AnswerRule, ErrorRule, ExpiryUnit, Extraction, ResponseFormat, StatedExpiry,
+};
+use crate::realm::expression::{Expression, Expressions, without_nulls};
 use crate::realm::failure::{Failure, FailureClass};
 
-/// A number this large is milliseconds since the epoch, a smaller one seconds.
-const EPOCH_MS_FROM: f64 = 100_000_000_000.0;
 /// Longer codes and messages of providers are cut.
 const CODE_MAX_CHARS: usize = 100;
 const MESSAGE_MAX_CHARS: usize = 300;
+/// Lists and objects within each other, in JSON.
+const DEPTH_MAX: usize = 100;
 /// RFC 6749, section 5.2: codes that the same request will meet again.
 const OAUTH_PERMANENT: [&str; 6] = [
     "invalid_request",
@@ -38,90 +39,262 @@ pub(super) enum Life {
     Endless,
 }
 
+/// A refresh token as an answer gave it.
+#[derive(Debug)]
+pub(super) struct Renewed {
+    pub token: SecretString,
+    pub life: Option<Ms>,
+}
+
 /// A token as an answer gave it.
 #[derive(Debug)]
 pub(super) struct Issued {
     pub token: SecretString,
     pub token_type: Option<String>,
     pub life: Life,
+    pub refresh: Option<Renewed>,
+    /// Null where the realm takes nothing beside the token.
+    pub extra: Value,
 }
 
-pub(super) fn read(
-    document: &ProviderDocument,
-    answer: &Answer,
-    scope: &Scope,
-    expressions: &Expressions,
-) -> Result<Issued, Failure> {
-    let body = serde_json::from_slice::<Value>(&answer.body).ok();
-    let reader = Reader {
-        document,
-        answer,
-        body: body.as_ref().unwrap_or(&Value::Null),
-        context: answer_scope(answer, body.as_ref(), scope),
-        scope,
-        expressions,
-    };
-    if !reader.is_success()? {
-        return Err(reader.refusal());
+/// An answer, taken apart.
+pub(super) struct Parsed {
+    /// Absent in a text, and where the answer is not of its form.
+    pub body: Option<Value>,
+    pub fault: Option<Failure>,
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Parsed {
+    pub fn of(answer: &Answer, format: ResponseFormat) -> Self {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let read = match format {
+            ResponseFormat::Json => json(&answer.body).map(Some),
+            ResponseFormat::Xml => xml_value(&text).map(Some),
+            ResponseFormat::Text => Ok(None),
+        };
+        let (body, fault) = match read {
+            Ok(body) => (body, None),
+            Err(fault) => (None, Some(fault)),
+        };
+        Self {
+            body,
+            fault,
+            status: answer.status,
+            headers: answer.headers.clone(),
+            text,
+        }
     }
-    if body.is_none() {
-        return Err(Failure::transient("the answer is not JSON"));
+
+    /// What expressions see of it.
+    pub fn scope(&self) -> [(&'static str, minijinja::Value); 5] {
+        let body = self.body.as_ref();
+        [
+            (
+                "body",
+                body.map_or(minijinja::Value::UNDEFINED, without_nulls),
+            ),
+            ("headers", pairs(joined_headers(&self.headers))),
+            ("cookies", pairs(cookies(&self.headers))),
+            ("status", self.status.as_u16().into()),
+            ("text", self.text.as_str().into()),
+        ]
     }
-    let token = reader.token()?;
-    let life = reader.life(&token)?;
-    Ok(Issued {
-        token_type: text_at(reader.body, "token_type"),
-        life,
-        token: SecretString::from(token),
+
+    fn body(&self) -> &Value {
+        self.body.as_ref().unwrap_or(&Value::Null)
+    }
+}
+
+fn pairs(pairs: Vec<(String, String)>) -> minijinja::Value {
+    minijinja::Value::from_pairs(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name, minijinja::Value::from(value))),
+    )
+}
+
+fn json(body: &[u8]) -> Result<Value, Failure> {
+    if depth(body) > DEPTH_MAX {
+        return Err(Failure::transient(format!(
+            "answer_too_deep: the answer nests deeper than {DEPTH_MAX} levels"
+        )));
+    }
+    serde_json::from_slice(body).map_err(|_| Failure::transient("the answer is not JSON"))
+}
+
+/// How deep lists and objects nest, as far as that can be told without reading them.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn xml_value(text: &str) -> Result<Value, Failure> {
+    xml::parse(text).map_err(|fault| {
+        Failure::transient(match fault {
+            XmlFault::Doctype => {
+                "answer_doctype: the answer has a document type, which could expand without end"
+            }
+            XmlFault::TooDeep => "answer_too_deep: the answer nests too deep",
+            XmlFault::Malformed => "the answer is not XML",
+        })
     })
 }
 
-struct Reader<'a> {
-    document: &'a ProviderDocument,
-    answer: &'a Answer,
-    body: &'a Value,
-    context: minijinja::Value,
-    scope: &'a Scope,
-    expressions: &'a Expressions,
+fn joined_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut joined: Vec<(String, String)> = Vec::new();
+    for (name, value) in headers {
+        let Ok(value) = value.to_str() else { continue };
+        match joined.iter_mut().find(|(known, _)| known == name.as_str()) {
+            Some((_, all)) => {
+                all.push_str(", ");
+                all.push_str(value);
+            }
+            None => joined.push((name.as_str().to_owned(), value.to_owned())),
+        }
+    }
+    joined
 }
 
-impl Reader<'_> {
-    fn is_success(&self) -> Result<bool, Failure> {
-        match &self.document.success {
+/// RFC 6265, section 5.2, as far as name and value go.
+fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
+    let set = headers.get_all(SET_COOKIE).iter();
+    set.filter_map(|value| {
+        let pair = value.to_str().ok()?.split(';').next()?;
+        let (name, value) = pair.split_once('=')?;
+        Some((
+            name.trim().to_owned(),
+            value.trim().trim_matches('"').to_owned(),
+        ))
+    })
+    .collect()
+}
+
+/// Reads one answer by a document's rules.
+pub(super) struct Reader<'a> {
+    pub parsed: &'a Parsed,
+    pub success: Option<&'a Expression>,
+    pub error: &'a ErrorRule,
+    pub scope: &'a Scope,
+    pub expressions: &'a Expressions,
+    context: minijinja::Value,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(
+        parsed: &'a Parsed,
+        success: Option<&'a Expression>,
+        error: &'a ErrorRule,
+        scope: &'a Scope,
+        expressions: &'a Expressions,
+    ) -> Self {
+        Self {
+            context: scope.with(parsed.scope()),
+            parsed,
+            success,
+            error,
+            scope,
+            expressions,
+        }
+    }
+
+    /// Whether it is a good answer; otherwise what went wrong.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_success()? {
+            // What is not of its form is no success, whatever the status says.
+            self.parsed.fault.clone().map_or(Ok(()), Err)
+        } else {
+            Err(self.refusal())
+        }
+    }
+
+    pub fn is_success(&self) -> Result<bool, Failure> {
+        match self.success {
             Some(condition) => self
                 .expressions
                 .evaluate(condition, &self.context)
                 .map(|value| value.is_true())
                 .map_err(|error| Failure::ours(format!("success: {error}"))),
-            None => Ok(self.answer.status.is_success() && errcode(self.body).is_none()),
+            None => Ok(self.parsed.status.is_success() && errcode(self.parsed.body()).is_none()),
         }
     }
 
-    fn token(&self) -> Result<String, Failure> {
-        let path = &self.document.token_path;
-        match look_up(self.body, path) {
-            Some(Value::String(token)) if !token.is_empty() => Ok(token.clone()),
+    pub fn issued(&self, rule: &AnswerRule) -> Result<Issued, Failure> {
+        self.check()?;
+        let token = self.token(&rule.token)?;
+        let life = self.life(rule, &token)?;
+        Ok(Issued {
+            token_type: text_at(self.parsed.body(), "token_type"),
+            life,
+            token: SecretString::from(token),
+            refresh: self.refresh(rule)?,
+            extra: self.extra(rule)?,
+        })
+    }
+
+    /// A value that the answer holds; none where it does not.
+    fn value(&self, name: &str, extraction: &Extraction) -> Result<Option<Value>, Failure> {
+        match extraction {
+            Extraction::Path(path) => Ok(look_up(self.parsed.body(), path).cloned()),
+            Extraction::Expression(expression) => self.evaluated(name, expression),
+        }
+    }
+
+    fn evaluated(&self, name: &str, expression: &Expression) -> Result<Option<Value>, Failure> {
+        let value = self
+            .expressions
+            .evaluate(expression, &self.context)
+            .map_err(|error| Failure::ours(format!("{name}: {error}")))?;
+        if value.is_undefined() || value.is_none() {
+            return Ok(None);
+        }
+        serde_json::to_value(&value)
+            .map(Some)
+            .map_err(|_| Failure::ours(format!("{name} is not a JSON value")))
+    }
+
+    pub fn token(&self, extraction: &Extraction) -> Result<String, Failure> {
+        let place = match extraction {
+            Extraction::Path(path) => format!("at {path}"),
+            Extraction::Expression(_) => "by the expression token".to_owned(),
+        };
+        match self.value("token", extraction)? {
+            Some(Value::String(token)) if !token.is_empty() => Ok(token),
             Some(Value::String(_)) => Err(Failure::transient(format!(
-                "the answer's token, at {path}, is empty"
+                "the answer's token, {place}, is empty"
             ))),
             Some(_) => Err(Failure::transient(format!(
-                "what stands at {path} is not a string"
+                "what stands for the token {place} is not a string"
             ))),
             None => Err(Failure::transient(format!(
-                "the answer holds no token at {path}"
+                "the answer holds no token {place}"
             ))),
         }
     }
 
-    fn life(&self, token: &str) -> Result<Life, Failure> {
-        let rule = &self.document.expiry;
-        if let Some(life) = stated_life(rule, self.body)? {
+    pub fn life(&self, rule: &AnswerRule, token: &str) -> Result<Life, Failure> {
+        if let Some(life) = self.stated_life(rule)? {
             return Ok(life);
         }
         if let Some(end) = jwt_expiry(token) {
             return Ok(Life::Until(end));
         }
-        match rule.default_s {
+        match rule.expiry.default_s {
             Some(0) => Ok(Life::Endless),
             Some(secs) => Ok(Life::For(Ms::from_secs(secs))),
             None => Err(Failure::ours(
@@ -130,10 +303,63 @@ impl Reader<'_> {
         }
     }
 
+    /// What the answer itself says; none where it says nothing.
+    fn stated_life(&self, rule: &AnswerRule) -> Result<Option<Life>, Failure> {
+        match &rule.expiry.stated {
+            None => Ok(None),
+            Some(StatedExpiry::In(extraction, unit)) => {
+                let Some(value) = self.value("expires_in", extraction)? else {
+                    return Ok(None);
+                };
+                let length = length_of(&value, *unit).ok_or_else(|| unreadable(extraction))?;
+                Ok(Some(Life::For(length)))
+            }
+            Some(StatedExpiry::At(extraction)) => {
+                let Some(value) = self.value("expires_at", extraction)? else {
+                    return Ok(None);
+                };
+                let end = moment_of(&value).ok_or_else(|| unreadable(extraction))?;
+                Ok(Some(Life::Until(end)))
+            }
+        }
+    }
+
+    pub fn refresh(&self, rule: &AnswerRule) -> Result<Option<Renewed>, Failure> {
+        let Some(extraction) = &rule.refresh_token else {
+            return Ok(None);
+        };
+        let token = match self.value("refresh_token_from", extraction)? {
+            Some(Value::String(token)) if !token.is_empty() => token,
+            _ => return Ok(None),
+        };
+        let path = rule.refresh_expires_in_path.as_deref();
+        let life = path
+            .and_then(|path| look_up(self.parsed.body(), path))
+            .and_then(|value| length_of(value, ExpiryUnit::Seconds))
+            .filter(|life| *life > Ms::ZERO);
+        Ok(Some(Renewed {
+            token: token.into(),
+            life,
+        }))
+    }
+
+    pub fn extra(&self, rule: &AnswerRule) -> Result<Value, Failure> {
+        if rule.extra.is_empty() {
+            return Ok(Value::Null);
+        }
+        let mut extra = serde_json::Map::new();
+        for (name, expression) in &rule.extra {
+            if let Some(value) = self.evaluated(&format!("extra.{name}"), expression)? {
+                extra.insert(name.clone(), value);
+            }
+        }
+        Ok(Value::Object(extra))
+    }
+
     /// Why the provider refused, and what follows.
-    fn refusal(&self) -> Failure {
-        let status = self.answer.status;
-        let rule = &self.document.error;
+    pub fn refusal(&self) -> Failure {
+        let (status, body) = (self.parsed.status, self.parsed.body());
+        let rule = self.error;
         let stated = |expression: &Option<Expression>| {
             let value = self
                 .expressions
@@ -146,22 +372,20 @@ impl Reader<'_> {
             printable.filter(|text| !text.is_empty())
         };
         let code = stated(&rule.code)
-            .or_else(|| errcode(self.body))
-            .or_else(|| text_at(self.body, "error"));
+            .or_else(|| errcode(body))
+            .or_else(|| text_at(body, "error"));
         let message = stated(&rule.message)
-            .or_else(|| text_at(self.body, "errmsg"))
-            .or_else(|| text_at(self.body, "error_description"));
+            .or_else(|| text_at(body, "errmsg"))
+            .or_else(|| text_at(body, "error_description"));
         let declared = code.as_ref().and_then(|code| {
             let named = rule.classes.iter().find(|(name, _)| name == code);
             named.map(|(_, class)| *class)
         });
         let class = declared.unwrap_or_else(|| class_of(status, code.as_deref()));
+        let code = code.map(|code| clean(&self.scope.mask(&code), CODE_MAX_CHARS));
         let mut detail = format!("the provider answered {}", status.as_u16());
-        if let Some(code) = code {
-            detail = format!(
-                "{detail}, code {}",
-                clean(&self.scope.mask(&code), CODE_MAX_CHARS)
-            );
+        if let Some(code) = &code {
+            detail = format!("{detail}, code {code}");
         }
         if let Some(message) = message {
             detail = format!(
@@ -170,10 +394,10 @@ impl Reader<'_> {
             );
         }
         Failure {
-            class,
-            detail,
-            retry_after: retry_after(&self.answer.headers),
+            code,
+            retry_after: retry_after(&self.parsed.headers),
             secret_scoped: declared.is_some(),
+            ..Failure::new(class, detail)
         }
     }
 }
@@ -189,46 +413,6 @@ fn class_of(status: StatusCode, code: Option<&str>) -> FailureClass {
     }
 }
 
-fn answer_scope(answer: &Answer, body: Option<&Value>, scope: &Scope) -> minijinja::Value {
-    let headers = answer.headers.iter().filter_map(|(name, value)| {
-        Some((
-            name.as_str().to_owned(),
-            minijinja::Value::from(value.to_str().ok()?),
-        ))
-    });
-    let text = String::from_utf8_lossy(&answer.body);
-    let body = body.map_or(minijinja::Value::UNDEFINED, without_nulls);
-    scope.with(
-        [
-            ("body", body),
-            ("headers", minijinja::Value::from_pairs(headers)),
-            ("status", minijinja::Value::from(answer.status.as_u16())),
-            ("text", minijinja::Value::from(text.as_ref())),
-        ]
-        .into_iter(),
-    )
-}
-
-/// Null in an answer is as good as absent.
-fn without_nulls(value: &Value) -> minijinja::Value {
-    match value {
-        Value::Null => minijinja::Value::UNDEFINED,
-        Value::Array(items) => items.iter().map(without_nulls).collect(),
-        Value::Object(fields) => minijinja::Value::from_pairs(
-            fields
-                .iter()
-                .map(|(name, value)| (name.clone(), without_nulls(value))),
-        ),
-        Value::Bool(flag) => (*flag).into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => whole.into(),
-            (None, Some(whole)) => whole.into(),
-            (None, None) => number.as_f64().into(),
-        },
-    }
-}
-
 /// A WeChat-style error code other than zero.
 fn errcode(body: &Value) -> Option<String> {
     let code = match body.get("errcode")? {
@@ -240,7 +424,7 @@ fn errcode(body: &Value) -> Option<String> {
 }
 
 /// A literal key wins over the dotted path; numbers step into lists.
-fn look_up<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn look_up<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(literal) = body.get(path) {
         return Some(literal).filter(|value| !value.is_null());
     }
@@ -256,93 +440,15 @@ fn text_at(body: &Value, path: &str) -> Option<String> {
     look_up(body, path)?.as_str().map(str::to_owned)
 }
 
-/// What the answer itself says; none where it says nothing.
-fn stated_life(rule: &ExpiryRule, body: &Value) -> Result<Option<Life>, Failure> {
-    if let Some(path) = &rule.in_path
-        && let Some(value) = look_up(body, path)
-    {
-        let length = number_of(value)
-            .and_then(|number| length_of(number, rule.in_unit))
-            .ok_or_else(|| unreadable(path))?;
-        return Ok(Some(Life::For(length)));
-    }
-    if let Some(path) = &rule.at_path
-        && let Some(value) = look_up(body, path)
-    {
-        let end = moment_of(value).ok_or_else(|| unreadable(path))?;
-        return Ok(Some(Life::Until(end)));
-    }
-    Ok(None)
+fn unreadable(extraction: &Extraction) -> Failure {
+    Failure::transient(match extraction {
+        Extraction::Path(path) => format!("the expiry at {path} cannot be read"),
+        Extraction::Expression(_) => "the expiry by its expression cannot be read".to_owned(),
+    })
 }
 
-fn unreadable(path: &str) -> Failure {
-    Failure::transient(format!("the expiry at {path} cannot be read"))
-}
-
-/// A number, or a string that is one.
-fn number_of(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    number.is_finite().then_some(number)
-}
-
-/// A length of life, cut at ten years: a token that long is renewed in time anyway.
-fn length_of(number: f64, unit: ExpiryUnit) -> Option<Ms> {
-    let ms = match unit {
-        ExpiryUnit::Seconds => number * 1000.0,
-        ExpiryUnit::Milliseconds => number,
-    };
-    whole(ms).map(|ms| Ms(ms).min(Ms::from_secs(LIFETIME_MAX_S)))
-}
-
-/// The whole part of a number that fits far within 64 bits; larger ones are cut.
-fn whole(number: f64) -> Option<i64> {
-    const LIMIT: f64 = 9_000_000_000_000_000.0;
-    // Within ±2^53 the conversion is exact.
-    #[allow(clippy::cast_possible_truncation)]
-    number
-        .is_finite()
-        .then(|| number.clamp(-LIMIT, LIMIT).trunc() as i64)
-}
-
-/// Epoch seconds or milliseconds (number or string), RFC 3339, or an HTTP date.
-fn moment_of(value: &Value) -> Option<EpochMs> {
-    if let Some(number) = number_of(value) {
-        let ms = if number >= EPOCH_MS_FROM {
-            number
-        } else {
-            number * 1000.0
-        };
-        return whole(ms).map(EpochMs);
-    }
-    let text = value.as_str()?.trim();
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Some(EpochMs(moment.timestamp_millis()));
-    }
-    http_date(text)
-}
-
-fn http_date(text: &str) -> Option<EpochMs> {
-    let date = httpdate::parse_http_date(text).ok()?;
-    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(EpochMs(Ms::from(since).0))
-}
-
-/// The `exp` claim of a token that is a JWT (RFC 7519, section 4.1.4). Only the date is
-/// taken from it, so the signature does not matter here.
-fn jwt_expiry(token: &str) -> Option<EpochMs> {
-    let mut parts = token.split('.');
-    let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    let seconds = claims.get("exp")?.as_f64()?;
-    whole(seconds * 1000.0).map(EpochMs)
-}
-
-/// Seconds only here; a date needs a clock and is read as seconds from the answer's own
-/// `Date` header.
+/// Seconds, or a date; the date is read against the answer's own `Date` header, so that no
+/// clock of ours matters.
 fn retry_after(headers: &HeaderMap) -> Option<Ms> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(secs) = text.parse::<i64>() {
@@ -350,7 +456,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Ms> {
     }
     let until = http_date(text)?;
     let sent = http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?)?;
-    Some(Ms((until.0 - sent.0).max(0)))
+    Some(until.since(sent).max(Ms::ZERO))
 }
 
 /// Printable and short.

@@ -1,19 +1,55 @@
 //! Sends one request under the limits: time, size, no redirects, permitted addresses.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
+use reqwest::{Certificate, Identity, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::UpstreamSettings;
 use super::egress::{Denied, Egress, PolicyResolver, Scheme};
+use crate::foundation::signing::with_lines;
 use crate::realm::failure::Failure;
 
 /// Common servers close idle connections after five seconds and more. A request sent into
 /// a connection that is being closed is lost, and none is sent twice.
 const POOL_IDLE: Duration = Duration::from_secs(3);
+
+/// Clients kept for realms with certificates of their own; each holds connections.
+const OWN_CLIENTS_MAX: usize = 200;
+
+/// The certificates of one realm, as PEM.
+#[derive(Clone)]
+pub(super) struct TlsMaterial {
+    pub ca: Option<SecretString>,
+    /// Certificate chain and private key.
+    pub client: Option<(SecretString, SecretString)>,
+}
+
+impl TlsMaterial {
+    /// Tells one set of certificates from another.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let client = self.client.as_ref();
+        let parts = [
+            self.ca.as_ref(),
+            client.map(|(certificate, _)| certificate),
+            client.map(|(_, key)| key),
+        ];
+        for part in parts {
+            let text = part.map_or("", |text| text.expose_secret());
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        digest.finalize().into()
+    }
+}
 
 /// A request, ready to go. Never printed: it holds credentials.
 pub(super) struct Request {
@@ -21,6 +57,7 @@ pub(super) struct Request {
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Vec<u8>>,
+    pub tls: Option<TlsMaterial>,
 }
 
 /// A whole answer.
@@ -30,43 +67,43 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
 }
 
-#[derive(Debug)]
 pub(super) struct Client {
     tls: reqwest::Client,
     plain: reqwest::Client,
-    egress: Egress,
-    max_answer_bytes: usize,
+    /// For realms with certificates of their own, by fingerprint.
+    own: Mutex<HashMap<[u8; 32], reqwest::Client>>,
+    settings: UpstreamSettings,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
 }
 
 impl Client {
     pub fn new(settings: &UpstreamSettings) -> Result<Self, reqwest::Error> {
-        let client = |scheme| {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .connect_timeout(settings.connect_timeout)
-                .pool_idle_timeout(POOL_IDLE)
-                .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
-                .dns_resolver(PolicyResolver {
-                    egress: settings.egress.clone(),
-                    scheme,
-                })
-                .build()
-        };
         Ok(Self {
-            tls: client(Scheme::Tls)?,
-            plain: client(Scheme::Plain)?,
-            egress: settings.egress.clone(),
-            max_answer_bytes: settings.max_answer_bytes,
+            tls: builder(settings, Scheme::Tls).build()?,
+            plain: builder(settings, Scheme::Plain).build()?,
+            own: Mutex::default(),
+            settings: settings.clone(),
         })
     }
 
+    pub fn egress(&self) -> &Egress {
+        &self.settings.egress
+    }
+
     pub async fn send(&self, request: Request, timeout: Duration) -> Result<Answer, Failure> {
-        self.egress.check_literal(&request.url).map_err(denied)?;
-        let client = match Scheme::of(&request.url) {
-            Scheme::Tls => &self.tls,
-            Scheme::Plain => &self.plain,
+        self.egress().check_literal(&request.url).map_err(denied)?;
+        let client = match (Scheme::of(&request.url), &request.tls) {
+            (Scheme::Plain, None) => self.plain.clone(),
+            (Scheme::Plain, Some(_)) => {
+                return Err(Failure::ours("tls: the URL is not https://").unsent());
+            }
+            (Scheme::Tls, None) => self.tls.clone(),
+            (Scheme::Tls, Some(material)) => self.own_client(material)?,
         };
         let mut builder = client
             .request(request.method, request.url)
@@ -83,14 +120,28 @@ impl Client {
         }
     }
 
+    fn own_client(&self, material: &TlsMaterial) -> Result<reqwest::Client, Failure> {
+        let fingerprint = material.fingerprint();
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = own.get(&fingerprint) {
+            return Ok(client.clone());
+        }
+        let client = with_certificates(builder(&self.settings, Scheme::Tls), material)?;
+        if own.len() >= OWN_CLIENTS_MAX {
+            own.clear();
+        }
+        own.insert(fingerprint, client.clone());
+        Ok(client)
+    }
+
     async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let mut response = builder.send().await.map_err(|error| broken(&error))?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-            if body.len() + chunk.len() > self.max_answer_bytes {
+            if body.len() + chunk.len() > self.settings.max_answer_bytes {
                 return Err(Failure::transient(format!(
-                    "the answer is larger than upstream.max_answer_bytes ({})",
-                    self.max_answer_bytes
+                    "answer_too_large: the answer is larger than upstream.max_answer_bytes ({})",
+                    self.settings.max_answer_bytes
                 )));
             }
             body.extend_from_slice(&chunk);
@@ -103,8 +154,59 @@ impl Client {
     }
 }
 
+fn builder(settings: &UpstreamSettings, scheme: Scheme) -> reqwest::ClientBuilder {
+    let authorities = settings.authorities.iter().cloned();
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(POOL_IDLE)
+        .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
+        .tls_certs_merge(authorities)
+        .dns_resolver(PolicyResolver {
+            egress: settings.egress.clone(),
+            names: settings.names.clone(),
+            scheme,
+        })
+}
+
+fn with_certificates(
+    mut builder: reqwest::ClientBuilder,
+    material: &TlsMaterial,
+) -> Result<reqwest::Client, Failure> {
+    if let Some(ca) = &material.ca {
+        let pem = with_lines(ca.expose_secret());
+        let authorities = Certificate::from_pem_bundle(pem.as_bytes())
+            .ok()
+            .filter(|authorities| !authorities.is_empty())
+            .ok_or_else(|| Failure::ours("tls.ca holds no certificate in PEM").unsent())?;
+        builder = builder.tls_certs_merge(authorities);
+    }
+    if let Some((certificate, key)) = &material.client {
+        let pem = Zeroizing::new(format!(
+            "{}\n{}\n",
+            with_lines(certificate.expose_secret()),
+            with_lines(key.expose_secret())
+        ));
+        let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| {
+            Failure::ours(
+                "tls.client_cert and tls.client_key are not a certificate and a private key in PEM",
+            )
+            .unsent()
+        })?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|_| {
+        Failure::ours(
+            "tls: the certificates cannot be used; does the key belong to the certificate?",
+        )
+        .unsent()
+    })
+}
+
 fn denied(denied: Denied) -> Failure {
-    Failure::ours(denied.to_string())
+    Failure::ours(denied.to_string()).unsent()
 }
 
 /// Says what broke, without the URL: it may hold credentials.
@@ -116,9 +218,10 @@ fn broken(error: &reqwest::Error) -> Failure {
         }
         source = cause.source();
     }
-    let what = if error.is_connect() {
-        "the connection could not be made"
-    } else if error.is_timeout() {
+    if error.is_connect() {
+        return Failure::transient("the connection could not be made").unsent();
+    }
+    let what = if error.is_timeout() {
         "the connection timed out"
     } else if error.is_body() || error.is_decode() {
         "the answer broke off"

@@ -21,7 +21,11 @@ pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Reques
         .iter()
         .map(|(name, value)| (name.to_owned(), value.expose_secret().into()))
         .collect();
-    let token = previous.token.as_ref().map(ExposeSecret::expose_secret);
+    let token = previous
+        .inputs
+        .token
+        .as_ref()
+        .map(ExposeSecret::expose_secret);
     for (name, value) in [
         ("realm", json!(secret.realm.as_str())),
         ("key", json!(secret.key.as_str())),
@@ -39,6 +43,7 @@ pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Reques
         url: url.clone(),
         headers,
         body: Some(Value::Object(body).to_string().into_bytes()),
+        tls: None,
     }
 }
 
@@ -71,5 +76,7 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
         token: SecretString::from(token),
         token_type: None,
         life: Life::For(Ms::from_secs(seconds.min(LIFETIME_MAX_S))),
+        refresh: None,
+        extra: Value::Null,
     })
 }

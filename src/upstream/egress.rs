@@ -3,6 +3,7 @@
 //! so a name that changes its mind gains nothing.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
@@ -131,19 +132,39 @@ impl Scheme {
     }
 }
 
+/// Where the addresses of names come from.
+pub trait Names: Send + Sync + std::fmt::Debug {
+    fn look_up(&self, host: String) -> Lookup;
+}
+
+pub type Lookup = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// The system's resolver.
+#[derive(Debug)]
+pub struct SystemNames;
+
+impl Names for SystemNames {
+    fn look_up(&self, host: String) -> Lookup {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
+    }
+}
+
 /// Resolves names to permitted addresses only.
 pub struct PolicyResolver {
     pub egress: Egress,
+    pub names: Arc<dyn Names>,
     pub scheme: Scheme,
 }
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (egress, scheme) = (self.egress.clone(), self.scheme);
+        let host = name.as_str().to_owned();
+        let found = self.names.look_up(host.clone());
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
             let permitted: Vec<SocketAddr> = found
+                .await?
+                .into_iter()
                 .filter(|address| egress.permits(address.ip(), scheme))
                 .collect();
             if permitted.is_empty() {
@@ -209,6 +230,7 @@ mod tests {
         let resolve = async |egress| {
             let resolver = PolicyResolver {
                 egress,
+                names: Arc::new(SystemNames),
                 scheme: Scheme::Tls,
             };
             resolver

@@ -1,29 +1,50 @@
 //! Asking a provider for a token: the request, the way out, the answer.
 
 mod answer;
+mod asking;
+mod assertion;
 mod client;
 mod custom_logic;
 pub mod egress;
+mod encode;
+mod inspect;
+mod lifetimes;
+mod render;
 mod request;
+mod scope;
+mod shown;
+mod xml;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
-use crate::realm::expression::Expressions;
+use crate::foundation::randomness::Randomness;
+use crate::realm::document::{Exchange, ProviderDocument};
+use crate::realm::expression::{Expressions, Moment, Template};
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
+use crate::secret::params::Params;
 use crate::token::expiry::Expiry;
-use answer::Life;
+use answer::{Issued, Life};
+use asking::Asking;
 use client::Client;
-use egress::Egress;
+use egress::{Egress, Names};
+pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
+use render::Renderer;
+pub use scope::{Inputs, ParentToken, Scope};
+pub use shown::{ShownAnswer, ShownAssertion, ShownRequest};
 
-/// Limits on every exchange with a provider.
+/// Limits on every exchange with a provider, and where names and trust come from.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
     pub egress: Egress,
+    pub names: Arc<dyn Names>,
+    /// Trusted beside the usual ones.
+    pub authorities: Vec<reqwest::Certificate>,
     /// One attempt as a whole, unless the realm says otherwise.
     pub timeout: Duration,
     pub connect_timeout: Duration,
@@ -39,12 +60,26 @@ pub struct Obtained {
     pub expiry: Expiry,
     /// Life is counted from the moment the request was sent.
     pub requested_at: EpochMs,
+    /// The next refresh token, where the answer held one.
+    pub refresh: Option<ObtainedRefresh>,
+    /// The refresh token in use was refused, and the main request did without.
+    pub refresh_refused: bool,
+    /// Null where the realm takes nothing beside the token.
+    pub extra: serde_json::Value,
+    /// As it is served, where not as it came.
+    pub served: Option<SecretString>,
 }
 
-/// The token that is being replaced, for custom logic.
 #[derive(Clone, Debug)]
+pub struct ObtainedRefresh {
+    pub token: SecretString,
+    pub expires_at: Option<EpochMs>,
+}
+
+/// The token that is being replaced, and what the attempt knows beside the secret.
+#[derive(Clone, Debug, Default)]
 pub struct Previous {
-    pub token: Option<SecretString>,
+    pub inputs: Inputs,
     pub expires_at: Option<EpochMs>,
 }
 
@@ -54,15 +89,21 @@ pub struct Upstream {
     client: Client,
     expressions: Expressions,
     clock: SharedClock,
+    randomness: Randomness,
     default_timeout: Ms,
 }
 
 impl Upstream {
-    pub fn new(settings: &UpstreamSettings, clock: SharedClock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &UpstreamSettings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: Client::new(settings)?,
             expressions: Expressions::new(),
             clock,
+            randomness,
             default_timeout: Ms::from(settings.timeout),
         })
     }
@@ -79,41 +120,134 @@ impl Upstream {
         secret: &Secret,
         previous: &Previous,
     ) -> Result<Obtained, Failure> {
-        let timeout = self.timeout(&realm.source).as_duration();
-        let requested_at = self.clock.now();
-        let issued = match &realm.source {
+        let timeout = self.timeout(&realm.source);
+        match &realm.source {
             Source::Provider(document) => {
-                let scope = request::Scope::of(document, secret);
-                let request = request::build(document, &scope, &self.expressions)?;
-                let answer = self.client.send(request, timeout).await?;
-                answer::read(document, &answer, &scope, &self.expressions)?
+                let mut asking = self.asking(document, &secret.params, &previous.inputs, timeout);
+                let issued = asking.obtain().await?;
+                let scope = asking.scope.clone();
+                let obtained =
+                    self.obtained(Some((document, scope)), issued, asking.requested_at)?;
+                Ok(Obtained {
+                    refresh_refused: asking.refresh_refused,
+                    ..obtained
+                })
             }
             Source::CustomLogic(url) => {
+                let requested_at = self.clock.now();
                 let request = custom_logic::request(url, secret, previous);
-                let answer = self.client.send(request, timeout).await?;
-                custom_logic::read(&answer)?
+                let answer = self.client.send(request, timeout.as_duration()).await?;
+                self.obtained(None, custom_logic::read(&answer)?, requested_at)
             }
-            Source::Fixed => {
-                return Err(Failure::ours(
-                    "the realm holds fixed tokens: none is ever renewed",
-                ));
-            }
-        };
-        let expiry = match issued.life {
-            Life::For(length) => Expiry::At(requested_at.plus(length)),
-            Life::Until(end) => Expiry::At(end),
-            Life::Endless => Expiry::Never,
-        };
+            Source::Fixed => Err(Failure::ours(
+                "the realm holds fixed tokens: none is ever renewed",
+            )),
+        }
+    }
+
+    /// Sends one request whose answer holds no token, and checks the answer.
+    pub async fn ask(
+        &self,
+        document: &ProviderDocument,
+        exchange: &Exchange,
+        params: &Params,
+    ) -> Result<(), Failure> {
+        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
+        let inputs = Inputs::default();
+        let mut asking = self.asking(document, params, &inputs, timeout);
+        asking.ask(exchange).await
+    }
+
+    /// How a stored token is served, where it is rendered on each read.
+    pub fn served(
+        &self,
+        document: &ProviderDocument,
+        params: &Params,
+        token: &SecretString,
+        extra: &serde_json::Value,
+    ) -> Result<SecretString, Failure> {
+        let moment = self.moment();
+        let scope = Scope::of(document, params, &Inputs::default(), &moment);
+        asking::served(document, &self.expressions, &scope, token, extra)
+    }
+
+    /// A template over a secret's parameters as text; none where it has no value.
+    pub fn rendered(
+        &self,
+        document: &ProviderDocument,
+        params: &Params,
+        template: &Template,
+    ) -> Option<String> {
+        let scope = Scope::of(document, params, &Inputs::default(), &self.moment());
+        let render = Renderer::new(&self.expressions, &scope, false);
+        render.text_if_set("template", template).ok()?
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::draw(self.clock.now(), &self.randomness)
+    }
+
+    fn asking<'a>(
+        &'a self,
+        document: &'a ProviderDocument,
+        params: &Params,
+        inputs: &Inputs,
+        timeout: Ms,
+    ) -> Asking<'a> {
+        let moment = self.moment();
+        Asking {
+            upstream: self,
+            document,
+            scope: Scope::of(document, params, inputs, &moment),
+            can_refresh: inputs.refresh_token.is_some(),
+            refresh_refused: false,
+            requested_at: moment.now(),
+            begun: self.clock.boot(),
+            timeout,
+            steps: Vec::new(),
+        }
+    }
+
+    fn obtained(
+        &self,
+        document: Option<(&ProviderDocument, Scope)>,
+        issued: Issued,
+        requested_at: EpochMs,
+    ) -> Result<Obtained, Failure> {
+        let expiry = expiry_of(issued.life, requested_at);
         if expiry.left(requested_at) <= Ms::ZERO {
             return Err(Failure::transient(
                 "the provider issued a token that has expired already",
             ));
         }
+        let served = match document {
+            Some((document, scope)) if document.serving.as_ref().is_some_and(|s| !s.per_read) => {
+                let (token, extra) = (&issued.token, &issued.extra);
+                let served = asking::served(document, &self.expressions, &scope, token, extra)?;
+                Some(served)
+            }
+            _ => None,
+        };
         Ok(Obtained {
             token: issued.token,
             token_type: issued.token_type,
             expiry,
             requested_at,
+            refresh: issued.refresh.map(|refresh| ObtainedRefresh {
+                token: refresh.token,
+                expires_at: refresh.life.map(|life| requested_at.plus(life)),
+            }),
+            refresh_refused: false,
+            extra: issued.extra,
+            served,
         })
+    }
+}
+
+fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
+    match life {
+        Life::For(length) => Expiry::At(requested_at.plus(length)),
+        Life::Until(end) => Expiry::At(end),
+        Life::Endless => Expiry::Never,
     }
 }

@@ -1,273 +1,282 @@
-//! Builds the request a document describes, with a secret's parameters.
-
-use std::collections::BTreeMap;
+//! Builds the request a document describes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::value::ValueKind;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use minijinja::Value as Seen;
+use percent_encoding::utf8_percent_encode;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::client::Request;
+use super::client::{Request, TlsMaterial};
+use super::encode::{encode, insert};
+use super::render::{Renderer, plain_text};
+use super::scope::{MASK, Scope};
 use crate::realm::document::{
-    Argument, BasicEncoding, ClientAuth, Encoding, Method, Place, ProviderDocument,
+    BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument, Place, RequestRule,
+    TlsRule,
 };
-use crate::realm::expression::{Expressions, Template};
+use crate::realm::expression::{UNRESERVED, without_nulls};
 use crate::realm::failure::Failure;
-use crate::secret::Secret;
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-/// Shorter parameters are not looked for in messages: they would match by chance.
-const MASKED_FROM_BYTES: usize = 4;
+/// RFC 7523, section 2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// What expressions see: the secret's parameters, with their defaults.
-pub(super) struct Scope {
-    params: BTreeMap<String, SecretString>,
+/// What a request consists of, before it is put together.
+#[derive(Debug, Default)]
+pub(super) struct Assembled {
+    pub query: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
+    pub body: Body,
 }
 
-impl Scope {
-    pub fn of(document: &ProviderDocument, secret: &Secret) -> Self {
-        let value = |rule: &crate::realm::document::ParamRule| {
-            secret
-                .params
-                .get(&rule.name)
-                .cloned()
-                .or_else(|| rule.default.clone().map(SecretString::from))
-        };
-        let params = document.params.iter();
-        Self {
-            params: params
-                .filter_map(|rule| Some((rule.name.clone(), value(rule)?)))
-                .collect(),
-        }
-    }
-
-    pub fn for_request(&self) -> minijinja::Value {
-        self.with(std::iter::empty())
-    }
-
-    /// The parameters and some values beside them.
-    pub fn with(
-        &self,
-        beside: impl Iterator<Item = (&'static str, minijinja::Value)>,
-    ) -> minijinja::Value {
-        let params = self.params.iter().map(|(name, value)| {
-            let value = minijinja::Value::from(value.expose_secret());
-            (name.clone(), value)
-        });
-        let beside = beside.map(|(name, value)| (name.to_owned(), value));
-        minijinja::Value::from_pairs(params.chain(beside))
-    }
-
-    /// A provider's message may repeat what it was sent: parameters are taken out, the
-    /// longest first, because one may begin another.
-    pub fn mask(&self, text: &str) -> String {
-        let mut values: Vec<&str> = self
-            .params
-            .values()
-            .map(ExposeSecret::expose_secret)
-            .collect();
-        values.retain(|value| value.len() >= MASKED_FROM_BYTES);
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values
-            .iter()
-            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
-    }
+#[derive(Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    None,
+    Tree(Encoding, Map<String, Value>),
+    Text(Encoding, String),
 }
 
-/// Builds the request, or says which part of the document cannot be rendered.
-pub(super) fn build(
-    document: &ProviderDocument,
+/// Renders arguments, client authentication and body.
+pub(super) fn assemble(
+    rule: &RequestRule,
     scope: &Scope,
-    expressions: &Expressions,
-) -> Result<Request, Failure> {
-    let context = scope.for_request();
-    let render = Renderer {
-        expressions,
-        context: &context,
-    };
-    let mut query = Vec::new();
-    let mut headers = HeaderMap::new();
-    let mut body = Map::new();
-    for argument in &document.arguments {
-        let name = &argument.name;
-        let Some(value) = render.argument(name, &argument.value)? else {
-            if argument.optional {
-                continue;
-            }
-            return Err(Failure::ours(format!(
-                "argument {name} has no value: the secret lacks the parameter it takes"
-            )));
-        };
+    render: &Renderer<'_>,
+    assertion: Option<&SecretString>,
+) -> Result<Assembled, Failure> {
+    let values = arguments(rule, scope, render)?;
+    let mut assembled = Assembled::default();
+    let mut tree = Map::new();
+    let encoding = rule.content.encoding();
+    for (argument, value) in &values {
+        let at = format!("argument {}", argument.name);
         match argument.place {
-            Place::Url => query.push((name.clone(), plain_text(name, &value)?)),
+            Place::Url => add_query(&mut assembled.query, &argument.name, &at, value)?,
             Place::Header => {
-                add_header(&mut headers, name, &plain_text(name, &value)?)?;
+                assembled
+                    .headers
+                    .push((argument.name.clone(), plain_text(&at, value)?));
             }
-            Place::Body if document.method == Method::Get => {
-                query.push((name.clone(), plain_text(name, &value)?));
+            Place::Body if rule.method == Method::Get => {
+                add_query(&mut assembled.query, &argument.name, &at, value)?;
             }
-            Place::Body => {
-                body.insert(name.clone(), value);
-            }
+            Place::Body => insert(&mut tree, &argument.name, value.clone(), encoding.nests())?,
         }
     }
-    if let Some(auth) = &document.client_auth {
-        render.client_auth(auth, &mut headers, &mut body)?;
+    if let Some(auth) = &rule.client_auth {
+        client_auth(auth, render, assertion, &mut assembled.headers, &mut tree)?;
     }
-    let mut request = Request {
-        method: method(document.method),
-        url: with_query(&document.url, &query),
-        headers,
-        body: None,
+    assembled.body = match &rule.content {
+        _ if rule.method == Method::Get => Body::None,
+        Content::Arguments(Encoding::None) => Body::None,
+        Content::Arguments(encoding) => Body::Tree(*encoding, tree),
+        Content::Template(template, encoding) => {
+            let args = args_of(&values);
+            let text = render.with(scope, "args", args).text("body", template)?;
+            Body::Text(*encoding, text)
+        }
     };
-    if document.method != Method::Get {
-        let (media_type, bytes) = encode(document.content_type, &body)?;
-        let explicit = request.headers.contains_key(CONTENT_TYPE);
-        if !explicit {
-            request
-                .headers
-                .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        }
-        request.body = Some(bytes);
-    }
-    Ok(request)
+    Ok(assembled)
 }
 
-struct Renderer<'a> {
-    expressions: &'a Expressions,
-    context: &'a minijinja::Value,
+/// Renders the arguments, those that use `args` last: they see the others.
+fn arguments<'a>(
+    rule: &'a RequestRule,
+    scope: &Scope,
+    render: &Renderer<'_>,
+) -> Result<Vec<(&'a NamedArgument, Value)>, Failure> {
+    let uses_args = |argument: &NamedArgument| argument.value.names().contains("args");
+    let mut values = Vec::new();
+    for argument in rule
+        .arguments
+        .iter()
+        .filter(|argument| !uses_args(argument))
+    {
+        values.extend(argument_value(argument, render)?.map(|value| (argument, value)));
+    }
+    if rule.arguments.iter().any(uses_args) {
+        let with_args = render.with(scope, "args", args_of(&values));
+        for argument in rule.arguments.iter().filter(|argument| uses_args(argument)) {
+            values.extend(argument_value(argument, &with_args)?.map(|value| (argument, value)));
+        }
+    }
+    // In the order of the document.
+    let place = |argument: &NamedArgument| {
+        let mut all = rule.arguments.iter();
+        all.position(|other| std::ptr::eq(other, argument))
+    };
+    values.sort_by_key(|(argument, _)| place(argument));
+    Ok(values)
 }
 
-impl Renderer<'_> {
-    /// None: the whole value is one parameter that is not set.
-    fn argument(&self, name: &str, argument: &Argument) -> Result<Option<Value>, Failure> {
-        Ok(Some(match argument {
-            Argument::Plain(value) => value.clone(),
-            Argument::Template(template) => return self.template(name, template),
-            Argument::List(list) => {
-                let items = list.iter().map(|item| self.required(name, item));
-                Value::Array(items.collect::<Result<_, _>>()?)
-            }
-            Argument::Object(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(field, item)| Ok((field.clone(), self.required(name, item)?)));
-                Value::Object(fields.collect::<Result<_, Failure>>()?)
-            }
-        }))
+/// None: it is left out.
+fn argument_value(
+    argument: &NamedArgument,
+    render: &Renderer<'_>,
+) -> Result<Option<Value>, Failure> {
+    let name = &argument.name;
+    let value = render.argument(&format!("argument {name}"), &argument.value)?;
+    if value.is_none() && !argument.optional {
+        return Err(Failure::ours(format!(
+            "argument {name} has no value: the secret lacks the parameter it takes"
+        )));
     }
+    Ok(value)
+}
 
-    fn required(&self, name: &str, argument: &Argument) -> Result<Value, Failure> {
-        self.argument(name, argument)?
-            .ok_or_else(|| Failure::ours(format!("a value within argument {name} is not set")))
-    }
+fn args_of(values: &[(&NamedArgument, Value)]) -> Seen {
+    let pairs = values
+        .iter()
+        .map(|(argument, value)| (argument.name.clone(), without_nulls(value)));
+    Seen::from_pairs(pairs)
+}
 
-    fn template(&self, name: &str, template: &Template) -> Result<Option<Value>, Failure> {
-        let rendered = self
-            .expressions
-            .render(template, self.context)
-            .map_err(|error| Failure::ours(format!("argument {name}: {error}")))?;
-        if matches!(rendered.kind(), ValueKind::Undefined | ValueKind::None) {
-            return Ok(None);
-        }
-        serde_json::to_value(&rendered)
-            .map(Some)
-            .map_err(|_| Failure::ours(format!("argument {name} is not a JSON value")))
-    }
-
-    fn text(&self, what: &str, template: &Template) -> Result<String, Failure> {
-        let value = self
-            .template(what, template)?
-            .ok_or_else(|| Failure::ours(format!("client_auth.{what} is not set")))?;
-        plain_text(what, &value)
-    }
-
-    fn client_auth(
-        &self,
-        auth: &ClientAuth,
-        headers: &mut HeaderMap,
-        body: &mut Map<String, Value>,
-    ) -> Result<(), Failure> {
-        match auth {
-            ClientAuth::Basic {
-                client_id,
-                client_secret,
-                encoding,
-            } => {
-                let id = self.text("client_id", client_id)?;
-                let secret = self.text("client_secret", client_secret)?;
-                headers.insert(AUTHORIZATION, basic(&id, &secret, *encoding)?);
-            }
-            ClientAuth::Post {
-                client_id,
-                client_secret,
-            } => {
-                for (name, template) in [("client_id", client_id), ("client_secret", client_secret)]
-                {
-                    body.insert(name.to_owned(), Value::String(self.text(name, template)?));
-                }
+/// A list repeats the name.
+fn add_query(
+    query: &mut Vec<(String, String)>,
+    name: &str,
+    at: &str,
+    value: &Value,
+) -> Result<(), Failure> {
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                query.push((name.to_owned(), plain_text(at, item)?));
             }
         }
-        Ok(())
+        single => query.push((name.to_owned(), plain_text(at, single)?)),
     }
+    Ok(())
+}
+
+fn client_auth(
+    auth: &ClientAuth,
+    render: &Renderer<'_>,
+    assertion: Option<&SecretString>,
+    headers: &mut Vec<(String, String)>,
+    body: &mut Map<String, Value>,
+) -> Result<(), Failure> {
+    let mut add = |name: &str, value: String| body.insert(name.to_owned(), Value::String(value));
+    match auth {
+        ClientAuth::Basic {
+            client_id,
+            client_secret,
+            encoding,
+        } => {
+            let id = render.text("client_auth.client_id", client_id)?;
+            let secret = render.text("client_auth.client_secret", client_secret)?;
+            let credentials = if render.masks() {
+                MASK.to_owned()
+            } else {
+                basic(&id, &secret, *encoding)
+            };
+            headers.push((AUTHORIZATION.to_string(), format!("Basic {credentials}")));
+        }
+        ClientAuth::Post {
+            client_id,
+            client_secret,
+        } => {
+            add(
+                "client_id",
+                render.text("client_auth.client_id", client_id)?,
+            );
+            add(
+                "client_secret",
+                render.text("client_auth.client_secret", client_secret)?,
+            );
+        }
+        ClientAuth::None { client_id } | ClientAuth::Tls { client_id } => {
+            if let Some(client_id) = client_id {
+                add(
+                    "client_id",
+                    render.text("client_auth.client_id", client_id)?,
+                );
+            }
+        }
+        ClientAuth::Jwt { client_id, .. } => {
+            if let Some(client_id) = client_id {
+                add(
+                    "client_id",
+                    render.text("client_auth.client_id", client_id)?,
+                );
+            }
+            let assertion = assertion.ok_or_else(|| {
+                Failure::ours("client_auth needs an assertion, and there is none")
+            })?;
+            add("client_assertion_type", JWT_BEARER.to_owned());
+            add("client_assertion", assertion.expose_secret().to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// RFC 7617; with the form encoding of RFC 6749, section 2.3.1, unless `raw`.
-fn basic(id: &str, secret: &str, encoding: BasicEncoding) -> Result<HeaderValue, Failure> {
+fn basic(id: &str, secret: &str, encoding: BasicEncoding) -> String {
     let form =
         |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = match encoding {
+    STANDARD.encode(match encoding {
         BasicEncoding::Rfc6749 => format!("{}:{}", form(id), form(secret)),
         BasicEncoding::Raw => format!("{id}:{secret}"),
-    };
-    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
-        .ok_or_else(|| Failure::ours("client_auth does not make a header"))
+    })
 }
 
-fn sensitive(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+/// Puts a request together.
+pub(super) fn request(
+    rule: &RequestRule,
+    url: &Url,
+    assembled: &Assembled,
+    tls: Option<TlsMaterial>,
+) -> Result<Request, Failure> {
+    let mut headers = HeaderMap::new();
+    for (name, text) in &assembled.headers {
+        add_header(&mut headers, name, text)?;
+    }
+    let (media_type, body) = match &assembled.body {
+        Body::None => (None, None),
+        Body::Tree(encoding, tree) => (encoding.media_type(), encode(*encoding, tree)?),
+        Body::Text(encoding, text) => (encoding.media_type(), Some(text.clone().into_bytes())),
+    };
+    if let Some(media_type) = media_type
+        && !headers.contains_key(CONTENT_TYPE)
+    {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    let bodiless = body.is_none() && rule.method != Method::Get;
+    Ok(Request {
+        method: match rule.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        },
+        url: with_query(url, &assembled.query),
+        headers,
+        // Servers want a length even where there is nothing (RFC 9110, section 8.6).
+        body: if bodiless { Some(Vec::new()) } else { body },
+        tls,
+    })
 }
 
 fn add_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<(), Failure> {
     let header: HeaderName = name
         .parse()
         .map_err(|_| Failure::ours(format!("{name} is not the name of a header")))?;
-    let value = sensitive(text).ok_or_else(|| {
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
         Failure::ours(format!(
             "header {name} would hold a character that headers cannot"
         ))
     })?;
-    headers.insert(header, value);
+    value.set_sensitive(true);
+    headers.append(header, value);
     Ok(())
-}
-
-/// A value as it stands in a query, a header or a form.
-fn plain_text(name: &str, value: &Value) -> Result<String, Failure> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err(Failure::ours(format!(
-            "argument {name} is a list or an object, which fits into a JSON body only"
-        ))),
-    }
 }
 
 /// Adds to the query the URL has already.
 fn with_query(url: &Url, pairs: &[(String, String)]) -> Url {
     let mut url = url.clone();
     if !pairs.is_empty() {
-        let encode = |text| utf8_percent_encode(text, QUERY).to_string();
+        let encode = |text| utf8_percent_encode(text, UNRESERVED).to_string();
         let added = pairs
             .iter()
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
@@ -282,42 +291,23 @@ fn with_query(url: &Url, pairs: &[(String, String)]) -> Url {
     url
 }
 
-fn encode(
-    encoding: Encoding,
-    body: &Map<String, Value>,
-) -> Result<(&'static str, Vec<u8>), Failure> {
-    let json = || {
-        serde_json::to_vec(body).map_err(|_| Failure::ours("the body cannot be written as JSON"))
+/// The certificates of a request.
+pub(super) fn tls_material(
+    rule: &TlsRule,
+    render: &Renderer<'_>,
+) -> Result<Option<TlsMaterial>, Failure> {
+    let ca = match &rule.ca {
+        Some(ca) => render.text_if_set("tls.ca", ca)?,
+        None => None,
     };
-    match encoding {
-        Encoding::Json => Ok(("application/json", json()?)),
-        Encoding::Text => Ok(("application/text", json()?)),
-        Encoding::Form => {
-            let mut form = url::form_urlencoded::Serializer::new(String::new());
-            for (name, value) in body {
-                match value {
-                    Value::Array(items) => {
-                        for item in items {
-                            form.append_pair(name, &plain_text(name, item)?);
-                        }
-                    }
-                    single => {
-                        form.append_pair(name, &plain_text(name, single)?);
-                    }
-                }
-            }
-            Ok((
-                "application/x-www-form-urlencoded",
-                form.finish().into_bytes(),
-            ))
-        }
-    }
-}
-
-fn method(method: Method) -> reqwest::Method {
-    match method {
-        Method::Get => reqwest::Method::GET,
-        Method::Post => reqwest::Method::POST,
-        Method::Put => reqwest::Method::PUT,
-    }
+    let client = match &rule.client {
+        Some(client) => render
+            .text_if_set("tls.client_cert", &client.certificate)?
+            .zip(render.text_if_set("tls.client_key", &client.key)?),
+        None => None,
+    };
+    Ok((ca.is_some() || client.is_some()).then(|| TlsMaterial {
+        ca: ca.map(SecretString::from),
+        client: client.map(|(certificate, key)| (certificate.into(), key.into())),
+    }))
 }

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "foundation",
     "realm",
     "access",
     "secret",
     "token",
     "upstream",
+    "ticket",
     "renewal",
     "registry",
     "jobs",

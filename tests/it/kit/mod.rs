@@ -4,6 +4,7 @@ pub mod database;
 pub mod oidc;
 pub mod process;
 pub mod provider;
+pub mod push;
 pub mod server;
 pub mod wechat;
 

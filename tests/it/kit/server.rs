@@ -10,6 +10,7 @@ use token_server::config::{Env, Settings};
 use token_server::foundation::clock::{EpochMs, ManualClock, SharedClock, SystemClock};
 use token_server::foundation::randomness::Randomness;
 use token_server::serve::{self, Running};
+use token_server::upstream::egress::Names;
 
 use super::{TestDatabase, eventually};
 
@@ -21,6 +22,8 @@ pub const SEALING_KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE
 pub struct Options {
     pub env: Vec<(&'static str, String)>,
     pub clock: Option<SharedClock>,
+    /// Where names lead, and whom TLS trusts; absent: the system's.
+    pub internet: Option<(Arc<dyn Names>, reqwest::Certificate)>,
 }
 
 pub struct Server {
@@ -35,7 +38,11 @@ impl Server {
 
     pub async fn start_with(database: &TestDatabase, options: Options) -> Self {
         let env = environment(database, &options.env);
-        let settings = Settings::load(None, &env).expect("the test's configuration is good");
+        let mut settings = Settings::load(None, &env).expect("the test's configuration is good");
+        if let Some((names, authority)) = options.internet {
+            settings.upstream.names = names;
+            settings.upstream.authorities = vec![authority];
+        }
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let randomness = Randomness::from_system().expect("the system has randomness");
         let app = Box::pin(App::open(settings, clock, randomness))

@@ -3,24 +3,25 @@
 //! with only the filters named here, bounded by fuel, and one pass: what a parameter
 //! contains is never expanded again.
 
+mod digests;
+mod environment;
+mod moment;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
-};
-use minijinja::{filters, tests};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
-/// Instructions one evaluation may take.
-const FUEL: u64 = 50_000;
+use environment::environment;
+pub use environment::{UNRESERVED, without_nulls, xml_escaped};
+pub use moment::Moment;
 
 /// The longest expression or template, in bytes.
 const SOURCE_MAX_BYTES: usize = 16 * 1024;
 
-/// Names the server itself puts in scope; no parameter may be called so.
-pub const RESERVED: [&str; 17] = [
+/// Names the server itself puts in scope; no parameter may be called so. One exception:
+/// the parameter `refresh_token` is the first refresh token.
+pub const RESERVED: [&str; 18] = [
     "parent",
     "refresh_token",
     "token",
@@ -34,14 +35,21 @@ pub const RESERVED: [&str; 17] = [
     "cookies",
     "status",
     "text",
+    "extra",
     "now",
     "uuid",
     "nonce",
     "realm",
 ];
 
+/// What is always in scope.
+pub const ALWAYS: [&str; 3] = ["now", "uuid", "nonce"];
+
 /// What an answer puts in scope.
-pub const ANSWER_SCOPE: [&str; 4] = ["body", "headers", "status", "text"];
+pub const ANSWER_SCOPE: [&str; 5] = ["body", "headers", "cookies", "status", "text"];
+
+/// The names an expression uses.
+pub type Names = BTreeSet<String>;
 
 /// Why an expression is refused or failed. Says where, never what a value was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,15 +61,26 @@ impl ExpressionError {
         Self(detail.into())
     }
 
-    /// MiniJinja's message, without the values its details may name.
+    /// MiniJinja's message, without the values its details may name. A filter of ours
+    /// says what is wrong with a key, and never shows it.
     fn of_evaluation(error: &Error) -> Self {
-        Self::new(error.kind().to_string())
+        match (error.kind(), error.detail()) {
+            (ErrorKind::OutOfFuel, _) => Self::new("takes more steps than an expression may"),
+            (_, Some(detail)) if detail.starts_with(digests::SAFE_DETAIL) => Self::new(detail),
+            (kind, _) => Self::new(kind.to_string()),
+        }
     }
 }
 
 /// A value that is rendered for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Template {
+pub struct Template {
+    source: Source,
+    names: Names,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
     /// Exactly `$name` or `${…}`: one expression, which keeps its type.
     Whole(String),
     /// Text around `${…}`.
@@ -70,9 +89,59 @@ pub enum Template {
     Literal(String),
 }
 
+impl Template {
+    fn literal(text: &str) -> Self {
+        Self {
+            source: Source::Literal(text.to_owned()),
+            names: Names::new(),
+        }
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The text of a template without expressions.
+    pub fn as_literal(&self) -> Option<&str> {
+        match &self.source {
+            Source::Literal(text) => Some(text),
+            Source::Whole(_) | Source::Mixed(_) => None,
+        }
+    }
+
+    /// The name, where the template is exactly one.
+    pub fn as_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Whole(source) if is_name(source) => Some(source),
+            Source::Whole(_) | Source::Mixed(_) | Source::Literal(_) => None,
+        }
+    }
+}
+
+/// A part of a template: text, or an expression within it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    Expression(Template),
+}
+
 /// A condition, or an extraction from an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expression(String);
+pub struct Expression {
+    source: String,
+    names: Names,
+}
+
+impl Expression {
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
 
 /// The evaluator.
 pub struct Expressions {
@@ -102,17 +171,17 @@ impl Expressions {
         }
     }
 
-    /// Reads a template. Answers it with the names it uses.
-    pub fn template(&self, source: &str) -> Result<(Template, BTreeSet<String>), ExpressionError> {
+    /// Reads a template.
+    pub fn template(&self, source: &str) -> Result<Template, ExpressionError> {
         check_source(source)?;
         if let Some(name) = source.strip_prefix('$').filter(|name| is_name(name)) {
-            return Ok((
-                Template::Whole(name.to_owned()),
-                BTreeSet::from([name.to_owned()]),
-            ));
+            return Ok(Template {
+                source: Source::Whole(name.to_owned()),
+                names: Names::from([name.to_owned()]),
+            });
         }
         if !source.contains("${") {
-            return Ok((Template::Literal(source.to_owned()), BTreeSet::new()));
+            return Ok(Template::literal(source));
         }
         let inner = source
             .strip_prefix("${")
@@ -121,7 +190,10 @@ impl Expressions {
             let names = whole.undeclared_variables(false).into_iter().collect();
             known_only(&names, |scope| whole.eval(scope).map(|_| ()))?;
             let inner = inner.unwrap_or_default().trim().to_owned();
-            return Ok((Template::Whole(inner), names));
+            return Ok(Template {
+                source: Source::Whole(inner),
+                names,
+            });
         }
         let template = self
             .templates
@@ -129,14 +201,45 @@ impl Expressions {
             .map_err(|error| ExpressionError::new(refusal(&error)))?;
         let names = template.undeclared_variables(false).into_iter().collect();
         known_only(&names, |scope| template.render(scope).map(|_| ()))?;
-        Ok((Template::Mixed(source.to_owned()), names))
+        Ok(Template {
+            source: Source::Mixed(source.to_owned()),
+            names,
+        })
     }
 
-    /// Reads a condition. Answers it with the names it uses.
-    pub fn condition(
-        &self,
-        source: &str,
-    ) -> Result<(Expression, BTreeSet<String>), ExpressionError> {
+    /// Takes a template apart, for values that are written by their place in it.
+    pub fn pieces(&self, source: &str) -> Result<Vec<Piece>, ExpressionError> {
+        // What is refused as a whole is refused with a better message.
+        let whole = self.template(source)?;
+        if whole.as_name().is_some() {
+            return Ok(vec![Piece::Expression(whole)]);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = source;
+        while let Some(start) = rest.find("${") {
+            if start > 0 {
+                pieces.push(Piece::Text(rest[..start].to_owned()));
+            }
+            let after = &rest[start..];
+            let end = after
+                .match_indices('}')
+                .map(|(at, _)| at + 1)
+                .find(|end| {
+                    let inner = &after[2..end - 1];
+                    self.templates.compile_expression(inner).is_ok()
+                })
+                .ok_or_else(|| ExpressionError::new("has an expression that does not end"))?;
+            pieces.push(Piece::Expression(self.template(&after[..end])?));
+            rest = &after[end..];
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(pieces)
+    }
+
+    /// Reads a condition.
+    pub fn condition(&self, source: &str) -> Result<Expression, ExpressionError> {
         check_source(source)?;
         if source.contains("${") {
             return Err(ExpressionError::new(
@@ -149,18 +252,21 @@ impl Expressions {
             .map_err(|error| ExpressionError::new(refusal(&error)))?;
         let names = compiled.undeclared_variables(false).into_iter().collect();
         known_only(&names, |scope| compiled.eval(scope).map(|_| ()))?;
-        Ok((Expression(source.to_owned()), names))
+        Ok(Expression {
+            source: source.to_owned(),
+            names,
+        })
     }
 
     /// Renders a template; undefined where the whole of it is one unset value.
     pub fn render(&self, template: &Template, scope: &Value) -> Result<Value, ExpressionError> {
-        let rendered = match template {
-            Template::Literal(text) => return Ok(Value::from(text.as_str())),
-            Template::Whole(source) => self
+        let rendered = match &template.source {
+            Source::Literal(text) => return Ok(Value::from(text.as_str())),
+            Source::Whole(source) => self
                 .templates
                 .compile_expression(source)
                 .and_then(|expression| expression.eval(scope.clone())),
-            Template::Mixed(source) => self
+            Source::Mixed(source) => self
                 .templates
                 .template_from_str(source)
                 .and_then(|template| template.render(scope.clone()))
@@ -175,7 +281,7 @@ impl Expressions {
         scope: &Value,
     ) -> Result<Value, ExpressionError> {
         self.conditions
-            .compile_expression(&expression.0)
+            .compile_expression(&expression.source)
             .and_then(|compiled| compiled.eval(scope.clone()))
             .map_err(|error| ExpressionError::of_evaluation(&error))
     }
@@ -203,7 +309,7 @@ fn check_source(source: &str) -> Result<(), ExpressionError> {
 /// when it meets them, so the expression is tried once, on empty values. What else fails
 /// on those is no fault of the expression.
 fn known_only(
-    names: &BTreeSet<String>,
+    names: &Names,
     attempt: impl FnOnce(Value) -> Result<(), Error>,
 ) -> Result<(), ExpressionError> {
     let empty = Value::from_pairs(names.iter().map(|name| (name.clone(), "")));
@@ -231,59 +337,6 @@ fn refusal(error: &Error) -> String {
     format!("{}: {detail}{place}", error.kind())
 }
 
-fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
-    let mut env = Environment::empty();
-    // Blocks and comments are moved out of reach: templates cannot contain NUL.
-    let syntax = SyntaxConfig::builder()
-        .variable_delimiters("${", "}")
-        .block_delimiters("\0b", "b\0")
-        .comment_delimiters("\0c", "c\0")
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the delimiters are distinct");
-    env.set_syntax(syntax);
-    env.set_undefined_behavior(undefined);
-    env.set_auto_escape_callback(|_| AutoEscape::None);
-    env.set_fuel(Some(FUEL));
-    env.set_formatter(print_json_scalar);
-    env.add_filter("default", filters::default);
-    env.add_filter("int", filters::int);
-    env.add_filter("string", filters::string);
-    env.add_filter("lower", filters::lower);
-    env.add_filter("upper", filters::upper);
-    env.add_filter("trim", filters::trim);
-    env.add_filter("replace", filters::replace);
-    env.add_filter("first", filters::first);
-    env.add_filter("last", filters::last);
-    env.add_filter("length", filters::length);
-    env.add_filter("join", filters::join);
-    env.add_test("defined", tests::is_defined);
-    env.add_test("undefined", tests::is_undefined);
-    env.add_test("none", tests::is_none);
-    env.add_test("string", tests::is_string);
-    env.add_test("number", tests::is_number);
-    env.add_test("startingwith", tests::is_startingwith);
-    env
-}
-
-/// Scalars print as in JSON (`true`, not `True`); what has no plain form is an error.
-fn print_json_scalar(
-    out: &mut Output<'_>,
-    _: &mut State<'_, '_>,
-    value: &Value,
-) -> Result<(), Error> {
-    let printed = match value.kind() {
-        ValueKind::String => out.write_str(value.as_str().unwrap_or_default()),
-        ValueKind::Bool => out.write_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.write_str(&value.to_string()),
-        ValueKind::Undefined | ValueKind::None => {
-            return Err(ErrorKind::UndefinedError.into());
-        }
-        _ => return Err(ErrorKind::BadSerialization.into()),
-    };
-    printed.map_err(|_| ErrorKind::WriteFailure.into())
-}
-
 #[cfg(test)]
 mod tests_of_expressions {
     use super::*;
@@ -291,7 +344,7 @@ mod tests_of_expressions {
 
     fn rendered(source: &str, scope: Value) -> Result<Value, ExpressionError> {
         let expressions = Expressions::new();
-        let (template, _) = expressions.template(source)?;
+        let template = expressions.template(source)?;
         expressions.render(&template, &scope)
     }
 
@@ -346,10 +399,10 @@ mod tests_of_expressions {
     #[test]
     fn a_condition_may_ask_through_what_is_not_there() {
         let expressions = Expressions::new();
-        let (condition, names) = expressions
+        let condition = expressions
             .condition("body.data.errcode is undefined")
             .unwrap();
-        assert_eq!(names, BTreeSet::from(["body".to_owned()]));
+        assert_eq!(condition.names(), &Names::from(["body".to_owned()]));
         let scope = context! { body => context! {} };
         assert!(expressions.evaluate(&condition, &scope).unwrap().is_true());
     }
@@ -376,8 +429,8 @@ mod tests_of_expressions {
                 "{source}"
             );
         }
-        let (_, names) = expressions.condition("debug(key_1)").unwrap();
-        assert!(names.contains("debug"));
+        let condition = expressions.condition("debug(key_1)").unwrap();
+        assert!(condition.names().contains("debug"));
         for source in [
             "key_1|default('x')|upper",
             "body.a.b|first is defined",

@@ -1,0 +1,129 @@
+//! Digests and signatures as filters. They give lower-case hexadecimal digits, or Base64
+//! where that is asked for: no value is bytes.
+
+use aws_lc_rs::hmac as lc;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{KeyInit, Mac};
+use md5::Md5;
+use minijinja::value::{Kwargs, Rest};
+use minijinja::{Environment, Error, ErrorKind, Value};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::foundation::hex;
+use crate::foundation::signing::{self, Algorithm, KeyEncoding, SigningKey};
+
+/// How the details begin that may be shown: they name a filter and a kind of fault.
+pub const SAFE_DETAIL: &str = "filter ";
+
+pub fn add_to(env: &mut Environment<'static>) {
+    env.add_filter("md5", |text: String, form: Option<String>| {
+        printed("md5", &Md5::digest(text), form.as_deref())
+    });
+    env.add_filter("sha1", |text: String, form: Option<String>| {
+        printed("sha1", &Sha1::digest(text), form.as_deref())
+    });
+    env.add_filter("sha256", |text: String, form: Option<String>| {
+        printed("sha256", &Sha256::digest(text), form.as_deref())
+    });
+    env.add_filter(
+        "hmac_md5",
+        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+            keyed("hmac_md5", &args, &kwargs, |key| {
+                md5_mac(key, text.as_bytes())
+            })
+        },
+    );
+    env.add_filter(
+        "hmac_sha1",
+        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+            keyed("hmac_sha1", &args, &kwargs, |key| {
+                mac(lc::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key, text.as_bytes())
+            })
+        },
+    );
+    env.add_filter(
+        "hmac_sha256",
+        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+            keyed("hmac_sha256", &args, &kwargs, |key| {
+                mac(lc::HMAC_SHA256, key, text.as_bytes())
+            })
+        },
+    );
+    env.add_filter("rsa_sha256", rsa_sha256);
+    env.add_filter("spki_sha256", |pem: String, form: Option<String>| {
+        let digest = signing::spki_sha256(&pem).map_err(|why| refused("spki_sha256", why))?;
+        printed("spki_sha256", &digest, form.as_deref())
+    });
+}
+
+fn rsa_sha256(text: String, key: String, form: Option<String>) -> Result<String, Error> {
+    let name = "rsa_sha256";
+    let signature = SigningKey::read(&key, KeyEncoding::Pem)
+        .and_then(|key| key.sign(Algorithm::Rs256, text.as_bytes()))
+        .map_err(|why| refused(name, format!("the key {why}")))?;
+    printed(name, &signature, form.as_deref())
+}
+
+/// `filter(key, key_encoding, encoding)`, by place or by name.
+fn keyed(
+    name: &str,
+    args: &[Value],
+    kwargs: &Kwargs,
+    digest: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Result<String, Error> {
+    let argument = |place: usize, called: &str| -> Result<Option<String>, Error> {
+        let value = match args.get(place) {
+            Some(value) => Some(value.clone()),
+            None => kwargs.get::<Option<Value>>(called)?,
+        };
+        match value {
+            None => Ok(None),
+            Some(value) => value
+                .as_str()
+                .map(|text| Some(text.to_owned()))
+                .ok_or_else(|| refused(name, format!("{called} must be text"))),
+        }
+    };
+    let key = argument(0, "key")?.ok_or_else(|| refused(name, "takes a key"))?;
+    let key_encoding = match argument(1, "key_encoding")?.as_deref() {
+        None | Some("utf8") => KeyEncoding::Utf8,
+        Some("hex") => KeyEncoding::Hex,
+        Some("base64") => KeyEncoding::Base64,
+        Some(_) => return Err(refused(name, "key_encoding is utf8, hex or base64")),
+    };
+    let form = argument(2, "encoding")?;
+    kwargs.assert_all_used()?;
+    let key = signing::bytes(&key, key_encoding)
+        .map_err(|why| refused(name, format!("the key {why}")))?;
+    printed(name, &digest(&key), form.as_deref())
+}
+
+fn mac(algorithm: lc::Algorithm, key: &[u8], text: &[u8]) -> Vec<u8> {
+    lc::sign(&lc::Key::new(algorithm, key), text)
+        .as_ref()
+        .to_vec()
+}
+
+fn md5_mac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = hmac::Hmac::<Md5>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn printed(name: &str, digest: &[u8], form: Option<&str>) -> Result<String, Error> {
+    match form {
+        None | Some("hex") => Ok(hex(digest)),
+        Some("base64") => Ok(STANDARD.encode(digest)),
+        Some("base64url") => Ok(URL_SAFE_NO_PAD.encode(digest)),
+        Some(_) => Err(refused(name, "gives hex, base64 or base64url")),
+    }
+}
+
+fn refused(name: &str, why: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::InvalidOperation,
+        format!("{SAFE_DETAIL}{name}: {why}"),
+    )
+}

@@ -1,0 +1,161 @@
+//! What expressions may use: the filters and tests named here, and nothing else. None of
+//! them reads the environment, a file, or anything that was not put in scope.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
+};
+use minijinja::{filters, tests};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::digests;
+
+/// What one evaluation may take: an instruction costs one, 64 bytes of data another.
+const FUEL: u64 = 50_000;
+
+/// All but the unreserved characters of RFC 3986, section 2.3.
+pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+pub fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
+    let mut env = Environment::empty();
+    // Blocks and comments are moved out of reach: templates cannot contain NUL.
+    let syntax = SyntaxConfig::builder()
+        .variable_delimiters("${", "}")
+        .block_delimiters("\0b", "b\0")
+        .comment_delimiters("\0c", "c\0")
+        .keep_trailing_newline(true)
+        .build()
+        .expect("the delimiters are distinct");
+    env.set_syntax(syntax);
+    env.set_undefined_behavior(undefined);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.set_fuel(Some(FUEL));
+    env.set_formatter(print_json_scalar);
+    add_filters(&mut env);
+    digests::add_to(&mut env);
+    env
+}
+
+fn add_filters(env: &mut Environment<'static>) {
+    env.add_filter("default", filters::default);
+    env.add_filter("int", filters::int);
+    env.add_filter("float", filters::float);
+    env.add_filter("string", filters::string);
+    env.add_filter("lower", filters::lower);
+    env.add_filter("upper", filters::upper);
+    env.add_filter("trim", filters::trim);
+    env.add_filter("replace", filters::replace);
+    env.add_filter("split", filters::split);
+    env.add_filter("first", filters::first);
+    env.add_filter("last", filters::last);
+    env.add_filter("length", filters::length);
+    env.add_filter("join", join);
+    env.add_filter("sort", filters::sort);
+    env.add_filter("map", filters::map);
+    env.add_filter("list", filters::list);
+    env.add_filter("items", filters::items);
+    env.add_filter("keys", keys);
+    env.add_filter("values", values);
+    env.add_filter("base64", |text: String| STANDARD.encode(text));
+    env.add_filter("base64url", |text: String| URL_SAFE_NO_PAD.encode(text));
+    env.add_filter("urlencode", |text: String| {
+        utf8_percent_encode(&text, UNRESERVED).to_string()
+    });
+    env.add_filter("xmlescape", |text: String| xml_escaped(&text));
+    env.add_filter("fromjson", from_json);
+    env.add_filter("tojson", to_json);
+    env.add_test("defined", tests::is_defined);
+    env.add_test("undefined", tests::is_undefined);
+    env.add_test("none", tests::is_none);
+    env.add_test("string", tests::is_string);
+    env.add_test("number", tests::is_number);
+    env.add_test("mapping", tests::is_mapping);
+    env.add_test("sequence", tests::is_sequence);
+    env.add_test("in", tests::is_in);
+    env.add_test("startingwith", tests::is_startingwith);
+    env.add_test("endingwith", tests::is_endingwith);
+}
+
+/// Like the usual filter, but scalars are written as in JSON.
+fn join(items: &Value, joiner: Option<String>) -> Result<String, Error> {
+    let mut joined = String::new();
+    for (index, item) in items.try_iter()?.enumerate() {
+        if index > 0 {
+            joined.push_str(joiner.as_deref().unwrap_or_default());
+        }
+        joined.push_str(&scalar(&item)?);
+    }
+    Ok(joined)
+}
+
+fn keys(map: &Value) -> Result<Value, Error> {
+    Ok(map.try_iter()?.collect())
+}
+
+fn values(map: &Value) -> Result<Value, Error> {
+    map.try_iter()?.map(|key| map.get_item(&key)).collect()
+}
+
+fn from_json(text: &str) -> Result<Value, Error> {
+    serde_json::from_str::<serde_json::Value>(text)
+        .map(|value| without_nulls(&value))
+        .map_err(|_| Error::new(ErrorKind::BadSerialization, "fromjson: not JSON"))
+}
+
+/// Compact, and without the escapes that JSON inside HTML needs.
+fn to_json(value: &Value) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|_| Error::new(ErrorKind::BadSerialization, "tojson: not a JSON value"))
+}
+
+/// A JSON value in scope: null is as good as absent.
+pub fn without_nulls(value: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => Value::UNDEFINED,
+        Json::Array(items) => items.iter().map(without_nulls).collect(),
+        Json::Object(fields) => Value::from_pairs(
+            fields
+                .iter()
+                .map(|(name, value)| (name.clone(), without_nulls(value))),
+        ),
+        Json::Bool(flag) => (*flag).into(),
+        Json::String(text) => text.as_str().into(),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => whole.into(),
+            (None, Some(whole)) => whole.into(),
+            (None, None) => number.as_f64().into(),
+        },
+    }
+}
+
+pub fn xml_escaped(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
+/// Scalars print as in JSON (`true`, not `True`); what has no plain form is an error.
+fn print_json_scalar(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    out.write_str(&scalar(value)?)
+        .map_err(|_| ErrorKind::WriteFailure.into())
+}
+
+fn scalar(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
+        ValueKind::Bool => Ok(if value.is_true() { "true" } else { "false" }.to_owned()),
+        ValueKind::Number => Ok(value.to_string()),
+        ValueKind::Undefined | ValueKind::None => Err(ErrorKind::UndefinedError.into()),
+        _ => Err(ErrorKind::BadSerialization.into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! `now`, `uuid` and `nonce`: drawn once for an attempt, so that what stands in a request
+//! twice is the same twice.
+
+use chrono::{DateTime, FixedOffset, Utc};
+use minijinja::value::Kwargs;
+use minijinja::{Error, ErrorKind, Value};
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::hex;
+use crate::foundation::randomness::Randomness;
+
+const NONCE_MAX_BYTES: usize = 64;
+const NONCE_DEFAULT_BYTES: usize = 16;
+const RFC_3339: &str = "%Y-%m-%dT%H:%M:%SZ";
+
+/// The time of an attempt, and its randomness.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    now: EpochMs,
+    uuid: [u8; 16],
+    nonce: [u8; NONCE_MAX_BYTES],
+}
+
+impl Moment {
+    pub fn draw(now: EpochMs, randomness: &Randomness) -> Self {
+        Self {
+            now,
+            uuid: randomness.bytes(),
+            nonce: randomness.bytes(),
+        }
+    }
+
+    pub fn now(&self) -> EpochMs {
+        self.now
+    }
+
+    /// A random UUID (RFC 9562, version 4).
+    pub fn uuid(&self) -> String {
+        let mut bytes = self.uuid;
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let digits = hex(&bytes);
+        [
+            &digits[..8],
+            &digits[8..12],
+            &digits[12..16],
+            &digits[16..20],
+            &digits[20..],
+        ]
+        .join("-")
+    }
+
+    /// The names of `ALWAYS`, as functions.
+    pub fn scope(&self) -> [(&'static str, Value); 3] {
+        let moment = *self;
+        let now = move |format: Option<String>, offset: Option<i64>, kwargs: Kwargs| {
+            let offset = kwargs.get::<Option<i64>>("offset_s")?.or(offset);
+            let format = kwargs.get::<Option<String>>("format")?.or(format);
+            let zone = kwargs.get::<Option<String>>("tz")?;
+            kwargs.assert_all_used()?;
+            moment.written(format.as_deref(), offset.unwrap_or(0), zone.as_deref())
+        };
+        let uuid = self.uuid();
+        let nonce = move |bytes: Option<usize>| {
+            let bytes = bytes.unwrap_or(NONCE_DEFAULT_BYTES);
+            let drawn = moment.nonce.get(..bytes);
+            drawn
+                .map(hex)
+                .ok_or_else(|| refused(format!("nonce: at most {NONCE_MAX_BYTES} bytes")))
+        };
+        [
+            ("now", Value::from_function(now)),
+            ("uuid", Value::from_function(move || uuid.clone())),
+            ("nonce", Value::from_function(nonce)),
+        ]
+    }
+
+    fn written(
+        &self,
+        format: Option<&str>,
+        offset_s: i64,
+        zone: Option<&str>,
+    ) -> Result<Value, Error> {
+        let ms = offset_s
+            .checked_mul(1000)
+            .and_then(|offset| self.now.0.checked_add(offset))
+            .ok_or_else(|| refused("now: offset_s is out of range"))?;
+        match format {
+            Some("ms") => return Ok(ms.into()),
+            Some("s") => return Ok(ms.div_euclid(1000).into()),
+            _ => {}
+        }
+        let utc = DateTime::<Utc>::from_timestamp_millis(ms)
+            .ok_or_else(|| refused("now: offset_s is out of range"))?;
+        let zone: FixedOffset = zone
+            .unwrap_or("+00:00")
+            .parse()
+            .map_err(|_| refused("now: tz must be an offset such as +08:00"))?;
+        let format = format.unwrap_or(RFC_3339);
+        let items = chrono::format::StrftimeItems::new(format)
+            .parse()
+            .map_err(|_| refused("now: the format is not one of strftime"))?;
+        let local = utc.with_timezone(&zone);
+        Ok(local.format_with_items(items.iter()).to_string().into())
+    }
+}
+
+fn refused(why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why.into())
+}

@@ -1,0 +1,398 @@
+//! Reads a realm document from JSON and says everything that is wrong with it. Read with
+//! nothing there, it describes itself: that is the document's JSON Schema.
+
+mod answer;
+mod request;
+
+use regex_lite::Regex;
+use request::Origin;
+use serde_json::Value;
+
+use super::document::{
+    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
+    Way, default_params,
+};
+use super::expression::{
+    ALWAYS, ANSWER_SCOPE, Expression, Expressions, Names, RESERVED, Template, is_name,
+};
+use super::policy::Policy;
+use crate::foundation::fields::{Fault, Faults, Fields, describe, escape};
+
+/// Requests before the main one.
+const STEPS_MAX: usize = 10;
+/// The longest pattern of a parameter, in bytes.
+const PATTERN_MAX_BYTES: usize = 1000;
+/// A ticket is believed for at most so long.
+const TICKET_MAX_S: i64 = 30 * 86_400;
+
+impl ProviderDocument {
+    /// Reads a document, or says everything that is wrong with it.
+    pub fn read(config: &Value, expressions: &Expressions) -> Result<Self, Vec<Fault>> {
+        let faults = Faults::default();
+        let document = Fields::of(config, "/config", &faults)
+            .and_then(|fields| read_document(fields, expressions));
+        match (document, faults.into_vec()) {
+            (Some(document), faults) if faults.is_empty() => Ok(document),
+            (_, faults) => Err(faults),
+        }
+    }
+}
+
+/// The JSON Schema of the document, without descriptions.
+pub(super) fn shape() -> Value {
+    describe(|fields| {
+        read_document(fields, &Expressions::new());
+    })
+}
+
+fn read_document(fields: Fields<'_>, expressions: &Expressions) -> Option<ProviderDocument> {
+    let params = read_params(&fields);
+    let reader = Reader {
+        expressions,
+        known: known_names(&fields, &params),
+    };
+    let document = reader.document(&fields, params);
+    fields.finish();
+    document
+}
+
+fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
+    let read = fields.named("params", |name, rule| {
+        let at = format!("params/{}", escape(name));
+        if !is_name(name) {
+            fields.fault_at(
+                &at,
+                "must be letters, digits and _, not beginning with a digit",
+            );
+        }
+        if RESERVED.contains(&name) && name != REFRESH_TOKEN {
+            fields.fault_at(&at, "is a name the server uses itself");
+        }
+        let read = ParamRule {
+            name: name.to_owned(),
+            title: rule.text("title").map(str::to_owned),
+            secret: rule.flag("secret").unwrap_or(true),
+            optional: rule.flag("optional").unwrap_or(false),
+            default: rule.text("default").map(str::to_owned),
+            pattern: rule.text("pattern").and_then(|pattern| {
+                whole_match(pattern)
+                    .map_err(|why| rule.fault("pattern", why))
+                    .ok()
+            }),
+        };
+        if let (Some(pattern), Some(default)) = (&read.pattern, &read.default)
+            && !pattern.is_match(default)
+        {
+            rule.fault("default", "does not match the pattern");
+        }
+        rule.finish();
+        Some(read)
+    });
+    read.unwrap_or_else(|| default_params().to_vec())
+}
+
+/// A pattern for the whole of a value.
+fn whole_match(pattern: &str) -> Result<Regex, &'static str> {
+    if pattern.len() > PATTERN_MAX_BYTES {
+        return Err("is too long");
+    }
+    Regex::new(&format!("^(?:{pattern})$")).map_err(|_| "is not a regular expression")
+}
+
+/// What templates may name everywhere in a document.
+fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
+    let mut known: Names = params.iter().map(|rule| rule.name.clone()).collect();
+    known.extend(["token", "forced"].map(str::to_owned));
+    known.extend(ALWAYS.map(str::to_owned));
+    for (name, declared_by) in [
+        ("parent", "parent"),
+        ("ticket", "ticket"),
+        ("assertion", "assertion"),
+        (REFRESH_TOKEN, "refresh"),
+        (REFRESH_TOKEN, "refresh_token_path"),
+        (REFRESH_TOKEN, "refresh_token_from"),
+    ] {
+        if fields.has(declared_by) {
+            known.insert(name.to_owned());
+        }
+    }
+    known
+}
+
+struct Reader<'a> {
+    expressions: &'a Expressions,
+    known: Names,
+}
+
+impl Reader<'_> {
+    fn document(&self, fields: &Fields<'_>, params: Vec<ParamRule>) -> Option<ProviderDocument> {
+        let minted = !fields.has("url") && fields.has("token");
+        let assertion = fields
+            .object("assertion")
+            .and_then(|assertion| self.assertion(assertion));
+        let count = std::cell::Cell::new(0);
+        let steps = fields.each("steps", STEPS_MAX, |step| {
+            let earlier = count.replace(count.get() + 1);
+            let read = self.exchange(&step, earlier > 0, Origin::Own);
+            step.finish();
+            read
+        });
+        let asked = self.main(fields, minted, !steps.is_empty());
+        let answer = self.answer(fields, minted, Origin::Own);
+        let refresh = self.refresh(fields, asked.as_ref(), answer.as_ref());
+        let document = (
+            fields
+                .object("parent")
+                .and_then(|parent| self.parent(parent)),
+            fields
+                .object("ticket")
+                .and_then(|ticket| self.ticket(ticket)),
+            self.serving(fields),
+            fields.object("error").map(|error| self.error(error)),
+            fields.object("policy").map(|policy| {
+                let read = Policy::read(&policy);
+                policy.finish();
+                read
+            }),
+        );
+        let (parent, ticket, serving, error, policy) = document;
+        let way = if minted {
+            if !steps.is_empty() {
+                fields.fault("steps", "come before a request, and there is no url");
+            }
+            Way::Minted
+        } else {
+            Way::Asked {
+                steps,
+                main: Box::new(asked?),
+            }
+        };
+        Some(ProviderDocument {
+            params,
+            way,
+            assertion,
+            answer: answer?,
+            refresh: refresh?,
+            parent,
+            ticket,
+            serving,
+            error: error.unwrap_or_default(),
+            policy: policy.unwrap_or_default(),
+        })
+    }
+
+    /// The main request; none where there is none, or where it is broken.
+    fn main(
+        &self,
+        fields: &Fields<'_>,
+        minted: bool,
+        steps: bool,
+    ) -> Option<super::document::Exchange> {
+        if !minted {
+            return self.exchange(fields, steps, Origin::Own);
+        }
+        for field in request::REQUEST_FIELDS {
+            if fields.get(field).is_some() {
+                fields.fault(field, "belongs to a request, and there is no url");
+            }
+        }
+        None
+    }
+
+    /// Some none where the document refreshes nothing.
+    fn refresh(
+        &self,
+        fields: &Fields<'_>,
+        main: Option<&super::document::Exchange>,
+        answer: Option<&super::document::AnswerRule>,
+    ) -> Option<Option<Refresh>> {
+        let own = fields.object("refresh");
+        let rotates = answer.is_some_and(|answer| answer.refresh_token.is_some());
+        let by_default = rotates && main.is_some_and(|main| !main.request.uses_refresh_token());
+        let Some(own) = own else {
+            if !by_default {
+                return Some(None);
+            }
+            let (main, answer) = (main?, answer?);
+            return Some(Some(Refresh {
+                exchange: self.refreshing(main),
+                answer: answer.clone(),
+                retry: true,
+            }));
+        };
+        let inherited = main.map(|main| self.refreshing(main));
+        let exchange = self.exchange(&own, false, Origin::Over(inherited.as_ref()));
+        let answer = self.answer(&own, false, Origin::Over(answer));
+        let retries = [("always", true), ("never", false)];
+        let retry = own.one_of("retry", &retries).unwrap_or(true);
+        own.finish();
+        Some(Some(Refresh {
+            exchange: exchange?,
+            answer: answer?,
+            retry,
+        }))
+    }
+
+    fn parent(&self, parent: Fields<'_>) -> Option<Parent> {
+        let template = |field: &'static str| {
+            parent.required(field, |fields, field| {
+                let source = fields.text(field)?;
+                let template = self.template_of(source, fields, field, &Names::new())?;
+                // The parent is looked up before anything else is known.
+                for name in template.names() {
+                    if RESERVED.contains(&name.as_str()) {
+                        fields.fault(
+                            field,
+                            format!("uses {name}; only parameters are known here"),
+                        );
+                    }
+                }
+                Some(template)
+            })
+        };
+        let (realm, key) = (template("realm"), template("key"));
+        parent.finish();
+        Some(Parent {
+            realm: realm?,
+            key: key?,
+        })
+    }
+
+    fn ticket(&self, ticket: Fields<'_>) -> Option<TicketRule> {
+        let formats = [
+            ("wechat_xml", TicketFormat::WechatXml),
+            ("wecom_xml", TicketFormat::WecomXml),
+            ("feishu_json", TicketFormat::FeishuJson),
+        ];
+        let format = ticket.required("format", |fields, field| fields.one_of(field, &formats));
+        let required =
+            |field: &'static str| ticket.required(field, |fields, field| self.text(fields, field));
+        let (app_id, token) = (required("app_id"), required("token"));
+        let aes_key = self.text(&ticket, "aes_key");
+        let valid_s = ticket.required("valid_s", |fields, field| {
+            fields.number(field, 1, TICKET_MAX_S)
+        });
+        let resend = ticket.object("resend").map(|resend| {
+            let read = self.exchange(&resend, false, Origin::Own);
+            resend.finish();
+            read
+        });
+        if matches!(
+            format,
+            Some(TicketFormat::WechatXml | TicketFormat::WecomXml)
+        ) && !ticket.has("aes_key")
+        {
+            ticket.fault(
+                "aes_key",
+                "is required: pushes of this format are encrypted",
+            );
+        }
+        ticket.finish();
+        Some(TicketRule {
+            format: format?,
+            app_id: app_id?,
+            token: token?,
+            aes_key,
+            valid_s: valid_s?,
+            resend: match resend {
+                Some(resend) => Some(resend?),
+                None => None,
+            },
+        })
+    }
+
+    fn serving(&self, fields: &Fields<'_>) -> Option<Serving> {
+        let extra = Names::from(["extra".to_owned()]);
+        let template = fields
+            .text("token_template")
+            .and_then(|source| self.template_of(source, fields, "token_template", &extra));
+        let per_read = fields.flag("per_read").unwrap_or(false);
+        if per_read && !fields.has("token_template") {
+            fields.fault(
+                "per_read",
+                "says when token_template is rendered; there is none",
+            );
+        }
+        Some(Serving {
+            template: template?,
+            per_read,
+        })
+    }
+
+    /// A template in a text field.
+    fn text(&self, fields: &Fields<'_>, field: &'static str) -> Option<Template> {
+        let source = fields.text(field)?;
+        self.template_of(source, fields, field, &Names::new())
+    }
+
+    /// A template that may use some names beside those of the document.
+    fn template_of(
+        &self,
+        source: &str,
+        fields: &Fields<'_>,
+        at: &str,
+        beside: &Names,
+    ) -> Option<Template> {
+        let read = self.expressions.template(source);
+        let template = read
+            .map_err(|error| fields.fault_at(at, error.to_string()))
+            .ok()?;
+        self.check_names(template.names(), beside, |detail| {
+            fields.fault_at(at, detail)
+        });
+        Some(template)
+    }
+
+    /// An expression over an answer.
+    fn over_answer(&self, fields: &Fields<'_>, field: &'static str) -> Option<Expression> {
+        let source = fields.text(field)?;
+        self.expression_of(source, fields, field)
+    }
+
+    fn expression_of(&self, source: &str, fields: &Fields<'_>, at: &str) -> Option<Expression> {
+        let read = self.expressions.condition(source);
+        let expression = read
+            .map_err(|error| fields.fault_at(at, error.to_string()))
+            .ok()?;
+        let answer: Names = ANSWER_SCOPE
+            .into_iter()
+            .chain(["steps"])
+            .map(str::to_owned)
+            .collect();
+        self.check_names(expression.names(), &answer, |detail| {
+            fields.fault_at(at, detail);
+        });
+        Some(expression)
+    }
+
+    fn check_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
+        for name in names {
+            if self.known.contains(name) || beside.contains(name) {
+                continue;
+            }
+            let why = match name.as_str() {
+                "parent" | "ticket" | "assertion" => {
+                    format!("uses {name}, but the document has no field {name}")
+                }
+                REFRESH_TOKEN => {
+                    "uses refresh_token: declare it in params (the first one), or say \
+                     with refresh_token_path where an answer holds it"
+                        .to_owned()
+                }
+                "steps" => "uses steps, but no step comes before this request".to_owned(),
+                "args" => "uses args, which only arguments and body may".to_owned(),
+                "body" | "headers" | "cookies" | "status" | "text" => {
+                    format!("uses {name}, which is known only once there is an answer")
+                }
+                _ => {
+                    let known: Vec<_> = self.known.union(beside).map(String::as_str).collect();
+                    format!(
+                        "uses the name {name}, which is not declared; known are {}",
+                        known.join(", ")
+                    )
+                }
+            };
+            fault(why);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Dry runs: what would be sent for a secret, and a trial of a document that is not
+//! registered. Nothing is stored.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{Refusal, Registry, RegistryError, pointer_of};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{KeyName, RealmId};
+use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
+use crate::realm::{Fault, Source};
+use crate::secret::params::{ParamChange, Params};
+use crate::secret::{Secret, store as secrets};
+use crate::ticket;
+use crate::token::{TokenRecord, store as tokens};
+use crate::upstream::{Inputs, Inspected, ParentToken};
+
+/// What must stand in the request where a trial uses up a refresh token.
+pub const CONFIRMATION: &str = "consumes_refresh_token";
+
+/// A document with everything an attempt needs, given inline.
+#[derive(Debug)]
+pub struct Trial {
+    pub config: Value,
+    pub params: Vec<(String, SecretString)>,
+    pub parent: Option<ParentToken>,
+    pub ticket: Option<SecretString>,
+    pub token: Option<SecretString>,
+    pub forced: bool,
+    /// Whether the requests are sent.
+    pub send: bool,
+    pub confirm: Option<String>,
+}
+
+impl Registry {
+    /// The requests that would be sent for a secret, masked.
+    pub async fn preview(
+        &self,
+        realm_id: &RealmId,
+        key: &KeyName,
+    ) -> Result<Inspected, RegistryError> {
+        let realm = self.realm(realm_id).await?;
+        let Source::Provider(document) = &realm.source else {
+            return Err(Refusal::NoDocument.into());
+        };
+        let reader = self.database.reader();
+        let unknown = || Refusal::UnknownSecret {
+            realm: realm_id.to_string(),
+            key: key.to_string(),
+        };
+        let row = secrets::find(reader, realm_id, key).await?;
+        let secret = Secret::open(row.ok_or_else(unknown)?, &self.ring).map_err(Refusal::from)?;
+        let record = tokens::find(reader, realm_id, key).await?;
+        let record = record.ok_or_else(unknown)?;
+        let inputs = self.stored_inputs(document, &secret, &record).await?;
+        Ok(self
+            .upstream
+            .inspect(document, &secret.params, &inputs, false)
+            .await)
+    }
+
+    async fn stored_inputs(
+        &self,
+        document: &ProviderDocument,
+        secret: &Secret,
+        record: &TokenRecord,
+    ) -> Result<Inputs, RegistryError> {
+        let now = self.clock.now();
+        let ring = &self.ring;
+        let token = record
+            .held
+            .as_ref()
+            .map(|held| record.open_token(held, ring));
+        let refresh = record.refresh.as_ref();
+        let refresh = refresh.map(|refresh| record.open_refresh(refresh, ring));
+        Ok(Inputs {
+            token: token.transpose().map_err(Refusal::from)?,
+            refresh_token: refresh
+                .transpose()
+                .map_err(Refusal::from)?
+                .or_else(|| secret.params.get(REFRESH_TOKEN).cloned()),
+            parent: self.parent_now(document, secret, now).await?,
+            ticket: self.ticket_now(document, secret, now).await?,
+            forced: record.forced,
+        })
+    }
+
+    async fn parent_now(
+        &self,
+        document: &ProviderDocument,
+        secret: &Secret,
+        now: EpochMs,
+    ) -> Result<Option<ParentToken>, RegistryError> {
+        let Some((realm, key)) = self.parent_name(document, &secret.params) else {
+            return Ok(None);
+        };
+        let record = tokens::find(self.database.reader(), &realm, &key).await?;
+        let Some((record, held)) = record
+            .as_ref()
+            .and_then(|record| Some((record, record.valid(now)?)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(ParentToken {
+            token: record.open_token(held, &self.ring).map_err(Refusal::from)?,
+            extra: record.open_extra(held, &self.ring).map_err(Refusal::from)?,
+        }))
+    }
+
+    async fn ticket_now(
+        &self,
+        document: &ProviderDocument,
+        secret: &Secret,
+        now: EpochMs,
+    ) -> Result<Option<SecretString>, RegistryError> {
+        let rendered = |template| self.upstream.rendered(document, &secret.params, template);
+        let Some(app_id) = document
+            .ticket
+            .as_ref()
+            .and_then(|rule| rendered(&rule.app_id))
+        else {
+            return Ok(None);
+        };
+        let reader = self.database.reader();
+        let Some(row) = ticket::store::find_valid(reader, &secret.realm, &app_id, now).await?
+        else {
+            return Ok(None);
+        };
+        let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.ring);
+        Ok(Some(opened.map_err(Refusal::from)?))
+    }
+
+    /// Tries a document with parameters given inline. It never uses a stored secret: that
+    /// would rotate a token in use.
+    pub async fn try_realm(&self, trial: &Trial) -> Result<Inspected, RegistryError> {
+        let document =
+            ProviderDocument::read(&trial.config, &self.expressions).map_err(Refusal::Faults)?;
+        let mut params = Params::default();
+        let changes = trial.params.iter();
+        params.merge(changes.map(|(name, value)| (name.clone(), ParamChange::Set(value.clone()))));
+        let mut faults = trial_faults(trial, &document, &params);
+        let unconfirmed = trial.confirm.as_deref() != Some(CONFIRMATION);
+        if trial.send && document.consumes_refresh_token() && unconfirmed {
+            faults.push(Fault::new(
+                "/confirm",
+                format!("must be {CONFIRMATION}: sending this may use the refresh token up"),
+            ));
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Faults(faults).into());
+        }
+        let inputs = Inputs {
+            token: trial.token.clone(),
+            refresh_token: params.get(REFRESH_TOKEN).cloned(),
+            parent: trial.parent.clone(),
+            ticket: trial.ticket.clone(),
+            forced: trial.forced,
+        };
+        Ok(self
+            .upstream
+            .inspect(&document, &params, &inputs, trial.send)
+            .await)
+    }
+}
+
+fn trial_faults(trial: &Trial, document: &ProviderDocument, params: &Params) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, value) in &trial.params {
+        match document.params.iter().find(|rule| rule.name == *name) {
+            None => faults.push(Fault::new(
+                pointer_of(name),
+                "is not declared in config/params",
+            )),
+            Some(rule) => {
+                let pattern = rule.pattern.as_ref();
+                if pattern.is_some_and(|pattern| !pattern.is_match(value.expose_secret())) {
+                    let why = "does not have the form that the realm asks for";
+                    faults.push(Fault::new(pointer_of(name), why));
+                }
+            }
+        }
+    }
+    for rule in document.params.iter().filter(|rule| rule.is_required()) {
+        if params.get(&rule.name).is_none() {
+            faults.push(Fault::new(
+                pointer_of(&rule.name),
+                "is required by the realm",
+            ));
+        }
+    }
+    if document.parent.is_some() && trial.parent.is_none() {
+        faults.push(Fault::new(
+            "/parent",
+            "is required: {token, extra} of the parent",
+        ));
+    }
+    if document.ticket.is_some() && trial.ticket.is_none() {
+        faults.push(Fault::new(
+            "/ticket",
+            "is required: a ticket as the provider pushes it",
+        ));
+    }
+    faults
+}

@@ -1,0 +1,146 @@
+//! What must come first: the parent's token, a pushed ticket. Where one is missing, the
+//! attempt gives its place back and waits, and what it waits for is made due.
+
+use sea_orm::DbErr;
+
+use super::Renewals;
+use super::attempt::NotOpened;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
+use crate::realm::document::{Parent, ProviderDocument, TicketRule};
+use crate::realm::failure::Failure;
+use crate::secret::Secret;
+use crate::ticket;
+use crate::token::{TokenRecord, Waiting, store};
+use crate::upstream::ParentToken;
+
+/// How long what waits for its parent waits before it looks again by itself.
+const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
+/// The same for a ticket, or for a parent that is not registered.
+const LONG_WAIT: (Ms, Ms) = (Ms::from_secs(30), Ms::from_secs(60));
+
+/// The parent's token, and which generation of it.
+pub(super) struct OpenedParent {
+    pub id: SecretId,
+    pub generation: Generation,
+    pub token: ParentToken,
+}
+
+impl Renewals {
+    pub(super) async fn parent_token(
+        &self,
+        document: &ProviderDocument,
+        parent: &Parent,
+        secret: &Secret,
+    ) -> Result<OpenedParent, NotOpened> {
+        let (realm, key) = self
+            .parent_name(document, parent, secret)
+            .ok_or_else(|| Failure::ours("parent: realm and key do not name a secret"))?;
+        let found = store::find(self.database.reader(), &realm, &key).await?;
+        let Some(record) = found else {
+            return Err(NotOpened::Waiting(Waiting {
+                why: format!("its parent, {realm}/{key}, is not registered"),
+                parent: None,
+            }));
+        };
+        let now = self.clock.now();
+        let Some(held) = record.valid(now) else {
+            store::hasten(self.database.writer(), record.secret_id, now).await?;
+            self.wake.notify_one();
+            return Err(NotOpened::Waiting(Waiting {
+                why: format!("its parent, {realm}/{key}, has no valid token"),
+                parent: Some(record.secret_id),
+            }));
+        };
+        Ok(OpenedParent {
+            id: record.secret_id,
+            generation: record.generation,
+            token: ParentToken {
+                token: record.open_token(held, &self.ring)?,
+                extra: record.open_extra(held, &self.ring)?,
+            },
+        })
+    }
+
+    pub(super) fn parent_name(
+        &self,
+        document: &ProviderDocument,
+        parent: &Parent,
+        secret: &Secret,
+    ) -> Option<(RealmId, KeyName)> {
+        let text = |template| self.upstream.rendered(document, &secret.params, template);
+        let realm = RealmId::new(text(&parent.realm)?).ok()?;
+        let key = KeyName::new(text(&parent.key)?).ok()?;
+        Some((realm, key))
+    }
+
+    pub(super) async fn pushed_ticket(
+        &self,
+        document: &ProviderDocument,
+        rule: &TicketRule,
+        secret: &Secret,
+    ) -> Result<secrecy::SecretString, NotOpened> {
+        let app_id = self
+            .upstream
+            .rendered(document, &secret.params, &rule.app_id)
+            .ok_or_else(|| Failure::ours("ticket.app_id has no value"))?;
+        let now = self.clock.now();
+        let found =
+            ticket::store::find_valid(self.database.reader(), &secret.realm, &app_id, now).await?;
+        if let Some(row) = found {
+            return Ok(ticket::open(
+                &secret.realm,
+                &app_id,
+                &row.value,
+                &self.ring,
+            )?);
+        }
+        let mut why = "no valid ticket has been pushed for its application".to_owned();
+        if let Some(resend) = &rule.resend {
+            let asked = self.upstream.ask(document, resend, &secret.params).await;
+            why.push_str(&match asked {
+                Ok(()) => "; another was asked for".to_owned(),
+                Err(failure) => format!("; another could not be asked for: {}", failure.detail),
+            });
+        }
+        Err(NotOpened::Waiting(Waiting { why, parent: None }))
+    }
+
+    /// When what waits looks again by itself.
+    pub(super) fn waits_until(&self, waiting: &Waiting) -> EpochMs {
+        let (low, high) = match waiting.parent {
+            Some(_) => PARENT_WAIT,
+            None => LONG_WAIT,
+        };
+        let wait = Ms(self.randomness.between(low.0, high.0));
+        self.clock.now().plus(wait)
+    }
+
+    /// The provider refused the parent's token: it is replaced, unless that was just done.
+    pub(super) async fn replace_parent(&self, parent: &OpenedParent) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let before = now.minus(self.settings.min_flush_interval);
+        store::replace_refused(
+            self.database.writer(),
+            parent.id,
+            parent.generation,
+            before,
+            now,
+        )
+        .await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The record of a parent that is waited for, if it may be asked for now.
+    pub(super) async fn parent_record(
+        &self,
+        waiting: &Waiting,
+    ) -> Result<Option<TokenRecord>, DbErr> {
+        match waiting.parent {
+            Some(id) => store::find_by_id(self.database.reader(), id).await,
+            None => Ok(None),
+        }
+    }
+}

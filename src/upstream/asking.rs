@@ -1,0 +1,322 @@
+//! One attempt at a provider: steps, then the main request; or the refresh token, and the
+//! main request where that is refused.
+
+use minijinja::Value as Seen;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::Upstream;
+use super::answer::{Issued, Life, Parsed, Reader};
+use super::assertion::{Defaults, Unsigned};
+use super::client::Request;
+use super::lifetimes::{jwt_expiry, length_of, moment_of};
+use super::render::Renderer;
+use super::request::{assemble, request, tls_material};
+use super::scope::Scope;
+use crate::foundation::clock::{BootMs, EpochMs, Ms};
+use crate::foundation::signing::{Algorithm, KeyEncoding};
+use crate::realm::document::{
+    AnswerRule, Assertion, ClientAuth, Exchange, Extraction, ProviderDocument, Refresh,
+    RequestRule, StatedExpiry, Way,
+};
+use crate::realm::expression::{Expression, Expressions};
+use crate::realm::failure::{Failure, FailureClass};
+
+/// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
+const INVALID_GRANT: &str = "invalid_grant";
+/// How long a client authentication assertion lives where the document does not say.
+const CLIENT_ASSERTION_S: i64 = 300;
+
+pub(super) struct Asking<'a> {
+    pub upstream: &'a Upstream,
+    pub document: &'a ProviderDocument,
+    pub scope: Scope,
+    pub can_refresh: bool,
+    /// The refresh token was refused, and the main request is made without.
+    pub refresh_refused: bool,
+    /// When the request for the token was sent.
+    pub requested_at: EpochMs,
+    pub begun: BootMs,
+    pub timeout: Ms,
+    /// The answers of the steps so far, as expressions see them.
+    pub steps: Vec<Seen>,
+}
+
+impl<'a> Asking<'a> {
+    pub async fn obtain(&mut self) -> Result<Issued, Failure> {
+        match &self.document.refresh {
+            Some(refresh) if self.can_refresh => self.refreshed(refresh).await,
+            _ => self.main().await,
+        }
+    }
+
+    async fn refreshed(&mut self, refresh: &'a Refresh) -> Result<Issued, Failure> {
+        let refused = match self.issued(&refresh.exchange, &refresh.answer).await {
+            Ok(issued) => return Ok(issued),
+            Err(failure) => failure,
+        };
+        if refused.code.as_deref() == Some(INVALID_GRANT) {
+            if self.document.stands_alone() {
+                self.refresh_refused = true;
+                return self.main().await;
+            }
+            return Err(Failure {
+                detail: format!("refresh_token_refused: {}", refused.detail),
+                class: FailureClass::Permanent,
+                ..refused
+            });
+        }
+        let burnt = !refresh.retry && refused.sent && refused.class == FailureClass::Transient;
+        if burnt && !self.document.stands_alone() {
+            return Err(Failure {
+                detail: format!("refresh_token_maybe_spent: {}", refused.detail),
+                class: FailureClass::Permanent,
+                ..refused
+            });
+        }
+        if burnt {
+            self.refresh_refused = true;
+            return self.main().await;
+        }
+        Err(refused)
+    }
+
+    async fn main(&mut self) -> Result<Issued, Failure> {
+        let (document, answer) = (self.document, &self.document.answer);
+        match &document.way {
+            Way::Minted => self.minted(answer),
+            Way::Asked { steps, main } => {
+                for (index, step) in steps.iter().enumerate() {
+                    self.step(step).await.map_err(|failure| Failure {
+                        detail: format!("steps[{index}]: {}", failure.detail),
+                        ..failure
+                    })?;
+                }
+                self.issued(main, answer).await
+            }
+        }
+    }
+
+    async fn step(&mut self, step: &Exchange) -> Result<(), Failure> {
+        let parsed = self.exchange(step).await?;
+        self.reader(&parsed, step.success.as_ref()).check()?;
+        self.steps.push(Seen::from_pairs(
+            parsed.scope().map(|(name, value)| (name.to_owned(), value)),
+        ));
+        self.scope
+            .set("steps", self.steps.iter().cloned().collect());
+        Ok(())
+    }
+
+    /// An exchange that is good for nothing but its success.
+    pub async fn ask(&mut self, exchange: &Exchange) -> Result<(), Failure> {
+        let parsed = self.exchange(exchange).await?;
+        self.reader(&parsed, exchange.success.as_ref()).check()
+    }
+
+    async fn issued(&mut self, exchange: &Exchange, rule: &AnswerRule) -> Result<Issued, Failure> {
+        self.requested_at = self.upstream.clock.now();
+        let parsed = self.exchange(exchange).await?;
+        self.reader(&parsed, exchange.success.as_ref()).issued(rule)
+    }
+
+    fn reader<'b>(&'b self, parsed: &'b Parsed, success: Option<&'b Expression>) -> Reader<'b> {
+        Reader::new(
+            parsed,
+            success,
+            &self.document.error,
+            &self.scope,
+            &self.upstream.expressions,
+        )
+    }
+
+    async fn exchange(&mut self, exchange: &Exchange) -> Result<Parsed, Failure> {
+        let request = self.build(&exchange.request).map_err(Failure::unsent)?;
+        let spent = self.upstream.clock.boot().since(self.begun);
+        let left = Ms(self.timeout.0 - spent.0).max(Ms(1)).as_duration();
+        let answer = self.upstream.client.send(request, left).await?;
+        Ok(Parsed::of(&answer, exchange.format))
+    }
+
+    /// Renders everything anew: an assertion is never sent twice.
+    pub fn build(&mut self, rule: &RequestRule) -> Result<Request, Failure> {
+        let expressions = &self.upstream.expressions;
+        let assertion = self.assertion(rule)?;
+        let render = Renderer::new(expressions, &self.scope, false);
+        let url = target(rule, &render)?;
+        let assembled = assemble(rule, &self.scope, &render, assertion.as_ref())?;
+        let tls = match &rule.tls {
+            Some(tls) => tls_material(tls, &render)?,
+            None => None,
+        };
+        request(rule, &url, &assembled, tls)
+    }
+
+    /// Signs an assertion and puts it into scope, where the document or the client
+    /// authentication wants one.
+    fn assertion(&mut self, rule: &RequestRule) -> Result<Option<SecretString>, Failure> {
+        let upstream = self.upstream;
+        let render = Renderer::new(&upstream.expressions, &self.scope, false);
+        let Some((assertion, defaults)) = wanted_assertion(self.document, rule, &render)? else {
+            return Ok(None);
+        };
+        self.sign(&assertion, &defaults).map(Some)
+    }
+
+    fn sign(
+        &mut self,
+        assertion: &Assertion,
+        defaults: &Defaults,
+    ) -> Result<SecretString, Failure> {
+        let upstream = self.upstream;
+        let render = Renderer::new(&upstream.expressions, &self.scope, false);
+        let id = upstream.randomness.id();
+        let unsigned = Unsigned::make(assertion, &render, defaults, upstream.clock.now(), &id)?;
+        let key = render.text("assertion.key", &assertion.key)?;
+        let signed = unsigned.sign(assertion, &key)?;
+        self.scope.set("assertion", signed.expose_secret().into());
+        Ok(signed)
+    }
+
+    pub fn minted(&mut self, rule: &AnswerRule) -> Result<Issued, Failure> {
+        if let Some(assertion) = &self.document.assertion {
+            self.sign(assertion, &Defaults::default())?;
+        }
+        let (expressions, context) = (&self.upstream.expressions, self.scope.value());
+        let value = |name: &str, extraction: &Extraction| {
+            let Extraction::Expression(expression) = extraction else {
+                return Err(Failure::ours(format!(
+                    "{name}: there is no answer to take it from"
+                )));
+            };
+            let value = expressions
+                .evaluate(expression, &context)
+                .map_err(|error| Failure::ours(format!("{name}: {error}")))?;
+            serde_json::to_value(&value)
+                .map_err(|_| Failure::ours(format!("{name} is not a JSON value")))
+        };
+        let token = match value("token", &rule.token)? {
+            serde_json::Value::String(token) if !token.is_empty() => token,
+            _ => return Err(Failure::ours("token: is not text, or empty")),
+        };
+        let unreadable = || Failure::ours("the expiry by its expression cannot be read");
+        let stated = match &rule.expiry.stated {
+            None => None,
+            Some(StatedExpiry::In(extraction, unit)) => {
+                let length = length_of(&value("expires_in", extraction)?, *unit);
+                Some(Life::For(length.ok_or_else(unreadable)?))
+            }
+            Some(StatedExpiry::At(extraction)) => {
+                let end = moment_of(&value("expires_at", extraction)?);
+                Some(Life::Until(end.ok_or_else(unreadable)?))
+            }
+        };
+        let life = stated
+            .or_else(|| jwt_expiry(&token).map(Life::Until))
+            .or(match rule.expiry.default_s {
+                None => None,
+                Some(0) => Some(Life::Endless),
+                Some(secs) => Some(Life::For(Ms::from_secs(secs))),
+            })
+            .ok_or_else(|| {
+                Failure::ours(
+                    "expiry_unknown: nothing says when the token expires; set default_expires_in_s",
+                )
+            })?;
+        let mut extra = serde_json::Map::new();
+        for (name, expression) in &rule.extra {
+            let extraction = Extraction::Expression(expression.clone());
+            let read = value(&format!("extra.{name}"), &extraction)?;
+            if !read.is_null() {
+                extra.insert(name.clone(), read);
+            }
+        }
+        Ok(Issued {
+            token: token.into(),
+            token_type: None,
+            life,
+            refresh: None,
+            extra: if rule.extra.is_empty() {
+                serde_json::Value::Null
+            } else {
+                extra.into()
+            },
+        })
+    }
+}
+
+/// The URL of a request, without the arguments in its query.
+pub(super) fn target(rule: &RequestRule, render: &Renderer<'_>) -> Result<Url, Failure> {
+    rule.target
+        .render(|template| render.in_url(template))
+        .map_err(|fault| Failure::ours(fault.0))
+}
+
+/// The assertion a request needs, and what client authentication adds to it.
+pub(super) fn wanted_assertion(
+    document: &ProviderDocument,
+    rule: &RequestRule,
+    render: &Renderer<'_>,
+) -> Result<Option<(Assertion, Defaults)>, Failure> {
+    let Some(ClientAuth::Jwt {
+        client_id,
+        client_secret,
+    }) = &rule.client_auth
+    else {
+        let of_document = document.assertion.clone();
+        return Ok(of_document.map(|assertion| (assertion, Defaults::default())));
+    };
+    let by_secret = || {
+        client_secret.clone().map(|key| Assertion {
+            algorithm: Algorithm::Hs256,
+            key,
+            key_encoding: KeyEncoding::Utf8,
+            header: Vec::new(),
+            claims: Vec::new(),
+            lifetime_s: CLIENT_ASSERTION_S,
+            iat_skew_s: 0,
+        })
+    };
+    let assertion = document
+        .assertion
+        .clone()
+        .or_else(by_secret)
+        .ok_or_else(|| {
+            Failure::ours("client_auth needs an assertion, and the document has none")
+        })?;
+    let client_id = match client_id {
+        Some(id) => render.text_if_set("client_auth.client_id", id)?,
+        None => None,
+    };
+    // A URL that holds the assertion cannot be what the assertion names.
+    let names_itself = rule.target.names().contains("assertion");
+    let audience = (!names_itself && !render.masks())
+        .then(|| target(rule, render).map(String::from))
+        .transpose()?;
+    Ok(Some((
+        assertion,
+        Defaults {
+            client_id,
+            audience,
+        },
+    )))
+}
+
+/// Renders `token_template`, or gives the token as it came.
+pub(super) fn served(
+    document: &ProviderDocument,
+    expressions: &Expressions,
+    scope: &Scope,
+    token: &SecretString,
+    extra: &serde_json::Value,
+) -> Result<SecretString, Failure> {
+    let Some(serving) = &document.serving else {
+        return Ok(token.clone());
+    };
+    let mut scope = scope.clone();
+    scope.set("token", token.expose_secret().into());
+    scope.set("extra", crate::realm::expression::without_nulls(extra));
+    Renderer::new(expressions, &scope, false)
+        .text("token_template", &serving.template)
+        .map(SecretString::from)
+}

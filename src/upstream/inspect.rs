@@ -1,0 +1,353 @@
+//! The dry run: what would be sent, what came back, how each field of it was read, and why
+//! not. Nothing is stored.
+
+use minijinja::Value as Seen;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::answer::{Life, Parsed, Reader};
+use super::asking::Asking;
+use super::scope::{Inputs, Scope};
+use super::shown::{ShownAnswer, ShownRequest};
+use super::{Upstream, expiry_of};
+use crate::foundation::clock::Timeline;
+use crate::realm::document::{
+    AnswerRule, Exchange, Extraction, ProviderDocument, StatedExpiry, Way,
+};
+use crate::realm::expression::{Expression, Moment, without_nulls};
+use crate::realm::failure::Failure;
+use crate::secret::params::{Params, mask};
+use crate::token::expiry::Expiry;
+
+/// How one field of an answer was read.
+#[derive(Clone, Debug)]
+pub struct ReadingStep {
+    /// The field of the realm document.
+    pub field: String,
+    /// The path or the expression it was read by; absent where none is given.
+    pub by: Option<String>,
+    /// What was found, masked where it is a credential.
+    pub found: Option<Value>,
+    /// What is to be known about it; the reason where nothing was found.
+    pub detail: Option<String>,
+}
+
+/// How an answer was read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    pub steps: Vec<ReadingStep>,
+    /// None: a token would be stored.
+    pub failure: Option<Failure>,
+}
+
+/// One exchange.
+#[derive(Clone, Debug)]
+pub struct InspectedExchange {
+    /// `steps[0]`, `main`, `refresh`.
+    pub name: String,
+    pub request: Option<ShownRequest>,
+    pub answer: Option<ShownAnswer>,
+    pub reading: Option<Reading>,
+    /// Why it goes no further.
+    pub failure: Option<Failure>,
+}
+
+/// What a dry run showed.
+#[derive(Clone, Debug, Default)]
+pub struct Inspected {
+    pub exchanges: Vec<InspectedExchange>,
+    /// Where a token is made here, without a request.
+    pub minted: Option<Reading>,
+}
+
+impl Upstream {
+    /// Shows the requests of an attempt, and with `send` makes them.
+    pub async fn inspect(
+        &self,
+        document: &ProviderDocument,
+        params: &Params,
+        inputs: &Inputs,
+        send: bool,
+    ) -> Inspected {
+        let moment = self.moment();
+        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
+        let mut inspection = Inspection {
+            asking: self.asking(document, params, inputs, timeout),
+            masked: Scope::masked(document, params, inputs, &moment),
+            masked_steps: Vec::new(),
+            moment,
+        };
+        let Way::Asked { steps, main } = &document.way else {
+            return Inspected {
+                minted: Some(inspection.minted()),
+                ..Inspected::default()
+            };
+        };
+        let mut exchanges = Vec::new();
+        if let Some(refresh) = &document.refresh
+            && inputs.refresh_token.is_some()
+        {
+            let rule = Some(&refresh.answer);
+            exchanges.push(
+                inspection
+                    .exchange("refresh", &refresh.exchange, rule, send)
+                    .await,
+            );
+        } else {
+            let named = steps.iter().enumerate();
+            let named = named.map(|(index, step)| (format!("steps[{index}]"), step, None));
+            let main = ("main".to_owned(), main.as_ref(), Some(&document.answer));
+            for (name, exchange, rule) in named.chain([main]) {
+                // What follows a failed step is shown, and not sent.
+                let broken = exchanges.last().is_some_and(|last: &InspectedExchange| {
+                    last.failure.is_some()
+                        || last
+                            .reading
+                            .as_ref()
+                            .is_some_and(|reading| reading.failure.is_some())
+                });
+                let send = send && !broken;
+                exchanges.push(inspection.exchange(&name, exchange, rule, send).await);
+            }
+        }
+        Inspected {
+            exchanges,
+            minted: None,
+        }
+    }
+}
+
+struct Inspection<'a> {
+    asking: Asking<'a>,
+    masked: Scope,
+    masked_steps: Vec<Seen>,
+    moment: Moment,
+}
+
+impl Inspection<'_> {
+    async fn exchange(
+        &mut self,
+        name: &str,
+        exchange: &Exchange,
+        rule: Option<&AnswerRule>,
+        send: bool,
+    ) -> InspectedExchange {
+        let mut inspected = InspectedExchange {
+            name: name.to_owned(),
+            request: None,
+            answer: None,
+            reading: None,
+            failure: None,
+        };
+        match self.shown(exchange) {
+            Ok(request) => inspected.request = Some(request),
+            Err(failure) => inspected.failure = Some(failure),
+        }
+        // What masks hide is tried as well: a key that is none, a parameter that is unset.
+        let after_steps = exchange_uses_steps(exchange) && self.asking.steps.is_empty();
+        if after_steps && !send {
+            return inspected;
+        }
+        let request = match self.asking.build(&exchange.request) {
+            Ok(request) => request,
+            Err(failure) => {
+                inspected.failure = Some(failure);
+                return inspected;
+            }
+        };
+        if !send {
+            return inspected;
+        }
+        let upstream = self.asking.upstream;
+        let timeout = self.asking.timeout.as_duration();
+        let answer = match upstream.client.send(request, timeout).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                inspected.failure = Some(failure);
+                return inspected;
+            }
+        };
+        let parsed = Parsed::of(&answer, exchange.format);
+        let shown = ShownAnswer::of(&answer, &parsed, &self.asking.scope);
+        inspected.reading = Some(self.read(&parsed, exchange.success.as_ref(), rule));
+        self.remember(&parsed, &shown);
+        inspected.answer = Some(shown);
+        inspected
+    }
+
+    fn shown(&self, exchange: &Exchange) -> Result<ShownRequest, Failure> {
+        let (document, upstream) = (self.asking.document, self.asking.upstream);
+        ShownRequest::of(
+            document,
+            &exchange.request,
+            &self.masked,
+            &upstream.expressions,
+            self.moment.now(),
+        )
+    }
+
+    /// Later steps see the answer; what is shown of them sees it masked.
+    fn remember(&mut self, parsed: &Parsed, shown: &ShownAnswer) {
+        let seen = parsed.scope().map(|(name, value)| (name.to_owned(), value));
+        self.asking.steps.push(Seen::from_pairs(seen));
+        let steps = self.asking.steps.iter().cloned().collect();
+        self.asking.scope.set("steps", steps);
+        let headers = shown.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), Seen::from(value.as_str())));
+        self.masked_steps.push(Seen::from_pairs([
+            ("body", without_nulls(&shown.body)),
+            ("headers", Seen::from_pairs(headers)),
+            ("status", shown.status.into()),
+        ]));
+        let steps = self.masked_steps.iter().cloned().collect();
+        self.masked.set("steps", steps);
+    }
+
+    fn read(
+        &self,
+        parsed: &Parsed,
+        success: Option<&Expression>,
+        rule: Option<&AnswerRule>,
+    ) -> Reading {
+        let (document, scope) = (self.asking.document, &self.asking.scope);
+        let expressions = &self.asking.upstream.expressions;
+        let reader = Reader::new(parsed, success, &document.error, scope, expressions);
+        let mut reading = Reading::default();
+        let by = success.map(|condition| condition.source().to_owned());
+        match reader.is_success() {
+            Ok(good) => reading.note("success", by, Some(good.into()), None),
+            Err(failure) => reading.note("success", by, None, Some(failure.detail)),
+        }
+        if let Err(failure) = reader.check() {
+            if let Some(code) = &failure.code {
+                let by = document
+                    .error
+                    .code
+                    .as_ref()
+                    .map(|code| code.source().to_owned());
+                let class = format!("class {}", failure.class.as_str());
+                reading.note("error.code", by, Some(code.as_str().into()), Some(class));
+            }
+            reading.failure = Some(failure);
+            return reading;
+        }
+        if let Some(rule) = rule {
+            self.read_token(&reader, rule, &mut reading);
+        }
+        reading
+    }
+
+    /// Field by field, so that all that is wrong is seen at once.
+    fn read_token(&self, reader: &Reader<'_>, rule: &AnswerRule, reading: &mut Reading) {
+        let (field, by) = named(&rule.token, "token_path", "token");
+        let token = reader.token(&rule.token);
+        match &token {
+            Ok(token) => {
+                let shown = mask(&SecretString::from(token.as_str()));
+                reading.note(field, Some(by), Some(shown.into()), None);
+            }
+            Err(failure) => {
+                reading.note(field, Some(by), None, Some(failure.detail.clone()));
+            }
+        }
+        let life = reader.life(rule, token.as_deref().unwrap_or_default());
+        let (field, by) = match &rule.expiry.stated {
+            Some(StatedExpiry::In(extraction, _)) => {
+                let (field, by) = named(extraction, "expires_in_path", "expires_in");
+                (field, Some(by))
+            }
+            Some(StatedExpiry::At(extraction)) => {
+                let (field, by) = named(extraction, "expires_at_path", "expires_at");
+                (field, Some(by))
+            }
+            None => ("default_expires_in_s", None),
+        };
+        match &life {
+            Ok(life) => {
+                let (found, detail) = self.shown_life(*life);
+                reading.note(field, by, Some(found), detail);
+            }
+            Err(failure) => reading.note(field, by, None, Some(failure.detail.clone())),
+        }
+        if let Some(extraction) = &rule.refresh_token {
+            let (field, by) = named(extraction, "refresh_token_path", "refresh_token_from");
+            let (found, detail) = match reader.refresh(rule) {
+                Ok(Some(renewed)) => (Some(mask(&renewed.token).into()), None),
+                Ok(None) => (
+                    None,
+                    Some("the answer holds none: the old one is kept".to_owned()),
+                ),
+                Err(failure) => (None, Some(failure.detail)),
+            };
+            reading.note(field, Some(by), found, detail);
+        }
+        if !rule.extra.is_empty() {
+            let (found, detail) = match reader.extra(rule) {
+                Ok(extra) => (Some(extra), None),
+                Err(failure) => (None, Some(failure.detail)),
+            };
+            reading.note("extra", None, found, detail);
+        }
+        reading.failure = reader.issued(rule).err();
+    }
+
+    fn shown_life(&self, life: Life) -> (Value, Option<String>) {
+        match expiry_of(life, self.asking.requested_at) {
+            Expiry::Never => ("never".into(), None),
+            Expiry::At(end) => {
+                let left = end.since(self.asking.requested_at);
+                let detail = match left.0 {
+                    ..=0 => "has passed already: the token would be refused".to_owned(),
+                    ms => format!("{} s from now", ms / 1000),
+                };
+                (end.to_rfc3339().into(), Some(detail))
+            }
+        }
+    }
+
+    fn minted(&mut self) -> Reading {
+        let rule = &self.asking.document.answer;
+        let (field, by) = named(&rule.token, "token_path", "token");
+        let mut reading = Reading::default();
+        match self.asking.minted(rule) {
+            Ok(issued) => {
+                reading.note(field, Some(by), Some(mask(&issued.token).into()), None);
+                let (found, detail) = self.shown_life(issued.life);
+                reading.note("expiry", None, Some(found), detail);
+            }
+            Err(failure) => {
+                reading.note(field, Some(by), None, Some(failure.detail.clone()));
+                reading.failure = Some(failure);
+            }
+        }
+        reading
+    }
+}
+
+impl Reading {
+    fn note(
+        &mut self,
+        field: &str,
+        by: Option<String>,
+        found: Option<Value>,
+        detail: Option<String>,
+    ) {
+        self.steps.push(ReadingStep {
+            field: field.to_owned(),
+            by,
+            found,
+            detail,
+        });
+    }
+}
+
+fn named<'a>(extraction: &Extraction, path: &'a str, expression: &'a str) -> (&'a str, String) {
+    match extraction {
+        Extraction::Path(at) => (path, at.clone()),
+        Extraction::Expression(by) => (expression, by.source().to_owned()),
+    }
+}
+
+fn exchange_uses_steps(exchange: &Exchange) -> bool {
+    exchange.request.names().contains("steps")
+}

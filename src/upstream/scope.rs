@@ -1,0 +1,171 @@
+//! What expressions see: the secret's parameters, and what the attempt knows beside them.
+
+use std::collections::BTreeMap;
+
+use minijinja::Value;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
+use crate::realm::expression::{Moment, without_nulls};
+use crate::secret::params::{Params, mask};
+
+/// Shorter values are not looked for in messages: they would match by chance.
+const MASKED_FROM_BYTES: usize = 4;
+/// What stands for a value that is not shown.
+pub const MASK: &str = "********";
+/// Names that hold credentials, whatever a document says.
+const ALWAYS_SECRET: [&str; 4] = ["token", REFRESH_TOKEN, "ticket", "assertion"];
+
+/// The token that this one is derived from.
+#[derive(Clone, Debug)]
+pub struct ParentToken {
+    pub token: SecretString,
+    pub extra: serde_json::Value,
+}
+
+/// What an attempt knows beside the secret's parameters.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The stored token.
+    pub token: Option<SecretString>,
+    /// The stored refresh token, or the first one, if it can be used.
+    pub refresh_token: Option<SecretString>,
+    pub parent: Option<ParentToken>,
+    pub ticket: Option<SecretString>,
+    /// A refused token is being replaced.
+    pub forced: bool,
+}
+
+/// The names in scope, and what of them must not be shown.
+#[derive(Clone)]
+pub struct Scope {
+    values: BTreeMap<String, Value>,
+    secrets: Vec<SecretString>,
+}
+
+impl Scope {
+    pub fn of(
+        document: &ProviderDocument,
+        params: &Params,
+        inputs: &Inputs,
+        moment: &Moment,
+    ) -> Self {
+        Self::made(document, params, inputs, moment, |_, value| {
+            value.expose_secret().to_owned()
+        })
+    }
+
+    /// The same with masks in place of what must not be shown.
+    pub fn masked(
+        document: &ProviderDocument,
+        params: &Params,
+        inputs: &Inputs,
+        moment: &Moment,
+    ) -> Self {
+        Self::made(document, params, inputs, moment, |name, value| {
+            let is_secret = document.secret_names().any(|secret| secret == name);
+            if ALWAYS_SECRET.contains(&name) {
+                MASK.to_owned()
+            } else if is_secret {
+                mask(value)
+            } else {
+                value.expose_secret().to_owned()
+            }
+        })
+    }
+
+    fn made(
+        document: &ProviderDocument,
+        params: &Params,
+        inputs: &Inputs,
+        moment: &Moment,
+        shown: impl Fn(&str, &SecretString) -> String,
+    ) -> Self {
+        let mut scope = Self {
+            values: BTreeMap::new(),
+            secrets: Vec::new(),
+        };
+        for rule in &document.params {
+            let default = || rule.default.clone().map(SecretString::from);
+            if let Some(value) = params.get(&rule.name).cloned().or_else(default) {
+                scope.hide(&rule.name, &value, &shown);
+                // Short values and public ones are looked for, too: a message is no place for them.
+                scope.secrets.push(value);
+            }
+        }
+        let inputs_by_name = [
+            ("token", &inputs.token),
+            (REFRESH_TOKEN, &inputs.refresh_token),
+            ("ticket", &inputs.ticket),
+        ];
+        for (name, value) in inputs_by_name {
+            match value {
+                Some(value) => {
+                    scope.hide(name, value, &shown);
+                    scope.secrets.push(value.clone());
+                }
+                None => {
+                    scope.values.remove(name);
+                }
+            }
+        }
+        if let Some(parent) = &inputs.parent {
+            let token = shown("token", &parent.token);
+            let extra = without_nulls(&parent.extra);
+            let fields = [("token", Value::from(token)), ("extra", extra)];
+            scope
+                .values
+                .insert("parent".to_owned(), Value::from_pairs(fields));
+            scope.secrets.push(parent.token.clone());
+        }
+        scope.set("forced", inputs.forced.into());
+        for (name, function) in moment.scope() {
+            scope.set(name, function);
+        }
+        scope
+    }
+
+    fn hide(
+        &mut self,
+        name: &str,
+        value: &SecretString,
+        shown: impl Fn(&str, &SecretString) -> String,
+    ) {
+        self.values
+            .insert(name.to_owned(), shown(name, value).into());
+    }
+
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// Everything in scope.
+    pub fn value(&self) -> Value {
+        self.with([])
+    }
+
+    /// Everything in scope, and some values beside it.
+    pub fn with<const N: usize>(&self, beside: [(&str, Value); N]) -> Value {
+        let own = self
+            .values
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        let beside = beside
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        Value::from_pairs(own.chain(beside))
+    }
+
+    /// A provider's message may repeat what it was sent: credentials are taken out, the
+    /// longest first, because one may begin another.
+    pub fn mask(&self, text: &str) -> String {
+        let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
+        let mut values: Vec<&str> = secrets
+            .filter(|value| value.len() >= MASKED_FROM_BYTES)
+            .collect();
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values
+            .iter()
+            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}
