@@ -8,7 +8,7 @@ use url::Url;
 use super::Upstream;
 use super::answer::{Issued, Life, Parsed, Reader};
 use super::assertion::{Defaults, Unsigned};
-use super::client::Request;
+use super::client::{Answer, Request};
 use super::lifetimes::{jwt_expiry, length_of, moment_of};
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
@@ -118,6 +118,16 @@ impl<'a> Asking<'a> {
         self.requested_at = self.upstream.clock.now();
         let parsed = self.exchange(exchange).await?;
         self.reader(&parsed, exchange.success.as_ref()).issued(rule)
+    }
+
+    /// Reads an answer of the main request.
+    pub fn read(&self, answer: &Answer) -> Result<Issued, Failure> {
+        let Way::Asked { main, .. } = &self.document.way else {
+            return Err(Failure::ours("the token is made here, without a request"));
+        };
+        let parsed = Parsed::of(answer, main.format);
+        self.reader(&parsed, main.success.as_ref())
+            .issued(&self.document.answer)
     }
 
     fn reader<'b>(&'b self, parsed: &'b Parsed, success: Option<&'b Expression>) -> Reader<'b> {

@@ -61,7 +61,7 @@ pub(super) struct Request {
 }
 
 /// A whole answer.
-pub(super) struct Answer {
+pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,

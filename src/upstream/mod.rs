@@ -8,7 +8,7 @@ mod custom_logic;
 pub mod egress;
 mod encode;
 mod inspect;
-mod lifetimes;
+pub mod lifetimes;
 mod render;
 mod request;
 mod scope;
@@ -31,6 +31,7 @@ use crate::secret::params::Params;
 use crate::token::expiry::Expiry;
 use answer::{Issued, Life};
 use asking::Asking;
+pub use client::Answer;
 use client::Client;
 use egress::{Egress, Names};
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
@@ -156,6 +157,21 @@ impl Upstream {
         let inputs = Inputs::default();
         let mut asking = self.asking(document, params, &inputs, timeout);
         asking.ask(exchange).await
+    }
+
+    /// Reads an answer as if it were the main request's, and makes of it what would be
+    /// stored.
+    pub fn read_answer(
+        &self,
+        document: &ProviderDocument,
+        params: &Params,
+        answer: &Answer,
+    ) -> Result<Obtained, Failure> {
+        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
+        let asking = self.asking(document, params, &Inputs::default(), timeout);
+        let issued = asking.read(answer)?;
+        let scope = asking.scope.clone();
+        self.obtained(Some((document, scope)), issued, asking.requested_at)
     }
 
     /// How a stored token is served, where it is rendered on each read.

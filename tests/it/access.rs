@@ -30,7 +30,10 @@ const SCOPES: [&str; 4] = ["token:read", "token:flush", "admin", "metrics"];
 
 /// Every operation, by the scope it asks for; anybody may call the first, by design.
 const OPERATIONS: [(&str, &str); 5] = [
-    ("", "GET /healthz, GET /readyz"),
+    (
+        "",
+        "GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
+    ),
     ("token:read", "GET /api/token"),
     ("metrics", "GET /metrics"),
     (
@@ -40,6 +43,8 @@ const OPERATIONS: [(&str, &str); 5] = [
     (
         "admin",
         "GET /api/realm, POST /api/realm, GET /api/realm/{id}, DELETE /api/realm/{id}, \
+         GET /api/realm/{id}/preview, POST /api/realm/test, GET /api/preset, \
+         POST /api/preset/{id}, \
          GET /api/secret, POST /api/secret, GET /api/secret/{realm}/{key}, \
          DELETE /api/secret/{realm}/{key}, POST /api/secret/{realm}/{key}/pause, \
          POST /api/secret/{realm}/{key}/resume, PUT /api/token, GET /api/renewal, \

@@ -101,7 +101,7 @@ async fn renew_obtains_what_is_due_and_exits_0(database: TestDatabase) {
     let mut told = summary(&ended);
     assert!(told["duration_ms"].take().is_i64(), "{told}");
     let expected = json!({
-        "renewed": 3, "failed": 0, "discarded": 0, "duration_ms": null, "failures": [],
+        "renewed": 3, "failed": 0, "discarded": 0, "waiting": 0, "duration_ms": null, "failures": [],
     });
     assert_eq!(told, expected);
     assert_eq!(provider.request_count(), 6);

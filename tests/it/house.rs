@@ -149,3 +149,12 @@ fn the_committed_specification_is_the_one_the_code_makes() {
         "openapi/openapi.json is out of date: run `make openapi`"
     );
 }
+
+#[test]
+fn the_committed_schema_of_realm_documents_is_the_one_the_reading_makes() {
+    let committed = fs::read_to_string(root().join("openapi/realm.schema.json"));
+    assert!(
+        committed.is_ok_and(|text| text == token_server::realm::schema::text()),
+        "openapi/realm.schema.json is out of date: run `make openapi`"
+    );
+}

@@ -12,6 +12,7 @@ mod demo;
 mod house;
 mod oauth;
 mod predecessor;
+mod presets;
 mod problems;
 mod races;
 mod reads;

@@ -44,6 +44,7 @@ impl World {
         let options = Options {
             env: vec![(interval, "0".to_owned())],
             clock: Some(clock.clone()),
+            ..Options::default()
         };
         let server = Server::start_with(database, options).await;
         let provider = Provider::start().await;

@@ -109,6 +109,7 @@ async fn a_flush_asks_no_provider_that_is_backing_off(database: TestDatabase) {
         Options {
             env,
             clock: clock_of_server,
+            ..Options::default()
         },
     )
     .await;
@@ -184,6 +185,7 @@ async fn rows_sealed_with_another_replicas_key_are_left_to_it_and_starve_nobody(
     let with_key = |text: &str| Options {
         env: vec![("TOKEN_SERVER__SEALING__KEYS", text.to_owned())],
         clock: Some(clock.clone()),
+        ..Options::default()
     };
     let first = "first:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     let second = "second:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=";

@@ -29,6 +29,7 @@ async fn start(database: &TestDatabase) -> (Provider, Server, Arc<ManualClock>) 
     let options = Options {
         env: vec![(interval, "0".to_owned())],
         clock: Some(clock.clone()),
+        ..Options::default()
     };
     let server = Server::start_with(database, options).await;
     (Provider::start().await, server, clock)

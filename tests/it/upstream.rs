@@ -136,7 +136,12 @@ async fn an_answer_that_is_no_token_is_a_failure_and_stores_nothing(database: Te
             "transient",
             "max_answer_bytes",
         ),
-        ("deep", ok().with_bytes(deep), "transient", "not JSON"),
+        (
+            "deep",
+            ok().with_bytes(deep),
+            "transient",
+            "answer_too_deep",
+        ),
         ("gone", Answer::status(404), "transient", "404"),
         ("forbidden", Answer::status(403), "permanent", "403"),
         ("limited", Answer::status(429), "rate_limited", "429"),

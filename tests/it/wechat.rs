@@ -40,6 +40,7 @@ async fn scene(database: &TestDatabase, settings: Settings) -> Scene {
     let options = Options {
         env,
         clock: Some(clock.clone()),
+        ..Options::default()
     };
     let server = Server::start_with(database, options).await;
     server.client.save_realm("wxgzh", realm(&wechat)).await;

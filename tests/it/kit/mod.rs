@@ -1,6 +1,8 @@
 //! Real parts for tests: databases, servers, providers.
 
 pub mod database;
+pub mod documented;
+pub mod internet;
 pub mod oidc;
 pub mod process;
 pub mod provider;
