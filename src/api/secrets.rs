@@ -147,7 +147,7 @@ impl From<ListedSecret> for SecretView {
                 since: trouble.since.to_rfc3339(),
                 failures: trouble.failures,
             }),
-            waiting: record.waiting.map(|waiting| waiting.why),
+            waiting: record.waiting,
             created_at: secret.created_at.to_rfc3339(),
             updated_at: secret.updated_at.to_rfc3339(),
         }

@@ -121,6 +121,10 @@ impl Renewals {
                 }
                 asked_parent = true;
                 match store::find_by_id(self.database.reader(), seen.secret_id).await? {
+                    // The sweep was first.
+                    Some(record) if record.generation > seen.generation => {
+                        return Ok(Landed::Elsewhere(Box::new(record)));
+                    }
                     Some(record) => seen = record,
                     None => return Ok(Landed::Void),
                 }

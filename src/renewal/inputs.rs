@@ -12,7 +12,7 @@ use crate::realm::document::{Parent, ProviderDocument, TicketRule};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 use crate::ticket;
-use crate::token::{TokenRecord, Waiting, store};
+use crate::token::{AwaitedParent, TokenRecord, Waiting, store};
 use crate::upstream::ParentToken;
 
 /// How long what waits for its parent waits before it looks again by itself.
@@ -46,11 +46,14 @@ impl Renewals {
         };
         let now = self.clock.now();
         let Some(held) = record.valid(now) else {
-            store::hasten(self.database.writer(), record.secret_id, now).await?;
+            store::hasten(self.database.writer(), &record, now).await?;
             self.wake.notify_one();
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, has no valid token"),
-                parent: Some(record.secret_id),
+                parent: Some(AwaitedParent {
+                    id: record.secret_id,
+                    generation: record.generation,
+                }),
             }));
         };
         Ok(OpenedParent {
@@ -139,7 +142,7 @@ impl Renewals {
         waiting: &Waiting,
     ) -> Result<Option<TokenRecord>, DbErr> {
         match waiting.parent {
-            Some(id) => store::find_by_id(self.database.reader(), id).await,
+            Some(parent) => store::find_by_id(self.database.reader(), parent.id).await,
             None => Ok(None),
         }
     }

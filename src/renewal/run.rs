@@ -1,6 +1,8 @@
 //! One run through all that is due, to the end: the scheduled container job, and cloud
 //! timers.
 
+use std::collections::HashSet;
+
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Renewals;
@@ -12,7 +14,7 @@ use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::failure::FailureClass;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
-use crate::token::store;
+use crate::token::{TokenRecord, store};
 
 /// Failures that a summary names; beyond, it counts.
 const NAMED_FAILURES_MAX: usize = 100;
@@ -50,6 +52,9 @@ pub struct RunSummary {
     pub discarded: u64,
     pub failures: Vec<NamedFailure>,
     pub duration: Ms,
+    /// Attempts that ended in waiting, and those that ended otherwise.
+    waited: HashSet<SecretId>,
+    attempted: HashSet<SecretId>,
 }
 
 /// Told of a run as it goes.
@@ -80,10 +85,6 @@ impl Renewals {
         let mut broken = None;
         // What waits for its parent is due again once that is stored.
         for round in 0..ROUNDS_MAX {
-            let waiting = std::mem::take(&mut summary.waiting);
-            if round > 0 && waiting == 0 {
-                break;
-            }
             let again = RunScope {
                 all: scope.all && round == 0,
                 ..scope.clone()
@@ -98,11 +99,11 @@ impl Renewals {
                 summary.add(of_realm);
                 broken = broken.or(ended.err());
             }
-            if summary.attempts() == before {
-                summary.waiting = summary.waiting.max(waiting);
+            if summary.still_waiting() == 0 || summary.attempts() == before {
                 break;
             }
         }
+        summary.waiting = summary.still_waiting();
         summary.duration = self.clock.boot().since(begun);
         broken.map_or(Ok(summary), Err)
     }
@@ -237,30 +238,39 @@ impl Renewals {
             if matches!(attempted, Attempted::Discarded | Attempted::Unstored) {
                 void.push(record.secret_id);
             }
-            summary.count(record.realm, record.key, attempted);
+            summary.count(record, attempted);
         }
         void
     }
 }
 
 impl RunSummary {
-    fn count(&mut self, realm: RealmId, key: KeyName, outcome: Attempted) {
+    fn count(&mut self, record: TokenRecord, outcome: Attempted) {
+        if let Attempted::Waiting(_) = &outcome {
+            self.waited.insert(record.secret_id);
+        } else {
+            self.attempted.insert(record.secret_id);
+        }
         match outcome {
             Attempted::Stored(_) => self.renewed += 1,
-            Attempted::Waiting(_) => self.waiting += 1,
+            Attempted::Waiting(_) => {}
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
             Attempted::Failed { failure, .. } => {
                 self.failed += 1;
                 if self.failures.len() < NAMED_FAILURES_MAX {
                     self.failures.push(NamedFailure {
-                        realm,
-                        key,
+                        realm: record.realm,
+                        key: record.key,
                         class: failure.class,
                         detail: failure.detail,
                     });
                 }
             }
         }
+    }
+
+    fn still_waiting(&self) -> u64 {
+        self.waited.difference(&self.attempted).count() as u64
     }
 
     fn attempts(&self) -> u64 {
@@ -271,7 +281,8 @@ impl RunSummary {
         self.renewed += other.renewed;
         self.failed += other.failed;
         self.discarded += other.discarded;
-        self.waiting += other.waiting;
+        self.waited.extend(other.waited);
+        self.attempted.extend(other.attempted);
         self.failures.extend(other.failures);
         self.failures.truncate(NAMED_FAILURES_MAX);
     }

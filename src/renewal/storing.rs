@@ -268,7 +268,7 @@ impl Renewals {
     /// Gives the lease back until what must come first has come.
     pub(super) async fn store_waiting(&self, claimed: &Claimed, waiting: Waiting) -> Attempted {
         let record = &claimed.record;
-        let again = self.waits_until(&waiting);
+        let (now, again) = (self.clock.now(), self.waits_until(&waiting));
         tracing::debug!(
             realm = %record.realm, key = %record.key, why = %waiting.why, "waits"
         );
@@ -278,7 +278,7 @@ impl Renewals {
             .write(|transaction, _| {
                 Box::pin(async move {
                     lease::lock(transaction, claimed).await?;
-                    lease::store_waiting(transaction, claimed, new, again).await
+                    lease::store_waiting(transaction, claimed, new, again, now).await
                 })
             })
             .await;

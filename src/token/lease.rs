@@ -278,8 +278,17 @@ pub async fn store_waiting(
     claimed: &Claimed,
     waiting: &Waiting,
     renew_at: EpochMs,
+    now: EpochMs,
 ) -> Result<bool, DbErr> {
-    let parent = waiting.parent.map(|parent| parent.0);
+    let mut renew_at = renew_at;
+    if let Some(parent) = waiting.parent {
+        // Its token may have come meanwhile, and has woken whoever waited by then.
+        let generation = super::store::generation_locked(database, parent.id).await?;
+        if generation.is_some_and(|generation| generation > parent.generation) {
+            renew_at = now;
+        }
+    }
+    let parent = waiting.parent.map(|parent| parent.id.0);
     let stored = released(claimed)
         .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
         .col_expr(Column::Waiting, Expr::value(waiting.why.clone()))

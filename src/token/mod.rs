@@ -51,7 +51,14 @@ pub struct Waiting {
     /// For humans.
     pub why: String,
     /// The secret whose next token ends the wait.
-    pub parent: Option<SecretId>,
+    pub parent: Option<AwaitedParent>,
+}
+
+/// A parent without a valid token, as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwaitedParent {
+    pub id: SecretId,
+    pub generation: Generation,
 }
 
 impl HeldToken {
@@ -84,7 +91,8 @@ pub struct TokenRecord {
     pub last_attempt_at: Option<EpochMs>,
     /// A refused token is being replaced.
     pub forced: bool,
-    pub waiting: Option<Waiting>,
+    /// What it waits for, for humans.
+    pub waiting: Option<String>,
     pub trouble: Option<Trouble>,
     pub fence: Fence,
     pub lease: Option<Lease>,
@@ -126,10 +134,7 @@ impl TokenRecord {
                 sealed,
                 expires_at: row.refresh_expires_at,
             }),
-            waiting: row.waiting.map(|why| Waiting {
-                why,
-                parent: row.waits_for.map(SecretId),
-            }),
+            waiting: row.waiting,
             forced: row.forced,
             generation: Generation(row.generation),
             renew_at: row.renew_at,

@@ -211,13 +211,32 @@ fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
 }
 
 /// Makes a parent due, because one derived from it needs it. What is in trouble keeps its
-/// date, and what is not renewed has none.
+/// date, what is not renewed has none, and a token stored since it was seen is good.
 pub async fn hasten(
     database: &impl ConnectionTrait,
-    parent: SecretId,
+    parent: &TokenRecord,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    hastened(parent, now).exec(database).await.map(|_| ())
+    hastened(parent.secret_id, now)
+        .filter(Column::Generation.eq(parent.generation.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// A token's generation, which nobody raises until the transaction ends.
+pub async fn generation_locked(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+) -> Result<Option<Generation>, DbErr> {
+    let found = Entity::find_by_id(id.0)
+        .select_only()
+        .column(Column::Generation)
+        .lock_exclusive()
+        .into_tuple::<i64>()
+        .one(database)
+        .await?;
+    Ok(found.map(Generation))
 }
 
 /// The same for a parent whose token was refused: it must be replaced, not repeated. Only

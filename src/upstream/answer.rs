@@ -236,7 +236,13 @@ impl<'a> Reader<'a> {
 
     pub fn issued(&self, rule: &AnswerRule) -> Result<Issued, Failure> {
         self.check()?;
-        let token = self.token(&rule.token)?;
+        let token = match self.token(&rule.token) {
+            // By default no token is no success either: the provider may say why.
+            Err(_) if self.success.is_none() && self.code().is_some() => {
+                return Err(self.refusal());
+            }
+            token => token?,
+        };
         let life = self.life(rule, &token)?;
         Ok(Issued {
             token_type: text_at(self.parsed.body(), "token_type"),
@@ -356,25 +362,34 @@ impl<'a> Reader<'a> {
         Ok(Value::Object(extra))
     }
 
+    /// The provider's own error code, where the answer holds one.
+    fn code(&self) -> Option<String> {
+        let body = self.parsed.body();
+        self.stated(&self.error.code)
+            .or_else(|| errcode(body))
+            .or_else(|| text_at(body, "error"))
+    }
+
+    /// What an expression gives as text; none where it gives none.
+    fn stated(&self, expression: &Option<Expression>) -> Option<String> {
+        let value = self
+            .expressions
+            .evaluate(expression.as_ref()?, &self.context)
+            .ok()?;
+        let printable = value
+            .as_str()
+            .map(str::to_owned)
+            .or_else(|| value.is_number().then(|| value.to_string()));
+        printable.filter(|text| !text.is_empty())
+    }
+
     /// Why the provider refused, and what follows.
     pub fn refusal(&self) -> Failure {
         let (status, body) = (self.parsed.status, self.parsed.body());
         let rule = self.error;
-        let stated = |expression: &Option<Expression>| {
-            let value = self
-                .expressions
-                .evaluate(expression.as_ref()?, &self.context)
-                .ok()?;
-            let printable = value
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| value.is_number().then(|| value.to_string()));
-            printable.filter(|text| !text.is_empty())
-        };
-        let code = stated(&rule.code)
-            .or_else(|| errcode(body))
-            .or_else(|| text_at(body, "error"));
-        let message = stated(&rule.message)
+        let code = self.code();
+        let message = self
+            .stated(&rule.message)
             .or_else(|| text_at(body, "errmsg"))
             .or_else(|| text_at(body, "error_description"));
         let declared = code.as_ref().and_then(|code| {

@@ -24,6 +24,9 @@ use crate::realm::failure::{Failure, FailureClass};
 
 /// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
 const INVALID_GRANT: &str = "invalid_grant";
+/// Why a secret needs another refresh token.
+const REFUSED: &str = "refresh_token_refused";
+const MAYBE_SPENT: &str = "refresh_token_maybe_spent";
 /// How long a client authentication assertion lives where the document does not say.
 const CLIENT_ASSERTION_S: i64 = 300;
 
@@ -46,7 +49,15 @@ impl<'a> Asking<'a> {
     pub async fn obtain(&mut self) -> Result<Issued, Failure> {
         match &self.document.refresh {
             Some(refresh) if self.can_refresh => self.refreshed(refresh).await,
-            _ => self.main().await,
+            _ if self.document.stands_alone() => self.main().await,
+            // The main request uses the refresh token itself.
+            _ => self.main().await.map_err(|failure| {
+                if failure.code.as_deref() == Some(INVALID_GRANT) {
+                    needs_another(REFUSED, failure)
+                } else {
+                    failure
+                }
+            }),
         }
     }
 
@@ -60,19 +71,11 @@ impl<'a> Asking<'a> {
                 self.refresh_refused = true;
                 return self.main().await;
             }
-            return Err(Failure {
-                detail: format!("refresh_token_refused: {}", refused.detail),
-                class: FailureClass::Permanent,
-                ..refused
-            });
+            return Err(needs_another(REFUSED, refused));
         }
         let burnt = !refresh.retry && refused.sent && refused.class == FailureClass::Transient;
         if burnt && !self.document.stands_alone() {
-            return Err(Failure {
-                detail: format!("refresh_token_maybe_spent: {}", refused.detail),
-                class: FailureClass::Permanent,
-                ..refused
-            });
+            return Err(needs_another(MAYBE_SPENT, refused));
         }
         if burnt {
             self.refresh_refused = true;
@@ -252,6 +255,15 @@ impl<'a> Asking<'a> {
                 extra.into()
             },
         })
+    }
+}
+
+/// A human must give the secret another refresh token.
+fn needs_another(why: &str, failure: Failure) -> Failure {
+    Failure {
+        detail: format!("{why}: {}", failure.detail),
+        class: FailureClass::Permanent,
+        ..failure
     }
 }
 

@@ -22,7 +22,7 @@ use secrecy::SecretString;
 
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::randomness::Randomness;
-use crate::realm::document::{Exchange, ProviderDocument};
+use crate::realm::document::{Exchange, LIFETIME_MAX_S, ProviderDocument};
 use crate::realm::expression::{Expressions, Moment, Template};
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source};
@@ -260,10 +260,12 @@ impl Upstream {
     }
 }
 
+/// No life is longer than ten years, but one that a realm calls endless on purpose.
 fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
+    let latest = requested_at.plus(Ms::from_secs(LIFETIME_MAX_S));
     match life {
-        Life::For(length) => Expiry::At(requested_at.plus(length)),
-        Life::Until(end) => Expiry::At(end),
+        Life::For(length) => Expiry::At(requested_at.plus(length).min(latest)),
+        Life::Until(end) => Expiry::At(end.min(latest)),
         Life::Endless => Expiry::Never,
     }
 }

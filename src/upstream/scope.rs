@@ -111,7 +111,11 @@ impl Scope {
         }
         if let Some(parent) = &inputs.parent {
             let token = shown("token", &parent.token);
-            let extra = without_nulls(&parent.extra);
+            // Without extra fields each of them is unset, and asking for one is no error.
+            let extra = match &parent.extra {
+                serde_json::Value::Null => Value::from_pairs::<_, String, Value>([]),
+                extra => without_nulls(extra),
+            };
             let fields = [("token", Value::from(token)), ("extra", extra)];
             scope
                 .values

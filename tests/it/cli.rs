@@ -21,6 +21,9 @@ on_every_database! {
     renew_of_one_realm_leaves_the_others,
     renew_all_obtains_what_is_not_due,
     renew_of_an_unknown_realm_exits_2,
+    renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run,
+    realm_apply_makes_what_is_registered_as_the_files_say,
+    realm_apply_changes_nothing_where_any_file_is_broken,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
     migrate_can_run_again,
     two_migrations_at_once_both_succeed,
@@ -392,4 +395,116 @@ async fn without_an_admin_key_the_first_start_makes_one_for_its_owner_only(datab
     let admin = server.client.with_key(key.trim());
     admin.get("/api/realm").await.expect(200);
     server.client.get("/api/realm").await.expect(401);
+}
+
+async fn renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
+    let options = Options {
+        clock: Some(clock),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    client
+        .register_realm("z-parent", &provider.url("/parent"))
+        .await;
+    client.save_secret("z-parent", "k").await;
+    client.generation("z-parent", "k", 1).await;
+    for (realm, parent) in [("b-child", "z-parent"), ("a-grandchild", "b-child")] {
+        let config = json!({
+            "url": provider.url(&format!("/{realm}")), "method": "GET",
+            "parent": {"realm": parent, "key": "k"},
+            "arguments": [{"name": "of", "place": "url", "value": "${parent.token}"}],
+            "token_path": "access_token", "expires_in_path": "expires_in",
+        });
+        client.save_realm(realm, config).await;
+        client.save_secret(realm, "k").await;
+        client.generation(realm, "k", 1).await;
+    }
+    server.stop().await;
+    let asked = provider.request_count();
+    let ended = run(&database, "renew").await;
+    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
+    let sent = provider.requests().split_off(asked);
+    let paths: Vec<_> = sent.iter().map(|request| request.path.as_str()).collect();
+    assert_eq!(paths, ["/parent", "/b-child", "/a-grandchild"]);
+    let told = summary(&ended);
+    assert_eq!((&told["renewed"], &told["waiting"]), (&json!(3), &json!(0)));
+}
+
+async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let write = |name: &str, realm: Value| {
+        std::fs::write(folder.path().join(name), realm.to_string()).expect("it is writable");
+    };
+    let config =
+        |url: &str| json!({"url": url, "method": "GET", "token_path": "t", "expires_in_path": "e"});
+    write(
+        "a.json",
+        json!({"id": "a", "comment": "A", "config": config("https://a.example/")}),
+    );
+    // A preset is a file of a realm, too.
+    write(
+        "b.json",
+        json!({
+            "id": "b", "title": "B", "documentation": "https://b.example/", "verified": "sdk",
+            "facts": ["x"], "config": config("https://b.example/"),
+        }),
+    );
+    std::fs::write(folder.path().join("notes.txt"), "not a realm").expect("it is writable");
+    let apply = format!("realm apply {}", folder.path().display());
+    let ended = run(&database, &apply).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "a: created\nb: created\n");
+    write(
+        "a.json",
+        json!({"id": "a", "config": config("https://a2.example/")}),
+    );
+    std::fs::remove_file(folder.path().join("b.json")).expect("it is there");
+    let ended = run(&database, &apply).await;
+    assert_eq!(ended.stdout, "a: changed\n", "{}", ended.stderr);
+    let ended = run(&database, &format!("{apply} --prune")).await;
+    assert_eq!(
+        ended.stdout, "a: unchanged\nb: deleted\n",
+        "{}",
+        ended.stderr
+    );
+    let server = Server::start(&database).await;
+    let realms = server.client.list("/api/realm").await;
+    assert_eq!(realms.len(), 1);
+    assert_eq!(realms[0]["config"]["url"], "https://a2.example/");
+    assert!(
+        realms[0]["comment"].is_null(),
+        "what a file leaves out is cleared"
+    );
+    let audit = server.client.list("/api/audit").await;
+    assert!(audit.iter().any(|entry| entry["actor"] == "command line"));
+}
+
+async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.path().join(name), text).expect("it is writable");
+    };
+    write("good.json", json!({"id": "good"}).to_string());
+    write("json.json", "{".to_owned());
+    let broken = json!({"id": "broken", "config": {"url": "nowhere", "what": 1}, "odd": 1});
+    write("broken.json", broken.to_string());
+    write("twice.json", json!({"id": "good"}).to_string());
+    let ended = run(
+        &database,
+        &format!("realm apply {}", folder.path().display()),
+    )
+    .await;
+    assert_eq!(ended.code, Some(2));
+    for told in [
+        "json.json:  is not JSON: line 1",
+        "broken.json: /odd is not a field here",
+        "twice.json: /id is the realm of",
+        "nothing was changed",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    assert_eq!(database.number("SELECT COUNT(*) FROM ts_realm").await, 0);
 }

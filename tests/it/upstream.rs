@@ -13,6 +13,8 @@ on_every_database! {
     an_answer_that_is_no_token_is_a_failure_and_stores_nothing,
     an_answer_that_breaks_off_or_never_ends_is_a_failure,
     client_credentials_stand_where_their_method_says,
+    an_answer_beyond_the_limits_is_refused_by_name,
+    a_compressed_answer_is_read,
 }
 
 /// Registers a realm and a secret of one name, and waits for the failure.
@@ -238,4 +240,73 @@ async fn client_credentials_stand_where_their_method_says(database: TestDatabase
         r#"{"client_id":"an id","client_secret":"a:b+c%"}"#
     );
     assert!(!of("/form").headers.contains_key("authorization"));
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, plain).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+async fn an_answer_beyond_the_limits_is_refused_by_name(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let ok = || Answer::status(200);
+    let large = vec![b' '; 100_000_000];
+    let bomb = ok()
+        .with_header("content-encoding", "gzip")
+        .with_bytes(gzip(&large));
+    let nested = format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
+    let entities =
+        r#"<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><r>&b;</r>"#;
+    for (name, format, answer, told) in [
+        ("100-mb", "json", ok().with_bytes(large), "answer_too_large"),
+        ("gzip-bomb", "json", bomb, "answer_too_large"),
+        ("nested", "json", ok().with_bytes(nested), "answer_too_deep"),
+        (
+            "entities",
+            "xml",
+            ok().with_bytes(entities),
+            "answer_doctype",
+        ),
+        (
+            "deep-xml",
+            "xml",
+            ok().with_bytes("<r>".repeat(10_000)),
+            "answer_too_deep",
+        ),
+    ] {
+        let provider = Provider::start().await;
+        provider.answer_with(answer);
+        let config = json!({
+            "url": provider.url("/token"), "method": "GET", "response_format": format,
+            "token_path": "access_token", "expires_in_path": "expires_in",
+        });
+        let client = &server.client;
+        client.save_realm(name, config).await;
+        client.save_secret(name, "k").await;
+        let secret = eventually(&format!("a failure of {name}"), async || {
+            let secret = client.secret(name, "k").await;
+            secret["last_error"].is_object().then_some(secret)
+        })
+        .await;
+        assert_eq!(
+            secret["last_error"]["class"], "transient",
+            "{name}: {secret}"
+        );
+        assert_eq!(secret["generation"], 0);
+        let detail = secret["last_error"]["detail"].as_str().expect("a text");
+        assert!(detail.starts_with(told), "{name}: {detail}");
+    }
+}
+
+async fn a_compressed_answer_is_read(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let body = json!({"access_token": "compressed", "expires_in": 7200});
+    let answer = Answer::status(200)
+        .with_header("content-encoding", "gzip")
+        .with_bytes(gzip(body.to_string().as_bytes()));
+    provider.answer_with(answer);
+    server.client.register(&provider.url("/token")).await;
+    let served = server.client.token("r", "k").await.expect(200).json();
+    assert_eq!(served["token"], "compressed");
 }

@@ -70,6 +70,61 @@ impl TestDatabase {
             .expect("the database can be reached")
     }
 
+    /// Whether a text stands in the clear anywhere in the database.
+    pub async fn contains(&self, text: &str) -> bool {
+        let stored = match self.kind {
+            Kind::Sqlite => self.files(),
+            Kind::MySql => self.columns().await,
+        };
+        stored
+            .windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    }
+
+    /// The bytes of the database file and its journal.
+    fn files(&self) -> Vec<u8> {
+        let entries = std::fs::read_dir(self.directory.path()).expect("the directory is there");
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        let of_database = files.filter(|path| path.to_string_lossy().contains("token-server.db"));
+        of_database
+            .flat_map(|path| std::fs::read(path).expect("the file is readable"))
+            .collect()
+    }
+
+    /// The bytes of every column of every row.
+    async fn columns(&self) -> Vec<u8> {
+        let connection = self.connect().await;
+        let backend = connection.get_database_backend();
+        let all = async |sql: String| {
+            let statement = Statement::from_string(backend, sql);
+            connection
+                .query_all_raw(statement)
+                .await
+                .expect("the query is good")
+        };
+        let columns = all(
+            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns \
+             WHERE table_schema = DATABASE()"
+                .to_owned(),
+        )
+        .await;
+        let mut bytes = Vec::new();
+        for row in columns {
+            let table: String = row.try_get_by_index(0).expect("a table");
+            let column: String = row.try_get_by_index(1).expect("a column");
+            let values = all(format!(
+                "SELECT CAST(`{column}` AS BINARY) FROM `{table}` WHERE `{column}` IS NOT NULL"
+            ))
+            .await;
+            for value in values {
+                let value: Vec<u8> = value.try_get_by_index(0).expect("bytes");
+                bytes.extend_from_slice(&value);
+                bytes.push(b'\n');
+            }
+        }
+        bytes
+    }
+
     /// One number that a query answers.
     pub async fn number(&self, query: &str) -> i64 {
         let connection = self.connect().await;
