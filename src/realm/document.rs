@@ -349,6 +349,8 @@ pub struct ErrorRule {
     pub code: Option<Expression>,
     pub message: Option<Expression>,
     pub classes: Vec<(String, FailureClass)>,
+    /// Codes that say what `invalid_grant` says of a refresh token (RFC 6749, section 5.2).
+    pub invalid_grant: Vec<String>,
 }
 
 /// A parameter that a secret may or must have.

@@ -58,6 +58,8 @@ pub struct Failure {
     pub detail: String,
     /// The provider's own error code.
     pub code: Option<String>,
+    /// The refresh token was refused (RFC 6749, section 5.2: `invalid_grant`).
+    pub grant_refused: bool,
     /// Whether the request may have reached the provider.
     pub sent: bool,
     /// How long the provider asked to be left alone.
@@ -73,6 +75,7 @@ impl Failure {
             class,
             detail: detail.into(),
             code: None,
+            grant_refused: false,
             sent: true,
             retry_after: None,
             secret_scoped: false,

@@ -212,6 +212,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "The parent's token is refused: it is renewed, then this one.",
     ),
     (
+        "error.classes.invalid_grant",
+        "The refresh token is refused, as RFC 6749 says it.",
+    ),
+    (
         "policy",
         "Rules of renewal, where they differ from the server's.",
     ),

@@ -21,11 +21,13 @@ const CODE_MAX_CHARS: usize = 100;
 const MESSAGE_MAX_CHARS: usize = 300;
 /// Lists and objects within each other, in JSON.
 const DEPTH_MAX: usize = 100;
+/// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
+const INVALID_GRANT: &str = "invalid_grant";
 /// RFC 6749, section 5.2: codes that the same request will meet again.
 const OAUTH_PERMANENT: [&str; 6] = [
     "invalid_request",
     "invalid_client",
-    "invalid_grant",
+    INVALID_GRANT,
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
@@ -396,6 +398,9 @@ impl<'a> Reader<'a> {
             let named = rule.classes.iter().find(|(name, _)| name == code);
             named.map(|(_, class)| *class)
         });
+        let grant_refused = code
+            .as_ref()
+            .is_some_and(|code| code == INVALID_GRANT || rule.invalid_grant.contains(code));
         let class = declared.unwrap_or_else(|| class_of(status, code.as_deref()));
         let code = code.map(|code| clean(&self.scope.mask(&code), CODE_MAX_CHARS));
         let mut detail = format!("the provider answered {}", status.as_u16());
@@ -410,6 +415,7 @@ impl<'a> Reader<'a> {
         }
         Failure {
             code,
+            grant_refused,
             retry_after: retry_after(&self.parsed.headers),
             secret_scoped: declared.is_some(),
             ..Failure::new(class, detail)

@@ -22,8 +22,6 @@ use crate::realm::document::{
 use crate::realm::expression::{Expression, Expressions};
 use crate::realm::failure::{Failure, FailureClass};
 
-/// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
-const INVALID_GRANT: &str = "invalid_grant";
 /// Why a secret needs another refresh token.
 const REFUSED: &str = "refresh_token_refused";
 const MAYBE_SPENT: &str = "refresh_token_maybe_spent";
@@ -52,7 +50,7 @@ impl<'a> Asking<'a> {
             _ if self.document.stands_alone() => self.main().await,
             // The main request uses the refresh token itself.
             _ => self.main().await.map_err(|failure| {
-                if failure.code.as_deref() == Some(INVALID_GRANT) {
+                if failure.grant_refused {
                     needs_another(REFUSED, failure)
                 } else {
                     failure
@@ -66,7 +64,7 @@ impl<'a> Asking<'a> {
             Ok(issued) => return Ok(issued),
             Err(failure) => failure,
         };
-        if refused.code.as_deref() == Some(INVALID_GRANT) {
+        if refused.grant_refused {
             if self.document.stands_alone() {
                 self.refresh_refused = true;
                 return self.main().await;

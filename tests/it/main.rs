@@ -22,6 +22,7 @@ mod refreshing;
 mod registry;
 mod renewals;
 mod sealing;
+mod ten_minutes;
 mod tickets;
 mod upstream;
 mod wechat;

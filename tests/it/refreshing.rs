@@ -299,7 +299,8 @@ async fn what_refresh_does_not_say_is_taken_from_the_main_request(database: Test
         &database,
         json!({
             "arguments": [{"name": "grant_type", "place": "body", "value": "client_credentials"}],
-            "refresh": {"content_type": "json", "arguments": [
+            "content_type": "json",
+            "refresh": {"arguments": [
                 {"name": "renew", "place": "body", "value": "$refresh_token"},
             ], "token_path": "renewed.token"},
         }),

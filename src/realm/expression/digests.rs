@@ -9,7 +9,7 @@ use md5::Md5;
 use minijinja::value::{Kwargs, Rest};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::foundation::hex;
 use crate::foundation::signing::{self, Algorithm, KeyEncoding, SigningKey};
@@ -26,6 +26,9 @@ pub fn add_to(env: &mut Environment<'static>) {
     });
     env.add_filter("sha256", |text: String, form: Option<String>| {
         printed("sha256", &Sha256::digest(text), form.as_deref())
+    });
+    env.add_filter("sha512", |text: String, form: Option<String>| {
+        printed("sha512", &Sha512::digest(text), form.as_deref())
     });
     env.add_filter(
         "hmac_md5",
@@ -48,6 +51,14 @@ pub fn add_to(env: &mut Environment<'static>) {
         |text: String, args: Rest<Value>, kwargs: Kwargs| {
             keyed("hmac_sha256", &args, &kwargs, |key| {
                 mac(lc::HMAC_SHA256, key, text.as_bytes())
+            })
+        },
+    );
+    env.add_filter(
+        "hmac_sha512",
+        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+            keyed("hmac_sha512", &args, &kwargs, |key| {
+                mac(lc::HMAC_SHA512, key, text.as_bytes())
             })
         },
     );

@@ -121,7 +121,7 @@ impl Reader<'_> {
         let mut rule = ErrorRule {
             code: self.over_answer(&error, "code"),
             message: self.over_answer(&error, "message"),
-            classes: Vec::new(),
+            ..ErrorRule::default()
         };
         if let Some(classes) = error.object("classes") {
             for (name, class) in [
@@ -130,15 +130,13 @@ impl Reader<'_> {
                 ("transient", FailureClass::Transient),
                 ("invalid_token", FailureClass::InvalidToken),
             ] {
-                for (index, code) in classes.list(name).unwrap_or_default().iter().enumerate() {
-                    match code {
-                        Value::String(code) => rule.classes.push((code.clone(), class)),
-                        Value::Number(code) => rule.classes.push((code.to_string(), class)),
-                        _ => classes
-                            .fault_at(&format!("{name}/{index}"), "must be a string or a number"),
-                    }
-                }
+                let codes = codes(&classes, name).into_iter();
+                rule.classes.extend(codes.map(|code| (code, class)));
             }
+            rule.invalid_grant = codes(&classes, "invalid_grant");
+            let refused = rule.invalid_grant.iter().cloned();
+            rule.classes
+                .extend(refused.map(|code| (code, FailureClass::Permanent)));
             classes.finish();
         }
         if !rule.classes.is_empty() && rule.code.is_none() {
@@ -157,4 +155,17 @@ impl Reader<'_> {
         }
         Some(path.to_owned())
     }
+}
+
+fn codes(classes: &Fields<'_>, name: &'static str) -> Vec<String> {
+    let list = classes.list(name).unwrap_or_default().iter().enumerate();
+    list.filter_map(|(index, code)| match code {
+        Value::String(code) => Some(code.clone()),
+        Value::Number(code) => Some(code.to_string()),
+        _ => {
+            classes.fault_at(&format!("{name}/{index}"), "must be a string or a number");
+            None
+        }
+    })
+    .collect()
 }

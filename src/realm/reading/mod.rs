@@ -220,7 +220,12 @@ impl Reader<'_> {
                 retry: true,
             }));
         };
-        let inherited = main.map(|main| self.refreshing(main));
+        // What it sends is its own, or RFC 6749, section 6.
+        let sends = own.has("arguments") || own.has("body");
+        let inherited = main.map(|main| match sends {
+            true => main.clone(),
+            false => self.refreshing(main),
+        });
         let exchange = self.exchange(&own, false, Origin::Over(inherited.as_ref()));
         let answer = self.answer(&own, false, Origin::Over(answer));
         let retries = [("always", true), ("never", false)];

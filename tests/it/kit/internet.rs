@@ -3,7 +3,8 @@
 //! provider: the host's name, TLS, and a client certificate where one is sent.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -43,18 +44,29 @@ pub struct Response {
 
 type Answering = Arc<dyn Fn(Arrived) -> Response + Send + Sync>;
 
+/// Ports that providers name in their URLs; a resolver cannot lead those elsewhere.
+const NAMED_PORTS: [u16; 1] = [9443];
+
 /// Answers what the test says, whoever is asked.
 pub struct Internet {
     address: SocketAddr,
     authority: reqwest::Certificate,
     answering: Arc<Mutex<Answering>>,
-    server: tokio::task::JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+/// An address of loopback that no other test has.
+fn own_address() -> Ipv4Addr {
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_le_bytes();
+    let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+    Ipv4Addr::new(127, process[0] | 1, process[1], number.max(1))
 }
 
 impl Internet {
@@ -75,10 +87,13 @@ impl Internet {
             .with_client_cert_verifier(Arc::new(AnyCertificate))
             .with_cert_resolver(Arc::new(certificates));
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
-        let address = listener
+        let own = own_address();
+        let mut listeners = Vec::new();
+        for port in [0].into_iter().chain(NAMED_PORTS) {
+            let listener = TcpListener::bind((own, port)).await;
+            listeners.push(listener.expect("the port is free at this address"));
+        }
+        let address = listeners[0]
             .local_addr()
             .expect("a bound socket has an address");
         let nobody: Answering = Arc::new(|_| Response {
@@ -87,12 +102,13 @@ impl Internet {
             body: Vec::new(),
         });
         let answering = Arc::new(Mutex::new(nobody));
-        let server = tokio::spawn(serve(listener, acceptor, answering.clone()));
+        let serve = |listener| tokio::spawn(serve(listener, acceptor.clone(), answering.clone()));
+        let servers = listeners.into_iter().map(serve).collect();
         Self {
             address,
             authority,
             answering,
-            server,
+            servers,
         }
     }
 
@@ -131,7 +147,7 @@ async fn exchange(
 ) -> Option<()> {
     let mut stream = acceptor.accept(stream).await.ok()?;
     let (_, tls) = stream.get_ref();
-    let host = tls.server_name()?.to_owned();
+    let name = tls.server_name()?.to_owned();
     let certificate = tls.peer_certificates().is_some();
     let mut read = Vec::new();
     let head_end = loop {
@@ -150,6 +166,8 @@ async fn exchange(
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
+    // With the port, where the URL names one.
+    let host = headers.get("host").cloned().unwrap_or(name);
     let length = headers
         .get("content-length")
         .map_or(Some(0), |text| text.parse().ok())?;
