@@ -291,3 +291,144 @@ fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok());
     bytes.collect::<Option<Vec<u8>>>().map(Zeroizing::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+        UnparsedPublicKey, VerificationAlgorithm,
+    };
+
+    const RSA: &str = include_str!("../../tests/keys/rsa_private_key.pem");
+    const EC: &str = include_str!("../../tests/keys/ec_private_key.pem");
+    const ED: &str = include_str!("../../tests/keys/ed_private_key.pem");
+    const MESSAGE: &[u8] = b"what is signed";
+
+    fn verified(key: &SigningKey, algorithm: Algorithm, public_of: &str) -> bool {
+        let signature = key.sign(algorithm, MESSAGE).unwrap();
+        let public = match from_pem(public_of).unwrap() {
+            Kind::Rsa(key) => key.public_key().as_ref().to_vec(),
+            Kind::P256(key) => key.public_key().as_ref().to_vec(),
+            Kind::Ed25519(key) => key.public_key().as_ref().to_vec(),
+            Kind::Shared(_) => unreachable!(),
+        };
+        let scheme: &'static dyn VerificationAlgorithm = match algorithm {
+            Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+            Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+            Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+            Algorithm::EdDsa => &ED25519,
+            Algorithm::Hs256 => unreachable!(),
+        };
+        UnparsedPublicKey::new(scheme, public)
+            .verify(MESSAGE, &signature)
+            .is_ok()
+    }
+
+    #[test]
+    fn a_private_key_signs_in_every_form_it_is_pasted_in() {
+        let bare: String = RSA.lines().filter(|line| !line.contains("-----")).collect();
+        let pkcs1 = include_str!("../../tests/keys/rsa_pkcs1.pem").to_owned();
+        let sec1 = include_str!("../../tests/keys/ec_sec1.pem").to_owned();
+        let written_out = |pem: &str| pem.replace('\n', "\\n");
+        for (text, encoding, algorithm, of) in [
+            (RSA.to_owned(), KeyEncoding::Pem, Algorithm::Rs256, RSA),
+            (RSA.to_owned(), KeyEncoding::Pem, Algorithm::Ps256, RSA),
+            (pkcs1, KeyEncoding::Pem, Algorithm::Rs256, RSA),
+            (bare, KeyEncoding::Pem, Algorithm::Rs256, RSA),
+            (written_out(RSA), KeyEncoding::Pem, Algorithm::Rs256, RSA),
+            (
+                RSA.replace('\n', "\r\n"),
+                KeyEncoding::Pem,
+                Algorithm::Rs256,
+                RSA,
+            ),
+            (
+                STANDARD.encode(RSA),
+                KeyEncoding::Base64Pem,
+                Algorithm::Rs256,
+                RSA,
+            ),
+            (EC.to_owned(), KeyEncoding::Pem, Algorithm::Es256, EC),
+            (sec1, KeyEncoding::Pem, Algorithm::Es256, EC),
+            (ED.to_owned(), KeyEncoding::Pem, Algorithm::EdDsa, ED),
+        ] {
+            let key = SigningKey::read(&text, encoding).unwrap();
+            assert!(verified(&key, algorithm, of), "{algorithm:?} {encoding:?}");
+        }
+    }
+
+    #[test]
+    fn a_json_web_key_signs_and_names_itself() {
+        for (jwk, algorithm, of, kid) in [
+            (
+                include_str!("../../tests/keys/rsa.jwk.json"),
+                Algorithm::Rs256,
+                RSA,
+                "key-of-rsa",
+            ),
+            (
+                include_str!("../../tests/keys/ec.jwk.json"),
+                Algorithm::Es256,
+                EC,
+                "key-of-ec",
+            ),
+            (
+                include_str!("../../tests/keys/ed.jwk.json"),
+                Algorithm::EdDsa,
+                ED,
+                "key-of-ed",
+            ),
+        ] {
+            let key = SigningKey::read(jwk, KeyEncoding::Jwk).unwrap();
+            assert_eq!(key.kid.as_deref(), Some(kid));
+            assert!(verified(&key, algorithm, of), "{algorithm:?}");
+        }
+        let shared = SigningKey::read(r#"{"kty":"oct","k":"AP8Q"}"#, KeyEncoding::Jwk).unwrap();
+        let hex = SigningKey::read("00ff10", KeyEncoding::Hex).unwrap();
+        let signed = |key: &SigningKey| key.sign(Algorithm::Hs256, MESSAGE).unwrap();
+        assert_eq!(signed(&shared), signed(&hex));
+    }
+
+    #[test]
+    fn what_is_no_key_or_does_not_fit_is_refused_without_being_shown() {
+        for (text, encoding, why) in [
+            ("canary", KeyEncoding::Pem, KeyError::Pem),
+            ("", KeyEncoding::Pem, KeyError::Pem),
+            (
+                "-----BEGIN PRIVATE KEY-----\ncanary\n",
+                KeyEncoding::Pem,
+                KeyError::Pem,
+            ),
+            ("can ary!", KeyEncoding::Base64, KeyError::Base64),
+            ("0g", KeyEncoding::Hex, KeyError::Hex),
+            ("é0", KeyEncoding::Hex, KeyError::Hex),
+            ("{}", KeyEncoding::Jwk, KeyError::Jwk),
+            (
+                r#"{"kty":"RSA","n":"AQAB"}"#,
+                KeyEncoding::Jwk,
+                KeyError::Jwk,
+            ),
+        ] {
+            assert_eq!(SigningKey::read(text, encoding).err(), Some(why), "{text}");
+            assert!(!why.to_string().contains("canary"));
+        }
+        let rsa = SigningKey::read(RSA, KeyEncoding::Pem).unwrap();
+        for unfit in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256] {
+            assert_eq!(rsa.sign(unfit, MESSAGE), Err(KeyError::Unfit));
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_private_key_is_that_of_its_public_key() {
+        let public = include_str!("../../tests/keys/rsa_public_key.pem");
+        let fingerprint = spki_sha256(public).unwrap();
+        assert_eq!(
+            STANDARD.encode(fingerprint),
+            "vziCuWfQTfCuS4kPe+3m3N0/IQqqB+3jcv3cAX5Z85w="
+        );
+        assert_eq!(spki_sha256(RSA), Ok(fingerprint));
+        assert!(spki_sha256(EC).is_ok() && spki_sha256(ED).is_ok());
+        assert_eq!(spki_sha256("canary"), Err(KeyError::PublicKey));
+    }
+}

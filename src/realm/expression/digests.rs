@@ -138,3 +138,86 @@ fn refused(name: &str, why: impl std::fmt::Display) -> Error {
         format!("{SAFE_DETAIL}{name}: {why}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::realm::expression::Expressions;
+    use minijinja::context;
+
+    fn rendered(expression: &str) -> Result<String, String> {
+        let expressions = Expressions::new();
+        let template = expressions.template(&format!("${{ {expression} }}"));
+        let scope = context! {
+            text => "é&=x",
+            private_key => include_str!("../../../tests/keys/rsa_private_key.pem"),
+        };
+        let value = expressions
+            .render(&template.map_err(|error| error.to_string())?, &scope)
+            .map_err(|error| error.to_string())?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn digests_are_those_that_other_programs_make() {
+        for (expression, expected) in [
+            ("text|md5", "1dee6ad020bbaea45e4fcf6426f2a34c"),
+            ("text|sha1", "fe9b815c79892c58511800d96fc9fb22336fc994"),
+            (
+                "text|sha256",
+                "a2ad58d81e8d0a87ebd8aa4f241f36358796172242ebf2a36be6228ec679a14a",
+            ),
+            ("(text|sha512)[:20]", "c45f6e8a73991b76121a"),
+            ("text|hmac_md5('key')", "d95395cf12e3cda8c529b788f65214ce"),
+            (
+                "text|hmac_sha1('key')",
+                "b396748f1caa7cc1762d1ab1a7eb286733f8df52",
+            ),
+            (
+                "text|hmac_sha256('key')",
+                "b04c4ed8dde23b20d318cac6da61382d77ce79a68d9a040833c8bf1273b8c52b",
+            ),
+            (
+                "text|hmac_sha256('00ff10', 'hex', 'base64')",
+                "lKKdakE1Xp+g665WGuBcAmnFQgJDi+QYdVtUslPzI8k=",
+            ),
+            (
+                "text|hmac_sha256('AP8Q', key_encoding='base64', encoding='base64')",
+                "lKKdakE1Xp+g665WGuBcAmnFQgJDi+QYdVtUslPzI8k=",
+            ),
+            (
+                "(text|rsa_sha256(private_key, 'base64'))[:40]",
+                "aqRlcqWj7ea6bNtEJYJVYNqxft2hpDdxA+h6ikyy",
+            ),
+        ] {
+            assert_eq!(
+                rendered(expression).as_deref(),
+                Ok(expected),
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_told_by_kind_and_not_shown() {
+        for (expression, told) in [
+            (
+                "text|rsa_sha256('canary')",
+                "filter rsa_sha256: the key is not a private key",
+            ),
+            (
+                "text|hmac_sha256('canary', 'hex')",
+                "filter hmac_sha256: the key is not hexadecimal",
+            ),
+            (
+                "text|hmac_sha256('k', 'canary')",
+                "filter hmac_sha256: key_encoding is",
+            ),
+            ("text|hmac_sha256", "filter hmac_sha256: takes a key"),
+            ("text|sha256('canary')", "filter sha256: gives hex"),
+        ] {
+            let refused = rendered(expression).unwrap_err();
+            assert!(refused.starts_with(told), "{expression}: {refused}");
+            assert!(!refused.contains("canary"), "{refused}");
+        }
+    }
+}

@@ -108,3 +108,57 @@ impl Moment {
 fn refused(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, why.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::realm::expression::Expressions;
+
+    fn rendered(source: &str) -> Result<String, String> {
+        let moment = Moment::draw(EpochMs(1_767_323_045_678), &Randomness::seeded(1));
+        let expressions = Expressions::new();
+        let template = expressions.template(&format!("a${{ {source} }}"));
+        let value = expressions
+            .render(
+                &template.map_err(|error| error.to_string())?,
+                &Value::from_pairs(moment.scope()),
+            )
+            .map_err(|error| error.to_string())?;
+        Ok(value.as_str().unwrap_or_default()[1..].to_owned())
+    }
+
+    #[test]
+    fn now_is_written_as_providers_want_it() {
+        for (source, expected) in [
+            ("now('s')", "1767323045"),
+            ("now('ms')", "1767323045678"),
+            ("now('s', 60)", "1767323105"),
+            ("now('s') + 60", "1767323105"),
+            ("now()", "2026-01-02T03:04:05Z"),
+            ("now(offset_s=-5)", "2026-01-02T03:04:00Z"),
+            (
+                "now('%Y-%m-%d %H:%M:%S', tz='+08:00')",
+                "2026-01-02 11:04:05",
+            ),
+            ("now('%Y%m%d%H%M%S%3f')", "20260102030405678"),
+        ] {
+            assert_eq!(rendered(source).as_deref(), Ok(expected), "{source}");
+        }
+        for source in [
+            "now('%Q')",
+            "now(tz='Mars')",
+            "now('s', 9223372036854775807)",
+        ] {
+            assert!(rendered(source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_is_the_same_twice_within_an_attempt() {
+        assert_eq!(rendered("uuid() == uuid()").as_deref(), Ok("true"));
+        assert_eq!(rendered("nonce(8) == nonce(8)").as_deref(), Ok("true"));
+        assert_eq!(rendered("nonce(8)|length").as_deref(), Ok("16"));
+        assert_eq!(rendered("uuid()|length").as_deref(), Ok("36"));
+        assert!(rendered("nonce(65)").is_err());
+    }
+}
