@@ -16,6 +16,7 @@ mod oauth;
 mod predecessor;
 mod presets;
 mod problems;
+mod properties;
 mod races;
 mod reads;
 mod refreshing;

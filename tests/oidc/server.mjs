@@ -1,19 +1,29 @@
 // An OAuth 2.0 authorization server for the integration tests: the certified
-// oidc-provider, with clients that may only use the client credentials grant
-// (RFC 6749 §4.4) and opaque access tokens that can be introspected (RFC 7662).
+// oidc-provider, with clients for each way of client authentication, opaque access
+// tokens and JWTs, and refresh tokens that rotate with reuse detection.
 //
 // Environment:
 //   PORT                port on 127.0.0.1; 0, the default, lets the system choose
 //   ACCESS_TOKEN_TTL_S  lifetime of an access token in seconds, default 20
-//   CLIENTS             number of clients, default 2
+//   CLIENTS             number of clients `client-1`, … default 2
+//   CLIENT_JWKS         public keys (JWKS) of the client `jwt-key`
+//   TLS_KEY, TLS_CERT   files of a second, HTTPS listener that asks for client certificates
+//   TLS_CLIENT_CA       file of the authority that signs them
+//   TLS_CLIENT_DN       the subject of the client `mtls`
 //
-// Once it listens it prints one line of JSON, {"issuer": "http://127.0.0.1:PORT"},
-// and nothing else on stdout. It exits when stdin closes, so that it does not
-// outlive the test process that started it.
+// Once it listens it prints one line of JSON, {"issuer": "http://127.0.0.1:PORT",
+// "tls_issuer": "https://localhost:PORT"}, and nothing else on stdout. It exits when stdin
+// closes, so that it does not outlive the test process that started it.
 //
-// Endpoints: POST /token, POST /token/introspection, GET /stats.
+// Endpoints: POST /token, POST /token/introspection, GET /jwks, GET /stats, and for tests
+// POST /test/grant (a first refresh token, which a browser would get otherwise).
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+
+import { Memory } from './memory.mjs';
+import { certificates } from './certificates.mjs';
 
 // oidc-provider writes notices by console.info: keep stdout for the one line above.
 console.log = console.info = console.error;
@@ -24,26 +34,76 @@ const accessTokenTtlS = wholeNumber('ACCESS_TOKEN_TTL_S', 20);
 const clientCount = wholeNumber('CLIENTS', 2);
 
 const introspector = 'introspector';
+/** Tokens of this client are JWTs; all others are opaque. */
+const jwtClient = 'jwt-tokens';
+/** The account on whose behalf refresh tokens are given. */
+const accountId = 'account-1';
 const clients = Array.from({ length: clientCount }, (_, index) => {
   const k = index + 1;
   return client(`client-${k}`, secretOf(k), k % 2 ? 'client_secret_basic' : 'client_secret_post');
 });
 const issued = Object.fromEntries(clients.map(({ client_id }) => [client_id, 0]));
 clients.push(client(introspector, `secret-of-${introspector}`, 'client_secret_basic'));
+clients.push(client('jwt-secret', `secret-of-jwt-secret-0123456789abcdef`, 'client_secret_jwt'));
+clients.push(client(jwtClient, `secret-of-${jwtClient}-0123456789abcdef`, 'client_secret_basic'));
+clients.push({
+  ...client('refresher', 'secret-of-refresher-0123456789abcdef', 'client_secret_basic'),
+  // The provider wants the code grant beside that of refresh tokens.
+  grant_types: ['authorization_code', 'refresh_token'],
+  redirect_uris: ['https://client.example/callback'],
+  response_types: ['code'],
+});
+if (process.env.CLIENT_JWKS) {
+  const { client_secret, ...keyed } = client('jwt-key', '', 'private_key_jwt');
+  clients.push({ ...keyed, jwks: JSON.parse(process.env.CLIENT_JWKS) });
+}
+const tls = process.env.TLS_KEY && {
+  key: readFileSync(process.env.TLS_KEY),
+  cert: readFileSync(process.env.TLS_CERT),
+  ca: readFileSync(process.env.TLS_CLIENT_CA),
+  requestCert: true,
+  // Who has none is refused by the provider, for that client only.
+  rejectUnauthorized: false,
+};
+if (tls) {
+  const { client_secret, ...certified } = client('mtls', '', 'tls_client_auth');
+  clients.push({ ...certified, tls_client_auth_subject_dn: process.env.TLS_CLIENT_DN });
+}
+for (const { client_id } of clients) issued[client_id] ??= 0;
+delete issued[introspector];
+const stats = { rotations: 0, reuse_detected: 0 };
 
 process.stdin.on('close', () => process.exit(0)).resume();
 
 const server = createServer();
-server.listen(port, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
-  server.on('request', oauth(issuer).callback());
-  process.stdout.write(`${JSON.stringify({ issuer })}\n`);
-});
+const tlsServer = tls && createTlsServer(tls);
+await listen(server, port);
+if (tlsServer) await listen(tlsServer, 0);
+const issuer = `http://127.0.0.1:${server.address().port}`;
+const callback = oauth(issuer).callback();
+server.on('request', callback);
+tlsServer?.on('request', callback);
+const tls_issuer = tlsServer && `https://localhost:${tlsServer.address().port}`;
+process.stdout.write(`${JSON.stringify({ issuer, tls_issuer })}\n`);
+
+function listen(server, port) {
+  return new Promise((resolve) => {
+    server.listen(port, '127.0.0.1', resolve);
+  });
+}
 
 function oauth(issuer) {
   const provider = new Provider(issuer, {
     adapter: Memory,
     clients,
+    clientAuthMethods: [
+      'client_secret_basic',
+      'client_secret_post',
+      'client_secret_jwt',
+      'private_key_jwt',
+      ...(tls ? ['tls_client_auth'] : []),
+    ],
+    enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA'] },
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
@@ -52,24 +112,73 @@ function oauth(issuer) {
         allowedPolicy: (_ctx, caller, token) =>
           caller.clientId === introspector || caller.clientId === token.clientId,
       },
+      mTLS: { enabled: Boolean(tls), tlsClientAuth: true, ...certificates },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, client) =>
+          client.clientId === jwtClient ? 'https://api.example' : undefined,
+        getResourceServerInfo: () => ({
+          scope: '',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: accessTokenTtlS,
+          jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
     },
-    ttl: { ClientCredentials: accessTokenTtlS },
+    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+    rotateRefreshToken: true,
+    ttl: {
+      AccessToken: accessTokenTtlS,
+      ClientCredentials: accessTokenTtlS,
+      Grant: 86_400,
+      IdToken: 3600,
+      RefreshToken: 86_400,
+    },
   });
-  provider.use(stats);
+  provider.on('refresh_token.consumed', () => {
+    stats.rotations += 1;
+  });
+  provider.use(testEndpoints(provider));
   provider.use(onlyRegisteredMethod);
+  provider.use(countReuse);
   return provider;
 }
 
-/** GET /stats: how many access tokens were issued, by client and in total. */
-async function stats(ctx, next) {
-  if (ctx.method === 'GET' && ctx.path === '/stats') {
-    const total = Object.values(issued).reduce((sum, n) => sum + n, 0);
-    ctx.body = { token_requests: issued, token_requests_total: total };
-    return;
-  }
+/** What a browser would do, and what a test looks at. */
+function testEndpoints(provider) {
+  return async (ctx, next) => {
+    switch (`${ctx.method} ${ctx.path}`) {
+      case 'GET /stats': {
+        const total = Object.values(issued).reduce((sum, n) => sum + n, 0);
+        ctx.body = { token_requests: issued, token_requests_total: total, ...stats };
+        return;
+      }
+      case 'POST /test/grant':
+        ctx.body = { refresh_token: await firstRefreshToken(provider) };
+        return;
+      default:
+    }
+    await next();
+    if (ctx.oidc?.route === 'token' && ctx.status === 200) {
+      issued[ctx.oidc.client.clientId] += 1;
+    }
+  };
+}
+
+async function firstRefreshToken(provider) {
+  const scope = 'openid offline_access';
+  const grant = new provider.Grant({ accountId, clientId: 'refresher' });
+  grant.addOIDCScope(scope);
+  const grantId = await grant.save();
+  const client = await provider.Client.find('refresher');
+  const gty = 'authorization_code';
+  return new provider.RefreshToken({ accountId, client, grantId, gty, scope }).save();
+}
+
+async function countReuse(ctx, next) {
   await next();
-  if (ctx.oidc?.route === 'token' && ctx.status === 200) {
-    issued[ctx.oidc.client.clientId] += 1;
+  if (ctx.body?.error === 'invalid_grant' && ctx.oidc?.entities?.RefreshToken?.consumed) {
+    stats.reuse_detected += 1;
   }
 }
 
@@ -80,7 +189,9 @@ async function stats(ctx, next) {
 async function onlyRegisteredMethod(ctx, next) {
   await next();
   const used = ctx.headers.authorization ? 'client_secret_basic' : 'client_secret_post';
-  if (ctx.status === 200 && ctx.oidc?.client && ctx.oidc.client.clientAuthMethod !== used) {
+  const registered = ctx.oidc?.client?.clientAuthMethod;
+  const bySecret = ['client_secret_basic', 'client_secret_post'].includes(registered);
+  if (ctx.status === 200 && bySecret && registered !== used) {
     ctx.status = 401;
     ctx.body = { error: 'invalid_client', error_description: `not registered for ${used}` };
   }
@@ -113,27 +224,4 @@ function wholeNumber(name, fallback) {
     throw new RangeError(`${name} is not a whole number`);
   }
   return value;
-}
-
-/**
- * Storage in memory. The adapter that comes with oidc-provider forgets entries
- * when there are more than a thousand, live tokens included.
- */
-class Memory {
-  #entries = new Map();
-
-  async find(id) {
-    return this.#entries.get(id);
-  }
-
-  async upsert(id, payload, expiresInS) {
-    this.#entries.set(id, payload);
-    const longestTimerMs = 2 ** 31 - 1;
-    const keepMs = Math.min(expiresInS * 1000, longestTimerMs);
-    setTimeout(() => this.#entries.delete(id), keepMs).unref();
-  }
-
-  async destroy(id) {
-    this.#entries.delete(id);
-  }
 }
