@@ -50,6 +50,8 @@ struct ExchangeView {
     failure: Option<FailureView>,
 }
 
+/// The request. What is made of a credential, a signature for instance, is made of its mask
+/// here.
 #[derive(Object)]
 #[oai(rename = "DryRunRequest")]
 struct RequestView {

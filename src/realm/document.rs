@@ -135,6 +135,25 @@ pub enum ClientAuth {
 }
 
 impl ClientAuth {
+    fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Basic {
+                client_id,
+                client_secret,
+                ..
+            }
+            | Self::Post {
+                client_id,
+                client_secret,
+            } => vec![client_id, client_secret],
+            Self::Jwt {
+                client_id,
+                client_secret,
+            } => client_id.iter().chain(client_secret).collect(),
+            Self::None { client_id } | Self::Tls { client_id } => client_id.iter().collect(),
+        }
+    }
+
     /// Whether it adds to the body.
     pub fn stands_in_body(&self) -> bool {
         match self {
@@ -176,6 +195,14 @@ pub struct TlsRule {
     pub client: Option<TlsClient>,
 }
 
+impl TlsRule {
+    fn templates(&self) -> Vec<&Template> {
+        let client = self.client.iter();
+        let client = client.flat_map(|client| [&client.certificate, &client.key]);
+        self.ca.iter().chain(client).collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsClient {
     pub certificate: Template,
@@ -211,9 +238,14 @@ pub struct RequestRule {
 }
 
 impl RequestRule {
-    /// The names that URL, arguments and body use.
+    /// The names that any part of it uses.
     pub fn names(&self) -> Names {
         let mut names = self.target.names();
+        let auth = self.client_auth.iter().flat_map(ClientAuth::templates);
+        let tls = self.tls.iter().flat_map(TlsRule::templates);
+        for template in auth.chain(tls) {
+            names.extend(template.names().iter().cloned());
+        }
         for argument in &self.arguments {
             names.extend(argument.value.names());
         }

@@ -283,7 +283,8 @@ pub(super) fn wanted_assertion(
         client_secret,
     }) = &rule.client_auth
     else {
-        let of_document = document.assertion.clone();
+        let used = rule.names().contains("assertion");
+        let of_document = document.assertion.clone().filter(|_| used);
         return Ok(of_document.map(|assertion| (assertion, Defaults::default())));
     };
     let by_secret = || {

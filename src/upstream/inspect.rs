@@ -5,14 +5,14 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{Life, Parsed, Reader};
-use super::asking::Asking;
+use super::answer::{Issued, Life, Parsed, Reader};
+use super::asking::{Asking, served};
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest};
 use super::{Upstream, expiry_of};
 use crate::foundation::clock::Timeline;
 use crate::realm::document::{
-    AnswerRule, Exchange, Extraction, ProviderDocument, StatedExpiry, Way,
+    AnswerRule, Exchange, Extraction, LIFETIME_MAX_S, ProviderDocument, StatedExpiry, Way,
 };
 use crate::realm::expression::{Expression, Moment, without_nulls};
 use crate::realm::failure::Failure;
@@ -219,15 +219,7 @@ impl Inspection<'_> {
             Err(failure) => reading.note("success", by, None, Some(failure.detail)),
         }
         if let Err(failure) = reader.check() {
-            if let Some(code) = &failure.code {
-                let by = document
-                    .error
-                    .code
-                    .as_ref()
-                    .map(|code| code.source().to_owned());
-                let class = format!("class {}", failure.class.as_str());
-                reading.note("error.code", by, Some(code.as_str().into()), Some(class));
-            }
+            self.note_code(&failure, &mut reading);
             reading.failure = Some(failure);
             return reading;
         }
@@ -269,17 +261,8 @@ impl Inspection<'_> {
             }
             Err(failure) => reading.note(field, by, None, Some(failure.detail.clone())),
         }
-        if let Some(extraction) = &rule.refresh_token {
-            let (field, by) = named(extraction, "refresh_token_path", "refresh_token_from");
-            let (found, detail) = match reader.refresh(rule) {
-                Ok(Some(renewed)) => (Some(mask(&renewed.token).into()), None),
-                Ok(None) => (
-                    None,
-                    Some("the answer holds none: the old one is kept".to_owned()),
-                ),
-                Err(failure) => (None, Some(failure.detail)),
-            };
-            reading.note(field, Some(by), found, detail);
+        if rule.refresh_token.is_some() {
+            self.read_refresh(reader, rule, reading);
         }
         if !rule.extra.is_empty() {
             let (found, detail) = match reader.extra(rule) {
@@ -288,7 +271,71 @@ impl Inspection<'_> {
             };
             reading.note("extra", None, found, detail);
         }
-        reading.failure = reader.issued(rule).err();
+        match reader.issued(rule) {
+            Ok(issued) => self.read_served(&issued, reading),
+            Err(failure) => {
+                self.note_code(&failure, reading);
+                reading.failure = Some(failure);
+            }
+        }
+    }
+
+    fn read_refresh(&self, reader: &Reader<'_>, rule: &AnswerRule, reading: &mut Reading) {
+        let Some(extraction) = &rule.refresh_token else {
+            return;
+        };
+        let (field, by) = named(extraction, "refresh_token_path", "refresh_token_from");
+        let renewed = reader.refresh(rule);
+        let (found, detail) = match &renewed {
+            Ok(Some(renewed)) => (Some(mask(&renewed.token).into()), None),
+            Ok(None) if self.asking.can_refresh => (
+                None,
+                Some("the answer holds none: the old one is kept".to_owned()),
+            ),
+            Ok(None) => (None, Some("the answer holds none".to_owned())),
+            Err(failure) => (None, Some(failure.detail.clone())),
+        };
+        reading.note(field, Some(by), found, detail);
+        let Some(path) = &rule.refresh_expires_in_path else {
+            return;
+        };
+        let life = renewed.ok().flatten().and_then(|renewed| renewed.life);
+        let (found, detail) = match life {
+            Some(life) => (Some((life.0 / 1000).into()), Some("seconds".to_owned())),
+            None => (
+                None,
+                Some("the answer holds none that can be read: it is taken not to end".to_owned()),
+            ),
+        };
+        reading.note("refresh_expires_in_path", Some(path.clone()), found, detail);
+    }
+
+    /// How the token would be served.
+    fn read_served(&self, issued: &Issued, reading: &mut Reading) {
+        let document = self.asking.document;
+        if document.serving.is_none() {
+            return;
+        }
+        let (expressions, scope) = (&self.asking.upstream.expressions, &self.asking.scope);
+        match served(document, expressions, scope, &issued.token, &issued.extra) {
+            Ok(served) => {
+                reading.note("token_template", None, Some(mask(&served).into()), None);
+            }
+            Err(failure) => {
+                let why = Some(failure.detail.clone());
+                reading.note("token_template", None, None, why);
+                reading.failure = Some(failure);
+            }
+        }
+    }
+
+    /// The code that the class of a failure comes from.
+    fn note_code(&self, failure: &Failure, reading: &mut Reading) {
+        let Some(code) = &failure.code else { return };
+        let by = self.asking.document.error.code.as_ref();
+        let by = by.map(|code| code.source().to_owned());
+        let class = format!("class {}", failure.class.as_str());
+        reading.note("error.code", by, Some(code.as_str().into()), Some(class));
     }
 
     fn shown_life(&self, life: Life) -> (Value, Option<String>) {
@@ -298,6 +345,11 @@ impl Inspection<'_> {
                 let left = end.since(self.asking.requested_at);
                 let detail = match left.0 {
                     ..=0 => "has passed already: the token would be refused".to_owned(),
+                    ms if ms >= LIFETIME_MAX_S * 1000 => {
+                        "ten years from now, the most that is believed: is it a point in time, \
+                         or in milliseconds?"
+                            .to_owned()
+                    }
                     ms => format!("{} s from now", ms / 1000),
                 };
                 (end.to_rfc3339().into(), Some(detail))
@@ -314,6 +366,7 @@ impl Inspection<'_> {
                 reading.note(field, Some(by), Some(mask(&issued.token).into()), None);
                 let (found, detail) = self.shown_life(issued.life);
                 reading.note("expiry", None, Some(found), detail);
+                self.read_served(&issued, &mut reading);
             }
             Err(failure) => {
                 reading.note(field, Some(by), None, Some(failure.detail.clone()));

@@ -12,7 +12,7 @@ use super::render::Renderer;
 use super::request::{Body, assemble};
 use super::scope::{MASK, Scope};
 use crate::foundation::clock::EpochMs;
-use crate::realm::document::{Encoding, ProviderDocument, RequestRule};
+use crate::realm::document::{ClientAuth, Encoding, ProviderDocument, RequestRule};
 use crate::realm::expression::Expressions;
 use crate::realm::failure::Failure;
 use crate::secret::params::mask;
@@ -73,7 +73,9 @@ impl ShownRequest {
         let assertion = match wanted_assertion(document, rule, &render)? {
             None => None,
             Some((assertion, mut defaults)) => {
-                defaults.audience = Some(url_text(rule, &render));
+                if matches!(rule.client_auth, Some(ClientAuth::Jwt { .. })) {
+                    defaults.audience = Some(url_text(rule, &render));
+                }
                 let unsigned = Unsigned::make(&assertion, &render, &defaults, now, MASK)?;
                 Some(ShownAssertion {
                     header: Value::Object(unsigned.header),

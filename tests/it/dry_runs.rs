@@ -18,6 +18,9 @@ on_every_database! {
     a_preview_shows_the_request_of_a_secret_and_sends_nothing,
     a_key_that_is_none_is_told_without_being_shown,
     a_token_made_here_can_be_tried,
+    a_trial_shows_the_form_a_token_is_served_in_or_why_it_has_none,
+    a_trial_shows_an_assertion_only_where_one_is_sent,
+    what_an_expression_lacks_is_named,
 }
 
 const SECRET: &str = "a-client-secret-that-nobody-sees";
@@ -463,4 +466,89 @@ async fn a_token_made_here_can_be_tried(database: TestDatabase) {
     let served = client.token("ghost", "k").await.expect(200).json();
     let token = served["token"].as_str().expect("a token");
     assert!(token.starts_with("Ghost eyJ"), "{token}");
+}
+
+async fn a_trial_shows_the_form_a_token_is_served_in_or_why_it_has_none(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let mut config = config(&provider);
+    for (template, good) in [("Ghost ${token}", true), ("X ${extra.nothing}", false)] {
+        config["token_template"] = json!(template);
+        let trial = trial(&config, json!({"send": true}));
+        let reply = server
+            .client
+            .post("/api/realm/test", &trial)
+            .await
+            .expect(200);
+        let reading = reply.json()["data"]["exchanges"][0]["reading"].clone();
+        let served = field(&reading, "token_template");
+        assert_eq!(served["found"].is_string(), good, "{reading}");
+        assert_eq!(reading.get("failure").is_none(), good, "{reading}");
+        if !good {
+            let why = served["detail"].as_str().expect("a text");
+            assert!(why.contains("extra.nothing"), "{why}");
+        }
+    }
+}
+
+async fn a_trial_shows_an_assertion_only_where_one_is_sent(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let config = json!({
+        "params": {
+            "key": {"title": "Key"},
+            "refresh_token": {"title": "The first refresh token", "optional": true},
+        },
+        "url": provider.url("/token"), "method": "POST", "content_type": "form",
+        "assertion": {"alg": "HS256", "key": "$key", "claims": {"iss": "me"}},
+        "arguments": [{"name": "assertion", "place": "body", "value": "$assertion"}],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+        "refresh_token_path": "refresh_token",
+    });
+    let shown = async |params: Value| {
+        let trial = json!({"config": config, "params": params});
+        let reply = server
+            .client
+            .post("/api/realm/test", &trial)
+            .await
+            .expect(200);
+        reply.json()["data"]["exchanges"][0].clone()
+    };
+    let main = shown(json!({"key": "k"})).await;
+    let claims = &main["request"]["assertion"]["claims"];
+    assert_eq!(claims["iss"], "me");
+    assert!(claims.get("aud").is_none(), "{claims}");
+    let refresh = shown(json!({"key": "k", "refresh_token": "r"})).await;
+    assert_eq!(refresh["name"], "refresh");
+    assert!(refresh["request"].get("assertion").is_none(), "{refresh}");
+}
+
+async fn what_an_expression_lacks_is_named(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    for (value, told) in [
+        (
+            "${now(tz='Asia/Shanghai')}",
+            "now: tz must be an offset such as +08:00",
+        ),
+        ("${nonce(1000)}", "nonce: at most 64 bytes"),
+        ("x${parent.extra.instance}", "it uses parent.extra.instance"),
+        (
+            "${client_secret|hmac_sha256(client_id, 'hex')}",
+            "the key is not hexadecimal",
+        ),
+    ] {
+        let mut config = config(&provider);
+        config["parent"] = json!({"realm": "p", "key": "k"});
+        config["arguments"] = json!([{"name": "sign", "place": "body", "value": value}]);
+        let trial = trial(&config, json!({"parent": {"token": "t"}}));
+        let reply = server
+            .client
+            .post("/api/realm/test", &trial)
+            .await
+            .expect(200);
+        let failure = reply.json()["data"]["exchanges"][0]["failure"].clone();
+        let detail = failure["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.starts_with("argument sign: ") && detail.contains(told),
+            "{value}: {failure}"
+        );
+    }
 }

@@ -14,9 +14,6 @@ use sha2::{Digest, Sha256, Sha512};
 use crate::foundation::hex;
 use crate::foundation::signing::{self, Algorithm, KeyEncoding, SigningKey};
 
-/// How the details begin that may be shown: they name a filter and a kind of fault.
-pub const SAFE_DETAIL: &str = "filter ";
-
 pub fn add_to(env: &mut Environment<'static>) {
     env.add_filter("md5", |text: String, form: Option<String>| {
         printed("md5", &Md5::digest(text), form.as_deref())
@@ -133,10 +130,7 @@ fn printed(name: &str, digest: &[u8], form: Option<&str>) -> Result<String, Erro
 }
 
 fn refused(name: &str, why: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorKind::InvalidOperation,
-        format!("{SAFE_DETAIL}{name}: {why}"),
-    )
+    Error::new(ErrorKind::InvalidOperation, format!("filter {name}: {why}"))
 }
 
 #[cfg(test)]

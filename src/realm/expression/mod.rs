@@ -66,10 +66,17 @@ impl ExpressionError {
     fn of_evaluation(error: &Error) -> Self {
         match (error.kind(), error.detail()) {
             (ErrorKind::OutOfFuel, _) => Self::new("takes more steps than an expression may"),
-            (_, Some(detail)) if detail.starts_with(digests::SAFE_DETAIL) => Self::new(detail),
+            (_, Some(detail)) if is_ours(detail) => Self::new(detail),
             (kind, _) => Self::new(kind.to_string()),
         }
     }
+}
+
+/// How the details begin that functions and filters of ours give: they show no value.
+const OURS: [&str; 3] = ["filter ", "now: ", "nonce: "];
+
+fn is_ours(detail: &str) -> bool {
+    OURS.iter().any(|beginning| detail.starts_with(beginning))
 }
 
 /// A value that is rendered for each request.
@@ -272,7 +279,31 @@ impl Expressions {
                 .and_then(|template| template.render(scope.clone()))
                 .map(Value::from),
         };
-        rendered.map_err(|error| ExpressionError::of_evaluation(&error))
+        rendered.map_err(|error| match error.kind() {
+            ErrorKind::UndefinedError => self.unset(template),
+            _ => ExpressionError::of_evaluation(&error),
+        })
+    }
+
+    /// Names what a template uses, one of which has no value.
+    fn unset(&self, template: &Template) -> ExpressionError {
+        let names = match &template.source {
+            Source::Literal(_) => return ExpressionError::new("a value is not set"),
+            Source::Whole(source) => self
+                .templates
+                .compile_expression(source)
+                .map(|expression| expression.undeclared_variables(true)),
+            Source::Mixed(source) => self
+                .templates
+                .template_from_str(source)
+                .map(|template| template.undeclared_variables(true)),
+        };
+        let mut names: Vec<_> = names.unwrap_or_default().into_iter().collect();
+        names.sort();
+        ExpressionError(format!(
+            "a value that it uses is not set (it uses {})",
+            names.join(", ")
+        ))
     }
 
     pub fn evaluate(
