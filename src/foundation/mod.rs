@@ -12,6 +12,7 @@ pub mod replica;
 pub mod sealing;
 mod shape;
 pub mod signing;
+pub mod xml;
 
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {

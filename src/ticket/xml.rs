@@ -1,10 +1,9 @@
-//! The flat XML of WeChat and WeCom: `<xml>` around elements that hold text. A document
-//! type is refused, so there is nothing to expand and nowhere to be led.
+//! The flat XML of WeChat and WeCom: `<xml>` around elements that hold text.
 
-use quick_xml::Reader;
-use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::{BytesRef, Event};
+use serde_json::Value;
 use zeroize::Zeroizing;
+
+use crate::foundation::xml;
 
 /// The document cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,92 +19,27 @@ pub fn texts<const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<Text>; N], NotFlatXml> {
     let document = std::str::from_utf8(document).map_err(|_| NotFlatXml)?;
-    let mut reader = Reader::from_str(document);
+    let read = xml::parse(document).map_err(|_| NotFlatXml)?;
+    let children = read.get("xml").and_then(Value::as_object);
+    let children = children.ok_or(NotFlatXml)?;
     let mut found: [Option<Text>; N] = std::array::from_fn(|_| None);
-    let mut depth = 0_usize;
-    let mut has_root = false;
-    let mut reading: Option<usize> = None;
-    loop {
-        match reader.read_event().map_err(|_| NotFlatXml)? {
-            Event::Start(start) => {
-                let name = start.name();
-                match depth {
-                    0 if !has_root && name.as_ref() == "xml" => has_root = true,
-                    0 => return Err(NotFlatXml),
-                    1 => reading = claim(&mut found, &names, name.as_ref())?,
-                    _ => {}
-                }
-                depth += 1;
-            }
-            Event::Empty(empty) => match depth {
-                0 => return Err(NotFlatXml),
-                1 => drop(claim(&mut found, &names, empty.name().as_ref())?),
-                _ => {}
-            },
-            Event::End(_) => {
-                depth = depth.checked_sub(1).ok_or(NotFlatXml)?;
-                if depth == 1 {
-                    reading = None;
-                }
-            }
-            Event::Text(text) => write(&mut found, reading, depth, &text)?,
-            Event::CData(text) => write(&mut found, reading, depth, &text)?,
-            Event::GeneralRef(reference) => match resolve(&reference) {
-                Some(character) => write(
-                    &mut found,
-                    reading,
-                    depth,
-                    character.encode_utf8(&mut [0; 4]),
-                )?,
-                None => return Err(NotFlatXml),
-            },
-            Event::Decl(_) | Event::Comment(_) => {}
-            Event::DocType(_) | Event::PI(_) => return Err(NotFlatXml),
-            Event::Eof if depth == 0 && has_root => break,
-            Event::Eof => return Err(NotFlatXml),
-        }
+    for (name, place) in names.iter().zip(&mut found) {
+        *place = children.get(*name).map(text).transpose()?;
     }
-    Ok(found.map(|text| text.map(|text| Text::new(text.trim().to_owned()))))
+    Ok(found)
 }
 
-/// The place of a text that begins. One that stands there twice could be read in two ways.
-fn claim<const N: usize>(
-    found: &mut [Option<Text>; N],
-    names: &[&str; N],
-    name: &str,
-) -> Result<Option<usize>, NotFlatXml> {
-    let Some(index) = names.iter().position(|wanted| *wanted == name) else {
-        return Ok(None);
+/// One that stands there twice, or has elements in it, could be read in two ways.
+fn text(value: &Value) -> Result<Text, NotFlatXml> {
+    let text = match value {
+        Value::String(text) => text,
+        Value::Object(parts) if parts.keys().all(|name| name.starts_with(['@', '#'])) => parts
+            .get("#text")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+        _ => return Err(NotFlatXml),
     };
-    match found[index].replace(Text::default()) {
-        None => Ok(Some(index)),
-        Some(_) => Err(NotFlatXml),
-    }
-}
-
-fn write<const N: usize>(
-    found: &mut [Option<Text>; N],
-    reading: Option<usize>,
-    depth: usize,
-    text: &str,
-) -> Result<(), NotFlatXml> {
-    match reading.and_then(|index| found[index].as_mut()) {
-        Some(into) if depth == 2 => into.push_str(text),
-        // A text that is asked for has no elements in it.
-        Some(_) => return Err(NotFlatXml),
-        None if depth == 0 && !text.trim().is_empty() => return Err(NotFlatXml),
-        None => {}
-    }
-    Ok(())
-}
-
-/// Without a document type there are no other entities than these.
-fn resolve(reference: &BytesRef<'_>) -> Option<char> {
-    match reference.resolve_char_ref() {
-        Ok(Some(character)) => Some(character),
-        Ok(None) => resolve_predefined_entity(reference)?.chars().next(),
-        Err(_) => None,
-    }
+    Ok(Text::new(text.trim().to_owned()))
 }
 
 #[cfg(test)]

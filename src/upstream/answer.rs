@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::client::Answer;
 use super::lifetimes::{http_date, jwt_expiry, length_of, moment_of};
 use super::scope::Scope;
-use super::xml::{self, XmlFault};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
     AnswerRule, ErrorRule, ExpiryUnit, Extraction, ResponseFormat, StatedExpiry,
 };

@@ -13,7 +13,6 @@ mod render;
 mod request;
 mod scope;
 mod shown;
-mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -161,15 +161,11 @@ impl Trial<'_> {
         self.refresh().await;
         self.rotation().await;
         self.failure().await;
-        for realm in [
-            Some(&self.preset.id),
-            self.sample.parent.as_ref().map(|p| &p.realm),
-        ] {
-            if let Some(realm) = realm {
-                client
-                    .delete(&format!("/api/realm/{realm}?cascade=true"))
-                    .await;
-            }
+        let parent = self.sample.parent.as_ref().map(|parent| &parent.realm);
+        for realm in [&self.preset.id].into_iter().chain(parent) {
+            client
+                .delete(&format!("/api/realm/{realm}?cascade=true"))
+                .await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! XML answers as the same kind of value that JSON answers are: `root.child`, attributes
+//! XML as the same kind of value that JSON is: `root.child`, attributes
 //! as `@name`, text beside children as `#text`, repeated elements as lists.
 //!
 //! No document type is read, so there are no entities but the five that XML itself has.
@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 /// Elements within elements.
 const DEPTH_MAX: usize = 64;
 
-/// Why an answer is not read.
+/// Why a document is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum XmlFault {
+pub enum XmlFault {
     /// A document type could bring entities, and expand without end.
     Doctype,
     TooDeep,
@@ -58,7 +58,7 @@ impl Element {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Value, XmlFault> {
+pub fn parse(text: &str) -> Result<Value, XmlFault> {
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut open: Vec<Element> = Vec::new();
     let mut root = None;
@@ -91,7 +91,9 @@ pub(super) fn parse(text: &str) -> Result<Value, XmlFault> {
                 return root.map(Value::Object).ok_or(XmlFault::Malformed);
             }
             Event::Eof => return Err(XmlFault::Malformed),
-            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            // Instructions are for other programs than this.
+            Event::PI(_) => return Err(XmlFault::Malformed),
+            Event::Decl(_) | Event::Comment(_) => {}
         }
     }
 }
