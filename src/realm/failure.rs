@@ -2,6 +2,9 @@
 
 use crate::foundation::clock::Ms;
 
+/// Longer details are cut.
+const DETAIL_MAX_CHARS: usize = 1000;
+
 /// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
@@ -71,9 +74,15 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(class: FailureClass, detail: impl Into<String>) -> Self {
+        let detail: String = detail.into();
         Self {
             class,
-            detail: detail.into(),
+            // Names and paths of the document stand in it, and they may hold anything.
+            detail: detail
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(DETAIL_MAX_CHARS)
+                .collect(),
             code: None,
             grant_refused: false,
             sent: true,

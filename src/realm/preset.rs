@@ -113,6 +113,6 @@ mod tests {
 
     #[test]
     fn what_most_users_need_ships() {
-        assert!(all().len() >= 100, "{} presets", all().len());
+        assert!(all().len() >= 180, "{} presets", all().len());
     }
 }

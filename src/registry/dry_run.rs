@@ -91,7 +91,7 @@ impl Registry {
         secret: &Secret,
         now: EpochMs,
     ) -> Result<Option<ParentToken>, RegistryError> {
-        let Some((realm, key)) = self.parent_name(document, &secret.params) else {
+        let Some((realm, key)) = self.upstream.parent_name(document, &secret.params) else {
             return Ok(None);
         };
         let record = tokens::find(self.database.reader(), &realm, &key).await?;

@@ -17,18 +17,6 @@ const CHAIN_MAX: usize = 8;
 pub(super) type Chain = Option<String>;
 
 impl Registry {
-    pub(super) fn parent_name(
-        &self,
-        document: &ProviderDocument,
-        params: &Params,
-    ) -> Option<(RealmId, KeyName)> {
-        let parent = document.parent.as_ref()?;
-        let text = |template| self.upstream.rendered(document, params, template);
-        let realm = RealmId::new(text(&parent.realm)?).ok()?;
-        let key = KeyName::new(text(&parent.key)?).ok()?;
-        Some((realm, key))
-    }
-
     /// Follows the parents of a secret that is about to be stored. What is not registered
     /// yet ends the chain.
     pub(super) async fn faulty_chain(
@@ -40,7 +28,7 @@ impl Registry {
         params: &Params,
     ) -> Result<Chain, DbErr> {
         let mut chain = vec![(realm.clone(), key.clone())];
-        let mut next = self.parent_name(document, params);
+        let mut next = self.upstream.parent_name(document, params);
         while let Some((realm, key)) = next {
             let comes_back = chain.contains(&(realm.clone(), key.clone()));
             chain.push((realm.clone(), key.clone()));
@@ -76,7 +64,7 @@ impl Registry {
             return Ok(None);
         };
         Ok(match &read.source {
-            Source::Provider(document) => self.parent_name(document, &secret.params),
+            Source::Provider(document) => self.upstream.parent_name(document, &secret.params),
             Source::CustomLogic(_) | Source::Fixed => None,
         })
     }

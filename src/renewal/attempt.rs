@@ -218,8 +218,8 @@ impl Renewals {
         let mut parent = None;
         if let Source::Provider(document) = &realm.source {
             inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
-            if let Some(rule) = &document.parent {
-                let opened = self.parent_token(document, rule, &secret).await?;
+            if document.parent.is_some() {
+                let opened = self.parent_token(document, &secret).await?;
                 inputs.parent = Some(opened.token.clone());
                 parent = Some(opened);
             }

@@ -7,8 +7,8 @@ use super::Renewals;
 use super::attempt::NotOpened;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
-use crate::realm::document::{Parent, ProviderDocument, TicketRule};
+use crate::foundation::ids::{Generation, SecretId};
+use crate::realm::document::{ProviderDocument, TicketRule};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 use crate::ticket;
@@ -31,11 +31,11 @@ impl Renewals {
     pub(super) async fn parent_token(
         &self,
         document: &ProviderDocument,
-        parent: &Parent,
         secret: &Secret,
     ) -> Result<OpenedParent, NotOpened> {
         let (realm, key) = self
-            .parent_name(document, parent, secret)
+            .upstream
+            .parent_name(document, &secret.params)
             .ok_or_else(|| Failure::ours("parent: realm and key do not name a secret"))?;
         let found = store::find(self.database.reader(), &realm, &key).await?;
         let Some(record) = found else {
@@ -53,6 +53,7 @@ impl Renewals {
                 parent: Some(AwaitedParent {
                     id: record.secret_id,
                     generation: record.generation,
+                    not_before: record.trouble.as_ref().and(record.renew_at),
                 }),
             }));
         };
@@ -64,18 +65,6 @@ impl Renewals {
                 extra: record.open_extra(held, &self.ring)?,
             },
         })
-    }
-
-    pub(super) fn parent_name(
-        &self,
-        document: &ProviderDocument,
-        parent: &Parent,
-        secret: &Secret,
-    ) -> Option<(RealmId, KeyName)> {
-        let text = |template| self.upstream.rendered(document, &secret.params, template);
-        let realm = RealmId::new(text(&parent.realm)?).ok()?;
-        let key = KeyName::new(text(&parent.key)?).ok()?;
-        Some((realm, key))
     }
 
     pub(super) async fn pushed_ticket(
@@ -110,14 +99,17 @@ impl Renewals {
         Err(NotOpened::Waiting(Waiting { why, parent: None }))
     }
 
-    /// When what waits looks again by itself.
+    /// When what waits looks again by itself. Where it waits for a parent in trouble, not
+    /// before that one is tried again: its token would wake it.
     pub(super) fn waits_until(&self, waiting: &Waiting) -> EpochMs {
         let (low, high) = match waiting.parent {
             Some(_) => PARENT_WAIT,
             None => LONG_WAIT,
         };
         let wait = Ms(self.randomness.between(low.0, high.0));
-        self.clock.now().plus(wait)
+        let now = self.clock.now();
+        let tried = waiting.parent.and_then(|parent| parent.not_before);
+        tried.unwrap_or(now).max(now).plus(wait)
     }
 
     /// The provider refused the parent's token: it is replaced, unless that was just done.

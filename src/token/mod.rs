@@ -59,6 +59,8 @@ pub struct Waiting {
 pub struct AwaitedParent {
     pub id: SecretId,
     pub generation: Generation,
+    /// It is in trouble, and is not tried before then.
+    pub not_before: Option<EpochMs>,
 }
 
 impl HeldToken {

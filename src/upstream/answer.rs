@@ -13,7 +13,7 @@ use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
     AnswerRule, ErrorRule, ExpiryUnit, Extraction, ResponseFormat, StatedExpiry,
 };
-use crate::realm::expression::{Expression, Expressions, without_nulls};
+use crate::realm::expression::{Expression, Expressions, to_json, without_nulls};
 use crate::realm::failure::{Failure, FailureClass};
 
 /// Longer codes and messages of providers are cut.
@@ -271,9 +271,9 @@ impl<'a> Reader<'a> {
         if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
-        serde_json::to_value(&value)
+        to_json(&value)
             .map(Some)
-            .map_err(|_| Failure::ours(format!("{name} is not a JSON value")))
+            .map_err(|error| Failure::ours(format!("{name} {error}")))
     }
 
     pub fn token(&self, extraction: &Extraction) -> Result<String, Failure> {

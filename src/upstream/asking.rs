@@ -19,7 +19,7 @@ use crate::realm::document::{
     AnswerRule, Assertion, ClientAuth, Exchange, Extraction, ProviderDocument, Refresh,
     RequestRule, StatedExpiry, Way,
 };
-use crate::realm::expression::{Expression, Expressions};
+use crate::realm::expression::{Expression, Expressions, to_json};
 use crate::realm::failure::{Failure, FailureClass};
 
 /// Why a secret needs another refresh token.
@@ -203,8 +203,7 @@ impl<'a> Asking<'a> {
             let value = expressions
                 .evaluate(expression, &context)
                 .map_err(|error| Failure::ours(format!("{name}: {error}")))?;
-            serde_json::to_value(&value)
-                .map_err(|_| Failure::ours(format!("{name} is not a JSON value")))
+            to_json(&value).map_err(|error| Failure::ours(format!("{name} {error}")))
         };
         let token = match value("token", &rule.token)? {
             serde_json::Value::String(token) if !token.is_empty() => token,

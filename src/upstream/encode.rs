@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::render::plain_text;
 use crate::realm::document::Encoding;
-use crate::realm::expression::xml_escaped;
+use crate::realm::expression::xml_text;
 use crate::realm::failure::Failure;
 
 /// What an XML body without a root of its own is put into.
@@ -113,22 +113,15 @@ fn element(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> 
             }
         }
         Value::Null => {}
-        scalar => text.push_str(&xml_text(&plain_text(name, scalar)?)?),
+        scalar => {
+            let plain = plain_text(name, scalar)?;
+            let written = xml_text(&plain)
+                .ok_or_else(|| Failure::ours("a value has a character that XML cannot hold"))?;
+            text.push_str(&written);
+        }
     }
     text.push_str(&format!("</{name}>"));
     Ok(())
-}
-
-/// XML 1.0, section 2.2: most control characters cannot stand in a document, not even
-/// escaped; a carriage return only as a reference.
-fn xml_text(text: &str) -> Result<String, Failure> {
-    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-    if !text.chars().all(allowed) {
-        return Err(Failure::ours(
-            "a value has a character that XML cannot hold",
-        ));
-    }
-    Ok(xml_escaped(text).replace('\r', "&#13;"))
 }
 
 fn is_element_name(name: &str) -> bool {

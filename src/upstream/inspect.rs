@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::answer::{Issued, Life, Parsed, Reader};
 use super::asking::{Asking, served};
 use super::scope::{Inputs, Scope};
-use super::shown::{ShownAnswer, ShownRequest};
-use super::{Upstream, expiry_of};
+use super::shown::{ShownAnswer, ShownRequest, masked_value};
+use super::{Upstream, expiry_of, refuse_expired};
 use crate::foundation::clock::Timeline;
 use crate::realm::document::{
     AnswerRule, Exchange, Extraction, LIFETIME_MAX_S, ProviderDocument, StatedExpiry, Way,
@@ -72,7 +72,7 @@ impl Upstream {
         let moment = self.moment();
         let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
         let mut inspection = Inspection {
-            asking: self.asking(document, params, inputs, timeout),
+            asking: self.asking(document, params, inputs, moment, timeout),
             masked: Scope::masked(document, params, inputs, &moment),
             masked_steps: Vec::new(),
             moment,
@@ -266,13 +266,17 @@ impl Inspection<'_> {
         }
         if !rule.extra.is_empty() {
             let (found, detail) = match reader.extra(rule) {
-                Ok(extra) => (Some(extra), None),
+                Ok(extra) => (Some(masked_value("", &extra, &self.asking.scope)), None),
                 Err(failure) => (None, Some(failure.detail)),
             };
             reading.note("extra", None, found, detail);
         }
         match reader.issued(rule) {
-            Ok(issued) => self.read_served(&issued, reading),
+            Ok(issued) => {
+                let expiry = expiry_of(issued.life, self.asking.requested_at);
+                reading.failure = refuse_expired(expiry, self.asking.requested_at).err();
+                self.read_served(&issued, reading);
+            }
             Err(failure) => {
                 self.note_code(&failure, reading);
                 reading.failure = Some(failure);

@@ -20,6 +20,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::randomness::Randomness;
 use crate::realm::document::{Exchange, LIFETIME_MAX_S, ProviderDocument};
 use crate::realm::expression::{Expressions, Moment, Template};
@@ -123,7 +124,13 @@ impl Upstream {
         let timeout = self.timeout(&realm.source);
         match &realm.source {
             Source::Provider(document) => {
-                let mut asking = self.asking(document, &secret.params, &previous.inputs, timeout);
+                let mut asking = self.asking(
+                    document,
+                    &secret.params,
+                    &previous.inputs,
+                    self.moment(),
+                    timeout,
+                );
                 let issued = asking.obtain().await?;
                 let scope = asking.scope.clone();
                 let obtained =
@@ -154,7 +161,7 @@ impl Upstream {
     ) -> Result<(), Failure> {
         let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
         let inputs = Inputs::default();
-        let mut asking = self.asking(document, params, &inputs, timeout);
+        let mut asking = self.asking(document, params, &inputs, self.moment(), timeout);
         asking.ask(exchange).await
     }
 
@@ -167,7 +174,7 @@ impl Upstream {
         answer: &Answer,
     ) -> Result<Obtained, Failure> {
         let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
-        let asking = self.asking(document, params, &Inputs::default(), timeout);
+        let asking = self.asking(document, params, &Inputs::default(), self.moment(), timeout);
         let issued = asking.read(answer)?;
         let scope = asking.scope.clone();
         self.obtained(Some((document, scope)), issued, asking.requested_at)
@@ -198,6 +205,19 @@ impl Upstream {
         render.text_if_set("template", template).ok()?
     }
 
+    /// The secret whose token a secret's token is derived from.
+    pub fn parent_name(
+        &self,
+        document: &ProviderDocument,
+        params: &Params,
+    ) -> Option<(RealmId, KeyName)> {
+        let parent = document.parent.as_ref()?;
+        let text = |template| self.rendered(document, params, template);
+        let realm = RealmId::new(text(&parent.realm)?).ok()?;
+        let key = KeyName::new(text(&parent.key)?).ok()?;
+        Some((realm, key))
+    }
+
     fn moment(&self) -> Moment {
         Moment::draw(self.clock.now(), &self.randomness)
     }
@@ -207,9 +227,9 @@ impl Upstream {
         document: &'a ProviderDocument,
         params: &Params,
         inputs: &Inputs,
+        moment: Moment,
         timeout: Ms,
     ) -> Asking<'a> {
-        let moment = self.moment();
         Asking {
             upstream: self,
             document,
@@ -230,11 +250,7 @@ impl Upstream {
         requested_at: EpochMs,
     ) -> Result<Obtained, Failure> {
         let expiry = expiry_of(issued.life, requested_at);
-        if expiry.left(requested_at) <= Ms::ZERO {
-            return Err(Failure::transient(
-                "the provider issued a token that has expired already",
-            ));
-        }
+        refuse_expired(expiry, requested_at)?;
         let served = match document {
             Some((document, scope)) if document.serving.as_ref().is_some_and(|s| !s.per_read) => {
                 let (token, extra) = (&issued.token, &issued.extra);
@@ -257,6 +273,15 @@ impl Upstream {
             served,
         })
     }
+}
+
+fn refuse_expired(expiry: Expiry, requested_at: EpochMs) -> Result<(), Failure> {
+    if expiry.left(requested_at) > Ms::ZERO {
+        return Ok(());
+    }
+    Err(Failure::transient(
+        "the provider issued a token that has expired already",
+    ))
 }
 
 /// No life is longer than ten years, but one that a realm calls endless on purpose.

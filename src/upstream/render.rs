@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::scope::{MASK, Scope};
 use crate::realm::document::Argument;
-use crate::realm::expression::{Expressions, Template};
+use crate::realm::expression::{Expressions, Template, to_json};
 use crate::realm::failure::Failure;
 
 pub(super) struct Renderer<'a> {
@@ -70,9 +70,9 @@ impl<'a> Renderer<'a> {
         if matches!(rendered.kind(), ValueKind::Undefined | ValueKind::None) {
             return Ok(None);
         }
-        serde_json::to_value(&rendered)
+        to_json(&rendered)
             .map(Some)
-            .map_err(|_| Failure::ours(format!("{name} is not a JSON value")))
+            .map_err(|error| Failure::ours(format!("{name} {error}")))
     }
 
     /// A template that must have a value, as text.

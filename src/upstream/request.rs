@@ -262,6 +262,12 @@ fn add_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<(), Fai
     let header: HeaderName = name
         .parse()
         .map_err(|_| Failure::ours(format!("{name} is not the name of a header")))?;
+    // Whoever receives it drops them (RFC 9110, section 5.5).
+    if text.trim_matches([' ', '\t']) != text {
+        return Err(Failure::ours(format!(
+            "header {name} would begin or end with a blank, which headers lose"
+        )));
+    }
     let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
         Failure::ours(format!(
             "header {name} would hold a character that headers cannot"

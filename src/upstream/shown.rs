@@ -150,7 +150,7 @@ impl ShownAnswer {
 }
 
 /// A JSON value with masks for what may be a credential.
-fn masked_value(name: &str, value: &Value, scope: &Scope) -> Value {
+pub(super) fn masked_value(name: &str, value: &Value, scope: &Scope) -> Value {
     match value {
         Value::String(text) => Value::String(masked_text(name, text, scope)),
         Value::Array(items) => items

@@ -9,21 +9,23 @@
 //   CLIENT_JWKS         public keys (JWKS) of the client `jwt-key`
 //   TLS_KEY, TLS_CERT   files of a second, HTTPS listener that asks for client certificates
 //   TLS_CLIENT_CA       file of the authority that signs them
-//   TLS_CLIENT_DN       the subject of the client `mtls`
+//   TLS_CLIENT_DN       the subject of the client `mtls`, as RFC 4514 writes it
 //
 // Once it listens it prints one line of JSON, {"issuer": "http://127.0.0.1:PORT",
 // "tls_issuer": "https://localhost:PORT"}, and nothing else on stdout. It exits when stdin
 // closes, so that it does not outlive the test process that started it.
 //
-// Endpoints: POST /token, POST /token/introspection, GET /jwks, GET /stats, and for tests
-// POST /test/grant (a first refresh token, which a browser would get otherwise).
+// Endpoints: POST /token, POST /token/introspection (opaque tokens only), GET /jwks, and for
+// the tests GET /stats, POST /test/grant {client_id} (a first refresh token, which a browser
+// would get otherwise) and POST /test/verify {token} (an access token of either kind).
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 
-import { Memory } from './memory.mjs';
 import { certificates } from './certificates.mjs';
+import { Memory } from './memory.mjs';
+import { resource, testEndpoints } from './testing.mjs';
 
 // oidc-provider writes notices by console.info: keep stdout for the one line above.
 console.log = console.info = console.error;
@@ -34,25 +36,24 @@ const accessTokenTtlS = wholeNumber('ACCESS_TOKEN_TTL_S', 20);
 const clientCount = wholeNumber('CLIENTS', 2);
 
 const introspector = 'introspector';
-/** Tokens of this client are JWTs; all others are opaque. */
+/** Tokens of this client, and of `refresher-jwt`, are JWTs; all others are opaque. */
 const jwtClient = 'jwt-tokens';
-/** The account on whose behalf refresh tokens are given. */
-const accountId = 'account-1';
 const clients = Array.from({ length: clientCount }, (_, index) => {
   const k = index + 1;
   return client(`client-${k}`, secretOf(k), k % 2 ? 'client_secret_basic' : 'client_secret_post');
 });
-const issued = Object.fromEntries(clients.map(({ client_id }) => [client_id, 0]));
 clients.push(client(introspector, `secret-of-${introspector}`, 'client_secret_basic'));
 clients.push(client('jwt-secret', `secret-of-jwt-secret-0123456789abcdef`, 'client_secret_jwt'));
 clients.push(client(jwtClient, `secret-of-${jwtClient}-0123456789abcdef`, 'client_secret_basic'));
-clients.push({
-  ...client('refresher', 'secret-of-refresher-0123456789abcdef', 'client_secret_basic'),
-  // The provider wants the code grant beside that of refresh tokens.
-  grant_types: ['authorization_code', 'refresh_token'],
-  redirect_uris: ['https://client.example/callback'],
-  response_types: ['code'],
-});
+for (const name of ['refresher', 'refresher-jwt']) {
+  clients.push({
+    ...client(name, `secret-of-${name}-0123456789abcdef`, 'client_secret_basic'),
+    // The provider wants the code grant beside that of refresh tokens.
+    grant_types: ['authorization_code', 'refresh_token'],
+    redirect_uris: ['https://client.example/callback'],
+    response_types: ['code'],
+  });
+}
 if (process.env.CLIENT_JWKS) {
   const { client_secret, ...keyed } = client('jwt-key', '', 'private_key_jwt');
   clients.push({ ...keyed, jwks: JSON.parse(process.env.CLIENT_JWKS) });
@@ -69,9 +70,6 @@ if (tls) {
   const { client_secret, ...certified } = client('mtls', '', 'tls_client_auth');
   clients.push({ ...certified, tls_client_auth_subject_dn: process.env.TLS_CLIENT_DN });
 }
-for (const { client_id } of clients) issued[client_id] ??= 0;
-delete issued[introspector];
-const stats = { rotations: 0, reuse_detected: 0 };
 
 process.stdin.on('close', () => process.exit(0)).resume();
 
@@ -116,9 +114,11 @@ function oauth(issuer) {
       resourceIndicators: {
         enabled: true,
         defaultResource: (_ctx, client) =>
-          client.clientId === jwtClient ? 'https://api.example' : undefined,
+          client.clientId === jwtClient ? resource.name : undefined,
+        // A refresh token for a resource gets access tokens for it unasked.
+        useGrantedResource: () => true,
         getResourceServerInfo: () => ({
-          scope: '',
+          scope: resource.scope,
           accessTokenFormat: 'jwt',
           accessTokenTTL: accessTokenTtlS,
           jwt: { sign: { alg: 'RS256' } },
@@ -135,51 +135,10 @@ function oauth(issuer) {
       RefreshToken: 86_400,
     },
   });
-  provider.on('refresh_token.consumed', () => {
-    stats.rotations += 1;
-  });
-  provider.use(testEndpoints(provider));
+  const counted = clients.map(({ client_id }) => client_id).filter((id) => id !== introspector);
+  provider.use(testEndpoints(provider, counted));
   provider.use(onlyRegisteredMethod);
-  provider.use(countReuse);
   return provider;
-}
-
-/** What a browser would do, and what a test looks at. */
-function testEndpoints(provider) {
-  return async (ctx, next) => {
-    switch (`${ctx.method} ${ctx.path}`) {
-      case 'GET /stats': {
-        const total = Object.values(issued).reduce((sum, n) => sum + n, 0);
-        ctx.body = { token_requests: issued, token_requests_total: total, ...stats };
-        return;
-      }
-      case 'POST /test/grant':
-        ctx.body = { refresh_token: await firstRefreshToken(provider) };
-        return;
-      default:
-    }
-    await next();
-    if (ctx.oidc?.route === 'token' && ctx.status === 200) {
-      issued[ctx.oidc.client.clientId] += 1;
-    }
-  };
-}
-
-async function firstRefreshToken(provider) {
-  const scope = 'openid offline_access';
-  const grant = new provider.Grant({ accountId, clientId: 'refresher' });
-  grant.addOIDCScope(scope);
-  const grantId = await grant.save();
-  const client = await provider.Client.find('refresher');
-  const gty = 'authorization_code';
-  return new provider.RefreshToken({ accountId, client, grantId, gty, scope }).save();
-}
-
-async function countReuse(ctx, next) {
-  await next();
-  if (ctx.body?.error === 'invalid_grant' && ctx.oidc?.entities?.RefreshToken?.consumed) {
-    stats.reuse_detected += 1;
-  }
 }
 
 /**

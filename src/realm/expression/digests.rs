@@ -7,29 +7,38 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{KeyInit, Mac};
 use md5::Md5;
 use minijinja::value::{Kwargs, Rest};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
+use super::environment::scalar;
 use crate::foundation::hex;
 use crate::foundation::signing::{self, Algorithm, KeyEncoding, SigningKey};
 
+/// A signature takes about a millisecond: an expression may make ten.
+const SIGNATURE_FUEL: u64 = 5000;
+
 pub fn add_to(env: &mut Environment<'static>) {
-    env.add_filter("md5", |text: String, form: Option<String>| {
+    env.add_filter("md5", |value: &Value, form: Option<String>| {
+        let text = scalar(value)?;
         printed("md5", &Md5::digest(text), form.as_deref())
     });
-    env.add_filter("sha1", |text: String, form: Option<String>| {
+    env.add_filter("sha1", |value: &Value, form: Option<String>| {
+        let text = scalar(value)?;
         printed("sha1", &Sha1::digest(text), form.as_deref())
     });
-    env.add_filter("sha256", |text: String, form: Option<String>| {
+    env.add_filter("sha256", |value: &Value, form: Option<String>| {
+        let text = scalar(value)?;
         printed("sha256", &Sha256::digest(text), form.as_deref())
     });
-    env.add_filter("sha512", |text: String, form: Option<String>| {
+    env.add_filter("sha512", |value: &Value, form: Option<String>| {
+        let text = scalar(value)?;
         printed("sha512", &Sha512::digest(text), form.as_deref())
     });
     env.add_filter(
         "hmac_md5",
-        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+        |value: &Value, args: Rest<Value>, kwargs: Kwargs| {
+            let text = scalar(value)?;
             keyed("hmac_md5", &args, &kwargs, |key| {
                 md5_mac(key, text.as_bytes())
             })
@@ -37,7 +46,8 @@ pub fn add_to(env: &mut Environment<'static>) {
     );
     env.add_filter(
         "hmac_sha1",
-        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+        |value: &Value, args: Rest<Value>, kwargs: Kwargs| {
+            let text = scalar(value)?;
             keyed("hmac_sha1", &args, &kwargs, |key| {
                 mac(lc::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key, text.as_bytes())
             })
@@ -45,7 +55,8 @@ pub fn add_to(env: &mut Environment<'static>) {
     );
     env.add_filter(
         "hmac_sha256",
-        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+        |value: &Value, args: Rest<Value>, kwargs: Kwargs| {
+            let text = scalar(value)?;
             keyed("hmac_sha256", &args, &kwargs, |key| {
                 mac(lc::HMAC_SHA256, key, text.as_bytes())
             })
@@ -53,7 +64,8 @@ pub fn add_to(env: &mut Environment<'static>) {
     );
     env.add_filter(
         "hmac_sha512",
-        |text: String, args: Rest<Value>, kwargs: Kwargs| {
+        |value: &Value, args: Rest<Value>, kwargs: Kwargs| {
+            let text = scalar(value)?;
             keyed("hmac_sha512", &args, &kwargs, |key| {
                 mac(lc::HMAC_SHA512, key, text.as_bytes())
             })
@@ -66,8 +78,15 @@ pub fn add_to(env: &mut Environment<'static>) {
     });
 }
 
-fn rsa_sha256(text: String, key: String, form: Option<String>) -> Result<String, Error> {
+fn rsa_sha256(
+    state: &State<'_, '_>,
+    value: &Value,
+    key: String,
+    form: Option<String>,
+) -> Result<String, Error> {
     let name = "rsa_sha256";
+    let text = scalar(value)?;
+    state.consume_fuel(SIGNATURE_FUEL)?;
     let signature = SigningKey::read(&key, KeyEncoding::Pem)
         .and_then(|key| key.sign(Algorithm::Rs256, text.as_bytes()))
         .map_err(|why| refused(name, format!("the key {why}")))?;

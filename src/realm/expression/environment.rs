@@ -11,7 +11,7 @@ use minijinja::{
 use minijinja::{filters, tests};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::digests;
+use super::{bounds, digests};
 
 /// What one evaluation may take: an instruction costs one, 64 bytes of data another.
 const FUEL: u64 = 50_000;
@@ -47,6 +47,7 @@ fn add_filters(env: &mut Environment<'static>) {
     env.add_filter("default", filters::default);
     env.add_filter("int", filters::int);
     env.add_filter("float", filters::float);
+    env.add_filter("times", times);
     env.add_filter("string", filters::string);
     env.add_filter("lower", filters::lower);
     env.add_filter("upper", filters::upper);
@@ -63,12 +64,22 @@ fn add_filters(env: &mut Environment<'static>) {
     env.add_filter("items", filters::items);
     env.add_filter("keys", keys);
     env.add_filter("values", values);
-    env.add_filter("base64", |text: String| STANDARD.encode(text));
-    env.add_filter("base64url", |text: String| URL_SAFE_NO_PAD.encode(text));
-    env.add_filter("urlencode", |text: String| {
-        utf8_percent_encode(&text, UNRESERVED).to_string()
+    env.add_filter("base64", |value: &Value| {
+        scalar(value).map(|text| STANDARD.encode(text))
     });
-    env.add_filter("xmlescape", |text: String| xml_escaped(&text));
+    env.add_filter("base64url", |value: &Value| {
+        scalar(value).map(|text| URL_SAFE_NO_PAD.encode(text))
+    });
+    env.add_filter("urlencode", |value: &Value| {
+        scalar(value).map(|text| utf8_percent_encode(&text, UNRESERVED).to_string())
+    });
+    env.add_filter("xmlescape", |value: &Value| {
+        let text = scalar(value)?;
+        xml_text(&text).ok_or_else(|| {
+            let why = "filter xmlescape: a character that XML cannot hold";
+            Error::new(ErrorKind::InvalidOperation, why)
+        })
+    });
     env.add_filter("fromjson", from_json);
     env.add_filter("tojson", to_json);
     env.add_test("defined", tests::is_defined);
@@ -83,24 +94,58 @@ fn add_filters(env: &mut Environment<'static>) {
     env.add_test("endingwith", tests::is_endingwith);
 }
 
+/// Fuel pays for so many bytes.
+const FUEL_BYTES: u64 = 64;
+
 /// Like the usual filter, but scalars are written as in JSON.
-fn join(items: &Value, joiner: Option<String>) -> Result<String, Error> {
+fn join(state: &State<'_, '_>, items: &Value, joiner: Option<String>) -> Result<String, Error> {
+    let joiner = joiner.unwrap_or_default();
     let mut joined = String::new();
     for (index, item) in items.try_iter()?.enumerate() {
+        let item = scalar(&item)?;
+        let bytes = (item.len() + joiner.len()) as u64;
+        state.consume_fuel(1 + bytes / FUEL_BYTES)?;
         if index > 0 {
-            joined.push_str(joiner.as_deref().unwrap_or_default());
+            joined.push_str(&joiner);
         }
-        joined.push_str(&scalar(&item)?);
+        joined.push_str(&item);
     }
     Ok(joined)
 }
 
-fn keys(map: &Value) -> Result<Value, Error> {
-    Ok(map.try_iter()?.collect())
+/// Multiplies numbers; the operator would repeat texts and lists, too.
+fn times(number: f64, by: f64) -> Result<Value, Error> {
+    /// Beyond it a float no longer holds every whole number.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    let product = number * by;
+    if !product.is_finite() {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "times: out of range",
+        ));
+    }
+    if product.fract() == 0.0 && product.abs() <= WHOLE_MAX {
+        // Whole, and within what the conversion holds exactly.
+        #[allow(clippy::cast_possible_truncation)]
+        return Ok((product as i64).into());
+    }
+    Ok(product.into())
 }
 
-fn values(map: &Value) -> Result<Value, Error> {
-    map.try_iter()?.map(|key| map.get_item(&key)).collect()
+fn keys(state: &State<'_, '_>, map: &Value) -> Result<Value, Error> {
+    let keys = map.try_iter()?;
+    let keys: Result<Vec<_>, Error> = keys
+        .map(|key| state.consume_fuel(1).map(|()| key))
+        .collect();
+    keys.map(Value::from)
+}
+
+fn values(state: &State<'_, '_>, map: &Value) -> Result<Value, Error> {
+    let keys = map.try_iter()?;
+    let values: Result<Vec<_>, Error> = keys
+        .map(|key| state.consume_fuel(1).and_then(|()| map.get_item(&key)))
+        .collect();
+    values.map(Value::from)
 }
 
 fn from_json(text: &str) -> Result<Value, Error> {
@@ -110,9 +155,14 @@ fn from_json(text: &str) -> Result<Value, Error> {
 }
 
 /// Compact, and without the escapes that JSON inside HTML needs.
-fn to_json(value: &Value) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|_| Error::new(ErrorKind::BadSerialization, "tojson: not a JSON value"))
+fn to_json(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    let json = bounds::to_json(value).map_err(|error| match error.to_string().as_str() {
+        bounds::TOO_MUCH => ErrorKind::OutOfFuel,
+        _ => ErrorKind::BadSerialization,
+    })?;
+    let text = json.to_string();
+    state.consume_fuel(text.len() as u64 / FUEL_BYTES)?;
+    Ok(text)
 }
 
 /// A JSON value in scope: null is as good as absent.
@@ -136,8 +186,17 @@ pub fn without_nulls(value: &serde_json::Value) -> Value {
     }
 }
 
-pub fn xml_escaped(text: &str) -> String {
-    quick_xml::escape::escape(text).into_owned()
+/// Text as it stands in an element or an attribute. None: it has a character that XML
+/// cannot hold, not even escaped (XML 1.0, section 2.2). Ends of lines and tabs become
+/// references, which readers leave as they are (sections 2.11 and 3.3.3).
+pub fn xml_text(text: &str) -> Option<String> {
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    text.chars().all(allowed).then(|| {
+        quick_xml::escape::escape(text)
+            .replace('\t', "&#9;")
+            .replace('\n', "&#10;")
+            .replace('\r', "&#13;")
+    })
 }
 
 /// Scalars print as in JSON (`true`, not `True`); what has no plain form is an error.
@@ -150,7 +209,8 @@ fn print_json_scalar(
         .map_err(|_| ErrorKind::WriteFailure.into())
 }
 
-fn scalar(value: &Value) -> Result<String, Error> {
+/// A value as text; lists and objects are none.
+pub(super) fn scalar(value: &Value) -> Result<String, Error> {
     match value.kind() {
         ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
         ValueKind::Bool => Ok(if value.is_true() { "true" } else { "false" }.to_owned()),

@@ -3,6 +3,7 @@
 //! with only the filters named here, bounded by fuel, and one pass: what a parameter
 //! contains is never expanded again.
 
+mod bounds;
 mod digests;
 mod environment;
 mod moment;
@@ -12,8 +13,9 @@ use std::fmt;
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
+pub use bounds::to_json;
 use environment::environment;
-pub use environment::{UNRESERVED, without_nulls, xml_escaped};
+pub use environment::{UNRESERVED, without_nulls, xml_text};
 pub use moment::Moment;
 
 /// The longest expression or template, in bytes.
@@ -190,15 +192,19 @@ impl Expressions {
         if !source.contains("${") {
             return Ok(Template::literal(source));
         }
-        let inner = source
-            .strip_prefix("${")
-            .and_then(|rest| rest.strip_suffix('}'));
-        if let Some(Ok(whole)) = inner.map(|inner| self.templates.compile_expression(inner)) {
+        let expressions = bounds::expressions_in(source)?;
+        if let [single] = expressions.as_slice()
+            && *single == (0..source.len())
+        {
+            let inner = source[2..source.len() - 1].trim();
+            let whole = self
+                .templates
+                .compile_expression(inner)
+                .map_err(|error| ExpressionError::new(refusal(&error)))?;
             let names = whole.undeclared_variables(false).into_iter().collect();
             known_only(&names, |scope| whole.eval(scope).map(|_| ()))?;
-            let inner = inner.unwrap_or_default().trim().to_owned();
             return Ok(Template {
-                source: Source::Whole(inner),
+                source: Source::Whole(inner.to_owned()),
                 names,
             });
         }
@@ -222,25 +228,16 @@ impl Expressions {
             return Ok(vec![Piece::Expression(whole)]);
         }
         let mut pieces = Vec::new();
-        let mut rest = source;
-        while let Some(start) = rest.find("${") {
-            if start > 0 {
-                pieces.push(Piece::Text(rest[..start].to_owned()));
+        let mut from = 0;
+        for at in bounds::expressions_in(source)? {
+            if at.start > from {
+                pieces.push(Piece::Text(source[from..at.start].to_owned()));
             }
-            let after = &rest[start..];
-            let end = after
-                .match_indices('}')
-                .map(|(at, _)| at + 1)
-                .find(|end| {
-                    let inner = &after[2..end - 1];
-                    self.templates.compile_expression(inner).is_ok()
-                })
-                .ok_or_else(|| ExpressionError::new("has an expression that does not end"))?;
-            pieces.push(Piece::Expression(self.template(&after[..end])?));
-            rest = &after[end..];
+            pieces.push(Piece::Expression(self.template(&source[at.clone()])?));
+            from = at.end;
         }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+        if from < source.len() {
+            pieces.push(Piece::Text(source[from..].to_owned()));
         }
         Ok(pieces)
     }
@@ -253,6 +250,7 @@ impl Expressions {
                 "is an expression already: write it without ${ and }",
             ));
         }
+        bounds::check(source)?;
         let compiled = self
             .conditions
             .compile_expression(source)
