@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run setup check test soak openapi
+.PHONY: run setup check test fuzz soak openapi
 
 # A server with a simulated provider on embedded SQLite.
 run:
@@ -21,6 +21,10 @@ check:
 # Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
 test: setup
 	$(CARGO) test --workspace --locked
+
+# An hour of fuzzing of what reads other people's input; needs a C++ compiler.
+fuzz:
+	@fuzz/run.sh 3600
 
 # Ten minutes of 50 secrets against a real OAuth server; prints what was seen.
 soak: setup

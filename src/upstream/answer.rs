@@ -385,6 +385,17 @@ impl<'a> Reader<'a> {
         printable.filter(|text| !text.is_empty())
     }
 
+    /// Printable, without credentials, and short. In this order: what is not printed must
+    /// not keep a credential from being found.
+    fn shown(&self, text: &str, max_chars: usize) -> String {
+        let printable: String = text.chars().filter(|c| !c.is_control()).collect();
+        self.scope
+            .mask(&printable)
+            .chars()
+            .take(max_chars)
+            .collect()
+    }
+
     /// Why the provider refused, and what follows.
     pub fn refusal(&self) -> Failure {
         let (status, body) = (self.parsed.status, self.parsed.body());
@@ -402,16 +413,13 @@ impl<'a> Reader<'a> {
             .as_ref()
             .is_some_and(|code| code == INVALID_GRANT || rule.invalid_grant.contains(code));
         let class = declared.unwrap_or_else(|| class_of(status, code.as_deref()));
-        let code = code.map(|code| clean(&self.scope.mask(&code), CODE_MAX_CHARS));
+        let code = code.map(|code| self.shown(&code, CODE_MAX_CHARS));
         let mut detail = format!("the provider answered {}", status.as_u16());
         if let Some(code) = &code {
             detail = format!("{detail}, code {code}");
         }
         if let Some(message) = message {
-            detail = format!(
-                "{detail}: {}",
-                clean(&self.scope.mask(&message), MESSAGE_MAX_CHARS)
-            );
+            detail = format!("{detail}: {}", self.shown(&message, MESSAGE_MAX_CHARS));
         }
         Failure {
             code,
@@ -478,12 +486,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Ms> {
     let until = http_date(text)?;
     let sent = http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?)?;
     Some(until.since(sent).max(Ms::ZERO))
-}
-
-/// Printable and short.
-fn clean(text: &str, max_chars: usize) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(max_chars)
-        .collect()
 }

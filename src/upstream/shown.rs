@@ -168,6 +168,12 @@ pub(super) fn masked_value(name: &str, value: &Value, scope: &Scope) -> Value {
 
 /// Masks a text by its name, by its looks, and where it repeats a credential that was sent.
 fn masked_text(name: &str, text: &str, scope: &Scope) -> String {
+    // What is not printed must not keep a credential from being found.
+    let text: String = text
+        .chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .collect();
+    let text = text.as_str();
     let name = name.to_ascii_lowercase();
     let named = CREDENTIAL_NAMES.iter().any(|part| name.contains(part)) && name != "token_type";
     let dense =

@@ -21,6 +21,7 @@ on_every_database! {
     a_trial_shows_the_form_a_token_is_served_in_or_why_it_has_none,
     a_trial_shows_an_assertion_only_where_one_is_sent,
     what_an_expression_lacks_is_named,
+    what_a_provider_repeats_is_masked_however_it_is_broken_up,
 }
 
 const SECRET: &str = "a-client-secret-that-nobody-sees";
@@ -551,4 +552,23 @@ async fn what_an_expression_lacks_is_named(database: TestDatabase) {
             "{value}: {failure}"
         );
     }
+}
+
+async fn what_a_provider_repeats_is_masked_however_it_is_broken_up(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let broken_up = SECRET.replace("secret", "sec\u{1}ret");
+    let answer =
+        json!({"error": "invalid_client", "error_description": format!("not {broken_up}")});
+    provider.answer_with(Answer::status(401).with_json(&answer));
+    let trial = trial(&config(&provider), json!({"send": true}));
+    let reply = server
+        .client
+        .post("/api/realm/test", &trial)
+        .await
+        .expect(200);
+    let reading = reply.json()["data"]["exchanges"][0]["reading"].clone();
+    assert_eq!(
+        reading["failure"]["detail"],
+        "the provider answered 401, code invalid_client: not ***"
+    );
 }

@@ -1,6 +1,8 @@
 //! `now`, `uuid` and `nonce`: drawn once for an attempt, so that what stands in a request
 //! twice is the same twice.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, FixedOffset, Utc};
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
@@ -101,7 +103,11 @@ impl Moment {
             .parse()
             .map_err(|_| refused("now: the format is not one of strftime"))?;
         let local = utc.with_timezone(&zone);
-        Ok(local.format_with_items(items.iter()).to_string().into())
+        // Some items are for reading only, and cannot be written.
+        let mut text = String::new();
+        write!(text, "{}", local.format_with_items(items.iter()))
+            .map_err(|_| refused("now: the format is not one that can be written"))?;
+        Ok(text.into())
     }
 }
 
@@ -146,6 +152,7 @@ mod tests {
         }
         for source in [
             "now('%Q')",
+            "now('%#z')",
             "now(tz='Mars')",
             "now('s', 9223372036854775807)",
         ] {

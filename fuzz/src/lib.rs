@@ -1,0 +1,60 @@
+//! What the targets share: documents, answers in a form that can be mutated, and what must
+//! hold for everything that is made of them.
+
+pub mod answers;
+pub mod expiries;
+pub mod held;
+#[path = "../../tests/it/kit/push.rs"]
+#[allow(dead_code)]
+pub mod pushes;
+pub mod seeds;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Value;
+use token_server::foundation::clock::{EpochMs, ManualClock};
+use token_server::foundation::randomness::Randomness;
+use token_server::realm::document::ProviderDocument;
+use token_server::realm::expression::Expressions;
+use token_server::secret::params::{ParamChange, Params};
+use token_server::upstream::egress::{Egress, SystemNames};
+use token_server::upstream::{Upstream, UpstreamSettings};
+
+/// Every run stands still here: 2026-01-02T03:04:05.678Z, the time of tests/presets.
+pub const NOW: EpochMs = EpochMs(1_767_323_045_678);
+
+pub static EXPRESSIONS: LazyLock<Expressions> = LazyLock::new(Expressions::new);
+
+/// A server's way to the providers. Nothing is ever sent.
+pub static UPSTREAM: LazyLock<Upstream> = LazyLock::new(|| {
+    let settings = UpstreamSettings {
+        egress: Egress::default(),
+        names: Arc::new(SystemNames),
+        authorities: Vec::new(),
+        timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(5),
+        max_answer_bytes: 1 << 20,
+    };
+    let clock = Arc::new(ManualClock::at(NOW));
+    Upstream::new(&settings, clock, Randomness::seeded(1)).expect("a client can be made")
+});
+
+/// A document of this folder or a preset: it must be readable.
+pub fn document(config: &Value) -> ProviderDocument {
+    ProviderDocument::read(config, &EXPRESSIONS).unwrap_or_else(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        panic!("a document of the fuzzer is broken: {}", faults.join("; "))
+    })
+}
+
+/// A value for each parameter of a document.
+pub fn params(document: &ProviderDocument) -> Params {
+    let mut params = Params::default();
+    params.merge(document.params.iter().map(|rule| {
+        let value = SecretString::from(format!("s3cret/of/{}", rule.name));
+        (rule.name.clone(), ParamChange::Set(value))
+    }));
+    params
+}
