@@ -145,7 +145,8 @@ impl<'a> Asking<'a> {
         let request = self.build(&exchange.request).map_err(Failure::unsent)?;
         let spent = self.upstream.clock.boot().since(self.begun);
         let left = Ms(self.timeout.0 - spent.0).max(Ms(1)).as_duration();
-        let answer = self.upstream.client.send(request, left).await?;
+        let whole = self.timeout.as_duration();
+        let answer = self.upstream.client.send(request, left, whole).await?;
         Ok(Parsed::of(&answer, exchange.format))
     }
 

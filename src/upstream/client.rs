@@ -95,7 +95,13 @@ impl Client {
         &self.settings.egress
     }
 
-    pub async fn send(&self, request: Request, timeout: Duration) -> Result<Answer, Failure> {
+    /// Waits for what is `left` of the whole time of an attempt.
+    pub async fn send(
+        &self,
+        request: Request,
+        left: Duration,
+        whole: Duration,
+    ) -> Result<Answer, Failure> {
         self.egress().check_literal(&request.url).map_err(denied)?;
         let client = match (Scheme::of(&request.url), &request.tls) {
             (Scheme::Plain, None) => self.plain.clone(),
@@ -111,11 +117,11 @@ impl Client {
         if let Some(body) = request.body {
             builder = builder.body(body);
         }
-        match tokio::time::timeout(timeout, self.exchange(builder)).await {
+        match tokio::time::timeout(left, self.exchange(builder)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Failure::transient(format!(
                 "no whole answer within {} ms",
-                timeout.as_millis()
+                whole.as_millis()
             ))),
         }
     }

@@ -160,7 +160,7 @@ impl Inspection<'_> {
         }
         let upstream = self.asking.upstream;
         let timeout = self.asking.timeout.as_duration();
-        let answer = match upstream.client.send(request, timeout).await {
+        let answer = match upstream.client.send(request, timeout, timeout).await {
             Ok(answer) => answer,
             Err(failure) => {
                 inspected.failure = Some(failure);

@@ -143,7 +143,8 @@ impl Upstream {
             Source::CustomLogic(url) => {
                 let requested_at = self.clock.now();
                 let request = custom_logic::request(url, secret, previous);
-                let answer = self.client.send(request, timeout.as_duration()).await?;
+                let timeout = timeout.as_duration();
+                let answer = self.client.send(request, timeout, timeout).await?;
                 self.obtained(None, custom_logic::read(&answer)?, requested_at)
             }
             Source::Fixed => Err(Failure::ours(

@@ -164,7 +164,10 @@ impl Scope {
     /// longest first, because one may begin another.
     pub fn mask(&self, text: &str) -> String {
         let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
-        let mut values: Vec<&str> = secrets
+        // A text may have lost what is not printed, such as the line ends of a key.
+        let printable = |value: &str| value.chars().filter(|c| !c.is_control()).collect();
+        let mut values: Vec<String> = secrets
+            .flat_map(|value| [value.to_owned(), printable(value)])
             .filter(|value| value.len() >= MASKED_FROM_BYTES)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
