@@ -12,17 +12,19 @@ run:
 setup:
 	@tests/setup.sh
 
-# Format, and lints without warnings. That generated files are current is a test.
+# Format, lints without warnings, and a minute of fuzzing. That generated files are current is
+# a test.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --test soak --locked -- -D warnings
+	@fuzz/run.sh 60
 
 # Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
 test: setup
 	$(CARGO) test --workspace --locked
 
-# An hour of fuzzing of what reads other people's input; needs a C++ compiler.
+# An hour of fuzzing of what reads other people's input.
 fuzz:
 	@fuzz/run.sh 3600
 

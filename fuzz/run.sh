@@ -7,7 +7,7 @@
 # stays in fuzz/artifacts, and the command that reproduces it is printed.
 #
 # FUZZ_CORPUS=FOLDER    works there instead of in a temporary folder: what is found is kept.
-#                       `cargo fuzz cmin --sanitizer none TARGET` makes a smaller corpus of it
+#                       CONTRIBUTING says how it becomes the committed corpus
 # FUZZ_TARGETS="A B"    only these
 # FUZZ_SEED=NUMBER      the same choices again
 #
@@ -23,44 +23,11 @@ rss_limit_mb=1024
 timeout_s=10
 read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push}"
 
-say() { printf 'fuzz: %s\n' "$*"; }
-
-has() { command -v "$1" >/dev/null; }
+script=fuzz
+source "$repository/tests/packages.sh"
 
 # No path of this machine is printed.
 plainly() { sed -e "s#$repository#.#g" -e "s#${CARGO_HOME:-$HOME/.cargo}#\$CARGO_HOME#g" -e "s#${work:-$fuzz}#\$WORK#g"; }
-
-# Runs a command and shows what it printed only if it fails.
-quietly() {
-    local output
-    if ! output="$("$@" 2>&1)"; then
-        printf '%s\n' "$output" | plainly >&2
-        say "failed: $*" | plainly >&2
-        exit 1
-    fi
-}
-
-# install PACKAGE...: from Debian, or say what to type and stop.
-install() {
-    local as_root=()
-    local get=(apt-get -qq -o DPkg::Lock::Timeout=120)
-    if ((EUID != 0)); then
-        as_root=(sudo -n)
-    fi
-    if ! has apt-get; then
-        say "install these with your package manager, then try again: $*" >&2
-        exit 1
-    fi
-    if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
-        say "type this, then try again:" >&2
-        echo "sudo apt-get update && sudo apt-get install --yes --no-install-recommends $*" >&2
-        exit 1
-    fi
-    say "apt-get install $* (may take a minute)"
-    quietly "${as_root[@]}" "${get[@]}" update
-    quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        "${get[@]}" install --yes --no-install-recommends "$@"
-}
 
 # The longest input that makes sense: more only takes longer.
 max_len() {
@@ -115,9 +82,7 @@ for target in "${targets[@]}"; do
     corpus="${FUZZ_CORPUS:-$work/corpus}/$target"
     log="$work/$target/log"
     mkdir -p "$seeds" "$corpus" "artifacts/$target"
-    if [[ -d "corpus/$target" ]]; then
-        cp -R "corpus/$target/." "$corpus/"
-    fi
+    tar -xzf "corpus/$target.tar.gz" -C "$corpus"
     quietly env FUZZ_SEEDS_TO="$seeds" FUZZ_SEEDS_FROM=../tests/presets "$binaries/$target"
     options=(
         -max_total_time="$each" -rss_limit_mb="$rss_limit_mb" -timeout="$timeout_s"

@@ -13,24 +13,13 @@
 # Prints one line for each thing it does, and nothing when there is nothing to do.
 set -euo pipefail
 
-oidc="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/oidc"
+tests="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+oidc="$tests/oidc"
 own_node="$oidc/node_modules/.bin/node"
 node_major_wanted=20
 PATH="$PATH:/usr/local/sbin:/usr/sbin" # where Debian keeps mariadbd
-
-say() { printf 'setup: %s\n' "$*"; }
-
-has() { command -v "$1" >/dev/null; }
-
-# Runs a command and shows what it printed only if it fails.
-quietly() {
-    local output
-    if ! output="$("$@" 2>&1)"; then
-        printf '%s\n' "$output" >&2
-        say "failed: $*" >&2
-        exit 1
-    fi
-}
+script=setup
+source "$tests/packages.sh"
 
 # mariadb-install-db needs my_print_defaults, which comes in the client's package.
 has_mariadb() { has mariadbd && has mariadb-install-db && has my_print_defaults; }
@@ -44,28 +33,6 @@ new_enough() {
 }
 
 modules_current() { [[ "$oidc/node_modules/.package-lock.json" -nt "$oidc/package-lock.json" ]]; }
-
-# install PACKAGE...: from Debian, or say what to type and stop.
-install() {
-    local as_root=()
-    local get=(apt-get -qq -o DPkg::Lock::Timeout=120)
-    if ((EUID != 0)); then
-        as_root=(sudo -n)
-    fi
-    if ! has apt-get; then
-        say "install these with your package manager, then try again: $*" >&2
-        exit 1
-    fi
-    if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
-        say "type this, then try again:" >&2
-        echo "sudo apt-get update && sudo apt-get install --yes --no-install-recommends $*" >&2
-        exit 1
-    fi
-    say "apt-get install $* (may take a minute)"
-    quietly "${as_root[@]}" "${get[@]}" update
-    quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        "${get[@]}" install --yes --no-install-recommends "$@"
-}
 
 # What is missing is decided first, so that apt-get runs once.
 packages=()
