@@ -22,7 +22,7 @@ use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
 use crate::registry::Registry;
-use crate::renewal::{Parts, Renewals};
+use crate::renewal::{Parts, Renewals, Spool};
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 
@@ -112,8 +112,16 @@ impl App {
             replica: replica.id.clone(),
             metrics: metrics.clone(),
             settings: settings.renewal.clone(),
+            spool: open_spool(&settings.data_dir),
             wake: wake.clone(),
         });
+        let replayed = renewals.replay_spool().await?;
+        if replayed > 0 {
+            tracing::info!(
+                replayed,
+                "brought what an earlier process left in the spool"
+            );
+        }
         if replica.owns_its_name() {
             let released = renewals.release_own_leases().await?;
             if released > 0 {
@@ -214,6 +222,29 @@ fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, Sta
         path: data_dir.to_owned(),
         source,
     })
+}
+
+/// Says so where what is spooled would not outlive the process: a refresh token could be
+/// lost with the database away.
+fn open_spool(data_dir: &Path) -> Option<Spool> {
+    match Spool::open(data_dir) {
+        Ok(spool) => {
+            if let Some(file_system) = spool.passing_file_system() {
+                tracing::warn!(
+                    file_system,
+                    "data_dir does not outlive this machine or container: a token issued while the database is away is lost with it; put data_dir on a volume"
+                );
+            }
+            Some(spool)
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "data_dir cannot be written to: a token issued while the database is away is lost with the process"
+            );
+            None
+        }
+    }
 }
 
 async fn open_ring(

@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod candidate;
 pub mod lock;
 pub mod realm;
 pub mod renewal;

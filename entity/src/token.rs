@@ -31,6 +31,15 @@ pub struct Model {
     // What renews it, where the provider issues refresh tokens.
     pub refresh_token: Option<Sealed>,
     pub refresh_expires_at: Option<EpochMs>,
+    /// Rises by one when the secret is given another refresh token.
+    pub refresh_line: i64,
+
+    // An attempt whose outcome never came: it may have used up the refresh token.
+    pub lost_attempt: Option<String>,
+    /// When it was claimed.
+    pub lost_at: Option<EpochMs>,
+    /// Whether somebody may still bring what it obtained.
+    pub lost_awaited: bool,
 
     // When it is renewed.
     /// Due from then on; absent: never (paused, fixed, does not expire).

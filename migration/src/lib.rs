@@ -12,6 +12,8 @@ mod m20261123_000007_create_audit;
 mod m20261123_000008_create_sealing_key;
 mod m20261125_000009_add_token_origins;
 mod m20261125_000010_create_ticket;
+mod m20261125_000011_add_lost_attempts;
+mod m20261125_000012_create_candidate;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -34,6 +36,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000008_create_sealing_key::Migration),
             Box::new(m20261125_000009_add_token_origins::Migration),
             Box::new(m20261125_000010_create_ticket::Migration),
+            Box::new(m20261125_000011_add_lost_attempts::Migration),
+            Box::new(m20261125_000012_create_candidate::Migration),
         ]
     }
 

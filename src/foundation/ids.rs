@@ -97,6 +97,11 @@ number! {
     Fence
 }
 number! {
+    /// Counts the refresh tokens that humans gave a secret: what was obtained with one of
+    /// an earlier line is of no use.
+    RefreshLine
+}
+number! {
     /// Counts the changes of a realm or a secret.
     Version
 }

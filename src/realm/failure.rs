@@ -5,6 +5,11 @@ use crate::foundation::clock::Ms;
 /// Longer details are cut.
 const DETAIL_MAX_CHARS: usize = 1000;
 
+/// Why a secret needs another refresh token: the provider refused the one that is stored.
+pub const REFUSED: &str = "refresh_token_refused";
+/// An attempt whose outcome never came may have used it up.
+pub const MAYBE_SPENT: &str = "refresh_token_maybe_spent";
+
 /// The class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
@@ -104,6 +109,15 @@ impl Failure {
     pub fn unsent(self) -> Self {
         Self {
             sent: false,
+            ..self
+        }
+    }
+
+    /// A human must give the secret another refresh token.
+    pub fn needs_another_refresh_token(self, why: &str) -> Self {
+        Self {
+            detail: format!("{why}: {}", self.detail),
+            class: FailureClass::Permanent,
             ..self
         }
     }

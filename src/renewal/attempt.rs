@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Renewals;
 use super::inputs::OpenedParent;
+use super::refusal::Asked;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
@@ -27,6 +28,8 @@ pub enum Cause {
     Read,
     Flush,
     Run,
+    /// Nobody's: what an earlier attempt obtained was found.
+    Recovered,
 }
 
 impl Cause {
@@ -36,6 +39,7 @@ impl Cause {
             Self::Read => "read",
             Self::Flush => "flush",
             Self::Run => "run",
+            Self::Recovered => "recovered",
         }
     }
 }
@@ -73,7 +77,9 @@ pub struct Fresh {
 pub(super) struct Opened {
     pub realm: Realm,
     pub secret: Secret,
-    previous: Previous,
+    pub previous: Previous,
+    /// The request uses up a refresh token.
+    pub uses_refresh_token: bool,
     /// Where the token is derived from another.
     pub parent: Option<OpenedParent>,
 }
@@ -183,20 +189,23 @@ impl Renewals {
             return Attempted::Discarded;
         }
         let before = self.clock.boot();
-        let fetched = self
-            .upstream
-            .fetch(&opened.realm, &opened.secret, &opened.previous)
-            .await;
+        let asked = self.ask(claimed, &opened, timeout).await;
         let took = self.clock.boot().since(before);
         self.metrics.upstream_seconds.observe(seconds(took));
+        let fetched = match asked {
+            Asked::Answered(fetched) => *fetched,
+            Asked::Overtaken => {
+                self.give_back(claimed).await;
+                return Attempted::Discarded;
+            }
+        };
         match fetched.and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained)) {
             Ok(obtained) => {
                 self.store_token(claimed, cause, &opened, obtained, took)
                     .await
             }
             Err(failure) => {
-                let parent = opened.parent.as_ref();
-                self.store_failure(claimed, cause, started, failure, parent)
+                self.store_failure(claimed, cause, started, failure, Some(&opened))
                     .await
             }
         }
@@ -216,8 +225,17 @@ impl Renewals {
             ..Inputs::default()
         };
         let mut parent = None;
+        let mut uses_refresh_token = false;
         if let Source::Provider(document) = &realm.source {
             inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
+            uses_refresh_token =
+                inputs.refresh_token.is_some() && document.consumes_refresh_token();
+            if uses_refresh_token {
+                let timeout = self.upstream.timeout(&realm.source);
+                if let Some(waiting) = self.awaits_candidate(claimed, timeout) {
+                    return Err(NotOpened::Waiting(waiting));
+                }
+            }
             if document.parent.is_some() {
                 let opened = self.parent_token(document, &secret).await?;
                 inputs.parent = Some(opened.token.clone());
@@ -235,6 +253,7 @@ impl Renewals {
             realm,
             secret,
             previous,
+            uses_refresh_token,
             parent,
         })
     }

@@ -40,7 +40,7 @@ impl Renewals {
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.database.reader(), &claim.attempt).await?)
+                Ok(lease::claimed_by(self.database.causal(), &claim.attempt).await?)
             }
             known => known,
         }
@@ -84,11 +84,12 @@ impl Renewals {
         Ok(taken)
     }
 
-    /// A restarted replica releases what its earlier process held.
+    /// A restarted replica releases what its earlier process held, and one that stops what
+    /// it still holds, but for what it will bring when it starts again.
     pub async fn release_own_leases(&self) -> Result<u64, DbError> {
-        let replica = &self.replica;
+        let (replica, unkept) = (&self.replica, &self.unkept());
         self.database
-            .write(|transaction, _| Box::pin(lease::release_all_of(transaction, replica)))
+            .write(|transaction, _| Box::pin(lease::release_all_of(transaction, replica, unkept)))
             .await
     }
 

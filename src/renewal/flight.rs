@@ -13,7 +13,7 @@ use super::permits::Permit;
 use super::read::holding_back;
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::SecretId;
+use crate::foundation::ids::{Generation, SecretId};
 use crate::realm::Realm;
 use crate::realm::failure::FailureClass;
 use crate::token::lease::{Claimed, Ground};
@@ -159,6 +159,7 @@ impl Renewals {
     }
 
     async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> Landed {
+        let seen = (claimed.record.secret_id, claimed.record.generation);
         let attempted = self.attempt(claimed, cause).await;
         drop(permit);
         match attempted {
@@ -171,15 +172,27 @@ impl Renewals {
                 next_attempt: Some(next_attempt),
             },
             Attempted::Waiting(waiting) => Landed::Waiting(waiting),
-            Attempted::Discarded => Landed::StillWaiting,
+            Attempted::Discarded => self.overtaken(seen).await,
             Attempted::Unstored => Landed::DatabaseFailed,
+        }
+    }
+
+    /// A result was void: because a newer token has come, or because something changed.
+    async fn overtaken(&self, (id, generation): (SecretId, Generation)) -> Landed {
+        match store::find_by_id(self.database.causal(), id).await {
+            Ok(Some(record)) if record.generation > generation => {
+                Landed::Elsewhere(Box::new(record))
+            }
+            Ok(Some(_)) => Landed::StillWaiting,
+            Ok(None) => Landed::Void,
+            Err(_) => Landed::DatabaseFailed,
         }
     }
 
     /// Waits while somebody else holds the lease.
     async fn watch_holder(&self, seen: &TokenRecord, begun: BootMs) -> Result<Watched, DbError> {
         loop {
-            let record = store::find_by_id(self.database.reader(), seen.secret_id).await?;
+            let record = store::find_by_id(self.database.causal(), seen.secret_id).await?;
             let Some(record) = record.filter(|record| !record.paused) else {
                 return Ok(Watched::Ended(Landed::Void));
             };

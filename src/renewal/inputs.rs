@@ -3,8 +3,8 @@
 
 use sea_orm::DbErr;
 
-use super::Renewals;
 use super::attempt::NotOpened;
+use super::{LEASE_SLACK, Renewals};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, SecretId};
@@ -12,7 +12,8 @@ use crate::realm::document::{ProviderDocument, TicketRule};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 use crate::ticket;
-use crate::token::{AwaitedParent, TokenRecord, Waiting, store};
+use crate::token::lease::Claimed;
+use crate::token::{AwaitedParent, TokenRecord, Wait, Waiting, store};
 use crate::upstream::ParentToken;
 
 /// How long what waits for its parent waits before it looks again by itself.
@@ -41,7 +42,7 @@ impl Renewals {
         let Some(record) = found else {
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, is not registered"),
-                parent: None,
+                until: Wait::Something,
             }));
         };
         let now = self.clock.now();
@@ -50,7 +51,7 @@ impl Renewals {
             self.wake.notify_one();
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, has no valid token"),
-                parent: Some(AwaitedParent {
+                until: Wait::Parent(AwaitedParent {
                     id: record.secret_id,
                     generation: record.generation,
                     not_before: record.trouble.as_ref().and(record.renew_at),
@@ -96,19 +97,38 @@ impl Renewals {
                 Err(failure) => format!("; another could not be asked for: {}", failure.detail),
             });
         }
-        Err(NotOpened::Waiting(Waiting { why, parent: None }))
+        Err(NotOpened::Waiting(Waiting {
+            why,
+            until: Wait::Something,
+        }))
+    }
+
+    /// The refresh token may have been used up by an attempt whose outcome never came, and
+    /// whoever made it may still bring the next: it is waited for until the stored token
+    /// nears its expiry, or for a lease where there is none.
+    pub(super) fn awaits_candidate(&self, claimed: &Claimed, timeout: Ms) -> Option<Waiting> {
+        let record = &claimed.record;
+        let lost = record.lost.as_ref().filter(|lost| lost.awaited)?;
+        let (now, two_leases) = (self.clock.now(), Ms(2 * (timeout.0 + LEASE_SLACK.0)));
+        let end = record.valid(now).and_then(|held| held.expiry.at());
+        let until = end.map_or(lost.at.plus(two_leases), |end| end.minus(two_leases));
+        (until > now).then(|| Waiting {
+            why: "an attempt whose outcome is unknown may still bring the next refresh token"
+                .to_owned(),
+            until: Wait::Candidate(until),
+        })
     }
 
     /// When what waits looks again by itself. Where it waits for a parent in trouble, not
     /// before that one is tried again: its token would wake it.
     pub(super) fn waits_until(&self, waiting: &Waiting) -> EpochMs {
-        let (low, high) = match waiting.parent {
-            Some(_) => PARENT_WAIT,
-            None => LONG_WAIT,
+        let now = self.clock.now();
+        let ((low, high), tried) = match waiting.until {
+            Wait::Candidate(until) => return until.max(now),
+            Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
+            Wait::Something => (LONG_WAIT, None),
         };
         let wait = Ms(self.randomness.between(low.0, high.0));
-        let now = self.clock.now();
-        let tried = waiting.parent.and_then(|parent| parent.not_before);
         tried.unwrap_or(now).max(now).plus(wait)
     }
 
@@ -133,9 +153,9 @@ impl Renewals {
         &self,
         waiting: &Waiting,
     ) -> Result<Option<TokenRecord>, DbErr> {
-        match waiting.parent {
-            Some(parent) => store::find_by_id(self.database.reader(), parent.id).await,
-            None => Ok(None),
+        match waiting.until {
+            Wait::Parent(parent) => store::find_by_id(self.database.reader(), parent.id).await,
+            Wait::Something | Wait::Candidate(_) => Ok(None),
         }
     }
 }

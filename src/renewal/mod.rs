@@ -2,6 +2,7 @@
 //! for one fetch, however many readers there are.
 
 mod attempt;
+mod candidates;
 mod claiming;
 pub mod decide;
 mod flight;
@@ -9,12 +10,14 @@ pub mod history;
 mod inputs;
 mod permits;
 pub mod read;
+mod refusal;
 mod run;
+mod spool;
 mod storing;
 mod sweep;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::Database;
-use crate::foundation::ids::{ReplicaId, SecretId};
+use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
@@ -33,6 +36,7 @@ use crate::upstream::Upstream;
 use flight::Flights;
 use permits::Permits;
 pub use run::{Progress, RunScope, RunSummary};
+pub use spool::Spool;
 use watch::FenceWatch;
 
 /// Added to an attempt's timeout: the time to store its result.
@@ -69,6 +73,10 @@ pub struct Inner {
     replica: ReplicaId,
     metrics: Arc<Metrics>,
     settings: RenewalSettings,
+    /// None where the data directory cannot be written to.
+    spool: Option<Spool>,
+    /// Attempts whose result is not in the database yet, and is brought later.
+    unkept: Mutex<HashSet<AttemptId>>,
     permits: Permits,
     flights: Flights,
     watch: Mutex<FenceWatch>,
@@ -99,6 +107,7 @@ pub struct Parts {
     pub replica: ReplicaId,
     pub metrics: Arc<Metrics>,
     pub settings: RenewalSettings,
+    pub spool: Option<Spool>,
     pub wake: Arc<Notify>,
 }
 
@@ -115,6 +124,8 @@ impl Renewals {
             replica: parts.replica,
             metrics: parts.metrics,
             settings: parts.settings,
+            spool: parts.spool,
+            unkept: Mutex::default(),
             flights: Flights::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),

@@ -9,16 +9,16 @@ use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh, Opened};
 use super::decide::next_attempt;
 use super::history::{self, Entry, Outcome};
-use super::inputs::OpenedParent;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{Generation, SecretId};
+use crate::foundation::ids::Generation;
 use crate::realm::Source;
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::policy::Repeat;
 use crate::realm::store as realm_store;
+use crate::token::candidate::{Candidate, Promotion};
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored};
+use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
 use crate::upstream::Obtained;
 
@@ -29,12 +29,26 @@ struct NewToken {
     entry: Entry,
 }
 
+impl NewToken {
+    /// What must not be dropped if it cannot be stored: the refresh token before it may be
+    /// used up.
+    fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
+        let stored = &self.stored;
+        match &stored.refresh {
+            RefreshChange::Replace(refresh) => Some(Candidate::of(
+                claimed,
+                stored.held.clone(),
+                stored.renew_at,
+                refresh.clone(),
+            )),
+            RefreshChange::Keep | RefreshChange::Forget => None,
+        }
+    }
+}
+
 /// A failure, ready to be stored.
 struct NewFailure<'a> {
-    failure: &'a Failure,
-    /// Whose next token ends the wait.
-    parent: Option<SecretId>,
-    next_attempt: EpochMs,
+    stored: StoredFailure<'a>,
     entry: Entry,
 }
 
@@ -50,11 +64,27 @@ impl Renewals {
         let record = &claimed.record;
         let entry = self.entry(claimed, cause, obtained.requested_at, took);
         let new = self.new_token(record, opened, &obtained, entry);
+        let candidate = new.candidate(claimed);
         let stored = self
-            .until_lease_ends(claimed, || self.store_token_once(claimed, &new))
+            .until_lease_ends(claimed, candidate.as_ref(), || {
+                self.store_token_once(claimed, &new)
+            })
             .await;
-        match self.settled(claimed, &new.stored.held, stored).await {
+        let settled = self.settled(claimed, &new.stored.held, stored).await;
+        if settled != Some(true)
+            && let Some(candidate) = candidate
+        {
+            let promotion = self.keep(candidate).await;
+            self.give_back(claimed).await;
+            return match promotion {
+                Some(Promotion::Token) => self.fresh_token(opened, obtained, &new),
+                Some(Promotion::RefreshToken | Promotion::Superseded) => Attempted::Discarded,
+                None => Attempted::Unstored,
+            };
+        }
+        match settled {
             Some(true) => {
+                self.kept(&claimed.attempt).await;
                 tracing::info!(
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "stored", generation = new.generation.0, duration_ms = took.0,
@@ -191,10 +221,12 @@ impl Renewals {
         cause: Cause,
         started: EpochMs,
         failure: Failure,
-        parent: Option<&OpenedParent>,
+        opened: Option<&Opened>,
     ) -> Attempted {
         // The parent's token was refused: its next one ends the wait.
-        let parent = parent.filter(|_| failure.class == FailureClass::InvalidToken);
+        let parent = opened
+            .and_then(|opened| opened.parent.as_ref())
+            .filter(|_| failure.class == FailureClass::InvalidToken);
         if let Some(parent) = parent
             && let Err(error) = self.replace_parent(parent).await
         {
@@ -210,14 +242,22 @@ impl Renewals {
             duration_ms = now.since(started).0, next_attempt = %next_attempt.to_rfc3339(),
             "not renewed"
         );
+        let uses_refresh_token = opened.is_some_and(|opened| opened.uses_refresh_token);
         let new = NewFailure {
-            failure: &failure,
-            parent: parent.map(|parent| parent.id),
-            next_attempt,
+            stored: StoredFailure {
+                failure: &failure,
+                parent: parent.map(|parent| parent.id),
+                renew_at: next_attempt,
+                unclear: uses_refresh_token
+                    && failure.sent
+                    && failure.class == FailureClass::Transient,
+            },
             entry: self.entry(claimed, cause, started, now.since(started)),
         };
         let stored = self
-            .until_lease_ends(claimed, || self.store_failure_once(claimed, &new, now))
+            .until_lease_ends(claimed, None, || {
+                self.store_failure_once(claimed, &new, now)
+            })
             .await;
         match stored {
             Ok(true) => {}
@@ -246,12 +286,12 @@ impl Renewals {
             .write(|transaction, _| {
                 Box::pin(async move {
                     lease::lock(transaction, claimed).await?;
-                    let (failure, again) = (new.failure, new.next_attempt);
                     let stored =
-                        lease::store_failure(transaction, claimed, failure, new.parent, again, now)
-                            .await?;
+                        lease::store_failure(transaction, claimed, &new.stored, now).await?;
+                    let failure = new.stored.failure;
                     if stored && failure.blocks_realm() {
-                        realm_store::block(transaction, &claimed.record.realm, again).await?;
+                        let until = new.stored.renew_at;
+                        realm_store::block(transaction, &claimed.record.realm, until).await?;
                     }
                     let outcome = if stored {
                         Outcome::Failed
@@ -309,15 +349,26 @@ impl Renewals {
     }
 
     /// A result is not thrown away because the database hiccups: as long as the lease
-    /// lasts, nobody else will fetch one.
+    /// lasts, nobody else will fetch one. At the first hiccup, what must not be lost is
+    /// written to the spool.
     async fn until_lease_ends<Fut>(
         &self,
         claimed: &Claimed,
-        store: impl FnMut() -> Fut,
+        candidate: Option<&Candidate>,
+        mut store: impl FnMut() -> Fut,
     ) -> Result<bool, DbError>
     where
         Fut: Future<Output = Result<bool, DbError>>,
     {
+        match store().await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => {
+                tracing::warn!(%error, "a result could not be stored; it is tried again");
+            }
+        }
+        if let Some(candidate) = candidate {
+            self.spool(candidate).await;
+        }
         store
             .retry(
                 ExponentialBuilder::default()
@@ -342,7 +393,7 @@ impl Renewals {
             Ok(true) => Some(true),
             Ok(false) => {
                 let id = claimed.record.secret_id;
-                let record = store::find_by_id(self.database.reader(), id).await.ok()?;
+                let record = store::find_by_id(self.database.causal(), id).await.ok()?;
                 Some(record.and_then(|record| record.held).as_ref() == Some(held))
             }
             Err(error) => {

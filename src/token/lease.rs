@@ -11,7 +11,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
-use super::{HeldRefresh, HeldToken, Serving, TokenRecord, Waiting};
+use super::{HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
@@ -95,7 +95,11 @@ pub async fn claim(
             .add(Column::Fence.eq(fence.0))
             .add(Column::LeaseUntil.lt(claim.now)),
     };
-    Entity::update_many()
+    let update = match ground {
+        Ground::Abandoned(..) => lost(true),
+        Ground::Due(_) | Ground::Chosen(_) | Ground::Asked(_) => Entity::update_many(),
+    };
+    update
         .col_expr(Column::LeaseOwner, Expr::value(claim.owner.0.clone()))
         .col_expr(Column::LeaseUntil, Expr::value(claim.until))
         .col_expr(Column::ClaimId, Expr::value(claim.attempt.0.clone()))
@@ -105,6 +109,23 @@ pub async fn claim(
         .exec(database)
         .await
         .map(|_| ())
+}
+
+/// Notes that the attempt of the lease that ends may have used up the refresh token. First
+/// in an update: MySQL evaluates from left to right, and the claim is overwritten after.
+fn lost(awaited: bool) -> UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
+        .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
+        .col_expr(Column::LostAwaited, Expr::value(awaited))
+}
+
+/// Forgets a lost attempt: what it may have obtained is here, or of no use any more.
+pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update
+        .col_expr(Column::LostAttempt, Expr::value(None::<String>))
+        .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
+        .col_expr(Column::LostAwaited, Expr::value(false))
 }
 
 fn chosen(ids: &[SecretId]) -> Condition {
@@ -197,13 +218,35 @@ pub async fn store_token(
         Novelty::New => 1,
         Novelty::Repeated => 0,
     };
-    let held = &new.held;
-    let (served, per_read) = match &held.serving {
-        Serving::AsItCame => (None, false),
-        Serving::Rendered(served) => (Some(served.clone()), false),
-        Serving::PerRead => (None, true),
+    let update = untroubled(released(claimed));
+    let update = new_token(update, &new.held, new.renew_at, rise, now);
+    let update = match &new.refresh {
+        RefreshChange::Keep => update,
+        RefreshChange::Forget => new_refresh(update, None),
+        RefreshChange::Replace(refresh) => new_refresh(update, Some(refresh)),
     };
-    let mut update = untroubled(released(claimed))
+    let stored = update.filter(same_versions(claimed)).exec(database).await?;
+    if stored.rows_affected != 1 {
+        return Ok(false);
+    }
+    let id = claimed.record.secret_id;
+    if matches!(new.refresh, RefreshChange::Replace(_)) {
+        candidate::forget_before(database, id, claimed.record.generation).await?;
+    }
+    super::store::wake_children(database, id, now).await?;
+    Ok(true)
+}
+
+/// Puts a token in the place of the one before.
+pub(super) fn new_token(
+    update: UpdateMany<Entity>,
+    held: &HeldToken,
+    renew_at: Option<EpochMs>,
+    rise: i64,
+    now: EpochMs,
+) -> UpdateMany<Entity> {
+    let (served, per_read) = held.serving.columns();
+    update
         .col_expr(Column::Token, Expr::value(held.sealed.clone()))
         .col_expr(Column::TokenType, Expr::value(held.token_type.clone()))
         .col_expr(Column::Served, Expr::value(served))
@@ -213,30 +256,25 @@ pub async fn store_token(
         .col_expr(Column::ObtainedAt, Expr::value(held.obtained_at))
         .col_expr(Column::Generation, Expr::col(Column::Generation).add(rise))
         .col_expr(Column::Forced, Expr::value(false))
-        .col_expr(Column::RenewAt, unless_paused(new.renew_at))
-        .col_expr(Column::UpdatedAt, Expr::value(now));
-    let refresh = match &new.refresh {
-        RefreshChange::Keep => None,
-        RefreshChange::Forget => Some((None, None)),
-        RefreshChange::Replace(refresh) => Some((Some(refresh.sealed.clone()), refresh.expires_at)),
-    };
-    if let Some((sealed, expires_at)) = refresh {
-        update = update
-            .col_expr(Column::RefreshToken, Expr::value(sealed))
-            .col_expr(Column::RefreshExpiresAt, Expr::value(expires_at));
-    }
-    let stored = update.filter(same_versions(claimed)).exec(database).await?;
-    if stored.rows_affected != 1 {
-        return Ok(false);
-    }
-    super::store::wake_children(database, claimed.record.secret_id, now).await?;
-    Ok(true)
+        .col_expr(Column::RenewAt, unless_paused(renew_at))
+        .col_expr(Column::UpdatedAt, Expr::value(now))
+}
+
+pub(super) fn new_refresh(
+    update: UpdateMany<Entity>,
+    refresh: Option<&HeldRefresh>,
+) -> UpdateMany<Entity> {
+    let sealed = refresh.map(|refresh| refresh.sealed.clone());
+    let expires_at = refresh.and_then(|refresh| refresh.expires_at);
+    update
+        .col_expr(Column::RefreshToken, Expr::value(sealed))
+        .col_expr(Column::RefreshExpiresAt, Expr::value(expires_at))
 }
 
 /// Forgets what went wrong, and what was waited for.
-fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+pub(super) fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
     let nothing = || Expr::value(None::<String>);
-    update
+    nothing_lost(update)
         .col_expr(Column::Failures, Expr::value(0_i64))
         .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
         .col_expr(Column::FailureClass, nothing())
@@ -245,26 +283,45 @@ fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
 }
 
-/// Stores a failure and when to try again; `parent` is waited for, too. False as for
-/// [`store_token`].
+/// What a failure leaves behind.
+#[derive(Clone, Debug)]
+pub struct StoredFailure<'a> {
+    pub failure: &'a Failure,
+    /// Whose next token ends the wait.
+    pub parent: Option<SecretId>,
+    pub renew_at: EpochMs,
+    /// The refresh token was sent, and what came of it is not known.
+    pub unclear: bool,
+}
+
+/// Stores a failure and when to try again. False as for [`store_token`], and where a newer
+/// token has come meanwhile.
 pub async fn store_failure(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
-    failure: &Failure,
-    parent: Option<SecretId>,
-    renew_at: EpochMs,
+    new: &StoredFailure<'_>,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
     let since = Expr::col(Column::FailingSince).if_null(Expr::value(now));
-    let stored = released(claimed)
-        .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
+    let update = if new.unclear {
+        released_of(lost(false), claimed)
+    } else {
+        released(claimed)
+    };
+    let failure = new.failure;
+    let stored = update
+        .col_expr(Column::RenewAt, unless_paused(Some(new.renew_at)))
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(1))
         .col_expr(Column::FailingSince, since)
         .col_expr(Column::FailureClass, Expr::value(failure.class.as_str()))
         .col_expr(Column::FailureDetail, Expr::value(failure.detail.clone()))
         .col_expr(Column::Waiting, Expr::value(None::<String>))
-        .col_expr(Column::WaitsFor, Expr::value(parent.map(|parent| parent.0)))
+        .col_expr(
+            Column::WaitsFor,
+            Expr::value(new.parent.map(|parent| parent.0)),
+        )
         .col_expr(Column::UpdatedAt, Expr::value(now))
+        .filter(Column::Generation.eq(claimed.record.generation.0))
         .filter(same_versions(claimed))
         .exec(database)
         .await?;
@@ -280,19 +337,20 @@ pub async fn store_waiting(
     renew_at: EpochMs,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
-    let mut renew_at = renew_at;
-    if let Some(parent) = waiting.parent {
+    let (mut renew_at, mut parent) = (renew_at, None);
+    if let Wait::Parent(awaited) = waiting.until {
+        parent = Some(awaited.id.0);
         // Its token may have come meanwhile, and has woken whoever waited by then.
-        let generation = super::store::generation_locked(database, parent.id).await?;
-        if generation.is_some_and(|generation| generation > parent.generation) {
+        let generation = super::store::generation_locked(database, awaited.id).await?;
+        if generation.is_some_and(|generation| generation > awaited.generation) {
             renew_at = now;
         }
     }
-    let parent = waiting.parent.map(|parent| parent.id.0);
     let stored = released(claimed)
         .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
         .col_expr(Column::Waiting, Expr::value(waiting.why.clone()))
         .col_expr(Column::WaitsFor, Expr::value(parent))
+        .filter(Column::Generation.eq(claimed.record.generation.0))
         .filter(same_versions(claimed))
         .exec(database)
         .await?;
@@ -304,17 +362,22 @@ pub async fn release(database: &impl ConnectionTrait, claimed: &Claimed) -> Resu
     released(claimed).exec(database).await.map(|_| ())
 }
 
-/// Gives back what an earlier process of this replica left over.
+/// Gives back what an earlier process of this replica left over, or what this one leaves
+/// behind, but for attempts whose result will be brought later. Nobody will bring what the
+/// others obtained.
 pub async fn release_all_of(
     database: &impl ConnectionTrait,
     owner: &ReplicaId,
+    except: &[AttemptId],
 ) -> Result<u64, DbErr> {
-    let released = without_lease()
+    let mut update = ended(lost(false))
         .filter(Column::LeaseUntil.is_not_null())
-        .filter(Column::LeaseOwner.eq(owner.0.as_str()))
-        .exec(database)
-        .await?;
-    Ok(released.rows_affected)
+        .filter(Column::LeaseOwner.eq(owner.0.as_str()));
+    if !except.is_empty() {
+        let except = except.iter().map(|attempt| attempt.0.as_str());
+        update = update.filter(Column::ClaimId.is_not_in(except));
+    }
+    Ok(update.exec(database).await?.rows_affected)
 }
 
 /// Leases that have run out by the wall clock. That alone does not allow taking over.
@@ -338,8 +401,8 @@ pub async fn run_out(
     Ok(rows.into_iter().filter_map(suspect).collect())
 }
 
-fn without_lease() -> UpdateMany<Entity> {
-    Entity::update_many()
+fn ended(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update
         .col_expr(Column::LeaseOwner, Expr::value(None::<String>))
         .col_expr(Column::LeaseUntil, Expr::value(None::<EpochMs>))
         .col_expr(Column::ClaimId, Expr::value(None::<String>))
@@ -347,24 +410,37 @@ fn without_lease() -> UpdateMany<Entity> {
 
 /// Ends the lease, if it is still the one that was claimed.
 fn released(claimed: &Claimed) -> UpdateMany<Entity> {
-    without_lease()
+    released_of(Entity::update_many(), claimed)
+}
+
+fn released_of(update: UpdateMany<Entity>, claimed: &Claimed) -> UpdateMany<Entity> {
+    ended(update)
         .filter(Column::SecretId.eq(claimed.record.secret_id.0))
         .filter(Column::Fence.eq(claimed.record.fence.0))
         .filter(Column::ClaimId.eq(claimed.attempt.0.as_str()))
 }
 
 fn same_versions(claimed: &Claimed) -> Condition {
+    versions_are(
+        claimed.record.secret_id,
+        Version(claimed.secret.version),
+        Version(claimed.realm.version),
+    )
+}
+
+/// Secret and realm are still of these versions.
+pub(super) fn versions_are(id: SecretId, of_secret: Version, of_realm: Version) -> Condition {
     let same_secret = Query::select()
         .expr(Expr::val(1))
         .from(secret::Entity)
-        .and_where(secret::Column::Id.eq(claimed.secret.id))
-        .and_where(secret::Column::Version.eq(Version(claimed.secret.version).0))
+        .and_where(secret::Column::Id.eq(id.0))
+        .and_where(secret::Column::Version.eq(of_secret.0))
         .to_owned();
     let same_realm = Query::select()
         .expr(Expr::val(1))
         .from(realm::Entity)
-        .and_where(realm::Column::Id.eq(claimed.realm.id.as_str()))
-        .and_where(realm::Column::Version.eq(Version(claimed.realm.version).0))
+        .and_where(Expr::col((realm::Entity, realm::Column::Id)).equals((Entity, Column::RealmId)))
+        .and_where(realm::Column::Version.eq(of_realm.0))
         .to_owned();
     Condition::all()
         .add(Expr::exists(same_secret))

@@ -1,5 +1,6 @@
 //! Tokens: their life, their state, where they are kept.
 
+pub mod candidate;
 pub mod expiry;
 pub mod lease;
 pub mod state;
@@ -10,7 +11,9 @@ use serde_json::Value;
 use token_server_entity::token;
 
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::ids::{Fence, Generation, KeyName, RealmId, SecretId};
+use crate::foundation::ids::{
+    AttemptId, Fence, Generation, KeyName, RealmId, RefreshLine, SecretId,
+};
 use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
 use crate::realm::failure::FailureClass;
 use expiry::Expiry;
@@ -38,6 +41,25 @@ pub enum Serving {
     PerRead,
 }
 
+impl Serving {
+    fn of_columns(served: Option<Sealed>, per_read: bool) -> Self {
+        match served {
+            _ if per_read => Self::PerRead,
+            Some(served) => Self::Rendered(served),
+            None => Self::AsItCame,
+        }
+    }
+
+    /// `served` and `per_read`.
+    fn columns(&self) -> (Option<Sealed>, bool) {
+        match self {
+            Self::AsItCame => (None, false),
+            Self::Rendered(served) => (Some(served.clone()), false),
+            Self::PerRead => (None, true),
+        }
+    }
+}
+
 /// A refresh token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldRefresh {
@@ -50,8 +72,28 @@ pub struct HeldRefresh {
 pub struct Waiting {
     /// For humans.
     pub why: String,
-    /// The secret whose next token ends the wait.
-    pub parent: Option<AwaitedParent>,
+    pub until: Wait,
+}
+
+/// What ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The next token of another secret.
+    Parent(AwaitedParent),
+    /// Something that is pushed, or registered.
+    Something,
+    /// What another attempt may have obtained; not longer than until then.
+    Candidate(EpochMs),
+}
+
+/// An attempt whose outcome never came. It may have used up the refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostAttempt {
+    pub attempt: AttemptId,
+    /// When it was claimed.
+    pub at: EpochMs,
+    /// Whether somebody may still bring what it obtained.
+    pub awaited: bool,
 }
 
 /// A parent without a valid token, as it was seen.
@@ -87,6 +129,8 @@ pub struct TokenRecord {
     pub key: KeyName,
     pub held: Option<HeldToken>,
     pub refresh: Option<HeldRefresh>,
+    pub refresh_line: RefreshLine,
+    pub lost: Option<LostAttempt>,
     pub generation: Generation,
     pub renew_at: Option<EpochMs>,
     pub paused: bool,
@@ -116,6 +160,14 @@ impl TokenRecord {
             (Some(owner), Some(until)) => Some(Lease { owner, until }),
             _ => None,
         };
+        let lost = match (row.lost_attempt, row.lost_at) {
+            (Some(attempt), Some(at)) => Some(LostAttempt {
+                attempt: AttemptId(attempt),
+                at,
+                awaited: row.lost_awaited,
+            }),
+            _ => None,
+        };
         Self {
             secret_id: SecretId(row.secret_id),
             realm: RealmId::stored(row.realm_id),
@@ -123,11 +175,7 @@ impl TokenRecord {
             held: row.token.map(|sealed| HeldToken {
                 sealed,
                 token_type: row.token_type,
-                serving: match row.served {
-                    _ if row.per_read => Serving::PerRead,
-                    Some(served) => Serving::Rendered(served),
-                    None => Serving::AsItCame,
-                },
+                serving: Serving::of_columns(row.served, row.per_read),
                 extra: row.extra,
                 expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
                 obtained_at: row.obtained_at.unwrap_or(row.updated_at),
@@ -136,6 +184,8 @@ impl TokenRecord {
                 sealed,
                 expires_at: row.refresh_expires_at,
             }),
+            refresh_line: RefreshLine(row.refresh_line),
+            lost,
             waiting: row.waiting,
             forced: row.forced,
             generation: Generation(row.generation),

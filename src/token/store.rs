@@ -8,8 +8,8 @@ use sea_orm::{
 use token_server_entity::token::{self, Column, Entity};
 use token_server_entity::{Sealed, realm};
 
-use super::TokenRecord;
 use super::state::{State, parking_classes};
+use super::{TokenRecord, candidate, lease};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
@@ -126,6 +126,10 @@ pub async fn insert(
         extra: Set(None),
         refresh_token: Set(None),
         refresh_expires_at: Set(None),
+        refresh_line: Set(0),
+        lost_attempt: Set(None),
+        lost_at: Set(None),
+        lost_awaited: Set(false),
         expires_at: Set(None),
         generation: Set(0),
         obtained_at: Set(None),
@@ -267,11 +271,14 @@ fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
         .filter(Column::Waiting.is_null())
 }
 
-/// Forgets the stored refresh token: the secret was given another.
+/// Forgets the stored refresh token, and all that was or will be obtained by it: the secret
+/// was given another.
 pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
-    Entity::update_many()
+    candidate::forget(database, id).await?;
+    lease::nothing_lost(Entity::update_many())
         .col_expr(Column::RefreshToken, Expr::value(None::<Sealed>))
         .col_expr(Column::RefreshExpiresAt, Expr::value(None::<EpochMs>))
+        .col_expr(Column::RefreshLine, Expr::col(Column::RefreshLine).add(1))
         .filter(Column::SecretId.eq(id.0))
         .exec(database)
         .await
@@ -374,10 +381,12 @@ async fn set_paused(
 }
 
 pub async fn delete(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
+    candidate::forget(database, id).await?;
     Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
 }
 
 pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {
+    candidate::forget_all_in(database, realm).await?;
     Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))
         .exec(database)

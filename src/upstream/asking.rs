@@ -20,11 +20,8 @@ use crate::realm::document::{
     RequestRule, StatedExpiry, Way,
 };
 use crate::realm::expression::{Expression, Expressions, to_json};
-use crate::realm::failure::{Failure, FailureClass};
+use crate::realm::failure::{Failure, FailureClass, MAYBE_SPENT};
 
-/// Why a secret needs another refresh token.
-const REFUSED: &str = "refresh_token_refused";
-const MAYBE_SPENT: &str = "refresh_token_maybe_spent";
 /// How long a client authentication assertion lives where the document does not say.
 const CLIENT_ASSERTION_S: i64 = 300;
 
@@ -44,42 +41,36 @@ pub(super) struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
+    /// A failure's `grant_refused` says that the refresh token was refused: what else
+    /// could be asked is for the caller to decide.
     pub async fn obtain(&mut self) -> Result<Issued, Failure> {
         match &self.document.refresh {
             Some(refresh) if self.can_refresh => self.refreshed(refresh).await,
-            _ if self.document.stands_alone() => self.main().await,
-            // The main request uses the refresh token itself.
-            _ => self.main().await.map_err(|failure| {
-                if failure.grant_refused {
-                    needs_another(REFUSED, failure)
-                } else {
-                    failure
-                }
-            }),
+            _ => {
+                // The main request may use the refresh token itself.
+                let by_refresh_token = !self.document.stands_alone();
+                self.main().await.map_err(|failure| Failure {
+                    grant_refused: failure.grant_refused && by_refresh_token,
+                    ..failure
+                })
+            }
         }
     }
 
     async fn refreshed(&mut self, refresh: &'a Refresh) -> Result<Issued, Failure> {
-        let refused = match self.issued(&refresh.exchange, &refresh.answer).await {
+        let failure = match self.issued(&refresh.exchange, &refresh.answer).await {
             Ok(issued) => return Ok(issued),
             Err(failure) => failure,
         };
-        if refused.grant_refused {
-            if self.document.stands_alone() {
-                self.refresh_refused = true;
-                return self.main().await;
-            }
-            return Err(needs_another(REFUSED, refused));
+        let unclear = failure.sent && failure.class == FailureClass::Transient;
+        if refresh.retry || !unclear {
+            return Err(failure);
         }
-        let burnt = !refresh.retry && refused.sent && refused.class == FailureClass::Transient;
-        if burnt && !self.document.stands_alone() {
-            return Err(needs_another(MAYBE_SPENT, refused));
-        }
-        if burnt {
+        if self.document.stands_alone() {
             self.refresh_refused = true;
             return self.main().await;
         }
-        Err(refused)
+        Err(failure.needs_another_refresh_token(MAYBE_SPENT))
     }
 
     async fn main(&mut self) -> Result<Issued, Failure> {
@@ -253,15 +244,6 @@ impl<'a> Asking<'a> {
                 extra.into()
             },
         })
-    }
-}
-
-/// A human must give the secret another refresh token.
-fn needs_another(why: &str, failure: Failure) -> Failure {
-    Failure {
-        detail: format!("{why}: {}", failure.detail),
-        class: FailureClass::Permanent,
-        ..failure
     }
 }
 

@@ -120,8 +120,8 @@ impl Upstream {
         realm: &Realm,
         secret: &Secret,
         previous: &Previous,
+        timeout: Ms,
     ) -> Result<Obtained, Failure> {
-        let timeout = self.timeout(&realm.source);
         match &realm.source {
             Source::Provider(document) => {
                 let mut asking = self.asking(

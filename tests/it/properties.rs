@@ -21,7 +21,7 @@ use quick_xml::events::Event;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock};
+use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 use token_server::foundation::ids::{KeyName, RealmId, SecretId, Version};
 use token_server::foundation::randomness::Randomness;
 use token_server::realm::document::ProviderDocument;
@@ -192,7 +192,7 @@ impl World {
         params: &[(&str, &str)],
     ) -> (Result<Obtained, Failure>, Vec<Recorded>) {
         let (secret, previous) = (secret(params), Previous::default());
-        let fetching = self.upstream.fetch(realm, &secret, &previous);
+        let fetching = self.upstream.fetch(realm, &secret, &previous, Ms::from_secs(30));
         (self.runtime.block_on(fetching), self.seen())
     }
 

@@ -2,13 +2,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement, sqlx};
 use secrecy::ExposeSecret;
 
 use super::{Database, DatabaseSettings, DbError, retry};
 
 /// Below any server's `wait_timeout`, so that a pooled connection is never a dead one.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// Connections for causal reads, beside the others; on a cluster only.
+const CAUSAL_CONNECTIONS: u32 = 4;
 /// How long a SQLite statement waits for another process's lock.
 const SQLITE_BUSY: Duration = Duration::from_secs(5);
 
@@ -72,6 +74,7 @@ impl Database {
         let writer = open(1).await?;
         let reader = open(settings.max_connections).await?;
         Ok(Self {
+            causal: reader.clone(),
             reader,
             writer,
             write_timeout: settings.write_timeout,
@@ -86,9 +89,14 @@ impl Database {
         let pool = sea_orm::Database::connect(options)
             .await
             .map_err(|error| ConnectError::Unreachable(error.into()))?;
+        let causal = match cluster_of(&pool).await? {
+            None => pool.clone(),
+            Some(cluster) => causal_pool(settings, cluster).await?,
+        };
         let database = Self {
             reader: pool.clone(),
             writer: pool,
+            causal,
             write_timeout: settings.write_timeout,
         };
         database.warn_of_lost_commits().await;
@@ -113,6 +121,68 @@ impl Database {
             );
         }
     }
+}
+
+/// Databases of several nodes, where a read may not see what another node committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cluster {
+    Galera,
+    GroupReplication,
+}
+
+impl Cluster {
+    /// Makes each read of a session wait for what was committed before it.
+    fn reads_wait(self) -> &'static str {
+        match self {
+            Self::Galera => "SET SESSION wsrep_sync_wait = 1",
+            Self::GroupReplication => "SET SESSION group_replication_consistency = 'BEFORE'",
+        }
+    }
+}
+
+async fn cluster_of(pool: &DatabaseConnection) -> Result<Option<Cluster>, ConnectError> {
+    let question = Statement::from_string(
+        DbBackend::MySql,
+        "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
+         OR (Variable_name = 'group_replication_group_name' AND Value <> '')",
+    );
+    let found = pool
+        .query_one_raw(question)
+        .await
+        .map_err(|error| ConnectError::Unreachable(error.into()))?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let name: String = row
+        .try_get_by_index(0)
+        .map_err(|error| ConnectError::Unreachable(error.into()))?;
+    Ok(Some(match name.as_str() {
+        "wsrep_on" => Cluster::Galera,
+        _ => Cluster::GroupReplication,
+    }))
+}
+
+/// Connections whose reads are causal; opened when the first is needed.
+async fn causal_pool(
+    settings: &DatabaseSettings,
+    cluster: Cluster,
+) -> Result<DatabaseConnection, ConnectError> {
+    let mut options = base_options(settings);
+    options
+        .max_connections(CAUSAL_CONNECTIONS)
+        .max_lifetime(CONNECTION_LIFETIME)
+        .connect_lazy(true)
+        .map_sqlx_mysql_pool_opts(move |pool| {
+            pool.after_connect(move |connection, _| {
+                Box::pin(async move {
+                    sqlx::Executor::execute(connection, cluster.reads_wait()).await?;
+                    Ok(())
+                })
+            })
+        });
+    sea_orm::Database::connect(options)
+        .await
+        .map_err(|error| ConnectError::Unreachable(error.into()))
 }
 
 fn base_options(settings: &DatabaseSettings) -> ConnectOptions {

@@ -70,6 +70,8 @@ pub struct Database {
     reader: DatabaseConnection,
     /// SQLite: a pool of one connection, because it has one writer. MySQL: the reader.
     writer: DatabaseConnection,
+    /// Its reads wait for all that other nodes of a cluster have committed before.
+    causal: DatabaseConnection,
     write_timeout: Duration,
 }
 
@@ -77,6 +79,12 @@ impl Database {
     /// For single statements that read. Never hold it across [`Database::write`].
     pub fn reader(&self) -> &DatabaseConnection {
         &self.reader
+    }
+
+    /// For single statements that read what decides: they see all that was committed
+    /// before, on whatever node. Slower than [`Database::reader`] on a cluster only.
+    pub fn causal(&self) -> &DatabaseConnection {
+        &self.causal
     }
 
     /// For single statements that write. Never hold it across [`Database::write`].
@@ -146,5 +154,6 @@ impl Database {
     pub async fn close(&self) {
         let _ = self.reader.clone().close().await;
         let _ = self.writer.clone().close().await;
+        let _ = self.causal.clone().close().await;
     }
 }

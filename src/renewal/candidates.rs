@@ -1,0 +1,188 @@
+//! What a provider issued is never dropped: a pair that could not be stored under its
+//! fence is kept as a candidate, on the disk first where the database fails.
+
+use std::collections::HashSet;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+use super::attempt::Cause;
+use super::history::{self, Entry, Outcome};
+use super::{Inner, Renewals};
+use crate::foundation::clock::Timeline;
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{AttemptId, Generation};
+use crate::token::candidate::{self, Candidate, Promotion};
+use crate::token::store;
+
+/// How long an attempt waits for its pair to be kept, before that goes on without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Renewals {
+    /// Writes a pair to the spool, so that it outlives this process. The database has just
+    /// failed; what is on the disk is brought by the next start, whatever comes.
+    /// False where it is in memory only.
+    pub(super) async fn spool(&self, candidate: &Candidate) -> bool {
+        self.lock_unkept().insert(candidate.attempt.clone());
+        let Some(spool) = self.spool.clone() else {
+            return false;
+        };
+        let pair = candidate.clone();
+        match on_disk(move || spool.put(&pair)).await {
+            Ok(()) => {
+                tracing::warn!(
+                    attempt = candidate.attempt.0,
+                    "the database failed; an issued token waits in the spool"
+                );
+                true
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error, attempt = candidate.attempt.0,
+                    "an issued token could not be written to the spool; it is in memory only"
+                );
+                false
+            }
+        }
+    }
+
+    /// What was in hand is in the database.
+    pub(super) async fn kept(&self, attempt: &AttemptId) {
+        if !self.lock_unkept().remove(attempt) {
+            return;
+        }
+        let Some(spool) = self.spool.clone() else {
+            return;
+        };
+        let name = attempt.clone();
+        if let Err(error) = on_disk(move || spool.remove(&name)).await {
+            tracing::warn!(%error, attempt = attempt.0, "a file of the spool could not be removed");
+        }
+    }
+
+    /// Keeps a pair that the fence refused, or that the database did not take in time. Goes
+    /// on in the background until it is kept; waits for that only a moment.
+    pub(super) async fn keep(&self, candidate: Candidate) -> Option<Promotion> {
+        let renewals = self.clone();
+        let keeping = self
+            .tasks
+            .spawn(async move { renewals.keep_at_last(candidate).await });
+        let kept = tokio::time::timeout(PATIENCE, keeping).await;
+        kept.ok()?.ok()?
+    }
+
+    /// None where the server stopped before the database took it; the spool has it then.
+    async fn keep_at_last(&self, candidate: Candidate) -> Option<Promotion> {
+        let kept = match self.keep_once(&candidate).await {
+            Ok(promotion) => Ok(promotion),
+            Err(error) => {
+                tracing::warn!(%error, attempt = candidate.attempt.0, "a token is kept later");
+                let spooled = self.spool(&candidate).await;
+                let again = || self.keep_once(&candidate);
+                again
+                    .retry(
+                        ExponentialBuilder::default()
+                            .with_min_delay(Duration::from_millis(100))
+                            .with_max_delay(Duration::from_secs(2))
+                            .without_max_times()
+                            .with_jitter(),
+                    )
+                    .when(|_| !(spooled && self.stopping.is_cancelled()))
+                    .await
+            }
+        };
+        match kept {
+            Ok(promotion) => {
+                self.kept(&candidate.attempt).await;
+                self.wake.notify_one();
+                tracing::info!(
+                    attempt = candidate.attempt.0, promotion = ?promotion,
+                    "a token that could not be stored under its lease is kept"
+                );
+                Some(promotion)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a token stays in the spool until the next start");
+                None
+            }
+        }
+    }
+
+    async fn keep_once(&self, candidate: &Candidate) -> Result<Promotion, DbError> {
+        let (now, replica) = (self.clock.now(), &self.replica);
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let promotion = candidate::keep(transaction, candidate, now).await?;
+                    let stored = promotion == Promotion::Token;
+                    let record = store::find_by_id(transaction, candidate.secret).await?;
+                    if let Some(record) = record.filter(|_| stored) {
+                        let entry = Entry {
+                            realm: record.realm,
+                            key: record.key,
+                            attempt: candidate.attempt.clone(),
+                            cause: Cause::Recovered.as_str(),
+                            started_at: candidate.held.obtained_at,
+                            took: now.since(candidate.held.obtained_at),
+                            replica: replica.clone(),
+                        };
+                        let generation = Some(Generation(candidate.consumed.0 + 1));
+                        history::append(transaction, &entry, Outcome::Stored, None, generation)
+                            .await?;
+                    }
+                    Ok(promotion)
+                })
+            })
+            .await
+    }
+
+    /// Brings what an earlier process left in the spool. Before its leases are given back:
+    /// whoever claims then finds the newest refresh token.
+    pub async fn replay_spool(&self) -> Result<usize, DbError> {
+        let Some(spool) = self.spool.clone() else {
+            return Ok(0);
+        };
+        let (left, unreadable) = match on_disk(move || spool.left()).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the spool cannot be read");
+                return Ok(0);
+            }
+        };
+        for path in unreadable {
+            tracing::error!(path = %path.display(), "a file of the spool cannot be read; it stays");
+        }
+        let count = left.len();
+        for candidate in left {
+            self.lock_unkept().insert(candidate.attempt.clone());
+            let promotion = self.keep_once(&candidate).await?;
+            self.kept(&candidate.attempt).await;
+            tracing::info!(
+                attempt = candidate.attempt.0, promotion = ?promotion,
+                "a token that an earlier process left in the spool is kept"
+            );
+        }
+        Ok(count)
+    }
+
+    /// The attempts whose result is not in the database yet.
+    pub(super) fn unkept(&self) -> Vec<AttemptId> {
+        self.lock_unkept().iter().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn lock_unkept(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}

@@ -1,0 +1,159 @@
+//! What is tried when the provider refuses a refresh token, before a human is asked for
+//! another: what an attempt that was thought lost has brought, an earlier candidate, the
+//! main request if that can stand alone.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Renewals;
+use super::attempt::Opened;
+use crate::foundation::clock::{BootMs, Ms};
+use crate::realm::Source;
+use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
+use crate::token::lease::Claimed;
+use crate::token::{candidate, store};
+use crate::upstream::{Obtained, Previous};
+
+/// Refresh tokens that are tried after the stored one was refused.
+const CANDIDATES_MAX: u64 = 3;
+/// With less time left nothing more is sent.
+const WORTH_SENDING: Ms = Ms::from_secs(1);
+
+/// What came of asking the provider.
+pub(super) enum Asked {
+    Answered(Box<Result<Obtained, Failure>>),
+    /// A newer token was stored meanwhile, by whoever used up the refresh token.
+    Overtaken,
+}
+
+impl From<Result<Obtained, Failure>> for Asked {
+    fn from(answer: Result<Obtained, Failure>) -> Self {
+        Self::Answered(Box::new(answer))
+    }
+}
+
+impl Renewals {
+    /// Asks for a token, by whatever way is open, within one attempt's time.
+    pub(super) async fn ask(&self, claimed: &Claimed, opened: &Opened, timeout: Ms) -> Asked {
+        let begun = self.clock.boot();
+        let previous = &opened.previous;
+        let answer = self.fetch_within(opened, previous, timeout).await;
+        match answer {
+            Err(refusal) if refusal.grant_refused && opened.uses_refresh_token => {
+                self.after_refusal(claimed, opened, refusal, begun, timeout)
+                    .await
+            }
+            answer => answer.into(),
+        }
+    }
+
+    async fn fetch_within(
+        &self,
+        opened: &Opened,
+        previous: &Previous,
+        time: Ms,
+    ) -> Result<Obtained, Failure> {
+        self.upstream
+            .fetch(&opened.realm, &opened.secret, previous, time)
+            .await
+    }
+
+    async fn after_refusal(
+        &self,
+        claimed: &Claimed,
+        opened: &Opened,
+        refusal: Failure,
+        begun: BootMs,
+        timeout: Ms,
+    ) -> Asked {
+        let record = &claimed.record;
+        let left = || Ms(timeout.0 - self.clock.boot().since(begun).0);
+        // These reads decide over a human's work: they see what any node has committed.
+        let now = match store::find_by_id(self.database.causal(), record.secret_id).await {
+            Ok(now) => now,
+            Err(error) => return unread(&error).into(),
+        };
+        if now.is_none_or(|now| now.generation != record.generation) {
+            return Asked::Overtaken;
+        }
+        let found = candidate::newest_of(
+            self.database.causal(),
+            record.secret_id,
+            record.refresh_line,
+            CANDIDATES_MAX,
+        )
+        .await;
+        let candidates = match found {
+            Ok(candidates) => candidates,
+            Err(error) => return unread(&error).into(),
+        };
+        let spent_by_another = record.lost.is_some() || !candidates.is_empty();
+        let mut refused = vec![opened.previous.inputs.refresh_token.clone()];
+        for candidate in candidates {
+            let Ok(token) = record.open_refresh(&candidate.refresh, &self.ring) else {
+                continue;
+            };
+            if refused.iter().flatten().any(|known| same(known, &token)) {
+                continue;
+            }
+            if left() < WORTH_SENDING {
+                return out_of_time().into();
+            }
+            refused.push(Some(token.clone()));
+            match self
+                .fetch_within(opened, &with(opened, Some(token)), left())
+                .await
+            {
+                Err(failure) if failure.grant_refused => {}
+                answer => return answer.into(),
+            }
+        }
+        let stands_alone = match &opened.realm.source {
+            Source::Provider(document) => document.stands_alone(),
+            Source::CustomLogic(_) | Source::Fixed => false,
+        };
+        if stands_alone {
+            if left() < WORTH_SENDING {
+                return out_of_time().into();
+            }
+            let answer = self.fetch_within(opened, &with(opened, None), left()).await;
+            return answer
+                .map(|obtained| Obtained {
+                    refresh_refused: true,
+                    ..obtained
+                })
+                .into();
+        }
+        let why = if spent_by_another {
+            MAYBE_SPENT
+        } else {
+            REFUSED
+        };
+        Err(refusal.needs_another_refresh_token(why)).into()
+    }
+}
+
+/// The same attempt with another refresh token, or none.
+fn with(opened: &Opened, refresh_token: Option<SecretString>) -> Previous {
+    let mut previous = opened.previous.clone();
+    previous.inputs.refresh_token = refresh_token;
+    previous
+}
+
+fn same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
+}
+
+fn out_of_time() -> Result<Obtained, Failure> {
+    Err(Failure::transient(
+        "the refresh token was refused, and no time is left to try what else there is",
+    )
+    .unsent())
+}
+
+fn unread(error: &sea_orm::DbErr) -> Result<Obtained, Failure> {
+    tracing::error!(%error, "after a refused refresh token the database could not be read");
+    Err(Failure::transient(
+        "the refresh token was refused, and the database could not say whether there is a newer one",
+    )
+    .unsent())
+}

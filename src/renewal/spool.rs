@@ -1,0 +1,146 @@
+//! The spool: what the database would not take is written to a file at once, so that it
+//! outlives this process. The next start brings it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::foundation::ids::AttemptId;
+use crate::token::candidate::{Candidate, CandidateRow};
+
+/// Below the data directory.
+const DIRECTORY: &str = "spool";
+const EXTENSION: &str = "json";
+/// File systems that end with the machine, the container or the function.
+const PASSING: [(&str, u64); 3] = [
+    ("tmpfs", 0x0102_1994),
+    ("ramfs", 0x8584_58f6),
+    ("overlay", 0x794c_7630),
+];
+
+/// One file an attempt; what is in them is sealed.
+#[derive(Clone, Debug)]
+pub struct Spool(PathBuf);
+
+impl Spool {
+    /// Makes the directory, and sees that it can be written to.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let directory = data_dir.join(DIRECTORY);
+        fs::create_dir_all(&directory)?;
+        let probe = directory.join(".probe");
+        File::create(&probe)?.sync_all()?;
+        fs::remove_file(probe)?;
+        Ok(Self(directory))
+    }
+
+    /// The kind of file system it is on, where that does not outlive the process's machine
+    /// or container.
+    pub fn passing_file_system(&self) -> Option<&'static str> {
+        let kind = u64::try_from(rustix::fs::statfs(&self.0).ok()?.f_type).ok()?;
+        let found = PASSING.iter().find(|(_, magic)| *magic == kind);
+        found.map(|(name, _)| *name)
+    }
+
+    /// Returns once it is on the disk.
+    pub fn put(&self, candidate: &Candidate) -> io::Result<()> {
+        let text = serde_json::to_vec(&candidate.to_row())?;
+        let (path, part) = (self.file(&candidate.attempt), self.part(&candidate.attempt));
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(part, path)?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    /// The candidate is in the database.
+    pub fn remove(&self, attempt: &AttemptId) -> io::Result<()> {
+        match fs::remove_file(self.file(attempt)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Everything that was left, and the files that cannot be read: those stay.
+    pub fn left(&self) -> io::Result<(Vec<Candidate>, Vec<PathBuf>)> {
+        let (mut left, mut unreadable) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_none_or(|extension| extension != EXTENSION)
+            {
+                continue;
+            }
+            let row = serde_json::from_slice::<CandidateRow>(&fs::read(&path)?);
+            match row {
+                Ok(row) => left.push(Candidate::from_row(row)),
+                Err(_) => unreadable.push(path),
+            }
+        }
+        Ok((left, unreadable))
+    }
+
+    fn file(&self, attempt: &AttemptId) -> PathBuf {
+        self.0.join(&attempt.0).with_extension(EXTENSION)
+    }
+
+    /// While it is being written.
+    fn part(&self, attempt: &AttemptId) -> PathBuf {
+        self.0.join(&attempt.0).with_extension("part")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::clock::EpochMs;
+    use crate::foundation::ids::{Generation, RefreshLine, SecretId, Version};
+    use crate::foundation::sealing::Sealed;
+    use crate::token::expiry::Expiry;
+    use crate::token::{HeldRefresh, HeldToken, Serving};
+
+    fn candidate(attempt: &str) -> Candidate {
+        Candidate {
+            attempt: AttemptId(attempt.to_owned()),
+            secret: SecretId(7),
+            consumed: Generation(3),
+            line: RefreshLine(1),
+            secret_version: Version(2),
+            realm_version: Version(5),
+            held: HeldToken {
+                sealed: Sealed(vec![1, 2, 255]),
+                token_type: Some("Bearer".to_owned()),
+                serving: Serving::Rendered(Sealed(vec![9])),
+                extra: None,
+                expiry: Expiry::At(EpochMs(1000)),
+                obtained_at: EpochMs(10),
+            },
+            renew_at: Some(EpochMs(500)),
+            refresh: HeldRefresh {
+                sealed: Sealed(vec![4]),
+                expires_at: None,
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_left_until_it_is_removed_and_a_half_written_file_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path()).unwrap();
+        spool.put(&candidate("a")).unwrap();
+        spool.put(&candidate("b")).unwrap();
+        fs::write(directory.path().join("spool/c.part"), b"{").unwrap();
+        fs::write(directory.path().join("spool/d.json"), b"{").unwrap();
+        spool.remove(&AttemptId("b".to_owned())).unwrap();
+        spool.remove(&AttemptId("b".to_owned())).unwrap();
+        let (left, unreadable) = Spool::open(directory.path()).unwrap().left().unwrap();
+        assert_eq!(left, [candidate("a")]);
+        assert_eq!(unreadable, [directory.path().join("spool/d.json")]);
+    }
+}

@@ -1,0 +1,237 @@
+//! Candidates: a token and its refresh token that a provider issued, and that could not be
+//! stored under the fence they were claimed with. The refresh token before them may be
+//! used up, so they are never dropped: they are kept beside the token, and take its place
+//! if nothing newer has.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+pub use token_server_entity::candidate::Model as CandidateRow;
+use token_server_entity::candidate::{Column, Entity};
+use token_server_entity::{token, token::Column as TokenColumn};
+
+use super::expiry::Expiry;
+use super::lease::{self, Claimed};
+use super::{HeldRefresh, HeldToken, Serving, store};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::is_duplicate;
+use crate::foundation::ids::{AttemptId, Generation, RealmId, RefreshLine, SecretId, Version};
+
+/// What an attempt obtained, and what has to be the same for it to take the token's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub attempt: AttemptId,
+    pub secret: SecretId,
+    /// The generation whose refresh token was used up.
+    pub consumed: Generation,
+    pub line: RefreshLine,
+    pub secret_version: Version,
+    pub realm_version: Version,
+    pub held: HeldToken,
+    pub renew_at: Option<EpochMs>,
+    pub refresh: HeldRefresh,
+}
+
+/// What became of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// It is the stored token now.
+    Token,
+    /// Secret or realm have changed meanwhile: only its refresh token is in use.
+    RefreshToken,
+    /// A newer token was stored meanwhile, or the secret was given another refresh token.
+    Superseded,
+}
+
+impl Candidate {
+    pub fn of(
+        claimed: &Claimed,
+        held: HeldToken,
+        renew_at: Option<EpochMs>,
+        refresh: HeldRefresh,
+    ) -> Self {
+        let record = &claimed.record;
+        Self {
+            attempt: claimed.attempt.clone(),
+            secret: record.secret_id,
+            consumed: record.generation,
+            line: record.refresh_line,
+            secret_version: Version(claimed.secret.version),
+            realm_version: Version(claimed.realm.version),
+            held,
+            renew_at,
+            refresh,
+        }
+    }
+
+    pub fn from_row(row: CandidateRow) -> Self {
+        Self {
+            attempt: AttemptId(row.attempt_id),
+            secret: SecretId(row.secret_id),
+            consumed: Generation(row.consumed),
+            line: RefreshLine(row.refresh_line),
+            secret_version: Version(row.secret_version),
+            realm_version: Version(row.realm_version),
+            held: HeldToken {
+                sealed: row.token,
+                token_type: row.token_type,
+                serving: Serving::of_columns(row.served, row.per_read),
+                extra: row.extra,
+                expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
+                obtained_at: row.obtained_at,
+            },
+            renew_at: row.renew_at,
+            refresh: HeldRefresh {
+                sealed: row.refresh_token,
+                expires_at: row.refresh_expires_at,
+            },
+        }
+    }
+
+    pub fn to_row(&self) -> CandidateRow {
+        let held = &self.held;
+        let (served, per_read) = held.serving.columns();
+        CandidateRow {
+            attempt_id: self.attempt.0.clone(),
+            secret_id: self.secret.0,
+            consumed: self.consumed.0,
+            refresh_line: self.line.0,
+            secret_version: self.secret_version.0,
+            realm_version: self.realm_version.0,
+            token: held.sealed.clone(),
+            token_type: held.token_type.clone(),
+            served,
+            per_read,
+            extra: held.extra.clone(),
+            expires_at: held.expiry.at(),
+            obtained_at: held.obtained_at,
+            renew_at: self.renew_at,
+            refresh_token: self.refresh.sealed.clone(),
+            refresh_expires_at: self.refresh.expires_at,
+        }
+    }
+}
+
+/// Puts a candidate in the token's place if nothing newer is there; else keeps it beside.
+/// To do it again changes nothing. Inside a transaction.
+pub async fn keep(
+    database: &impl ConnectionTrait,
+    candidate: &Candidate,
+    now: EpochMs,
+) -> Result<Promotion, DbErr> {
+    if store::generation_locked(database, candidate.secret)
+        .await?
+        .is_none()
+    {
+        // The secret was deleted.
+        return Ok(Promotion::Superseded);
+    }
+    let promotion = promote(database, candidate, now).await?;
+    if promotion == Promotion::Superseded {
+        append(database, candidate).await?;
+    }
+    Ok(promotion)
+}
+
+/// Compare-and-set on the generation, whoever holds the lease.
+async fn promote(
+    database: &impl ConnectionTrait,
+    candidate: &Candidate,
+    now: EpochMs,
+) -> Result<Promotion, DbErr> {
+    let newest = || {
+        Condition::all()
+            .add(TokenColumn::SecretId.eq(candidate.secret.0))
+            .add(TokenColumn::Generation.eq(candidate.consumed.0))
+            .add(TokenColumn::RefreshLine.eq(candidate.line.0))
+    };
+    let same_versions = lease::versions_are(
+        candidate.secret,
+        candidate.secret_version,
+        candidate.realm_version,
+    );
+    let update = lease::untroubled(token::Entity::update_many());
+    let update = lease::new_token(update, &candidate.held, candidate.renew_at, 1, now);
+    let promoted = lease::new_refresh(update, Some(&candidate.refresh))
+        .filter(newest())
+        .filter(same_versions)
+        .exec(database)
+        .await?;
+    if promoted.rows_affected == 1 {
+        store::wake_children(database, candidate.secret, now).await?;
+        return Ok(Promotion::Token);
+    }
+    let update = lease::nothing_lost(token::Entity::update_many());
+    let promoted = lease::new_refresh(update, Some(&candidate.refresh))
+        .filter(newest())
+        .exec(database)
+        .await?;
+    if promoted.rows_affected == 1 {
+        // What waited for this candidate need not wait any longer.
+        store::wake_waiting(database, &[candidate.secret], now).await?;
+        return Ok(Promotion::RefreshToken);
+    }
+    Ok(Promotion::Superseded)
+}
+
+async fn append(database: &impl ConnectionTrait, candidate: &Candidate) -> Result<(), DbErr> {
+    let row = candidate.to_row().into_active_model();
+    match Entity::insert(row).exec_without_returning(database).await {
+        Err(error) if is_duplicate(&error) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// What is kept beside a secret's token, newest first.
+pub async fn newest_of(
+    database: &impl ConnectionTrait,
+    secret: SecretId,
+    line: RefreshLine,
+    limit: u64,
+) -> Result<Vec<Candidate>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::SecretId.eq(secret.0))
+        .filter(Column::RefreshLine.eq(line.0))
+        .order_by(Column::ObtainedAt, Order::Desc)
+        .limit(limit)
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(Candidate::from_row).collect())
+}
+
+/// A refresh token newer than these was accepted: they are of no use any more.
+pub async fn forget_before(
+    database: &impl ConnectionTrait,
+    secret: SecretId,
+    generation: Generation,
+) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::SecretId.eq(secret.0))
+        .filter(Column::Consumed.lt(generation.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+pub async fn forget(database: &impl ConnectionTrait, secret: SecretId) -> Result<(), DbErr> {
+    Entity::delete_many()
+        .filter(Column::SecretId.eq(secret.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+pub async fn forget_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {
+    let of_realm = Query::select()
+        .column(TokenColumn::SecretId)
+        .from(token::Entity)
+        .and_where(Expr::col(TokenColumn::RealmId).eq(realm.as_str()))
+        .to_owned();
+    Entity::delete_many()
+        .filter(Column::SecretId.in_subquery(of_realm))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
