@@ -192,7 +192,9 @@ impl World {
         params: &[(&str, &str)],
     ) -> (Result<Obtained, Failure>, Vec<Recorded>) {
         let (secret, previous) = (secret(params), Previous::default());
-        let fetching = self.upstream.fetch(realm, &secret, &previous, Ms::from_secs(30));
+        let fetching = self
+            .upstream
+            .fetch(realm, &secret, &previous, Ms::from_secs(30));
         (self.runtime.block_on(fetching), self.seen())
     }
 

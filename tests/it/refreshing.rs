@@ -1,5 +1,7 @@
 //! Refresh tokens: each is used until the next one comes, and none is lost on the way.
 
+mod candidates;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -1,0 +1,240 @@
+//! What a provider issued is never dropped, whatever has become of the lease it was asked
+//! for under; and what may have been used up is not sent again while its successor may come.
+
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+use token_server::foundation::clock::Ms;
+
+use super::{Scene, invalid_grant, only_refreshing};
+use crate::kit::{Answer, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    a_pair_whose_lease_was_lost_takes_the_tokens_place,
+    a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused,
+    a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_token,
+    another_refresh_token_given_meanwhile_outlives_the_one_in_flight,
+    a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry,
+    a_refusal_is_void_where_a_newer_token_has_come_meanwhile,
+    a_refusal_after_a_lost_attempt_says_that_it_may_have_used_up_the_token,
+    candidates_go_with_their_secret_and_with_a_newer_success,
+}
+
+async fn scene(database: &TestDatabase) -> Scene {
+    let scene = Scene::set(database, only_refreshing()).await;
+    scene.next(Some("second"));
+    scene.save(Some("first")).await;
+    scene.server.client.generation("r", "k", 1).await;
+    scene
+}
+
+async fn run(database: &TestDatabase, sql: &str) {
+    let connection = database.connect().await;
+    let done = connection.execute_unprepared(sql).await;
+    done.expect("the statement is good");
+}
+
+/// Another replica has taken the lease over, as far as the row says.
+const TAKEN_OVER: &str =
+    "UPDATE ts_token SET fence = fence + 1, claim_id = 'another', lease_owner = 'another'";
+const CANDIDATES: &str = "SELECT COUNT(*) FROM ts_candidate";
+
+impl Scene {
+    /// Renewal has asked the provider, which has not answered yet.
+    async fn in_flight(&self, requests: usize) {
+        self.provider.hold();
+        self.clock.advance(Ms::from_secs(3100));
+        self.provider.wait_for_requests(requests).await;
+    }
+
+    async fn served(&self) -> String {
+        let token = self.server.client.token("r", "k").await.expect(200).json();
+        token["token"].as_str().expect("a text").to_owned()
+    }
+}
+
+async fn a_pair_whose_lease_was_lost_takes_the_tokens_place(database: TestDatabase) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    run(&database, TAKEN_OVER).await;
+    scene.provider.release();
+    scene.server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.served().await, "token-2");
+    assert_eq!(database.number(CANDIDATES).await, 0);
+    run(
+        &database,
+        "UPDATE ts_token SET claim_id = NULL, lease_owner = NULL, lease_until = NULL",
+    )
+    .await;
+    scene.next(Some("fourth"));
+    scene.renewed(3).await;
+    assert_eq!(scene.sent_refresh_token(2).as_deref(), Some("third"));
+}
+
+async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(database: TestDatabase) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    // Whoever took over has stored another pair.
+    run(
+        &database,
+        "UPDATE ts_token SET fence = fence + 1, generation = generation + 1",
+    )
+    .await;
+    scene.provider.release();
+    eventually("the pair is kept", async || {
+        (database.number(CANDIDATES).await == 1).then_some(())
+    })
+    .await;
+    run(
+        &database,
+        "UPDATE ts_token SET claim_id = NULL, lease_owner = NULL, lease_until = NULL",
+    )
+    .await;
+    scene.provider.answer_next(invalid_grant());
+    let answer = json!({"access_token": "again", "expires_in": 3600, "refresh_token": "fourth"});
+    let answer = Answer::status(200).with_json(&answer);
+    scene.provider.answer_next(answer);
+    scene.renewed(3).await;
+    let sent = [2, 3].map(|index| scene.sent_refresh_token(index));
+    assert_eq!(sent, [Some("second".to_owned()), Some("third".to_owned())]);
+    assert_eq!(scene.served().await, "again");
+    assert_eq!(
+        database.number(CANDIDATES).await,
+        0,
+        "it is of no use any more"
+    );
+}
+
+async fn a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_token(
+    database: TestDatabase,
+) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    let change = json!({"realm": "r", "key": "k", "params": {"client_secret": "another-secret"}});
+    let client = &scene.server.client;
+    client.post("/api/secret", &change).await.expect(200);
+    // What was obtained with the old parameters is void, but its refresh token is the newest.
+    scene.next(Some("fourth"));
+    scene.provider.release();
+    client.generation("r", "k", 2).await;
+    assert_eq!(scene.sent_refresh_token(2).as_deref(), Some("third"));
+    assert_eq!(scene.served().await, "token-3");
+    assert_eq!(database.number(CANDIDATES).await, 0);
+}
+
+async fn another_refresh_token_given_meanwhile_outlives_the_one_in_flight(database: TestDatabase) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    scene.save(Some("given")).await;
+    scene.next(Some("after the given one"));
+    scene.provider.release();
+    scene.server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.sent_refresh_token(2).as_deref(), Some("given"));
+    scene.next(None);
+    scene.renewed(3).await;
+    assert_eq!(
+        scene.sent_refresh_token(3).as_deref(),
+        Some("after the given one")
+    );
+}
+
+/// A lease of ten seconds' timeout that another replica was given when the token became
+/// due, and that ran out.
+async fn lose_an_attempt(scene: &Scene, database: &TestDatabase) {
+    run(
+        database,
+        "UPDATE ts_token SET fence = fence + 1, claim_id = 'lost', lease_owner = 'gone', \
+         last_attempt_at = renew_at, lease_until = renew_at + 15000",
+    )
+    .await;
+    // Past the latest date of the first renewal; the lease has run out, and is watched.
+    scene.clock.advance(Ms::from_secs(3_060));
+    scene.server.app().wake.notify_one();
+    eventually("the lease is watched", async || {
+        let swept = scene.server.app().renewals.last_sweep()?;
+        (swept.0 >= 3_060_000).then_some(())
+    })
+    .await;
+    scene.clock.advance(Ms::from_secs(16));
+    let taken = "SELECT COUNT(*) FROM ts_token WHERE lost_attempt = 'lost' AND lost_awaited";
+    eventually("it is taken over", async || {
+        scene.server.app().wake.notify_one();
+        (database.number(taken).await == 1).then_some(())
+    })
+    .await;
+}
+
+async fn a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry(
+    database: TestDatabase,
+) {
+    let scene = scene(&database).await;
+    lose_an_attempt(&scene, &database).await;
+    let secret = eventually("it waits", async || {
+        let secret = scene.server.client.secret("r", "k").await;
+        secret["waiting"].is_string().then_some(secret)
+    })
+    .await;
+    assert_eq!(secret["state"], "active");
+    assert_eq!(
+        scene.provider.request_count(),
+        1,
+        "nothing is sent meanwhile"
+    );
+    assert_eq!(scene.served().await, "token-1");
+    // Two leases before the token expires, it is sent after all.
+    scene.next(Some("third"));
+    scene.clock.advance(Ms::from_secs(495));
+    scene.server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.sent_refresh_token(1).as_deref(), Some("second"));
+    let lost = "SELECT COUNT(*) FROM ts_token WHERE lost_attempt IS NOT NULL";
+    assert_eq!(database.number(lost).await, 0);
+}
+
+async fn a_refusal_is_void_where_a_newer_token_has_come_meanwhile(database: TestDatabase) {
+    let scene = scene(&database).await;
+    scene.provider.answer_next(invalid_grant());
+    scene.in_flight(2).await;
+    run(&database, "UPDATE ts_token SET generation = generation + 1").await;
+    scene.provider.release();
+    let released = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NULL";
+    eventually("the lease is given back", async || {
+        (database.number(released).await == 1).then_some(())
+    })
+    .await;
+    let secret = scene.server.client.secret("r", "k").await;
+    assert_eq!(secret["state"], "active");
+    assert!(secret["last_error"].is_null(), "{secret}");
+}
+
+async fn a_refusal_after_a_lost_attempt_says_that_it_may_have_used_up_the_token(
+    database: TestDatabase,
+) {
+    let scene = scene(&database).await;
+    lose_an_attempt(&scene, &database).await;
+    scene.provider.answer_next(invalid_grant());
+    scene.clock.advance(Ms::from_secs(495));
+    let detail = scene.failed("needs_attention").await;
+    assert!(detail.starts_with("refresh_token_maybe_spent"), "{detail}");
+}
+
+async fn candidates_go_with_their_secret_and_with_a_newer_success(database: TestDatabase) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    run(
+        &database,
+        "UPDATE ts_token SET fence = fence + 1, generation = generation + 1",
+    )
+    .await;
+    scene.provider.release();
+    eventually("the pair is kept", async || {
+        (database.number(CANDIDATES).await == 1).then_some(())
+    })
+    .await;
+    let client = &scene.server.client;
+    client.delete("/api/secret/r/k").await.expect(200);
+    assert_eq!(database.number(CANDIDATES).await, 0);
+}
