@@ -194,9 +194,16 @@ async fn a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry(
 }
 
 async fn a_refusal_is_void_where_a_newer_token_has_come_meanwhile(database: TestDatabase) {
-    let scene = scene(&database).await;
+    let grant = json!([
+        {"name": "grant_type", "place": "body", "value": "client_credentials"},
+    ]);
+    let scene = Scene::set(&database, json!({"arguments": grant})).await;
+    scene.next(Some("second"));
+    scene.save(None).await;
+    scene.server.client.generation("r", "k", 1).await;
     scene.provider.answer_next(invalid_grant());
     scene.in_flight(2).await;
+    // Whoever used up the refresh token has stored what it brought.
     run(&database, "UPDATE ts_token SET generation = generation + 1").await;
     scene.provider.release();
     let released = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NULL";
@@ -204,6 +211,7 @@ async fn a_refusal_is_void_where_a_newer_token_has_come_meanwhile(database: Test
         (database.number(released).await == 1).then_some(())
     })
     .await;
+    assert_eq!(scene.provider.request_count(), 2, "nothing more is asked");
     let secret = scene.server.client.secret("r", "k").await;
     assert_eq!(secret["state"], "active");
     assert!(secret["last_error"].is_null(), "{secret}");
