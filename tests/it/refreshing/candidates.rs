@@ -204,7 +204,11 @@ async fn a_refusal_is_void_where_a_newer_token_has_come_meanwhile(database: Test
     scene.provider.answer_next(invalid_grant());
     scene.in_flight(2).await;
     // Whoever used up the refresh token has stored what it brought.
-    run(&database, "UPDATE ts_token SET generation = generation + 1").await;
+    run(
+        &database,
+        "UPDATE ts_token SET generation = generation + 1, renew_at = renew_at + 3600000",
+    )
+    .await;
     scene.provider.release();
     let released = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NULL";
     eventually("the lease is given back", async || {
