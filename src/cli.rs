@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::api;
 use crate::app::{self, App, StartError};
 use crate::config::{ConfigError, Env, Settings};
-use crate::foundation::clock::{SharedClock, SystemClock};
+use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
 use crate::foundation::logging;
 use crate::foundation::randomness::{NoRandomness, Randomness};
 use crate::realm::schema;
@@ -131,7 +131,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> 
         Command::ApiKey(command) => Box::pin(api_key::run(settings, command)).await,
         Command::Migrate => {
             start_logging(&settings, None)?;
-            let (clock, randomness) = ambient()?;
+            let (clock, randomness) = ambient(&settings)?;
             let steps = app::migrate(&settings, &clock, &randomness).await?;
             say(&format!(
                 "{steps} step(s) were run; the schema is up to date\n"
@@ -152,12 +152,16 @@ fn start_logging(settings: &Settings, filter: Option<&str>) -> Result<(), Failur
 }
 
 /// The one place where time and randomness come from the machine.
-fn ambient() -> Result<(SharedClock, Randomness), Failure> {
-    Ok((Arc::new(SystemClock), Randomness::from_system()?))
+fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), Failure> {
+    let clock: SharedClock = match settings.renewal.max_skew {
+        Ms::ZERO => Arc::new(SystemClock),
+        followed => Arc::new(SteadyClock::new(Arc::new(SystemClock), followed)),
+    };
+    Ok((clock, Randomness::from_system()?))
 }
 
 async fn open(settings: Settings) -> Result<App, Failure> {
-    let (clock, randomness) = ambient()?;
+    let (clock, randomness) = ambient(&settings)?;
     Ok(Box::pin(App::open(settings, clock, randomness)).await?)
 }
 

@@ -97,6 +97,7 @@ struct RawRenewal {
     concurrency: usize,
     realm_concurrency: usize,
     min_flush_interval_s: u32,
+    max_skew_ms: u32,
     backoff_base_s: u32,
     backoff_max_s: u32,
     rate_limited_s: u32,
@@ -265,6 +266,7 @@ impl RawRenewal {
             concurrency: self.concurrency,
             realm_concurrency: self.realm_concurrency,
             min_flush_interval: secs(self.min_flush_interval_s),
+            max_skew: Ms(self.max_skew_ms.into()),
             min_ttl: secs(read.min_ttl_s),
             max_wait: secs(read.max_wait_s),
             backoff: Backoff {

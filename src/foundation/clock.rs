@@ -80,6 +80,14 @@ impl BootMs {
 pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> EpochMs;
     fn boot(&self) -> BootMs;
+
+    /// How far the machine's wall clock was set away from what is believed.
+    fn step(&self) -> Ms {
+        Ms::ZERO
+    }
+
+    /// Believe the wall clock again: it was set to what others say, too.
+    fn trust_wall(&self) {}
 }
 
 pub type SharedClock = Arc<dyn Clock>;
@@ -105,6 +113,60 @@ impl Clock for SystemClock {
     }
 }
 
+/// Goes on evenly when somebody sets the wall clock: a step would make tokens that have
+/// expired look valid, or all of them look expired. Small corrections are followed.
+#[derive(Debug)]
+pub struct SteadyClock {
+    source: SharedClock,
+    followed: Ms,
+    /// What the wall clock is believed to be, at boot.
+    believed: AtomicI64,
+}
+
+impl SteadyClock {
+    pub fn new(source: SharedClock, followed: Ms) -> Self {
+        let believed = AtomicI64::new(Self::wall_at_boot(source.as_ref()));
+        Self {
+            source,
+            followed,
+            believed,
+        }
+    }
+
+    fn wall_at_boot(source: &dyn Clock) -> i64 {
+        source.now().0 - source.boot().0
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> EpochMs {
+        if self.step() == Ms::ZERO {
+            let wall = Self::wall_at_boot(self.source.as_ref());
+            self.believed.store(wall, Ordering::Relaxed);
+        }
+        EpochMs(self.believed.load(Ordering::Relaxed) + self.source.boot().0)
+    }
+
+    fn boot(&self) -> BootMs {
+        self.source.boot()
+    }
+
+    fn step(&self) -> Ms {
+        let wall = Self::wall_at_boot(self.source.as_ref());
+        let step = wall - self.believed.load(Ordering::Relaxed);
+        if step.abs() <= self.followed.0 {
+            Ms::ZERO
+        } else {
+            Ms(step)
+        }
+    }
+
+    fn trust_wall(&self) {
+        let wall = Self::wall_at_boot(self.source.as_ref());
+        self.believed.store(wall, Ordering::Relaxed);
+    }
+}
+
 /// A clock that stands still until it is moved, for tests and simulations.
 #[derive(Debug)]
 pub struct ManualClock {
@@ -124,6 +186,11 @@ impl ManualClock {
         self.now.fetch_add(length.0, Ordering::SeqCst);
         self.boot.fetch_add(length.0, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock, as a human or a time server does.
+    pub fn step_wall(&self, length: Ms) {
+        self.now.fetch_add(length.0, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {
@@ -133,5 +200,46 @@ impl Clock for ManualClock {
 
     fn boot(&self) -> BootMs {
         BootMs(self.boot.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clocks() -> (Arc<ManualClock>, SteadyClock) {
+        let manual = Arc::new(ManualClock::at(EpochMs(1_000_000_000)));
+        let steady = SteadyClock::new(manual.clone(), Ms::from_secs(2));
+        (manual, steady)
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_is_not_followed_and_time_goes_on() {
+        for hour in [3_600_000, -3_600_000] {
+            let (manual, steady) = clocks();
+            manual.advance(Ms(500));
+            manual.step_wall(Ms(hour));
+            manual.advance(Ms(500));
+            assert_eq!(steady.now(), EpochMs(1_000_001_000));
+            assert_eq!(steady.step(), Ms(hour));
+            manual.step_wall(Ms(-hour));
+            assert_eq!(
+                (steady.now(), steady.step()),
+                (EpochMs(1_000_001_000), Ms::ZERO)
+            );
+        }
+    }
+
+    #[test]
+    fn small_corrections_are_followed_and_a_wall_clock_that_others_confirm_is_trusted() {
+        let (manual, steady) = clocks();
+        manual.step_wall(Ms(-1500));
+        assert_eq!(steady.now(), EpochMs(999_998_500));
+        manual.step_wall(Ms(7_200_000));
+        steady.trust_wall();
+        assert_eq!(
+            (steady.now(), steady.step()),
+            (EpochMs(1_007_198_500), Ms::ZERO)
+        );
     }
 }

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     pub overdue: Gauge,
     pub sweep_lag_ms: Gauge,
+    pub clock_offset_ms: Gauge,
+    pub clock_step_ms: Gauge,
 }
 
 impl Metrics {
@@ -62,6 +64,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             overdue: Gauge::default(),
             sweep_lag_ms: Gauge::default(),
+            clock_offset_ms: Gauge::default(),
+            clock_step_ms: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -121,6 +125,16 @@ impl Metrics {
             "sweep_lag_milliseconds",
             "How late the longest overdue token is",
             self.sweep_lag_ms.clone(),
+        );
+        registry.register(
+            "clock_offset_milliseconds",
+            "How far this replica's clock is ahead of the database's",
+            self.clock_offset_ms.clone(),
+        );
+        registry.register(
+            "clock_step_milliseconds",
+            "How far this machine's wall clock was set away from the time that has passed",
+            self.clock_step_ms.clone(),
         );
     }
 

@@ -22,6 +22,7 @@ impl Renewals {
         ground: &Ground,
         timeout: Ms,
     ) -> Result<Vec<Claimed>, DbError> {
+        self.clocks_agree().await?;
         let now = self.clock.now();
         let claim = &Claim {
             owner: self.replica.clone(),

@@ -12,6 +12,7 @@ mod permits;
 pub mod read;
 mod refusal;
 mod run;
+mod skew;
 mod spool;
 mod storing;
 mod sweep;
@@ -36,6 +37,7 @@ use crate::upstream::Upstream;
 use flight::Flights;
 use permits::Permits;
 pub use run::{Progress, RunScope, RunSummary};
+use skew::Skew;
 pub use spool::Spool;
 use watch::FenceWatch;
 
@@ -56,6 +58,8 @@ pub struct RenewalSettings {
     /// How long a reader waits for a fetch.
     pub max_wait: Ms,
     pub backoff: decide::Backoff,
+    /// How far this replica's clock may be from the database's; zero: any.
+    pub max_skew: Ms,
 }
 
 /// Everything renewal needs, shared by the sweep, the readers and the job.
@@ -77,6 +81,7 @@ pub struct Inner {
     spool: Option<Spool>,
     /// Attempts whose result is not in the database yet, and is brought later.
     unkept: Mutex<HashSet<AttemptId>>,
+    skew: Skew,
     permits: Permits,
     flights: Flights,
     watch: Mutex<FenceWatch>,
@@ -126,6 +131,7 @@ impl Renewals {
             settings: parts.settings,
             spool: parts.spool,
             unkept: Mutex::default(),
+            skew: Skew::default(),
             flights: Flights::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),

@@ -301,7 +301,7 @@ impl Renewals {
             )),
             Landed::DatabaseFailed => Err(unavailable(
                 None,
-                "the database cannot be reached",
+                "the database cannot be used now",
                 RETRY_SOON,
             )),
         })

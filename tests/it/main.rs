@@ -7,6 +7,7 @@ mod kit;
 
 mod access;
 mod cli;
+mod clocks;
 mod crashes;
 mod demo;
 mod derived;

@@ -15,6 +15,7 @@ use sea_orm::{
 };
 use secrecy::SecretString;
 
+use crate::foundation::clock::{EpochMs, Ms};
 pub use connect::ConnectError;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
@@ -40,6 +41,11 @@ pub enum DbError {
     /// The connection broke during COMMIT: the change may have been made.
     #[error("the database did not say whether it committed: {0}")]
     OutcomeUnknown(DbErr),
+    /// Nothing was changed.
+    #[error(
+        "this replica's clock is {} ms from the database's: no token is claimed until they agree; have both follow a time server", .0.0
+    )]
+    ClockApart(Ms),
     /// Nothing was changed.
     #[error("a write transaction took longer than {} ms", .0.as_millis())]
     TimedOut(Duration),
@@ -148,6 +154,20 @@ impl Database {
             .query_one_raw(Statement::from_string(self.backend(), "SELECT 1"))
             .await
             .map(|_| ())
+    }
+
+    /// The wall clock of a database on another machine; none where there is no other.
+    pub async fn wall_clock(&self) -> Result<Option<EpochMs>, DbErr> {
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(None);
+        }
+        let question = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+        let answer = self
+            .reader
+            .query_one_raw(Statement::from_string(self.backend(), question))
+            .await?;
+        let now = answer.map(|row| row.try_get_by_index(0)).transpose()?;
+        Ok(now.map(EpochMs))
     }
 
     /// Closes the connections; SQLite checkpoints its log.

@@ -1,0 +1,139 @@
+//! Clocks that are set, by an hour, while tokens live.
+
+use std::sync::Arc;
+
+use token_server::foundation::clock::{
+    BootMs, Clock, EpochMs, ManualClock, Ms, SteadyClock, SystemClock,
+};
+
+use crate::kit::database::Kind;
+use crate::kit::server::Options;
+use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    a_clock_set_back_makes_no_expired_token_valid,
+    a_clock_set_forward_makes_no_valid_token_expire_and_renews_nothing,
+    a_replica_whose_clock_is_not_the_databases_claims_nothing_and_serves_what_it_has,
+    a_clock_that_is_set_right_after_the_start_is_believed,
+}
+
+const HOUR: Ms = Ms::from_secs(3600);
+const MAX_SKEW: (&str, &str) = ("TOKEN_SERVER__RENEWAL__MAX_SKEW_MS", "2000");
+
+/// The clocks of a machine, which run as this one's do, and which the test moves besides.
+#[derive(Debug)]
+struct Machine(ManualClock);
+
+impl Clock for Machine {
+    fn now(&self) -> EpochMs {
+        EpochMs(SystemClock.now().0 + self.0.now().0)
+    }
+
+    fn boot(&self) -> BootMs {
+        BootMs(SystemClock.boot().0 + self.0.boot().0)
+    }
+}
+
+/// A server on a machine whose wall clock is `off` the database's.
+async fn machine(database: &TestDatabase, off: Ms) -> (Server, Arc<Machine>) {
+    let clock = Arc::new(Machine(ManualClock::at(EpochMs(off.0))));
+    let options = Options {
+        clock: Some(Arc::new(SteadyClock::new(clock.clone(), Ms::from_secs(2)))),
+        env: vec![(MAX_SKEW.0, MAX_SKEW.1.to_owned())],
+        ..Options::default()
+    };
+    (Server::start_with(database, options).await, clock)
+}
+
+async fn a_clock_set_back_makes_no_expired_token_valid(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let (server, clock) = machine(&database, Ms::ZERO).await;
+    server.client.register(&provider.url("/token")).await;
+    server
+        .client
+        .post("/api/secret/r/k/pause", &serde_json::json!({}))
+        .await
+        .expect(200);
+    clock.0.advance(Ms::from_secs(7100));
+    server.client.token("r", "k").await.expect(200);
+    clock.0.step_wall(Ms(-HOUR.0));
+    clock.0.advance(Ms::from_secs(100));
+    server
+        .client
+        .token("r", "k")
+        .await
+        .expect_problem(503, "token_unavailable");
+}
+
+async fn a_clock_set_forward_makes_no_valid_token_expire_and_renews_nothing(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let (server, clock) = machine(&database, Ms::ZERO).await;
+    server.client.register(&provider.url("/token")).await;
+    clock.0.step_wall(Ms(3 * HOUR.0));
+    let token = server.client.token("r", "k").await.expect(200).json();
+    assert_eq!(token["token"], "token-1");
+    let left = token["expires_in"].as_i64().expect("a number");
+    assert!((7_100_000..=7_200_000).contains(&left), "{left}");
+    let metrics = server.client.get("/metrics").await.expect(200);
+    assert_eq!(provider.request_count(), 1, "{}", metrics.text);
+}
+
+async fn a_replica_whose_clock_is_not_the_databases_claims_nothing_and_serves_what_it_has(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let (right, _) = machine(&database, Ms::ZERO).await;
+    right.client.register(&provider.url("/token")).await;
+    right
+        .client
+        .register_realm("other", &provider.url("/token"))
+        .await;
+    right.stop().await;
+    let (wrong, _) = machine(&database, HOUR).await;
+    wrong.client.token("r", "k").await.expect(200);
+    wrong.client.save_secret("other", "k").await;
+    let read = wrong.client.token("other", "k").await;
+    match database.kind() {
+        // One machine has one clock, and nothing to compare it with.
+        Kind::Sqlite => assert_eq!(read.expect(200).json()["generation"], 1),
+        Kind::MySql => {
+            read.expect_problem(503, "token_unavailable");
+            assert_eq!(provider.request_count(), 1);
+            let offset = offset(&wrong).await;
+            assert!((offset - HOUR.0).abs() < 60_000, "{offset}");
+        }
+    }
+}
+
+async fn a_clock_that_is_set_right_after_the_start_is_believed(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let (server, clock) = machine(&database, HOUR).await;
+    server
+        .client
+        .register_realm("r", &provider.url("/token"))
+        .await;
+    // Time for the next comparison. On SQLite there is none: time goes on as it began.
+    let until_next = Ms::from_secs(11);
+    clock.0.advance(until_next);
+    clock.0.step_wall(Ms(-HOUR.0 - until_next.0));
+    if database.kind() == Kind::MySql {
+        eventually("the database's clock agrees", async || {
+            (offset(&server).await.abs() < 60_000).then_some(())
+        })
+        .await;
+    }
+    server.client.save_secret("r", "k").await;
+    server.client.generation("r", "k", 1).await;
+}
+
+/// How far the server says that its clock is ahead of the database's, in milliseconds.
+async fn offset(server: &Server) -> i64 {
+    let metrics = server.client.get("/metrics").await.expect(200).text;
+    let offset = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("token_server_clock_offset_milliseconds "))
+        .expect("the metric is there");
+    offset.parse().expect("a number")
+}
