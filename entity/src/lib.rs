@@ -4,6 +4,7 @@ pub mod api_key;
 pub mod audit;
 pub mod candidate;
 pub mod lock;
+pub mod quota;
 pub mod realm;
 pub mod renewal;
 pub mod sealing_key;

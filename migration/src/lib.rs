@@ -14,6 +14,7 @@ mod m20261125_000009_add_token_origins;
 mod m20261125_000010_create_ticket;
 mod m20261125_000011_add_lost_attempts;
 mod m20261125_000012_create_candidate;
+mod m20261125_000013_create_quota;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000010_create_ticket::Migration),
             Box::new(m20261125_000011_add_lost_attempts::Migration),
             Box::new(m20261125_000012_create_candidate::Migration),
+            Box::new(m20261125_000013_create_quota::Migration),
         ]
     }
 

@@ -17,7 +17,7 @@ use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::registry::{NewToken, SecretPatch};
-use crate::renewal::read::{Ask, Flush, Flushed, Served};
+use crate::renewal::read::{Ask, Flush, Flushed, Refused, Served};
 
 /// The longest `min_ttl_s`: a year.
 const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -104,7 +104,66 @@ impl Document for FlushBody {
             realm: realm?,
             key: key?,
             min_ttl: Ms::ZERO,
-            flush: Some(Flush { generation }),
+            flush: Some(Flush::Wished(generation)),
+        })
+    }
+}
+
+/// Word that a provider refused a token.
+#[derive(Object)]
+#[oai(rename = "Report")]
+pub struct ReportBody {
+    realm: String,
+    key: String,
+    /// Of the token that was refused. This, or the token itself.
+    generation: Option<i64>,
+    /// The token that was refused.
+    token: Option<String>,
+    /// The provider's error code, for the log.
+    code: Option<String>,
+}
+
+/// The longest error code of a report, in characters.
+const CODE_MAX_CHARS: usize = 100;
+
+impl Document for ReportBody {
+    type Content = Ask;
+
+    fn read(fields: Fields<'_>) -> Option<Ask> {
+        let (realm, key) = secret_name(&fields);
+        let generation = fields.number("generation", 0, i64::MAX).map(Generation);
+        let token = fields.text("token");
+        let code = fields.text("code");
+        if code
+            .as_ref()
+            .is_some_and(|code| code.chars().count() > CODE_MAX_CHARS)
+        {
+            fields.fault(
+                "code",
+                format!("must not be longer than {CODE_MAX_CHARS} characters"),
+            );
+        }
+        let refused = match (generation, token) {
+            (Some(generation), None) => Some(Refused::Generation(generation)),
+            (None, Some(token)) => Some(Refused::Token(token.into())),
+            (Some(_), Some(_)) => {
+                fields.fault("token", "must not stand beside generation");
+                None
+            }
+            (None, None) => {
+                fields.fault("generation", "is required, or token");
+                None
+            }
+        };
+        fields.finish();
+        Some(Ask {
+            realm: realm?,
+            key: key?,
+            min_ttl: Ms::ZERO,
+            flush: Some(Flush::Refused {
+                refused: refused?,
+                code: code.map(str::to_owned),
+            }),
         })
     }
 }
@@ -169,9 +228,8 @@ impl Tokens {
         generation: Query<Option<i64>>,
     ) -> TokenAnswer {
         let (realm, key) = names(realm.0, key.0)?;
-        let flush = (flush.0.as_deref() == Some("true")).then_some(Flush {
-            generation: generation.0.map(Generation),
-        });
+        let flush = (flush.0.as_deref() == Some("true"))
+            .then(|| Flush::Wished(generation.0.map(Generation)));
         if flush.is_some() {
             api_key.must_have(Scope::TokenFlush)?;
         }
@@ -199,6 +257,21 @@ impl Tokens {
         api_key: Key<TokenFlush>,
         app: State<&App>,
         body: Body<FlushBody>,
+    ) -> TokenAnswer {
+        read(&api_key, app.0, &body.0).await
+    }
+
+    /// Report that the provider refused a token, and get a good one
+    ///
+    /// If the token is still the current one it is replaced, once for however many callers
+    /// report it, within the budget for forced requests. If it is not, the current one is
+    /// answered and nothing is sent.
+    #[oai(path = "/api/token/report", method = "post")]
+    async fn report(
+        &self,
+        api_key: Key<TokenFlush>,
+        app: State<&App>,
+        body: Body<ReportBody>,
     ) -> TokenAnswer {
         read(&api_key, app.0, &body.0).await
     }

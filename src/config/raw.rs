@@ -98,6 +98,8 @@ struct RawRenewal {
     realm_concurrency: usize,
     min_flush_interval_s: u32,
     max_skew_ms: u32,
+    realm_rate: u32,
+    forced_per_day: u32,
     backoff_base_s: u32,
     backoff_max_s: u32,
     rate_limited_s: u32,
@@ -166,6 +168,7 @@ impl Raw {
         for (key, value) in [
             ("renewal.concurrency", self.renewal.concurrency),
             ("renewal.realm_concurrency", self.renewal.realm_concurrency),
+            ("renewal.realm_rate", self.renewal.realm_rate as usize),
             (
                 "database.max_connections",
                 self.database.max_connections as usize,
@@ -266,6 +269,8 @@ impl RawRenewal {
             concurrency: self.concurrency,
             realm_concurrency: self.realm_concurrency,
             min_flush_interval: secs(self.min_flush_interval_s),
+            forced_per_day: self.forced_per_day.into(),
+            realm_rate: self.realm_rate,
             max_skew: Ms(self.max_skew_ms.into()),
             min_ttl: secs(read.min_ttl_s),
             max_wait: secs(read.max_wait_s),

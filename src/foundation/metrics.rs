@@ -38,6 +38,7 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     pub request_seconds: Histogram,
     pub flush_denied: Counter,
+    pub quota_spent: Counter,
     pub lease_steals: Counter,
     pub audit_dropped: Counter,
     pub in_flight: Gauge,
@@ -59,6 +60,7 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: seconds(),
             flush_denied: Counter::default(),
+            quota_spent: Counter::default(),
             lease_steals: Counter::default(),
             audit_dropped: Counter::default(),
             in_flight: Gauge::default(),
@@ -100,6 +102,11 @@ impl Metrics {
             "flush_denied",
             "Flushes that a limit refused",
             self.flush_denied.clone(),
+        );
+        registry.register(
+            "quota_spent",
+            "Requests that were not sent because the provider's quota is used up",
+            self.quota_spent.clone(),
         );
         registry.register(
             "lease_steals",

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Renewals;
 use super::inputs::OpenedParent;
+use super::quota::Spent;
 use super::refusal::Asked;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
@@ -16,9 +17,9 @@ use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
-use crate::token::Waiting;
 use crate::token::expiry::Expiry;
 use crate::token::lease::Claimed;
+use crate::token::{Wait, Waiting};
 use crate::upstream::{Inputs, Obtained, Previous};
 
 /// Why an attempt is made.
@@ -28,6 +29,8 @@ pub enum Cause {
     Read,
     Flush,
     Run,
+    /// A caller said that the provider refused the token.
+    Report,
     /// Nobody's: what an earlier attempt obtained was found.
     Recovered,
 }
@@ -39,6 +42,7 @@ impl Cause {
             Self::Read => "read",
             Self::Flush => "flush",
             Self::Run => "run",
+            Self::Report => "report",
             Self::Recovered => "recovered",
         }
     }
@@ -56,6 +60,8 @@ pub enum Attempted {
     },
     /// Something must come first; it was made due.
     Waiting(Waiting),
+    /// A caller wished for more than the provider's quota leaves; nothing was sent.
+    Spent(Spent),
     /// The lease was lost, or secret or realm changed meanwhile: the result is void.
     Discarded,
     /// The database failed; the result could not be stored.
@@ -151,6 +157,7 @@ impl Renewals {
             Attempted::Stored(_) => ("stored", ""),
             Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
             Attempted::Waiting(_) => ("waiting", ""),
+            Attempted::Spent(_) => ("spent", ""),
             Attempted::Discarded => ("discarded", ""),
             Attempted::Unstored => ("unstored", ""),
         };
@@ -163,7 +170,7 @@ impl Renewals {
 
     async fn attempt_counted(&self, claimed: &Claimed, cause: Cause) -> Attempted {
         let started = self.clock.now();
-        let opened = match self.open(claimed).await {
+        let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,
             Err(NotOpened::LeaveToOthers) => {
                 self.leave_to_others(claimed.record.secret_id);
@@ -188,6 +195,15 @@ impl Renewals {
             self.give_back(claimed).await;
             return Attempted::Discarded;
         }
+        match self.reserve_for(claimed, &mut opened, cause).await {
+            Ok(Ok(())) => {}
+            Ok(Err(spent)) => return self.beyond_quota(claimed, cause, spent).await,
+            Err(error) => {
+                tracing::error!(%error, "a place in the provider's quota could not be reserved");
+                self.give_back(claimed).await;
+                return Attempted::Unstored;
+            }
+        }
         let before = self.clock.boot();
         let asked = self.ask(claimed, &opened, timeout).await;
         let took = self.clock.boot().since(before);
@@ -207,6 +223,44 @@ impl Renewals {
             Err(failure) => {
                 self.store_failure(claimed, cause, started, failure, Some(&opened))
                     .await
+            }
+        }
+    }
+
+    /// Reserves a place in the provider's quotas. Where the budget for forced requests is
+    /// spent, a token that must be had is asked for as any other.
+    async fn reserve_for(
+        &self,
+        claimed: &Claimed,
+        opened: &mut Opened,
+        cause: Cause,
+    ) -> Result<Result<(), Spent>, DbError> {
+        let record = &claimed.record;
+        let reserved = self
+            .reserve(&opened.realm, record, cause, record.forced)
+            .await?;
+        let must_be_had = matches!(cause, Cause::Scheduled | Cause::Run)
+            || record.valid(self.clock.now()).is_none();
+        if reserved.is_err() && record.forced && must_be_had {
+            opened.previous.inputs.forced = false;
+            return self.reserve(&opened.realm, record, cause, false).await;
+        }
+        Ok(reserved)
+    }
+
+    /// A token that must be had waits for the quota; a wish changes nothing.
+    async fn beyond_quota(&self, claimed: &Claimed, cause: Cause, spent: Spent) -> Attempted {
+        match cause {
+            Cause::Scheduled | Cause::Run | Cause::Recovered => {
+                let waiting = Waiting {
+                    why: "the provider's quota is used up".to_owned(),
+                    until: Wait::Quota(spent.until),
+                };
+                self.store_waiting(claimed, waiting).await
+            }
+            Cause::Read | Cause::Flush | Cause::Report => {
+                self.give_back(claimed).await;
+                Attempted::Spent(spent)
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh};
 use super::permits::Permit;
+use super::quota::Spent;
 use super::read::holding_back;
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
@@ -36,6 +37,8 @@ pub enum Landed {
     },
     /// Something must come first, and could not be had now.
     Waiting(Waiting),
+    /// The provider's quota leaves no place for it.
+    Spent(Spent),
     /// No result within the time a reader waits.
     StillWaiting,
     /// The secret is gone, or paused.
@@ -109,9 +112,12 @@ impl Renewals {
                 .permits
                 .take_one(&realm.id, self.realm_limit(realm))
                 .await;
-            let ground = Ground::Asked(seen.seen());
+            let ground = match cause {
+                Cause::Report => Ground::Reported(seen.seen()),
+                _ => Ground::Asked(seen.seen()),
+            };
             if let Some(claimed) = self.claim(&ground, timeout).await?.pop() {
-                let landed = self.fetch(claimed, cause, permit).await;
+                let landed = self.fetch(claimed, cause, permit.begin()).await;
                 let Landed::Waiting(waiting) = landed else {
                     return Ok(landed);
                 };
@@ -154,6 +160,11 @@ impl Renewals {
         if realm.source.is_fixed() || holding_back(&parent, &realm, now).is_some() {
             return Ok(false);
         }
+        // The parent is wanted because it has no valid token, whoever asks.
+        let cause = match cause {
+            Cause::Report => Cause::Read,
+            other => other,
+        };
         let landed = Box::pin(self.fresh(&realm, &parent, cause)).await;
         Ok(matches!(landed, Landed::Fetched(_) | Landed::Elsewhere(_)))
     }
@@ -172,6 +183,7 @@ impl Renewals {
                 next_attempt: Some(next_attempt),
             },
             Attempted::Waiting(waiting) => Landed::Waiting(waiting),
+            Attempted::Spent(spent) => Landed::Spent(spent),
             Attempted::Discarded => self.overtaken(seen).await,
             Attempted::Unstored => Landed::DatabaseFailed,
         }

@@ -124,7 +124,7 @@ impl Renewals {
     pub(super) fn waits_until(&self, waiting: &Waiting) -> EpochMs {
         let now = self.clock.now();
         let ((low, high), tried) = match waiting.until {
-            Wait::Candidate(until) => return until.max(now),
+            Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
             Wait::Something => (LONG_WAIT, None),
         };
@@ -155,7 +155,7 @@ impl Renewals {
     ) -> Result<Option<TokenRecord>, DbErr> {
         match waiting.until {
             Wait::Parent(parent) => store::find_by_id(self.database.reader(), parent.id).await,
-            Wait::Something | Wait::Candidate(_) => Ok(None),
+            Wait::Something | Wait::Candidate(_) | Wait::Quota(_) => Ok(None),
         }
     }
 }

@@ -8,7 +8,9 @@ pub mod decide;
 mod flight;
 pub mod history;
 mod inputs;
+mod pace;
 mod permits;
+mod quota;
 pub mod read;
 mod refusal;
 mod run;
@@ -36,6 +38,7 @@ use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
 use flight::Flights;
 use permits::Permits;
+use quota::Quotas;
 pub use run::{Progress, RunScope, RunSummary};
 use skew::Skew;
 pub use spool::Spool;
@@ -51,6 +54,8 @@ pub struct RenewalSettings {
     pub concurrency: usize,
     /// Attempts at once in one realm, in this process, unless the realm says otherwise.
     pub realm_concurrency: usize,
+    /// Attempts that start in one realm in a second, in this process.
+    pub realm_rate: u32,
     /// Between two flushes of one secret, unless the realm says otherwise.
     pub min_flush_interval: Ms,
     /// Readers treat a stored token with less left as expired.
@@ -58,6 +63,8 @@ pub struct RenewalSettings {
     /// How long a reader waits for a fetch.
     pub max_wait: Ms,
     pub backoff: decide::Backoff,
+    /// Forced requests for one secret in a day, where the realm has no quota for them.
+    pub forced_per_day: i64,
     /// How far this replica's clock may be from the database's; zero: any.
     pub max_skew: Ms,
 }
@@ -82,6 +89,7 @@ pub struct Inner {
     /// Attempts whose result is not in the database yet, and is brought later.
     unkept: Mutex<HashSet<AttemptId>>,
     skew: Skew,
+    quotas: Quotas,
     permits: Permits,
     flights: Flights,
     watch: Mutex<FenceWatch>,
@@ -119,7 +127,11 @@ pub struct Parts {
 impl Renewals {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
-            permits: Permits::new(parts.settings.concurrency),
+            permits: Permits::new(
+                parts.settings.concurrency,
+                parts.settings.realm_rate,
+                parts.clock.clone(),
+            ),
             database: parts.database,
             ring: parts.ring,
             upstream: parts.upstream,
@@ -132,6 +144,7 @@ impl Renewals {
             spool: parts.spool,
             unkept: Mutex::default(),
             skew: Skew::default(),
+            quotas: Quotas::default(),
             flights: Flights::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),

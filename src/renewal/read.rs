@@ -1,11 +1,13 @@
 //! The rules of `GET /api/token`: what is served, when a fetch is made for it, and what is
 //! said where none can be.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 
 use super::Renewals;
 use super::attempt::Cause;
 use super::flight::Landed;
+use super::quota::Spent;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, KeyName, RealmId};
@@ -15,7 +17,7 @@ use crate::realm::failure::FailureClass;
 use crate::realm::{Realm, Source};
 use crate::secret::{Secret, store as secrets};
 use crate::token::expiry::{Expiry, attempt_floor};
-use crate::token::{HeldToken, TokenRecord, store};
+use crate::token::{HeldToken, TokenRecord, Wait, store};
 
 /// A question for a token.
 #[derive(Clone, Debug)]
@@ -28,10 +30,23 @@ pub struct Ask {
 }
 
 /// A request to renew now.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Flush {
-    /// Only if this is still the current one.
-    pub generation: Option<Generation>,
+#[derive(Clone, Debug)]
+pub enum Flush {
+    /// Only if this is still the current one, where one is named.
+    Wished(Option<Generation>),
+    /// The provider refused this one.
+    Refused {
+        refused: Refused,
+        /// The provider's error code.
+        code: Option<String>,
+    },
+}
+
+/// Which token a provider refused.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    Generation(Generation),
+    Token(SecretString),
 }
 
 /// Where a served token came from.
@@ -98,6 +113,7 @@ pub enum ReadError {
     Database(#[from] DbError),
 }
 
+const QUOTA_SPENT: &str = "the provider's quota is used up";
 /// What a caller is told to wait where nothing better is known.
 const RETRY_SOON: Ms = Ms::from_secs(1);
 /// While something else must come first.
@@ -109,7 +125,7 @@ impl Renewals {
             .await
             .map_err(DbError::from)?
             .ok_or(ReadError::UnknownSecret)?;
-        let served = match ask.flush {
+        let served = match &ask.flush {
             Some(flush) => self.flush(&record, flush).await,
             None => self.read_through(&record, ask.min_ttl).await,
         }?;
@@ -140,6 +156,9 @@ impl Renewals {
         if let Some(refused) = holding_back(record, &realm, now) {
             return self.stored_or(record, refused).await;
         }
+        if let Some(spent) = self.known_spent(&realm, record, Cause::Read) {
+            return self.stored_or(record, beyond_quota(spent, now)).await;
+        }
         let landed = self.fresh(&realm, record, Cause::Read).await;
         match self.landed(landed).await? {
             Ok(served) => Ok(served),
@@ -147,12 +166,23 @@ impl Renewals {
         }
     }
 
-    async fn flush(&self, record: &TokenRecord, flush: Flush) -> Result<Served, ReadError> {
+    async fn flush(&self, record: &TokenRecord, flush: &Flush) -> Result<Served, ReadError> {
         let realm = self.realm_of(record).await?;
         if realm.source.is_fixed() {
             return Err(ReadError::FixedFlushed);
         }
-        if let Some(denied) = self.flush_denied(record, flush, &realm) {
+        let cause = match flush {
+            Flush::Wished(_) => Cause::Flush,
+            Flush::Refused { code, .. } => {
+                tracing::info!(
+                    realm = %record.realm, key = %record.key, code = ?code,
+                    "a caller reported a token as refused"
+                );
+                Cause::Report
+            }
+        };
+        let named = self.named(record, flush)?;
+        if let Some(denied) = self.flush_denied(record, named, cause, &realm) {
             self.metrics.flush_denied.inc();
             let unflushed = Flushed::No {
                 reason: denied.reason,
@@ -172,7 +202,7 @@ impl Renewals {
                 ..served
             });
         }
-        let landed = self.fresh(&realm, record, Cause::Flush).await;
+        let landed = self.fresh(&realm, record, cause).await;
         match self.landed(landed).await? {
             Ok(served) => Ok(Served {
                 flushed: Some(Flushed::Yes),
@@ -193,14 +223,53 @@ impl Renewals {
         }
     }
 
-    fn flush_denied(&self, record: &TokenRecord, flush: Flush, realm: &Realm) -> Option<Denied> {
+    /// Which token the caller names; a refused one that is not stored is an earlier one.
+    fn named(&self, record: &TokenRecord, flush: &Flush) -> Result<Named, ReadError> {
+        let current = match flush {
+            Flush::Wished(None) => return Ok(Named::None),
+            Flush::Wished(Some(generation))
+            | Flush::Refused {
+                refused: Refused::Generation(generation),
+                ..
+            } => *generation == record.generation,
+            Flush::Refused {
+                refused: Refused::Token(token),
+                ..
+            } => self.is_held(record, token)?,
+        };
+        Ok(if current {
+            Named::Current
+        } else {
+            Named::Earlier
+        })
+    }
+
+    /// Whether this is the stored token, as it came or as it is served. Compared in constant
+    /// time: an answer must not tell how much of a guess is right.
+    fn is_held(&self, record: &TokenRecord, token: &SecretString) -> Result<bool, ReadError> {
+        let Some(held) = &record.held else {
+            return Ok(false);
+        };
+        let same = |one: &SecretString| {
+            let (one, other) = (one.expose_secret(), token.expose_secret());
+            bool::from(one.as_bytes().ct_eq(other.as_bytes()))
+        };
+        let as_it_came = same(&record.open_token(held, &self.ring)?);
+        let as_served = record.open_served(held, &self.ring)?;
+        Ok(as_it_came | as_served.as_ref().is_some_and(same))
+    }
+
+    fn flush_denied(
+        &self,
+        record: &TokenRecord,
+        named: Named,
+        cause: Cause,
+        realm: &Realm,
+    ) -> Option<Denied> {
         let now = self.clock.now();
-        if flush
-            .generation
-            .is_some_and(|seen| seen != record.generation)
-        {
+        if named == Named::Earlier {
             return Some(Denied {
-                reason: "the generation is no longer current".to_owned(),
+                reason: "the token that was named is no longer the current one".to_owned(),
                 retry_after: None,
             });
         }
@@ -230,7 +299,7 @@ impl Renewals {
         }
         let policy = realm.source.policy();
         if let (Some(held), Some(grace)) = (&record.held, policy.grace)
-            && flush.generation.is_none()
+            && named == Named::None
             && held.obtained_at.plus(grace) > now
         {
             // The previous token still works, and a second renewal would end it.
@@ -239,6 +308,12 @@ impl Renewals {
                     "the previous token is within its grace; give the generation that was refused"
                         .to_owned(),
                 retry_after: Some(held.obtained_at.plus(grace).since(now)),
+            });
+        }
+        if let Some(spent) = self.known_spent(realm, record, cause) {
+            return Some(Denied {
+                reason: QUOTA_SPENT.to_owned(),
+                retry_after: Some(spent.until.since(now)),
             });
         }
         let interval = policy
@@ -293,7 +368,13 @@ impl Renewals {
                 "the provider did not issue a token",
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
             )),
-            Landed::Waiting(waiting) => Err(unavailable(None, &waiting.why, RETRY_LATER)),
+            Landed::Spent(spent) => Err(beyond_quota(spent, now)),
+            Landed::Waiting(waiting) => Err(match waiting.until {
+                Wait::Quota(until) => beyond_quota(Spent { until }, now),
+                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) => {
+                    unavailable(None, &waiting.why, RETRY_LATER)
+                }
+            }),
             Landed::Void => Err(unavailable(
                 None,
                 "renewal is paused, or the secret was deleted",
@@ -379,6 +460,14 @@ impl Renewals {
     }
 }
 
+/// Which token a flush names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    None,
+    Current,
+    Earlier,
+}
+
 struct Denied {
     reason: String,
     retry_after: Option<Ms>,
@@ -415,6 +504,11 @@ fn within_floor(record: &TokenRecord, now: EpochMs) -> Option<Ms> {
     let lead = held.expiry.at()?.since(record.renew_at?);
     let until = held.obtained_at.plus(attempt_floor(lead));
     Some(until.since(now)).filter(|wait| *wait > Ms::ZERO)
+}
+
+fn beyond_quota(spent: Spent, now: EpochMs) -> ReadError {
+    let wait = spent.until.since(now).max(RETRY_SOON);
+    unavailable(Some(FailureClass::RateLimited), QUOTA_SPENT, wait)
 }
 
 fn unavailable(class: Option<FailureClass>, detail: &str, retry_after: Ms) -> ReadError {

@@ -220,6 +220,7 @@ impl Renewals {
         let mut running: FuturesUnordered<_> = claimed
             .into_iter()
             .map(|(claimed, permit)| {
+                let permit = permit.begin();
                 let (renewals, record) = (self.clone(), claimed.record.clone());
                 let attempt = self.tasks.spawn(async move {
                     let attempted = renewals.attempt(claimed, Cause::Run).await;
@@ -253,7 +254,7 @@ impl RunSummary {
         }
         match outcome {
             Attempted::Stored(_) => self.renewed += 1,
-            Attempted::Waiting(_) => {}
+            Attempted::Waiting(_) | Attempted::Spent(_) => {}
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
             Attempted::Failed { failure, .. } => {
                 self.failed += 1;

@@ -73,6 +73,7 @@ impl Renewals {
         };
         let mut permits = self.permits.take_free(id, self.realm_limit(&realm));
         if permits.is_empty() {
+            self.sweep_again_at_pace(id);
             return Ok(());
         }
         let limit = permits.len() as u64;
@@ -85,13 +86,27 @@ impl Renewals {
         for claimed in self.claim(&Ground::Due(ids), timeout).await? {
             self.set_off(claimed, permits.pop());
         }
+        drop(permits);
+        self.sweep_again_at_pace(id);
         Ok(())
+    }
+
+    /// What the pace holds back is swept when it may start.
+    fn sweep_again_at_pace(&self, realm: &RealmId) {
+        if let Some(wait) = self.permits.paced(realm) {
+            let renewals = self.clone();
+            self.tasks.spawn(async move {
+                tokio::time::sleep(wait).await;
+                renewals.wake.notify_one();
+            });
+        }
     }
 
     /// Starts an attempt that outlives the sweep. A lease taken over has no permit: there
     /// are few, and they are late already.
     fn set_off(&self, claimed: Claimed, permit: Option<Permit>) {
         let renewals = self.clone();
+        let permit = permit.map(Permit::begin);
         self.tasks.spawn(async move {
             renewals.attempt(claimed, Cause::Scheduled).await;
             drop(permit);

@@ -40,6 +40,8 @@ pub enum Ground {
     /// Held by nobody, and as a caller has seen it: what was attempted meanwhile, with
     /// whatever outcome, is not attempted again.
     Asked(Seen),
+    /// The same, and a caller reported the token as refused: it must be replaced, not repeated.
+    Reported(Seen),
     /// Chosen by an operator, due or not; held by nobody.
     Chosen(Vec<SecretId>),
     /// Held by a replica that was watched and gave no sign of life under this fence.
@@ -85,7 +87,7 @@ pub async fn claim(
     let condition = match ground {
         Ground::Due(ids) => chosen(ids).add(Column::RenewAt.lte(claim.now)),
         Ground::Chosen(ids) => chosen(ids).add(Column::RenewAt.is_not_null()),
-        Ground::Asked(seen) => chosen(&[seen.id])
+        Ground::Asked(seen) | Ground::Reported(seen) => chosen(&[seen.id])
             .add(Column::Fence.eq(seen.fence.0))
             .add(Column::Generation.eq(seen.generation.0))
             .add(Column::Failures.eq(seen.failures))
@@ -97,6 +99,7 @@ pub async fn claim(
     };
     let update = match ground {
         Ground::Abandoned(..) => lost(true),
+        Ground::Reported(_) => Entity::update_many().col_expr(Column::Forced, Expr::value(true)),
         Ground::Due(_) | Ground::Chosen(_) | Ground::Asked(_) => Entity::update_many(),
     };
     update

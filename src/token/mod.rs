@@ -84,6 +84,8 @@ pub enum Wait {
     Something,
     /// What another attempt may have obtained; not longer than until then.
     Candidate(EpochMs),
+    /// The provider's quota leaves a place again then.
+    Quota(EpochMs),
 }
 
 /// An attempt whose outcome never came. It may have used up the refresh token.

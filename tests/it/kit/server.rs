@@ -39,9 +39,12 @@ impl Server {
     pub async fn start_with(database: &TestDatabase, options: Options) -> Self {
         let mut env = environment(database, &options.env);
         if options.clock.is_some() {
-            // A clock of the test's own agrees with no database.
-            env.entry("TOKEN_SERVER__RENEWAL__MAX_SKEW_MS".to_owned())
-                .or_insert_with(|| "0".to_owned());
+            // A clock of the test's own agrees with no database, and a pace needs one that
+            // runs.
+            for (name, value) in [("MAX_SKEW_MS", "0"), ("REALM_RATE", "1000000")] {
+                env.entry(format!("TOKEN_SERVER__RENEWAL__{name}"))
+                    .or_insert_with(|| value.to_owned());
+            }
         }
         let mut settings = Settings::load(None, &env).expect("the test's configuration is good");
         if let Some((names, authority)) = options.internet {

@@ -1,0 +1,34 @@
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::Dialect;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLE: &str = "ts_quota";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let d = Dialect::of(manager);
+        manager
+            .create_table(
+                Table::create()
+                    .table(TABLE)
+                    .if_not_exists()
+                    .col(d.name("realm_id").not_null())
+                    .col(d.integer("secret_id").not_null())
+                    .col(d.name("name").not_null())
+                    .col(d.text("reserved").not_null())
+                    .primary_key(Index::create().col("realm_id").col("secret_id").col("name"))
+                    .take(),
+            )
+            .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table(TABLE).if_exists().take())
+            .await
+    }
+}

@@ -1,0 +1,243 @@
+//! Providers' quotas, shared by all replicas. Requests are reserved before they are sent,
+//! in blocks, so that a busy realm does not pay a commit for each.
+
+mod store;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Renewals;
+use super::attempt::Cause;
+use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::database::{DbError, is_duplicate};
+use crate::foundation::ids::{RealmId, SecretId};
+use crate::realm::Realm;
+use crate::realm::policy::{Quota, QuotaScope};
+use crate::token::TokenRecord;
+use crate::token::expiry::Expiry;
+pub use window::Spent;
+use window::{block_ends, block_max, owned_by_schedule};
+
+/// Forced requests are counted for so long where a realm has no quota for them.
+const DAY: Ms = Ms::from_secs(86_400);
+/// Blocks in memory; beyond, those that ended are forgotten.
+const BLOCKS_MAX: usize = 10_000;
+
+/// Whose requests a quota counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    realm: RealmId,
+    /// None: all of the realm's.
+    secret: Option<SecretId>,
+    name: String,
+}
+
+impl Subject {
+    fn of(quota: &Quota, record: &TokenRecord) -> Self {
+        let kind = if quota.forced { "forced" } else { "plain" };
+        Self {
+            realm: record.realm.clone(),
+            secret: match quota.scope {
+                QuotaScope::Secret => Some(record.secret_id),
+                QuotaScope::Realm => None,
+            },
+            name: format!("{kind}/{}", quota.window.0),
+        }
+    }
+
+    fn id(&self) -> (String, i64, String) {
+        let secret = self.secret.map_or(0, |secret| secret.0);
+        (self.realm.as_str().to_owned(), secret, self.name.clone())
+    }
+}
+
+/// For whom a request is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// A token that must be had: it may use the whole quota.
+    Needed,
+    /// A caller who has a valid token wants another.
+    Wished,
+}
+
+impl Purpose {
+    fn of(cause: Cause, record: &TokenRecord, now: EpochMs) -> Self {
+        match cause {
+            Cause::Scheduled | Cause::Run | Cause::Recovered => Self::Needed,
+            Cause::Read | Cause::Flush | Cause::Report if record.valid(now).is_none() => {
+                Self::Needed
+            }
+            Cause::Read | Cause::Flush | Cause::Report => Self::Wished,
+        }
+    }
+}
+
+/// Requests that were reserved and are not sent yet.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    left: i64,
+    /// The part of the window they were taken from.
+    part: i64,
+    /// How many were reserved last: the next time, twice as many.
+    size: i64,
+}
+
+#[derive(Debug, Default)]
+pub struct Quotas(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    blocks: HashMap<(Subject, Purpose), Block>,
+    /// What is known to be used up, so that a caller in a loop costs no transaction.
+    spent: HashMap<(Subject, Purpose), Spent>,
+}
+
+impl Quotas {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Renewals {
+    /// Whether a request is known to be beyond its quota, before anything is claimed.
+    pub(super) fn known_spent(
+        &self,
+        realm: &Realm,
+        record: &TokenRecord,
+        cause: Cause,
+    ) -> Option<Spent> {
+        let now = self.clock.now();
+        let purpose = Purpose::of(cause, record, now);
+        let memory = self.quotas.memory();
+        let forced = record.forced || cause == Cause::Report;
+        let spent = self.counting(realm, forced).filter_map(|quota| {
+            let known = memory.spent.get(&(Subject::of(&quota, record), purpose))?;
+            (known.until > now).then_some(*known)
+        });
+        spent.max_by_key(|spent| spent.until)
+    }
+
+    /// Reserves one request in each quota that counts it. What was reserved stays so, even
+    /// where another quota is spent: a quota is never exceeded, at worst not used up.
+    pub(super) async fn reserve(
+        &self,
+        realm: &Realm,
+        record: &TokenRecord,
+        cause: Cause,
+        forced: bool,
+    ) -> Result<Result<(), Spent>, DbError> {
+        let purpose = Purpose::of(cause, record, self.clock.now());
+        for quota in self.counting(realm, forced) {
+            if let Err(spent) = self.reserve_in(&quota, record, purpose).await? {
+                self.metrics.quota_spent.inc();
+                return Ok(Err(spent));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The quotas that count a request.
+    fn counting(&self, realm: &Realm, forced: bool) -> impl Iterator<Item = Quota> {
+        let of_realm = &realm.source.policy().quotas;
+        let mut quotas: Vec<_> = of_realm
+            .iter()
+            .filter(|quota| quota.forced == forced)
+            .copied()
+            .collect();
+        if forced && quotas.is_empty() {
+            quotas.push(Quota {
+                limit: self.settings.forced_per_day,
+                window: DAY,
+                scope: QuotaScope::Secret,
+                forced: true,
+            });
+        }
+        quotas.into_iter()
+    }
+
+    async fn reserve_in(
+        &self,
+        quota: &Quota,
+        record: &TokenRecord,
+        purpose: Purpose,
+    ) -> Result<Result<(), Spent>, DbError> {
+        let key = (Subject::of(quota, record), purpose);
+        let now = self.clock.now();
+        let ended = {
+            let mut memory = self.quotas.memory();
+            match memory.blocks.get_mut(&key) {
+                Some(block) if block.left > 0 && now < block_ends(quota, block.part) => {
+                    block.left -= 1;
+                    return Ok(Ok(()));
+                }
+                // Taken out, so that what is unused is given back once.
+                _ => memory.blocks.remove(&key),
+            }
+        };
+        // Who needs one now and then takes one; who needs many takes twice as many each time.
+        let size = match ended {
+            Some(block) if block.left == 0 && now < block_ends(quota, block.part) => {
+                (block.size * 2).min(block_max(quota))
+            }
+            _ => 1,
+        };
+        let lifetime = match record
+            .held
+            .as_ref()
+            .map(|held| (held.expiry, held.obtained_at))
+        {
+            Some((Expiry::At(end), since)) => Some(Ms(end.0 - since.0)),
+            _ => None,
+        };
+        let (subject, unused) = (&key.0, ended.filter(|block| block.left > 0));
+        let took = || {
+            self.database.write(|transaction, _| {
+                Box::pin(async move {
+                    let mut window = store::lock(transaction, subject).await?;
+                    if let Some(block) = unused {
+                        window.give_back(block.part, block.left);
+                    }
+                    let owned = match (purpose, lifetime) {
+                        (Purpose::Wished, Some(lifetime)) if !quota.forced => {
+                            let secrets = match quota.scope {
+                                QuotaScope::Secret => 1,
+                                QuotaScope::Realm => {
+                                    store::renewed_in(transaction, &record.realm).await?
+                                }
+                            };
+                            owned_by_schedule(quota, secrets, lifetime)
+                        }
+                        _ => 0,
+                    };
+                    let reserved = window.reserve(quota, quota.limit - owned, size, now);
+                    store::save(transaction, subject, &window).await?;
+                    Ok(reserved)
+                })
+            })
+        };
+        let reserved = match took().await {
+            // Another replica made the row at the same time.
+            Err(DbError::Failed(error)) if is_duplicate(&error) => took().await,
+            // What is not known to be reserved is not sent; what was is lost to the window.
+            other => other,
+        }?;
+        let mut memory = self.quotas.memory();
+        if memory.blocks.len() >= BLOCKS_MAX {
+            memory.blocks.retain(|_, block| block.left > 0);
+            memory.spent.retain(|_, spent| spent.until > now);
+        }
+        match reserved {
+            Ok((taken, part)) => {
+                memory.spent.remove(&key);
+                let left = taken - 1;
+                memory.blocks.insert(key, Block { left, part, size });
+                Ok(Ok(()))
+            }
+            Err(spent) => {
+                memory.spent.insert(key, spent);
+                Ok(Err(spent))
+            }
+        }
+    }
+}

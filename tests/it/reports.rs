@@ -1,0 +1,176 @@
+//! Callers report that the provider refused a token.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use token_server::foundation::clock::{ManualClock, Ms};
+
+use crate::kit::server::Reply;
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    a_thousand_reports_of_one_dead_token_cause_one_renewal_and_all_are_answered,
+    a_report_of_an_earlier_token_answers_the_current_one_and_sends_nothing,
+    a_token_is_reported_by_its_value_and_a_wrong_one_renews_nothing,
+    a_report_forces_the_provider_within_a_budget_of_its_own,
+    a_report_names_a_generation_or_a_token,
+    a_reported_token_is_in_no_log_answer_or_history,
+}
+
+struct Scene {
+    server: Server,
+    clock: Arc<ManualClock>,
+    provider: Provider,
+}
+
+impl Scene {
+    async fn set(database: &TestDatabase, policy: Value) -> Self {
+        let provider = Provider::start().await;
+        let (server, clock) = Server::on_manual_clock(database).await;
+        let config = json!({
+            "url": provider.url("/token"), "method": "GET",
+            "arguments": [{"name": "force_refresh", "place": "url", "value": "${forced}"}],
+            "token_path": "access_token", "expires_in_path": "expires_in", "policy": policy,
+        });
+        server.client.save_realm("r", config).await;
+        server.client.save_secret("r", "k").await;
+        server.client.generation("r", "k", 1).await;
+        // The minimum flush interval is over.
+        clock.advance(Ms::from_secs(10));
+        Self {
+            server,
+            clock,
+            provider,
+        }
+    }
+
+    async fn report(&self, refused: Value) -> Reply {
+        let mut body = json!({"realm": "r", "key": "k"});
+        for (field, value) in refused.as_object().expect("fields") {
+            body[field] = value.clone();
+        }
+        self.server.client.post("/api/token/report", &body).await
+    }
+
+    fn forced(&self, index: usize) -> String {
+        let query = &self.provider.requests()[index].query;
+        query
+            .iter()
+            .find(|(name, _)| name == "force_refresh")
+            .expect("the argument is sent")
+            .1
+            .clone()
+    }
+}
+
+async fn a_thousand_reports_of_one_dead_token_cause_one_renewal_and_all_are_answered(
+    database: TestDatabase,
+) {
+    let scene = Arc::new(Scene::set(&database, json!({})).await);
+    let callers: Vec<_> = (0..1000)
+        .map(|_| {
+            let scene = scene.clone();
+            tokio::spawn(async move { scene.report(json!({"generation": 1})).await })
+        })
+        .collect();
+    for caller in callers {
+        let answer = caller.await.expect("the caller ends").expect(200).json();
+        assert_eq!(answer["generation"], 2, "{answer}");
+        assert_eq!(answer["token"], "token-2");
+    }
+    assert_eq!(scene.provider.request_count(), 2);
+}
+
+async fn a_report_of_an_earlier_token_answers_the_current_one_and_sends_nothing(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database, json!({})).await;
+    let answer = scene
+        .report(json!({"generation": 0}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(answer["flushed"], false);
+    assert_eq!(answer["token"], "token-1");
+    assert_eq!(scene.provider.request_count(), 1);
+}
+
+async fn a_token_is_reported_by_its_value_and_a_wrong_one_renews_nothing(database: TestDatabase) {
+    let scene = Scene::set(&database, json!({})).await;
+    let wrong = scene
+        .report(json!({"token": "token-0"}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&wrong["flushed"], &wrong["token"]),
+        (&json!(false), &json!("token-1"))
+    );
+    assert_eq!(scene.provider.request_count(), 1);
+    let right = json!({"token": "token-1", "code": "40001"});
+    let right = scene.report(right).await.expect(200).json();
+    assert_eq!(
+        (&right["flushed"], &right["token"]),
+        (&json!(true), &json!("token-2"))
+    );
+    let history = scene.server.client.list("/api/renewal?realm=r").await;
+    assert_eq!(history[0]["cause"], "report");
+}
+
+async fn a_report_forces_the_provider_within_a_budget_of_its_own(database: TestDatabase) {
+    let quota = json!([
+        {"limit": 2, "window_s": 3600, "forced": true},
+        {"limit": 100, "window_s": 3600},
+    ]);
+    let policy = json!({"quota": quota, "min_flush_interval_s": 0});
+    let scene = Scene::set(&database, policy).await;
+    assert_eq!(scene.forced(0), "false");
+    // Of two, one is the schedule's, which has no valid token then.
+    let first = scene
+        .report(json!({"generation": 1}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(first["flushed"], true);
+    assert_eq!(scene.forced(1), "true");
+    let denied = scene
+        .report(json!({"generation": 2}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(denied["flushed"], false, "{denied}");
+    assert_eq!(denied["flush_denied"], "the provider's quota is used up");
+    assert_eq!(scene.provider.request_count(), 2);
+    // A flush that forces nothing has a budget of its own; so has the schedule.
+    let body = json!({"realm": "r", "key": "k"});
+    let flushed = scene.server.client.post("/api/token/flush", &body).await;
+    assert_eq!(flushed.expect(200).json()["flushed"], true);
+    assert_eq!(scene.forced(2), "false");
+    scene.clock.advance(Ms::from_secs(7100));
+    scene.server.client.generation("r", "k", 4).await;
+    assert_eq!(scene.forced(3), "false");
+}
+
+async fn a_report_names_a_generation_or_a_token(database: TestDatabase) {
+    let scene = Scene::set(&database, json!({})).await;
+    for refused in [json!({}), json!({"generation": 1, "token": "t"})] {
+        scene
+            .report(refused)
+            .await
+            .expect_problem(422, "invalid_body");
+    }
+    assert_eq!(scene.provider.request_count(), 1);
+}
+
+async fn a_reported_token_is_in_no_log_answer_or_history(database: TestDatabase) {
+    let scene = Scene::set(&database, json!({})).await;
+    let canary = "reported-token-canary";
+    scene.provider.answer_with(Answer::token("another", 7200));
+    let answer = scene.report(json!({"token": canary})).await.expect(200);
+    assert!(!answer.text.contains(canary));
+    for path in ["/api/renewal", "/api/audit", "/metrics", "/api/secret/r/k"] {
+        let reply = scene.server.client.get(path).await.expect(200);
+        assert!(!reply.text.contains(canary), "{path}");
+    }
+    assert!(!database.contains(canary).await);
+}
