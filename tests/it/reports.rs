@@ -125,30 +125,25 @@ async fn a_report_forces_the_provider_within_a_budget_of_its_own(database: TestD
     let policy = json!({"quota": quota, "min_flush_interval_s": 0});
     let scene = Scene::set(&database, policy).await;
     assert_eq!(scene.forced(0), "false");
-    // Of two, one is the schedule's, which has no valid token then.
-    let first = scene
-        .report(json!({"generation": 1}))
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(first["flushed"], true);
-    assert_eq!(scene.forced(1), "true");
-    let denied = scene
-        .report(json!({"generation": 2}))
-        .await
-        .expect(200)
-        .json();
+    for generation in [1, 2] {
+        let refused = json!({"generation": generation});
+        let answer = scene.report(refused).await.expect(200).json();
+        assert_eq!(answer["flushed"], true);
+        assert_eq!(scene.forced(generation), "true");
+    }
+    let refused = json!({"generation": 3});
+    let denied = scene.report(refused).await.expect(200).json();
     assert_eq!(denied["flushed"], false, "{denied}");
     assert_eq!(denied["flush_denied"], "the provider's quota is used up");
-    assert_eq!(scene.provider.request_count(), 2);
+    assert_eq!(scene.provider.request_count(), 3);
     // A flush that forces nothing has a budget of its own; so has the schedule.
     let body = json!({"realm": "r", "key": "k"});
     let flushed = scene.server.client.post("/api/token/flush", &body).await;
     assert_eq!(flushed.expect(200).json()["flushed"], true);
-    assert_eq!(scene.forced(2), "false");
-    scene.clock.advance(Ms::from_secs(7100));
-    scene.server.client.generation("r", "k", 4).await;
     assert_eq!(scene.forced(3), "false");
+    scene.clock.advance(Ms::from_secs(7100));
+    scene.server.client.generation("r", "k", 5).await;
+    assert_eq!(scene.forced(4), "false");
 }
 
 async fn a_report_names_a_generation_or_a_token(database: TestDatabase) {
@@ -157,7 +152,7 @@ async fn a_report_names_a_generation_or_a_token(database: TestDatabase) {
         scene
             .report(refused)
             .await
-            .expect_problem(422, "invalid_body");
+            .expect_problem(422, "invalid_document");
     }
     assert_eq!(scene.provider.request_count(), 1);
 }
