@@ -258,8 +258,12 @@ impl Renewals {
                 };
                 self.store_waiting(claimed, waiting).await
             }
-            Cause::Read | Cause::Flush | Cause::Report => {
+            Cause::Read | Cause::Flush => {
                 self.give_back(claimed).await;
+                Attempted::Spent(spent)
+            }
+            Cause::Report => {
+                self.refuse_report(claimed).await;
                 Attempted::Spent(spent)
             }
         }

@@ -406,6 +406,17 @@ impl Renewals {
         }
     }
 
+    /// A report is beyond its budget.
+    pub(super) async fn refuse_report(&self, claimed: &Claimed) {
+        let released = self
+            .database
+            .write(|transaction, _| Box::pin(lease::refuse_report(transaction, claimed)))
+            .await;
+        if let Err(error) = released {
+            tracing::warn!(%error, "a lease could not be given back; it runs out by itself");
+        }
+    }
+
     pub(super) async fn give_back(&self, claimed: &Claimed) {
         let released = self
             .database

@@ -365,6 +365,19 @@ pub async fn release(database: &impl ConnectionTrait, claimed: &Claimed) -> Resu
     released(claimed).exec(database).await.map(|_| ())
 }
 
+/// Gives a lease back because the report it was taken for is beyond its budget: the token
+/// is not to be replaced.
+pub async fn refuse_report(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+) -> Result<(), DbErr> {
+    released(claimed)
+        .col_expr(Column::Forced, Expr::value(false))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
 /// Gives back what an earlier process of this replica left over, or what this one leaves
 /// behind, but for attempts whose result will be brought later. Nobody will bring what the
 /// others obtained.

@@ -38,7 +38,7 @@ const OPERATIONS: [(&str, &str); 5] = [
     ("metrics", "GET /metrics"),
     (
         "token:flush",
-        "POST /api/token/flush, POST /api/renewal/run",
+        "POST /api/token/flush, POST /api/token/report, POST /api/renewal/run",
     ),
     (
         "admin",
