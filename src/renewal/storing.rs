@@ -1,5 +1,6 @@
 //! Stores what an attempt brought, under the fence it was claimed with.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -21,6 +22,9 @@ use crate::token::expiry::{Expiry, schedule};
 use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
 use crate::upstream::Obtained;
+
+/// A commit that takes longer is not waited for before the spool is written.
+const SPOOLED_AFTER: Duration = Duration::from_millis(500);
 
 /// A token, ready to be stored.
 struct NewToken {
@@ -349,8 +353,8 @@ impl Renewals {
     }
 
     /// A result is not thrown away because the database hiccups: as long as the lease
-    /// lasts, nobody else will fetch one. At the first hiccup, what must not be lost is
-    /// written to the spool.
+    /// lasts, nobody else will fetch one. At the first hiccup, or when the database takes
+    /// its time, what must not be lost is written to the spool.
     async fn until_lease_ends<Fut>(
         &self,
         claimed: &Claimed,
@@ -360,13 +364,26 @@ impl Renewals {
     where
         Fut: Future<Output = Result<bool, DbError>>,
     {
-        match store().await {
-            Ok(stored) => return Ok(stored),
-            Err(error) => {
-                tracing::warn!(%error, "a result could not be stored; it is tried again");
+        let mut spooled = false;
+        {
+            let mut first = pin!(store());
+            let stored = match tokio::time::timeout(SPOOLED_AFTER, &mut first).await {
+                Ok(stored) => stored,
+                Err(_elapsed) => {
+                    if let Some(candidate) = candidate {
+                        spooled = self.spool(candidate).await;
+                    }
+                    first.await
+                }
+            };
+            match stored {
+                Ok(stored) => return Ok(stored),
+                Err(error) => {
+                    tracing::warn!(%error, "a result could not be stored; it is tried again");
+                }
             }
         }
-        if let Some(candidate) = candidate {
+        if let Some(candidate) = candidate.filter(|_| !spooled) {
             self.spool(candidate).await;
         }
         store

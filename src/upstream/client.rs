@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use super::egress::{Denied, Egress, PolicyResolver, Scheme};
 use crate::foundation::signing::with_lines;
 use crate::realm::failure::Failure;
 
+/// When time is up, what has arrived is still read.
+const LATE_ANSWER: Duration = Duration::from_millis(200);
 /// Common servers close idle connections after five seconds and more. A request sent into
 /// a connection that is being closed is lost, and none is sent twice.
 const POOL_IDLE: Duration = Duration::from_secs(3);
@@ -117,7 +120,13 @@ impl Client {
         if let Some(body) = request.body {
             builder = builder.body(body);
         }
-        match tokio::time::timeout(left, self.exchange(builder)).await {
+        let mut exchange = pin!(self.exchange(builder));
+        if let Ok(answer) = tokio::time::timeout(left, &mut exchange).await {
+            return answer;
+        }
+        // Where the process stood still, the answer may have come long ago, and is in the
+        // socket: it may hold the only refresh token that is good.
+        match tokio::time::timeout(LATE_ANSWER, exchange).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Failure::transient(format!(
                 "no whole answer within {} ms",

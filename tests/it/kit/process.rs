@@ -66,6 +66,11 @@ impl ServerProcess {
         self.log.try_iter().collect()
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        sent.expect("the process can be signalled");
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().expect("the process can be killed");
@@ -74,8 +79,7 @@ impl ServerProcess {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let sent = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        sent.expect("the process can be signalled");
+        self.signal(Signal::TERM);
     }
 
     /// Waits for the end; answers the exit code.

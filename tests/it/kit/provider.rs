@@ -271,14 +271,14 @@ impl Drop for InFlight<'_> {
 
 /// An HTTP server on 127.0.0.1, at a port the system chose, that stops when dropped:
 /// open connections are cut.
-pub(super) struct LocalServer {
+pub struct LocalServer {
     address: SocketAddr,
     /// Dropping it is the signal to stop.
     _stop: oneshot::Sender<()>,
 }
 
 impl LocalServer {
-    pub(super) async fn start(endpoint: impl Endpoint + 'static) -> Self {
+    pub async fn start(endpoint: impl Endpoint + 'static) -> Self {
         let bound = TcpListener::bind("127.0.0.1:0").await;
         let listener = bound.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has one");
@@ -291,7 +291,7 @@ impl LocalServer {
         Self { address, _stop }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

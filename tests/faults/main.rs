@@ -1,0 +1,20 @@
+//! The fault table: what breaks is broken for real, by processes that are killed or stand
+//! still and databases that are locked or stopped. A checker judges the history.
+//! CONTRIBUTING says which test covers which row.
+
+// A test fails by panicking.
+#![allow(clippy::panic)]
+
+// The kit serves the integration tests; these need a part of it.
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../it/kit/mod.rs"]
+mod kit;
+
+mod checker;
+mod database;
+mod kills;
+mod many;
+mod provider;
+mod scene;
+mod shutdown;
+mod stopped;

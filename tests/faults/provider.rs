@@ -1,0 +1,214 @@
+//! An OAuth server whose refresh tokens rotate: each refresh ends the token before it, at
+//! once or after a while. It remembers every request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use poem::http::StatusCode;
+use poem::{Endpoint, Request, Response};
+use serde_json::json;
+use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock};
+use tokio::sync::watch;
+
+use crate::kit::provider::LocalServer;
+
+/// What happens to a refresh token that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It is accepted that long beside its successor.
+    AcceptedFor(Ms),
+    /// It is refused, and ends the whole family (RFC 9700, section 4.14.2).
+    EndsFamily,
+}
+
+/// Where requests are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Held {
+    #[default]
+    Nowhere,
+    /// Received, and nothing done.
+    Before,
+    /// The tokens are rotated, and not answered.
+    After,
+    /// Those that were held before are never answered, and nothing is done for them.
+    Dropped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The serial of the new pair.
+    Rotated(u64),
+    Refused,
+}
+
+/// One request, as far as it was worked on.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub at: EpochMs,
+    pub client: String,
+    pub presented: u64,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct Family {
+    current: u64,
+    rotated_at: i64,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    families: HashMap<String, Family>,
+    log: Vec<Exchange>,
+    received: usize,
+}
+
+#[derive(Clone)]
+struct Authority {
+    reuse: Reuse,
+    lifetime_s: i64,
+    state: Arc<Mutex<State>>,
+    held: watch::Sender<Held>,
+}
+
+pub struct RotatingProvider {
+    authority: Authority,
+    server: LocalServer,
+}
+
+impl RotatingProvider {
+    pub async fn start(reuse: Reuse, lifetime_s: i64) -> Self {
+        let authority = Authority {
+            reuse,
+            lifetime_s,
+            state: Arc::new(Mutex::new(State {
+                families: HashMap::new(),
+                log: Vec::new(),
+                received: 0,
+            })),
+            held: watch::Sender::default(),
+        };
+        let server = LocalServer::start(authority.clone()).await;
+        Self { authority, server }
+    }
+
+    pub fn url(&self) -> String {
+        self.server.url("/token")
+    }
+
+    /// The refresh token that a client begins with.
+    pub fn first_refresh_token(client: &str) -> String {
+        format!("refresh.{client}.0")
+    }
+
+    pub fn hold(&self, at: Held) {
+        self.authority.held.send_replace(at);
+    }
+
+    pub fn log(&self) -> Vec<Exchange> {
+        self.authority.state().log.clone()
+    }
+
+    /// Requests that came, worked on or not.
+    pub fn received(&self) -> usize {
+        self.authority.state().received
+    }
+
+    /// How often tokens were rotated.
+    pub fn rotations(&self) -> usize {
+        let rotated = |exchange: &&Exchange| matches!(exchange.outcome, Outcome::Rotated(_));
+        self.authority.state().log.iter().filter(rotated).count()
+    }
+}
+
+/// The client and the serial of a token; the token names both.
+pub fn serial_of(token: &str) -> Option<(String, u64)> {
+    let (rest, serial) = token.rsplit_once('.')?;
+    let (_, client) = rest.split_once('.')?;
+    Some((client.to_owned(), serial.parse().ok()?))
+}
+
+impl Authority {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rotate(&self, client: &str, presented: u64) -> Outcome {
+        let now = SystemClock.now();
+        let mut state = self.state();
+        let family = state.families.entry(client.to_owned()).or_default();
+        let current = presented == family.current;
+        let outcome = match self.reuse {
+            _ if family.ended => Outcome::Refused,
+            Reuse::AcceptedFor(grace) => {
+                let previous =
+                    presented + 1 == family.current && now.0 - family.rotated_at < grace.0;
+                if current || previous {
+                    Outcome::Rotated(family.current + 1)
+                } else {
+                    Outcome::Refused
+                }
+            }
+            Reuse::EndsFamily if current => Outcome::Rotated(family.current + 1),
+            Reuse::EndsFamily => {
+                family.ended = true;
+                Outcome::Refused
+            }
+        };
+        if let Outcome::Rotated(serial) = outcome {
+            family.current = serial;
+            family.rotated_at = now.0;
+        }
+        state.log.push(Exchange {
+            at: now,
+            client: client.to_owned(),
+            presented,
+            outcome: outcome.clone(),
+        });
+        outcome
+    }
+
+    /// Waits while requests are held there; false where this one is to be dropped.
+    async fn pass(&self, stage: Held) -> bool {
+        let mut held = self.held.subscribe();
+        let was_held = *held.borrow() == stage;
+        let now = held.wait_for(|held| *held != stage).await.map(|held| *held);
+        !(was_held && matches!(now, Ok(Held::Dropped)))
+    }
+}
+
+impl Endpoint for Authority {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let body = request.take_body().into_bytes().await.unwrap_or_default();
+        let presented = url::form_urlencoded::parse(&body)
+            .find(|(name, _)| name == "refresh_token")
+            .and_then(|(_, token)| serial_of(&token));
+        let Some((client, serial)) = presented else {
+            return Ok(Response::builder().status(StatusCode::BAD_REQUEST).finish());
+        };
+        self.state().received += 1;
+        if !self.pass(Held::Before).await {
+            return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
+        }
+        let outcome = self.rotate(&client, serial);
+        self.pass(Held::After).await;
+        let (status, answer) = match outcome {
+            Outcome::Rotated(serial) => (
+                StatusCode::OK,
+                json!({
+                    "access_token": format!("access.{client}.{serial}"),
+                    "refresh_token": format!("refresh.{client}.{serial}"),
+                    "expires_in": self.lifetime_s, "token_type": "Bearer",
+                }),
+            ),
+            Outcome::Refused => (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
+        };
+        Ok(Response::builder()
+            .status(status)
+            .content_type("application/json")
+            .body(answer.to_string()))
+    }
+}

@@ -1,0 +1,80 @@
+//! Row 3: a replica stands still past its lease, and goes on.
+
+use crate::kit::process::ServerProcess;
+use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::provider::{Held, Reuse};
+use crate::scene::{LENIENT, LIFETIME_S, Scene};
+use rustix::process::Signal;
+
+on_every_database! {
+    a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
+    where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
+}
+
+/// It keeps its connections.
+fn stand_still(replica: &ServerProcess) {
+    replica.signal(Signal::STOP);
+}
+
+fn go_on(replica: &ServerProcess) {
+    replica.signal(Signal::CONT);
+}
+
+const TAKEN_OVER: &str = "SELECT COUNT(*) FROM ts_token WHERE lost_awaited";
+
+async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept(
+    database: TestDatabase,
+) {
+    let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let (holder, other) = (scene.replica("a"), scene.replica("b"));
+    scene.begin(&holder.client).await;
+    // Only one of them is awake when the token becomes due.
+    stand_still(&other);
+    scene.provider.hold(Held::After);
+    scene.due().await;
+    eventually("the provider has rotated", async || {
+        (scene.provider.rotations() == 2).then_some(())
+    })
+    .await;
+    stand_still(&holder);
+    // The answer is in the socket of a process that stands still.
+    scene.provider.hold(Held::Nowhere);
+    go_on(&other);
+    eventually(
+        "the lease is taken over, and the pair is waited for",
+        async || (scene.database.number(TAKEN_OVER).await == 1).then_some(()),
+    )
+    .await;
+    let secret = eventually("it waits", async || {
+        let secret = other.client.secret("r", "k").await;
+        secret["waiting"].is_string().then_some(secret)
+    })
+    .await;
+    assert_eq!(secret["state"], "active");
+    assert_eq!(scene.read(&other.client, 0, "k").await, Some(1));
+    assert_eq!(scene.provider.received(), 2, "nothing is sent meanwhile");
+    go_on(&holder);
+    other.client.generation("r", "k", 2).await;
+    assert_eq!(scene.read(&other.client, 0, "k").await, Some(2));
+    scene.renews_again(&other.client, "k").await;
+    scene.judge(&other.client).await;
+}
+
+async fn where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(database, LENIENT, LIFETIME_S).await;
+    let (holder, other) = (scene.replica("a"), scene.replica("b"));
+    scene.register_realm(&holder.client).await;
+    stand_still(&other);
+    scene.provider.hold(Held::Before);
+    scene.register(&holder.client, "k").await;
+    scene.asked(1).await;
+    stand_still(&holder);
+    scene.provider.hold(Held::Dropped);
+    go_on(&other);
+    other.client.generation("r", "k", 1).await;
+    go_on(&holder);
+    scene.renews_again(&holder.client, "k").await;
+    scene.judge(&holder.client).await;
+}
