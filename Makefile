@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run setup check test fuzz soak openapi
+.PHONY: run setup check test test-mysql test-galera fuzz soak openapi
 
 # A server with a simulated provider on embedded SQLite.
 run:
@@ -23,6 +23,14 @@ check:
 # Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
 test: setup
 	$(CARGO) test --workspace --locked
+
+# The tests of databases on MySQL 9, in a server that this starts; must be run by root.
+test-mysql: setup
+	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
+
+# The fault tests on a Galera cluster of three nodes that this starts; must be run by root.
+test-galera:
+	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults on_galera
 
 # An hour of fuzzing of what reads other people's input.
 fuzz:

@@ -115,20 +115,21 @@ impl App {
             spool: open_spool(&settings.data_dir),
             wake: wake.clone(),
         });
-        let replayed = renewals.replay_spool().await?;
+        let replayed = renewals.replay_spool().await;
         if replayed > 0 {
-            tracing::info!(
-                replayed,
-                "brought what an earlier process left in the spool"
-            );
+            tracing::info!(replayed, "found what an earlier process left in the spool");
         }
         if replica.owns_its_name() {
-            let released = renewals.release_own_leases().await?;
-            if released > 0 {
-                tracing::info!(
+            match renewals.release_own_leases().await {
+                Ok(0) => {}
+                Ok(released) => tracing::info!(
                     released,
                     "gave back the leases of this replica's earlier process"
-                );
+                ),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "the leases of this replica's earlier process run out by themselves"
+                ),
             }
         }
         Ok(Self {

@@ -137,17 +137,18 @@ impl Renewals {
             .await
     }
 
-    /// Brings what an earlier process left in the spool. Before its leases are given back:
-    /// whoever claims then finds the newest refresh token.
-    pub async fn replay_spool(&self) -> Result<usize, DbError> {
+    /// Brings what an earlier process left in the spool; answers how much there was. Before
+    /// its leases are given back: whoever claims then finds the newest refresh token. What
+    /// the database does not take now is brought in the background, and its lease is kept.
+    pub async fn replay_spool(&self) -> usize {
         let Some(spool) = self.spool.clone() else {
-            return Ok(0);
+            return 0;
         };
         let (left, unreadable) = match on_disk(move || spool.left()).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read");
-                return Ok(0);
+                return 0;
             }
         };
         for path in unreadable {
@@ -156,14 +157,9 @@ impl Renewals {
         let count = left.len();
         for candidate in left {
             self.lock_unkept().insert(candidate.attempt.clone());
-            let promotion = self.keep_once(&candidate).await?;
-            self.kept(&candidate.attempt).await;
-            tracing::info!(
-                attempt = candidate.attempt.0, promotion = ?promotion,
-                "a token that an earlier process left in the spool is kept"
-            );
+            self.keep(candidate).await;
         }
-        Ok(count)
+        count
     }
 
     /// The attempts whose result is not in the database yet.

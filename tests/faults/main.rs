@@ -10,6 +10,9 @@
 #[path = "../it/kit/mod.rs"]
 mod kit;
 
+#[macro_use]
+mod galera;
+
 mod checker;
 mod database;
 mod kills;

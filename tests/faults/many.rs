@@ -9,6 +9,11 @@ on_every_database! {
     five_replicas_renew_many_tokens_once_each,
 }
 
+on_galera! {
+    five_replicas_renew_one_token_once,
+    five_replicas_renew_many_tokens_once_each,
+}
+
 const REPLICAS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const TOKENS: usize = 1000;
 

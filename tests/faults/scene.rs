@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock};
 
 use crate::checker::{Given, History, Parked, Sample, Stored, violations};
+use crate::galera;
 use crate::kit::process::ServerProcess;
 use crate::kit::server::Client;
 use crate::kit::{TestDatabase, eventually};
@@ -44,7 +45,9 @@ impl Scene {
     /// Starts a replica; one of the same name is the same, restarted.
     pub fn replica(&self, name: &str) -> ServerProcess {
         let directory = self.directory(name).display().to_string();
-        ServerProcess::start(&self.database, &[("TOKEN_SERVER__DATA_DIR", directory)])
+        let url = galera::url_of(&self.database, name);
+        let more = [("TOKEN_SERVER__DATA_DIR", directory), ("DATABASE_URL", url)];
+        ServerProcess::start(&self.database, &more)
     }
 
     /// What is in a replica's spool.

@@ -12,6 +12,12 @@ on_every_database! {
     a_second_signal_to_stop_changes_nothing,
 }
 
+on_galera! {
+    replicas_that_start_together_on_an_empty_database_all_serve,
+    a_server_told_to_stop_stores_what_is_in_flight_and_cuts_no_request,
+    a_second_signal_to_stop_changes_nothing,
+}
+
 async fn replicas_that_start_together_on_an_empty_database_all_serve(database: TestDatabase) {
     let scene = Arc::new(Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await);
     let starting: Vec<_> = ["a", "b", "c"]

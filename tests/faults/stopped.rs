@@ -11,6 +11,11 @@ on_every_database! {
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
+on_galera! {
+    a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
+    where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
+}
+
 /// It keeps its connections.
 fn stand_still(replica: &ServerProcess) {
     replica.signal(Signal::STOP);

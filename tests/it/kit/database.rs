@@ -41,12 +41,16 @@ impl TestDatabase {
     }
 
     pub async fn mysql() -> Self {
+        Self::on_server(&mysql_root().await).await
+    }
+
+    /// On a server that is running.
+    pub async fn on_server(root: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let root = mysql_root().await;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}_{number}", std::process::id());
         execute(
-            &root,
+            root,
             &format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),
         )
         .await;
