@@ -55,7 +55,9 @@ impl Pace {
         }
         let next = self.next.entry(realm.clone()).or_insert(now);
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        *next = (*next).max(now) + count.saturating_mul(self.interval);
+        *next = (*next)
+            .max(now)
+            .saturating_add(count.saturating_mul(self.interval));
     }
 
     /// One that was taken did not start.
