@@ -30,12 +30,13 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
         greet(&running)?;
     }
     signals.next().await;
-    tracing::info!("stopping; a second signal stops at once");
-    tokio::select! {
-        () = running.stop() => Ok(ExitCode::SUCCESS),
-        () = signals.next() => {
-            tracing::warn!("stopped at once; leases run out by themselves");
-            Ok(ExitCode::FAILURE)
+    tracing::info!("stopping; what is in flight is stored first");
+    let mut stopping = std::pin::pin!(running.stop());
+    // Stopping has its limits; a supervisor that signals twice shall not cost a pair.
+    loop {
+        tokio::select! {
+            () = &mut stopping => return Ok(ExitCode::SUCCESS),
+            () = signals.next() => tracing::warn!("stopping already"),
         }
     }
 }

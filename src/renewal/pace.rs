@@ -33,19 +33,27 @@ impl Pace {
 
     /// How many may start now.
     pub fn allowed(&self, realm: &RealmId, now: BootMs) -> usize {
-        let now = micros(now);
-        let ahead = self.next.get(realm).map_or(0, |next| (next - now).max(0));
+        let ahead = self.ahead(realm, micros(now));
         let free = self.burst - (ahead + self.interval - 1) / self.interval;
         usize::try_from(free).unwrap_or(0)
     }
 
     /// In how many milliseconds one may start; zero: now.
     pub fn wait_ms(&self, realm: &RealmId, now: BootMs) -> u64 {
+        let wait = self.ahead(realm, micros(now)) - (self.burst - 1) * self.interval;
+        u64::try_from((wait + 999) / 1000).unwrap_or(0)
+    }
+
+    /// How far what was taken reaches beyond now, in microseconds. Nobody takes more than a
+    /// burst ahead: what lies further comes from a clock that has gone back.
+    fn ahead(&self, realm: &RealmId, now: i64) -> i64 {
         let Some(next) = self.next.get(realm) else {
             return 0;
         };
-        let wait = next - micros(now) - (self.burst - 1) * self.interval;
-        u64::try_from((wait + 999) / 1000).unwrap_or(0)
+        match next.saturating_sub(now) {
+            ahead if ahead > self.burst.saturating_mul(self.interval) => 0,
+            ahead => ahead.max(0),
+        }
     }
 
     pub fn take(&mut self, realm: &RealmId, count: usize, now: BootMs) {
@@ -53,11 +61,11 @@ impl Pace {
         if self.next.len() >= REALMS_MAX {
             self.next.retain(|_, next| *next > now);
         }
-        let next = self.next.entry(realm.clone()).or_insert(now);
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        *next = (*next)
-            .max(now)
+        let next = now
+            .saturating_add(self.ahead(realm, now))
             .saturating_add(count.saturating_mul(self.interval));
+        self.next.insert(realm.clone(), next);
     }
 
     /// One that was taken did not start.
@@ -100,12 +108,20 @@ mod tests {
     #[test]
     fn who_waits_as_long_as_told_may_start() {
         let (mut pace, realm) = (Pace::new(20), realm());
-        pace.take(&realm, 7, BootMs(0));
+        pace.take(&realm, 2, BootMs(0));
         let wait = pace.wait_ms(&realm, BootMs(0));
         assert_eq!(pace.allowed(&realm, BootMs(0)), 0);
         let after = |ms: u64| BootMs(i64::try_from(ms).unwrap());
         assert_eq!(pace.allowed(&realm, after(wait - 1)), 0);
         assert_eq!(pace.allowed(&realm, after(wait)), 1);
+    }
+
+    #[test]
+    fn a_clock_that_has_gone_back_holds_nothing() {
+        let (mut pace, realm) = (Pace::new(20), realm());
+        pace.take(&realm, 2, BootMs(3_600_000));
+        assert_eq!(pace.allowed(&realm, BootMs(0)), 2);
+        assert_eq!(pace.wait_ms(&realm, BootMs(0)), 0);
     }
 
     #[test]
