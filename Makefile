@@ -1,8 +1,10 @@
 # The commands of everyday work. `make run` leads from a clone to a served token.
 
 CARGO ?= cargo
+# Most tests wait for something.
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: run setup check test test-mysql test-galera fuzz soak openapi
+.PHONY: run setup check test test-mysql test-galera fuzz soak soak-faults openapi
 
 # A server with a simulated provider on embedded SQLite.
 run:
@@ -17,7 +19,7 @@ setup:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy --test soak --locked -- -D warnings
+	$(CARGO) clippy --test soak --test soak_faults --locked -- -D warnings
 	@fuzz/run.sh 60
 
 # Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
@@ -39,6 +41,12 @@ fuzz:
 # Ten minutes of 50 secrets against a real OAuth server; prints what was seen.
 soak: setup
 	$(CARGO) test --locked --test soak -- --nocapture
+
+# Five replicas killed and stopped at random for half an hour, against a lenient provider, then
+# against a strict one; prints the counts.
+soak-faults: setup
+	$(CARGO) test --locked --test soak_faults -- lenient
+	$(CARGO) test --locked --test soak_faults -- strict
 
 # Writes the specification, and the schema of realm documents, that the code makes.
 openapi:

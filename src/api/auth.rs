@@ -158,8 +158,9 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         let call = Call::of(request)?;
         let caller = match presented(request) {
             Some(key) => {
-                let (reader, now) = (call.app.database.reader(), call.app.clock.now());
-                store::recognise(reader, &key, now)
+                let (database, now) = (&call.app.database, call.app.clock.now());
+                database
+                    .patiently(|| store::recognise(database.reader(), &key, now))
                     .await
                     .map_err(Problem::from)?
             }

@@ -72,6 +72,7 @@ struct RawDatabase {
     max_connections: u32,
     acquire_timeout_ms: u32,
     write_timeout_ms: u32,
+    read_patience_ms: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -188,6 +189,7 @@ impl Raw {
                 max_connections: self.database.max_connections,
                 acquire_timeout: millis(self.database.acquire_timeout_ms),
                 write_timeout: millis(self.database.write_timeout_ms),
+                read_patience: millis(self.database.read_patience_ms),
             },
             renewal: self.renewal.check(&self.read),
             upstream: self.upstream.check()?,

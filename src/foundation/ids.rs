@@ -107,7 +107,7 @@ number! {
 }
 
 /// One claim, and the attempt made under it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttemptId(pub String);
 
 /// A running server, among others on the same database.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Refusal, Registry, RegistryError, pointer_of};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::ids::{KeyName, RealmId};
+use crate::foundation::ids::{AttemptId, KeyName, RealmId};
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::{Fault, Source};
 use crate::secret::params::{ParamChange, Params};
@@ -82,6 +82,7 @@ impl Registry {
             parent: self.parent_now(document, secret, now).await?,
             ticket: self.ticket_now(document, secret, now).await?,
             forced: record.forced,
+            attempt: AttemptId(self.randomness.id()),
         })
     }
 
@@ -155,6 +156,7 @@ impl Registry {
             parent: trial.parent.clone(),
             ticket: trial.ticket.clone(),
             forced: trial.forced,
+            attempt: AttemptId(self.randomness.id()),
         };
         Ok(self
             .upstream

@@ -280,6 +280,7 @@ impl Renewals {
         let mut inputs = Inputs {
             token,
             forced: claimed.record.forced,
+            attempt: claimed.attempt.clone(),
             ..Inputs::default()
         };
         let mut parent = None;

@@ -121,9 +121,10 @@ const RETRY_LATER: Ms = Ms::from_secs(5);
 
 impl Renewals {
     pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
-        let record = store::find(self.database.reader(), &ask.realm, &ask.key)
-            .await
-            .map_err(DbError::from)?
+        let database = &self.database;
+        let record = database
+            .patiently(|| store::find(database.reader(), &ask.realm, &ask.key))
+            .await?
             .ok_or(ReadError::UnknownSecret)?;
         let served = match &ask.flush {
             Some(flush) => self.flush(&record, flush).await,

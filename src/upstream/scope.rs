@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::foundation::ids::AttemptId;
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::expression::{Moment, without_nulls};
 use crate::secret::params::{Params, mask};
@@ -34,6 +35,8 @@ pub struct Inputs {
     pub ticket: Option<SecretString>,
     /// A refused token is being replaced.
     pub forced: bool,
+    /// As it stands in the history.
+    pub attempt: AttemptId,
 }
 
 /// The names in scope, and what of them must not be shown.
@@ -123,6 +126,7 @@ impl Scope {
             scope.secrets.push(parent.token.clone());
         }
         scope.set("forced", inputs.forced.into());
+        scope.set("attempt", inputs.attempt.0.clone().into());
         for (name, function) in moment.scope() {
             scope.set(name, function);
         }

@@ -1,7 +1,7 @@
 //! Judges a history: what the provider saw, what was stored, what callers were given. It
 //! knows nothing of processes, so that any load can be judged by it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use token_server::foundation::clock::{EpochMs, Ms};
 
@@ -28,14 +28,15 @@ pub enum Given {
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub key: String,
+    pub attempt: String,
     pub generation: i64,
 }
 
-/// A secret that needs a human in the end, and since when it fails.
-#[derive(Clone, Debug)]
-pub struct Parked {
+/// An attempt that a process was making when it was killed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Killed {
     pub key: String,
-    pub since: EpochMs,
+    pub attempt: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -43,9 +44,9 @@ pub struct History {
     pub provider: Vec<Exchange>,
     pub stored: Vec<Stored>,
     pub samples: Vec<Sample>,
-    pub parked: Vec<Parked>,
-    /// When processes were killed.
-    pub kills: Vec<EpochMs>,
+    /// Secrets that need a human in the end.
+    pub parked: Vec<String>,
+    pub killed: HashSet<Killed>,
     pub lifetime: Ms,
     pub lease: Ms,
 }
@@ -164,11 +165,19 @@ fn refused_reads(history: &History) -> Vec<String> {
         .collect()
 }
 
-/// The same refresh token used twice within a lease, unless a process was killed between
-/// the two: its successor may begin at once where it is the same replica.
+/// Whether the process that made the attempt was killed while it did.
+fn was_killed(history: &History, exchange: &Exchange) -> bool {
+    history.killed.contains(&Killed {
+        key: exchange.client.clone(),
+        attempt: exchange.attempt.clone(),
+    })
+}
+
+/// The same refresh token used twice within a lease, unless the first to use it was killed:
+/// its successor may begin at once where it is the same replica.
 fn doubled_renewals(history: &History) -> Vec<String> {
     let mut found = Vec::new();
-    let mut last: HashMap<(&str, u64), EpochMs> = HashMap::new();
+    let mut last: HashMap<(&str, u64), &Exchange> = HashMap::new();
     let mut provider: Vec<_> = history.provider.iter().collect();
     provider.sort_by_key(|exchange| exchange.at);
     for exchange in provider {
@@ -176,11 +185,9 @@ fn doubled_renewals(history: &History) -> Vec<String> {
             continue;
         }
         let used = (exchange.client.as_str(), exchange.presented);
-        if let Some(before) = last.insert(used, exchange.at) {
-            let apart = exchange.at.0 - before.0;
-            let between = before.0 - history.lease.0..=exchange.at.0;
-            let killed = history.kills.iter().any(|kill| between.contains(&kill.0));
-            if apart < history.lease.0 && !killed {
+        if let Some(before) = last.insert(used, exchange) {
+            let apart = exchange.at.0 - before.at.0;
+            if apart < history.lease.0 && !was_killed(history, before) {
                 found.push(format!(
                     "{}: renewed twice within {apart} ms",
                     exchange.client
@@ -191,28 +198,28 @@ fn doubled_renewals(history: &History) -> Vec<String> {
     found
 }
 
-/// The exact exception: a refresh token is lost only if the provider rotated it and the
-/// process that had asked was killed before it could have written anything.
+/// The exact exception: a refresh token is lost only if the provider rotated it, the process
+/// that had asked was killed during that attempt, and nothing of it was stored.
 fn lost_tokens(history: &History) -> Vec<String> {
-    let excused = |parked: &&Parked| {
+    let stored: HashSet<_> = history
+        .stored
+        .iter()
+        .map(|stored| (&stored.key, &stored.attempt))
+        .collect();
+    let excused = |key: &&String| {
         let rotated = history.provider.iter().filter(|exchange| {
-            exchange.client == parked.key && matches!(exchange.outcome, Outcome::Rotated(_))
+            exchange.client == **key && matches!(exchange.outcome, Outcome::Rotated(_))
         });
         // The last rotation is the one whose answer nobody has.
-        let Some(last) = rotated.max_by_key(|exchange| exchange.at) else {
-            return false;
-        };
-        let window = last.at.0..=last.at.0 + history.lease.0;
-        history.kills.iter().any(|kill| window.contains(&kill.0)) && parked.since >= last.at
+        rotated
+            .max_by_key(|exchange| exchange.at)
+            .is_some_and(|last| {
+                was_killed(history, last) && !stored.contains(&(&last.client, &last.attempt))
+            })
     };
-    let lost = history.parked.iter().filter(|parked| !excused(parked));
-    lost.map(|parked| {
-        format!(
-            "{}: its refresh token was lost, and nobody was killed",
-            parked.key
-        )
-    })
-    .collect()
+    let lost = history.parked.iter().filter(|key| !excused(key));
+    lost.map(|key| format!("{key}: its refresh token was lost, and whoever had it lives"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -223,6 +230,7 @@ mod tests {
         Exchange {
             at: EpochMs(at),
             client: "k".to_owned(),
+            attempt: format!("a{at}"),
             presented,
             outcome: Outcome::Rotated(presented + 1),
         }
@@ -252,6 +260,7 @@ mod tests {
     fn good() -> History {
         let stored = |generation| Stored {
             key: "k".to_owned(),
+            attempt: "a0".to_owned(),
             generation,
         };
         History {
@@ -264,7 +273,7 @@ mod tests {
                 refused(1800),
             ],
             parked: Vec::new(),
-            kills: Vec::new(),
+            killed: HashSet::new(),
             lifetime: Ms(1000),
             lease: Ms(100),
         }
@@ -303,30 +312,40 @@ mod tests {
         assert!(words.contains("refused at 850"), "{words}");
     }
 
-    #[test]
-    fn a_renewal_doubled_within_a_lease_is_found_unless_a_process_was_killed() {
-        let double = |history: &mut History| history.provider.push(rotation(790, 1));
-        assert!(found(double).contains("within 90 ms"));
-        let mut history = good();
-        double(&mut history);
-        history.kills.push(EpochMs(750));
-        assert!(violations(&history).is_empty());
+    fn killed(at: i64) -> Killed {
+        Killed {
+            key: "k".to_owned(),
+            attempt: format!("a{at}"),
+        }
     }
 
     #[test]
-    fn a_lost_refresh_token_is_found_unless_its_receiver_was_killed_after_the_rotation() {
-        let park = |history: &mut History| {
-            history.parked.push(Parked {
-                key: "k".to_owned(),
-                since: EpochMs(900),
-            });
-        };
-        found(park);
-        for (kill, excused) in [(699, false), (750, true), (801, false)] {
+    fn a_renewal_doubled_within_a_lease_is_found_unless_the_first_was_killed() {
+        let double = |history: &mut History| history.provider.push(rotation(790, 1));
+        assert!(found(double).contains("within 90 ms"));
+        for (kill, excused) in [(700, true), (790, false)] {
+            let mut history = good();
+            double(&mut history);
+            history.killed.insert(killed(kill));
+            assert_eq!(violations(&history).is_empty(), excused, "{kill}");
+        }
+    }
+
+    #[test]
+    fn a_lost_refresh_token_is_found_unless_its_receiver_was_killed_before_it_stored_it() {
+        let park = |history: &mut History| history.parked.push("k".to_owned());
+        assert!(found(park).contains("was lost"));
+        for (kill, excused) in [(0, false), (700, true)] {
             let mut history = good();
             park(&mut history);
-            history.kills.push(EpochMs(kill));
+            history.killed.insert(killed(kill));
             assert_eq!(violations(&history).is_empty(), excused, "{kill}");
+            history.stored.push(Stored {
+                key: "k".to_owned(),
+                attempt: "a700".to_owned(),
+                generation: 3,
+            });
+            assert_eq!(violations(&history).len(), 1);
         }
     }
 }

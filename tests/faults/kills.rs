@@ -34,7 +34,7 @@ async fn killed_before_the_request_is_worked_on_a_server_renews_when_it_is_back(
     scene.provider.hold(Held::Before);
     scene.due().await;
     scene.asked(2).await;
-    scene.kill(server);
+    scene.kill("a", server).await;
     scene.provider.hold(Held::Dropped);
     let server = scene.replica("a");
     server.client.generation("r", "k", 2).await;
@@ -54,7 +54,7 @@ async fn killed_after_the_rotation(database: TestDatabase, reuse: Reuse) -> Scen
         (scene.provider.rotations() == 2).then_some(())
     })
     .await;
-    scene.kill(server);
+    scene.kill("a", server).await;
     scene.provider.hold(Held::Nowhere);
     scene
 }
@@ -119,7 +119,7 @@ async fn killed_before_the_commit_a_server_brings_the_pair_from_its_spool(databa
         (scene.spooled("a") == 1).then_some(())
     })
     .await;
-    scene.kill(server);
+    scene.kill("a", server).await;
     unlock(lock).await;
     let server = scene.replica("a");
     assert_eq!(scene.read(&server.client, 0, "k").await, Some(2));
@@ -138,7 +138,7 @@ async fn killed_after_the_commit_a_server_asks_for_nothing(database: TestDatabas
     scene.begin(&server.client).await;
     scene.due().await;
     server.client.generation("r", "k", 2).await;
-    scene.kill(server);
+    scene.kill("a", server).await;
     let server = scene.replica("a");
     assert_eq!(scene.read(&server.client, 0, "k").await, Some(2));
     assert_eq!(scene.provider.rotations(), 2);

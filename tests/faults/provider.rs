@@ -12,6 +12,9 @@ use tokio::sync::watch;
 
 use crate::kit::provider::LocalServer;
 
+/// The header that names the attempt.
+pub const ATTEMPT: &str = "X-Attempt";
+
 /// What happens to a refresh token that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
@@ -46,6 +49,8 @@ pub enum Outcome {
 pub struct Exchange {
     pub at: EpochMs,
     pub client: String,
+    /// The attempt that asked, by its own word.
+    pub attempt: String,
     pub presented: u64,
     pub outcome: Outcome,
 }
@@ -134,7 +139,7 @@ impl Authority {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rotate(&self, client: &str, presented: u64) -> Outcome {
+    fn rotate(&self, client: &str, attempt: &str, presented: u64) -> Outcome {
         let now = SystemClock.now();
         let mut state = self.state();
         let family = state.families.entry(client.to_owned()).or_default();
@@ -163,6 +168,7 @@ impl Authority {
         state.log.push(Exchange {
             at: now,
             client: client.to_owned(),
+            attempt: attempt.to_owned(),
             presented,
             outcome: outcome.clone(),
         });
@@ -182,6 +188,7 @@ impl Endpoint for Authority {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let attempt = request.header(ATTEMPT).unwrap_or_default().to_owned();
         let body = request.take_body().into_bytes().await.unwrap_or_default();
         let presented = url::form_urlencoded::parse(&body)
             .find(|(name, _)| name == "refresh_token")
@@ -193,7 +200,7 @@ impl Endpoint for Authority {
         if !self.pass(Held::Before).await {
             return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
         }
-        let outcome = self.rotate(&client, serial);
+        let outcome = self.rotate(&client, &attempt, serial);
         self.pass(Held::After).await;
         let (status, answer) = match outcome {
             Outcome::Rotated(serial) => (

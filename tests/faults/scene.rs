@@ -1,16 +1,18 @@
 //! Replicas of the server on one database, and a provider whose refresh tokens rotate.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
-use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock};
+use token_server::foundation::clock::{Clock, Ms, SystemClock};
 
-use crate::checker::{Given, History, Parked, Sample, Stored, violations};
+use crate::checker::{Given, History, Killed, Sample, Stored, violations};
 use crate::galera;
 use crate::kit::process::ServerProcess;
-use crate::kit::server::Client;
+use crate::kit::server::{Client, Reply};
 use crate::kit::{TestDatabase, eventually};
-use crate::provider::{Reuse, RotatingProvider};
+use crate::provider::{ATTEMPT, Reuse, RotatingProvider};
 
 /// An attempt's timeout of a second, and the slack.
 pub const LEASE: Ms = Ms::from_secs(6);
@@ -23,7 +25,7 @@ pub struct Scene {
     pub database: TestDatabase,
     pub provider: RotatingProvider,
     lifetime: Ms,
-    kills: Vec<EpochMs>,
+    killed: HashSet<Killed>,
     samples: Vec<Sample>,
 }
 
@@ -33,7 +35,7 @@ impl Scene {
             database,
             provider: RotatingProvider::start(reuse, lifetime_s).await,
             lifetime: Ms::from_secs(lifetime_s),
-            kills: Vec::new(),
+            killed: HashSet::new(),
             samples: Vec::new(),
         }
     }
@@ -61,31 +63,20 @@ impl Scene {
         })
     }
 
-    pub fn kill(&mut self, replica: ServerProcess) {
-        self.kills.push(SystemClock.now());
+    /// Kills a replica, and notes what it was doing.
+    pub async fn kill(&mut self, name: &str, replica: ServerProcess) {
         replica.kill();
+        let held = held_by(&self.database, &self.directory(name)).await;
+        self.killed.extend(held);
     }
 
-    /// A realm whose refresh tokens rotate, and whose attempts take a second at most.
+    /// A realm whose attempts take a second at most.
     pub async fn register_realm(&self, client: &Client) {
-        let config = json!({
-            "params": {"refresh_token": {"title": "The first refresh token"}},
-            "url": self.provider.url(), "method": "POST", "content_type": "form",
-            "arguments": [
-                {"name": "grant_type", "place": "body", "value": "refresh_token"},
-                {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
-            ],
-            "token_path": "access_token", "expires_in_path": "expires_in",
-            "refresh_token_path": "refresh_token",
-            "policy": {"timeout_s": 1, "min_flush_interval_s": 0},
-        });
-        client.save_realm("r", config).await;
+        client.save_realm("r", rotating_realm(&self.provider)).await;
     }
 
     pub async fn register(&self, client: &Client, key: &str) {
-        let first = RotatingProvider::first_refresh_token(key);
-        let secret = json!({"realm": "r", "key": key, "params": {"refresh_token": first}});
-        client.post("/api/secret", &secret).await.expect(200);
+        register(client, key).await;
     }
 
     /// A realm, a secret `k`, and its first token.
@@ -102,7 +93,6 @@ impl Scene {
     }
 
     pub async fn run(&self, sql: &str) {
-        use sea_orm::ConnectionTrait;
         let connection = self.database.connect().await;
         let done = connection.execute_unprepared(sql).await;
         done.expect("the statement is good");
@@ -121,16 +111,7 @@ impl Scene {
     pub async fn read(&mut self, client: &Client, caller: usize, key: &str) -> Option<i64> {
         let asked_at = SystemClock.now();
         let reply = client.token("r", key).await;
-        let given = match reply.status.as_u16() {
-            200 => {
-                let answer = reply.json();
-                Given::Token {
-                    token: answer["token"].as_str().expect("a text").to_owned(),
-                    generation: answer["generation"].as_i64().expect("a number"),
-                }
-            }
-            _ => Given::Refused,
-        };
+        let given = given(&reply);
         let generation = match &given {
             Given::Token { generation, .. } => Some(*generation),
             Given::Refused => None,
@@ -165,35 +146,91 @@ impl Scene {
     }
 
     async fn history(&self, client: &Client) -> History {
-        let text = |value: &Value, field: &str| value[field].as_str().map(str::to_owned);
-        let mut stored: Vec<_> = client
-            .list("/api/renewal?outcome=stored")
-            .await
-            .iter()
-            .map(|entry| Stored {
-                key: text(entry, "key").expect("a text"),
-                generation: entry["generation"].as_i64().expect("a number"),
-            })
-            .collect();
-        // The list begins with the newest.
-        stored.reverse();
-        let parked = client.list("/api/secret?state=needs_attention").await;
-        let parked = parked.iter().map(|secret| {
-            let since = secret["last_error"]["since"].as_str().expect("a date");
-            let since = chrono::DateTime::parse_from_rfc3339(since).expect("a date");
-            Parked {
-                key: text(secret, "key").expect("a text"),
-                since: EpochMs(since.timestamp_millis()),
-            }
-        });
         History {
             provider: self.provider.log(),
-            stored,
+            stored: stored(client).await,
             samples: self.samples.clone(),
-            parked: parked.collect(),
-            kills: self.kills.clone(),
+            parked: parked(client).await,
+            killed: self.killed.clone(),
             lifetime: self.lifetime,
             lease: LEASE,
         }
     }
+}
+
+/// A realm whose refresh tokens rotate; its requests name their attempts.
+pub fn rotating_realm(provider: &RotatingProvider) -> Value {
+    json!({
+        "params": {"refresh_token": {"title": "The first refresh token"}},
+        "url": provider.url(), "method": "POST", "content_type": "form",
+        "arguments": [
+            {"name": "grant_type", "place": "body", "value": "refresh_token"},
+            {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
+            {"name": ATTEMPT, "place": "header", "value": "$attempt"},
+        ],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+        "refresh_token_path": "refresh_token",
+        "policy": {"timeout_s": 1, "min_flush_interval_s": 0},
+    })
+}
+
+/// A secret in that realm.
+pub async fn register(client: &Client, key: &str) {
+    let first = RotatingProvider::first_refresh_token(key);
+    let secret = json!({"realm": "r", "key": key, "params": {"refresh_token": first}});
+    client.post("/api/secret", &secret).await.expect(200);
+}
+
+pub fn given(reply: &Reply) -> Given {
+    if reply.status.as_u16() != 200 {
+        return Given::Refused;
+    }
+    let answer = reply.json();
+    Given::Token {
+        token: answer["token"].as_str().expect("a text").to_owned(),
+        generation: answer["generation"].as_i64().expect("a number"),
+    }
+}
+
+/// What a replica that is dead, and was not started again, was doing.
+pub async fn held_by(database: &TestDatabase, data_dir: &Path) -> Vec<Killed> {
+    let replica = std::fs::read_to_string(data_dir.join("replica.id"));
+    let replica = replica.expect("a replica has a name");
+    let connection = database.connect().await;
+    let question = Statement::from_sql_and_values(
+        connection.get_database_backend(),
+        "SELECT key_name, claim_id FROM ts_token WHERE lease_owner = ?",
+        [replica.trim().into()],
+    );
+    let rows = connection.query_all_raw(question).await;
+    let held = rows.expect("the query is good").into_iter().map(|row| {
+        let text = |index| row.try_get_by_index(index).expect("a text");
+        Killed {
+            key: text(0),
+            attempt: text(1),
+        }
+    });
+    let held = held.collect();
+    connection.close().await.expect("the connection closes");
+    held
+}
+
+/// What was stored, in that order.
+pub async fn stored(client: &Client) -> Vec<Stored> {
+    let text = |value: &Value, field: &str| value[field].as_str().expect("a text").to_owned();
+    let entries = client.list("/api/renewal?outcome=stored").await;
+    let stored = entries.iter().map(|entry| Stored {
+        key: text(entry, "key"),
+        attempt: text(entry, "attempt_id"),
+        generation: entry["generation"].as_i64().expect("a number"),
+    });
+    // The list begins with the newest.
+    stored.rev().collect()
+}
+
+/// The keys that need attention.
+pub async fn parked(client: &Client) -> Vec<String> {
+    let parked = client.list("/api/secret?state=needs_attention").await;
+    let key = |secret: &Value| secret["key"].as_str().expect("a text").to_owned();
+    parked.iter().map(key).collect()
 }

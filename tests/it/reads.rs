@@ -1,8 +1,10 @@
 //! The rules of `GET /api/token`.
 
+use rustix::process::Signal;
 use serde_json::json;
 use token_server::foundation::clock::{Clock, EpochMs, Ms};
 
+use crate::kit::database::DatabaseServer;
 use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
@@ -266,4 +268,28 @@ async fn a_token_that_never_expires_says_a_year_and_no_date(database: TestDataba
             .contains("expiry_unknown")
     );
     assert_eq!(parked["generation"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_waits_while_the_database_is_restarted() {
+    let mariadb = DatabaseServer::start();
+    mariadb.answers().await;
+    let database = TestDatabase::on_server(mariadb.url()).await;
+    let provider = Provider::start().await;
+    let server = Server::start(&database).await;
+    let client = server.client.clone();
+    client.register(&provider.url("/token")).await;
+    client.generation("r", "k", 1).await;
+    mariadb.end(Signal::KILL);
+    let reads: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.token("r", "k").await })
+        })
+        .collect();
+    mariadb.start_again();
+    for read in reads {
+        let reply = read.await.expect("the caller ends").expect(200);
+        assert_eq!(reply.json()["generation"], 1);
+    }
 }

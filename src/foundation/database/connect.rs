@@ -78,6 +78,8 @@ impl Database {
             reader,
             writer,
             write_timeout: settings.write_timeout,
+            read_patience: settings.read_patience,
+            begin_timeout: settings.acquire_timeout + settings.write_timeout,
         })
     }
 
@@ -98,6 +100,8 @@ impl Database {
             writer: pool,
             causal,
             write_timeout: settings.write_timeout,
+            read_patience: settings.read_patience,
+            begin_timeout: settings.acquire_timeout + settings.write_timeout,
         };
         database.warn_of_lost_commits().await;
         Ok(database)

@@ -20,6 +20,9 @@ pub use connect::ConnectError;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 
+/// A COMMIT may wait for a disk; after that long its server has vanished.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How to reach the database, and its limits.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
@@ -30,6 +33,8 @@ pub struct DatabaseSettings {
     pub acquire_timeout: Duration,
     /// How long one write transaction may take.
     pub write_timeout: Duration,
+    /// How long a caller's read waits for a database that does not answer.
+    pub read_patience: Duration,
 }
 
 /// A failed call to the database. What it says is for the log, never for a caller.
@@ -49,6 +54,8 @@ pub enum DbError {
     /// Nothing was changed.
     #[error("a write transaction took longer than {} ms", .0.as_millis())]
     TimedOut(Duration),
+    #[error("the database did not answer within {} ms", .0.as_millis())]
+    Unanswered(Duration),
 }
 
 /// Says that what `work` borrows outlives the transaction.
@@ -79,6 +86,9 @@ pub struct Database {
     /// Its reads wait for all that other nodes of a cluster have committed before.
     causal: DatabaseConnection,
     write_timeout: Duration,
+    read_patience: Duration,
+    /// A free connection, and one statement.
+    begin_timeout: Duration,
 }
 
 impl Database {
@@ -102,6 +112,19 @@ impl Database {
         self.reader.get_database_backend()
     }
 
+    /// Runs a read that a caller waits for. While the database cannot be reached, as when
+    /// it is restarted, it is tried again.
+    pub async fn patiently<T, Fut>(&self, read: impl FnMut() -> Fut) -> Result<T, DbError>
+    where
+        Fut: Future<Output = Result<T, DbErr>>,
+    {
+        let tried = tokio::time::timeout(self.read_patience, retry::outages(read));
+        match tried.await {
+            Ok(done) => done,
+            Err(_elapsed) => Err(DbError::Unanswered(self.read_patience)),
+        }
+    }
+
     /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
     /// wait, refused certification, busy) are tried again as a whole, so `work` must
     /// have no effect but on the transaction.
@@ -118,12 +141,20 @@ impl Database {
         F: Work<'env, T>,
         T: Send,
     {
-        let transaction = self.writer.begin_with_options(self.options()).await?;
+        let begun = self.writer.begin_with_options(self.options());
+        let Ok(transaction) = tokio::time::timeout(self.begin_timeout, begun).await else {
+            return Err(DbError::Unanswered(self.begin_timeout));
+        };
+        let transaction = transaction?;
         let worked =
             tokio::time::timeout(self.write_timeout, work(&transaction, PhantomData)).await;
         match worked {
             Ok(Ok(value)) => {
-                transaction.commit().await.map_err(retry::commit_failed)?;
+                let committed = tokio::time::timeout(COMMIT_TIMEOUT, transaction.commit());
+                match committed.await {
+                    Ok(committed) => committed.map_err(retry::commit_failed)?,
+                    Err(_elapsed) => return Err(DbError::OutcomeUnknown(unanswered_commit())),
+                }
                 Ok(value)
             }
             Ok(Err(error)) => {
@@ -176,4 +207,11 @@ impl Database {
         let _ = self.writer.clone().close().await;
         let _ = self.causal.clone().close().await;
     }
+}
+
+fn unanswered_commit() -> DbErr {
+    DbErr::Custom(format!(
+        "no answer to COMMIT within {} s",
+        COMMIT_TIMEOUT.as_secs()
+    ))
 }

@@ -12,6 +12,8 @@ use super::DbError;
 /// Deadlock, lock wait, Galera not ready and certification, read-only during failover,
 /// Group Replication's refusal.
 const MYSQL_LOST_RACES: [u16; 7] = [1213, 1205, 1047, 1180, 1290, 1836, 3101];
+/// Shutdown in progress, connection killed.
+const MYSQL_OUTAGES: [u16; 2] = [1053, 1927];
 /// SQLITE_BUSY and its extended codes (low byte 5).
 const SQLITE_BUSY: i32 = 5;
 const TRIES: usize = 8;
@@ -32,6 +34,27 @@ where
         .await
 }
 
+/// Tries a read again for as long as the database cannot be reached.
+pub(super) async fn outages<T, Fut>(mut read: impl FnMut() -> Fut) -> Result<T, DbError>
+where
+    Fut: Future<Output = Result<T, DbErr>>,
+{
+    let attempt = || {
+        let reading = read();
+        async { Ok(reading.await?) }
+    };
+    attempt
+        .retry(
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(20))
+                .with_max_delay(Duration::from_millis(250))
+                .without_max_times()
+                .with_jitter(),
+        )
+        .when(|error| matches!(error, DbError::Failed(error) if is_outage(error) || is_lost_race(error)))
+        .await
+}
+
 /// A refused COMMIT changed nothing; after any other error nobody knows.
 pub(super) fn commit_failed(error: DbErr) -> DbError {
     if is_lost_race(&error) {
@@ -46,14 +69,37 @@ pub fn is_duplicate(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-fn is_lost_race(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))
-    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
-    else {
+/// Whether the server is away, going or coming.
+fn is_outage(error: &DbErr) -> bool {
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return true;
+    }
+    let Some(error) = of_driver(error) else {
         return false;
     };
-    let SqlxError::Database(error) = error.as_ref() else {
+    match error {
+        SqlxError::Io(_)
+        | SqlxError::Protocol(_)
+        | SqlxError::PoolTimedOut
+        | SqlxError::WorkerCrashed => true,
+        SqlxError::Database(error) => error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .is_some_and(|mysql| MYSQL_OUTAGES.contains(&mysql.number())),
+        _ => false,
+    }
+}
+
+fn of_driver(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+fn is_lost_race(error: &DbErr) -> bool {
+    let Some(SqlxError::Database(error)) = of_driver(error) else {
         return false;
     };
     if let Some(mysql) = error.try_downcast_ref::<MySqlDatabaseError>() {

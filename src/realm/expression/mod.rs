@@ -23,13 +23,14 @@ const SOURCE_MAX_BYTES: usize = 16 * 1024;
 
 /// Names the server itself puts in scope; no parameter may be called so. One exception:
 /// the parameter `refresh_token` is the first refresh token.
-pub const RESERVED: [&str; 18] = [
+pub const RESERVED: [&str; 19] = [
     "parent",
     "refresh_token",
     "token",
     "assertion",
     "ticket",
     "forced",
+    "attempt",
     "args",
     "steps",
     "body",

@@ -102,7 +102,7 @@ fn whole_match(pattern: &str) -> Result<Regex, &'static str> {
 /// What templates may name everywhere in a document.
 fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
     let mut known: Names = params.iter().map(|rule| rule.name.clone()).collect();
-    known.extend(["token", "forced"].map(str::to_owned));
+    known.extend(["token", "forced", "attempt"].map(str::to_owned));
     known.extend(ALWAYS.map(str::to_owned));
     for (name, declared_by) in [
         ("parent", "parent"),

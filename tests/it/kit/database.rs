@@ -3,12 +3,13 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 
@@ -197,31 +198,99 @@ async fn drop_leftovers(connection: &DatabaseConnection) {
     }
 }
 
-/// Starts MariaDB once for this process. It ends with the process, even a killed one:
-/// `setpriv` has the kernel tell it. That holds for the thread that started it, so the
-/// thread stays.
+/// Starts MariaDB once for this process.
 fn spawned() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| {
+    static SERVER: OnceLock<DatabaseServer> = OnceLock::new();
+    SERVER.get_or_init(DatabaseServer::start).url()
+}
+
+/// A MariaDB server of this process. It ends with the process, even a killed one.
+pub struct DatabaseServer {
+    url: String,
+    orders: mpsc::Sender<Order>,
+}
+
+enum Order {
+    /// Ends it by a signal, and says when it has ended.
+    End(Signal, mpsc::Sender<()>),
+    Start,
+}
+
+impl DatabaseServer {
+    /// Starts one with data of its own.
+    pub fn start() -> Self {
+        let (orders, ordered) = mpsc::channel();
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
             let port = free_port();
-            let mut server = start(directory.path(), port);
+            install(directory.path());
+            // `setpriv` has the kernel end the server with the thread that started it, so
+            // this thread stays.
+            let mut server = run(directory.path(), port);
             sender.send(port).expect("the test waits for the port");
+            for order in ordered {
+                match order {
+                    Order::End(signal, ended) => {
+                        let sent = kill_process(Pid::from_child(&server), signal);
+                        sent.expect("the server can be signalled");
+                        server.wait().expect("the server ends");
+                        let _ = ended.send(());
+                    }
+                    Order::Start => server = run(directory.path(), port),
+                }
+            }
+            let _ = server.kill();
             let _ = server.wait();
         });
         let port = receiver
             .recv()
             .expect("MariaDB could be started; `make setup` installs it");
-        format!("mysql://root@127.0.0.1:{port}")
-    })
+        Self {
+            url: format!("mysql://root@127.0.0.1:{port}"),
+            orders,
+        }
+    }
+
+    /// Its root URL, without a database.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub fn end(&self, signal: Signal) {
+        let (sender, ended) = mpsc::channel();
+        self.order(Order::End(signal, sender));
+        ended.recv().expect("the server ended");
+    }
+
+    /// Starts it on the data that it left.
+    pub fn start_again(&self) {
+        self.order(Order::Start);
+    }
+
+    pub async fn answers(&self) {
+        let mut options = ConnectOptions::new(&self.url);
+        options.max_connections(1).sqlx_logging(false);
+        eventually("the database server answers", async || {
+            Database::connect(options.clone()).await.ok()
+        })
+        .await;
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.send(order).expect("its thread stays");
+    }
 }
 
-fn start(directory: &Path, port: u16) -> std::process::Child {
+fn log(directory: &Path, name: &str) -> std::fs::File {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).append(true).open(directory.join(name));
+    file.expect("a log file can be made")
+}
+
+fn install(directory: &Path) {
     let data = directory.join("data");
-    let log =
-        |name: &str| std::fs::File::create(directory.join(name)).expect("a log file can be made");
     let installed = command("mariadb-install-db")
         .args([
             "--no-defaults",
@@ -230,11 +299,15 @@ fn start(directory: &Path, port: u16) -> std::process::Child {
         ])
         .arg(format!("--datadir={}", data.display()))
         .args(as_root())
-        .stdout(log("install.log"))
+        .stdout(log(directory, "install.log"))
         .stderr(Stdio::null())
         .status()
         .expect("mariadb-install-db is installed; `make setup` does that");
     assert!(installed.success(), "mariadb-install-db failed");
+}
+
+fn run(directory: &Path, port: u16) -> Child {
+    let data = directory.join("data");
     command("setpriv")
         .args([
             "--pdeathsig",
@@ -249,7 +322,7 @@ fn start(directory: &Path, port: u16) -> std::process::Child {
         .args(["--bind-address=127.0.0.1", "--max-connections=1000"])
         .args(as_root())
         .stdout(Stdio::null())
-        .stderr(log("server.log"))
+        .stderr(log(directory, "server.log"))
         .spawn()
         .expect("mariadbd is installed; `make setup` does that")
 }

@@ -194,12 +194,17 @@ impl Client {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.expect("the server answers");
-        Reply {
+        Self::try_send(request).await.expect("the server answers")
+    }
+
+    /// For a server that may die meanwhile.
+    pub async fn try_send(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
+        let response = request.send().await?;
+        Ok(Reply {
             status: response.status(),
             headers: response.headers().clone(),
-            text: response.text().await.expect("the answer is whole"),
-        }
+            text: response.text().await?,
+        })
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -209,9 +214,16 @@ impl Client {
     /// All entries of a list.
     pub async fn list(&self, path: &str) -> Vec<Value> {
         let separator = if path.contains('?') { '&' } else { '?' };
-        let reply = self.get(&format!("{path}{separator}pageSize=1000")).await;
-        let list = reply.expect(200).json()["data"]["list"].clone();
-        list.as_array().expect("a list").clone()
+        let mut all = Vec::new();
+        for page in 1.. {
+            let path = format!("{path}{separator}pageSize=1000&page={page}");
+            let data = self.get(&path).await.expect(200).json()["data"].take();
+            all.extend(data["list"].as_array().expect("a list").iter().cloned());
+            if data["total"].as_u64().expect("a number") <= all.len() as u64 {
+                break;
+            }
+        }
+        all
     }
 
     pub async fn delete(&self, path: &str) -> Reply {

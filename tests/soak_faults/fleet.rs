@@ -1,0 +1,115 @@
+//! The replicas, each of which may be away at any moment.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::Signal;
+use sea_orm::ConnectionTrait;
+
+use crate::LOOK_EVERY;
+use crate::checker::Killed;
+use crate::kit::TestDatabase;
+use crate::kit::process::ServerProcess;
+use crate::kit::server::Client;
+use crate::scene::held_by;
+
+pub const REPLICAS: usize = 5;
+/// Parked, in the words of the table.
+const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'ours'), FALSE)";
+
+pub struct Fleet {
+    pub database: TestDatabase,
+    replicas: Mutex<Vec<Option<ServerProcess>>>,
+    killed: Mutex<HashSet<Killed>>,
+}
+
+impl Fleet {
+    pub fn start(database: TestDatabase) -> Self {
+        let replicas = (0..REPLICAS).map(|number| Some(launch(&database, number)));
+        Self {
+            replicas: Mutex::new(replicas.collect()),
+            killed: Mutex::default(),
+            database,
+        }
+    }
+
+    /// Of a replica that runs.
+    pub fn client(&self, number: usize) -> Option<Client> {
+        let replicas = self.replicas();
+        replicas[number]
+            .as_ref()
+            .map(|replica| replica.client.clone())
+    }
+
+    /// `kill -9`; the replica stays away.
+    pub fn kill(&self, number: usize) {
+        let replica = self.replicas()[number].take();
+        replica.expect("it runs").kill();
+    }
+
+    /// Notes what a killed replica was doing, and starts it again.
+    pub async fn restart(&self, number: usize) {
+        let held = held_by(&self.database, &directory(&self.database, number)).await;
+        self.killed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(held);
+        let replica = launch(&self.database, number);
+        self.replicas()[number] = Some(replica);
+    }
+
+    pub fn signal(&self, number: usize, signal: Signal) {
+        let replicas = self.replicas();
+        replicas[number].as_ref().expect("it runs").signal(signal);
+    }
+
+    pub fn killed(&self) -> HashSet<Killed> {
+        self.killed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Pairs that lie in a spool.
+    pub fn spooled(&self) -> usize {
+        let spools = (0..REPLICAS).map(|number| directory(&self.database, number).join("spool"));
+        let pairs = spools.filter_map(|spool| std::fs::read_dir(spool).ok());
+        pairs
+            .flatten()
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
+            .count()
+    }
+
+    /// Waits until no token is so.
+    pub async fn wait_for_no(&self, condition: &str) {
+        let condition = condition.replace("parked", PARKED);
+        let query = format!("SELECT COUNT(*) FROM ts_token WHERE {condition}");
+        let mut pace = tokio::time::interval(LOOK_EVERY);
+        while self.database.number(&query).await > 0 {
+            pace.tick().await;
+        }
+    }
+
+    pub async fn all_due(&self) {
+        let connection = self.database.connect().await;
+        let due = format!("UPDATE ts_token SET renew_at = 0 WHERE NOT {PARKED}");
+        let done = connection.execute_unprepared(&due).await;
+        done.expect("the statement is good");
+        connection.close().await.expect("the connection closes");
+    }
+
+    fn replicas(&self) -> MutexGuard<'_, Vec<Option<ServerProcess>>> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn directory(database: &TestDatabase, number: usize) -> PathBuf {
+    database.directory.path().join(format!("replica-{number}"))
+}
+
+fn launch(database: &TestDatabase, number: usize) -> ServerProcess {
+    let directory = directory(database, number).display().to_string();
+    ServerProcess::start(database, &[("TOKEN_SERVER__DATA_DIR", directory)])
+}
