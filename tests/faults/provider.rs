@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response};
@@ -73,6 +74,8 @@ struct State {
 struct Authority {
     reuse: Reuse,
     lifetime_s: i64,
+    /// It thinks for so long before it works, and as long after.
+    thinks: Duration,
     state: Arc<Mutex<State>>,
     held: watch::Sender<Held>,
 }
@@ -84,9 +87,14 @@ pub struct RotatingProvider {
 
 impl RotatingProvider {
     pub async fn start(reuse: Reuse, lifetime_s: i64) -> Self {
+        Self::slow(reuse, lifetime_s, Duration::ZERO).await
+    }
+
+    pub async fn slow(reuse: Reuse, lifetime_s: i64, thinks: Duration) -> Self {
         let authority = Authority {
             reuse,
             lifetime_s,
+            thinks,
             state: Arc::new(Mutex::new(State {
                 families: HashMap::new(),
                 log: Vec::new(),
@@ -200,7 +208,9 @@ impl Endpoint for Authority {
         if !self.pass(Held::Before).await {
             return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
         }
+        tokio::time::sleep(self.thinks).await;
         let outcome = self.rotate(&client, &attempt, serial);
+        tokio::time::sleep(self.thinks).await;
         self.pass(Held::After).await;
         let (status, answer) = match outcome {
             Outcome::Rotated(serial) => (

@@ -45,6 +45,8 @@ use token_server::foundation::clock::{BootMs, Clock, Ms, SystemClock};
 use token_server::foundation::randomness::Randomness;
 
 pub const LIFETIME_S: i64 = 600;
+/// Kills shall meet requests under way, and some of them after the rotation.
+const THINKS: Duration = Duration::from_millis(300);
 const CALLERS: usize = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -79,7 +81,7 @@ async fn main() -> ExitCode {
     let server = DatabaseServer::start();
     server.answers().await;
     let database = TestDatabase::on_server(server.url()).await;
-    let provider = RotatingProvider::start(size.reuse, LIFETIME_S).await;
+    let provider = RotatingProvider::slow(size.reuse, LIFETIME_S, THINKS).await;
     let fleet = Arc::new(Fleet::start(database));
     let keys: Arc<[String]> = (0..size.secrets)
         .map(|number| format!("k{number}"))
