@@ -25,6 +25,7 @@ use crate::registry::Registry;
 use crate::renewal::{Parts, Renewals, Spool};
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
+use crate::webhook::courier::Courier;
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -74,6 +75,8 @@ pub struct App {
     /// Takes pushed tickets.
     pub inbox: Inbox,
     pub denials: Denials,
+    /// Tells the webhook; none where there is none.
+    pub courier: Option<Arc<Courier>>,
     /// Requests under way: they end although their caller has gone.
     pub requests: TaskTracker,
     /// Wakes the sweep.
@@ -133,6 +136,16 @@ impl App {
             }
         }
         Ok(Self {
+            courier: settings.webhook.clone().map(|webhook| {
+                Arc::new(Courier {
+                    database: database.clone(),
+                    upstream: upstream.clone(),
+                    clock: clock.clone(),
+                    randomness: randomness.clone(),
+                    metrics: metrics.clone(),
+                    settings: webhook,
+                })
+            }),
             inbox: Inbox::new(
                 database.clone(),
                 ring.clone(),

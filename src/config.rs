@@ -17,6 +17,7 @@ use crate::jobs::maintenance::MaintenanceSettings;
 use crate::renewal::RenewalSettings;
 use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
+use crate::webhook::WebhookSettings;
 use raw::Raw;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -43,6 +44,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
     pub ticket: TicketSettings,
+    /// None: nobody is told of anything.
+    pub webhook: Option<WebhookSettings>,
     pub maintenance: MaintenanceSettings,
     pub log: LogSettings,
 }

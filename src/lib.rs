@@ -17,3 +17,4 @@ pub mod serve;
 pub mod ticket;
 pub mod token;
 pub mod upstream;
+pub mod webhook;

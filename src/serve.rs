@@ -33,6 +33,8 @@ pub struct Running {
     stopping: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
     maintenance: JoinHandle<()>,
+    /// None where there is no webhook.
+    courier: Option<JoinHandle<()>>,
     jobs: Jobs,
 }
 
@@ -53,6 +55,7 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         .and_then(|bound| bound.0.as_socket_addr().copied());
     let wakes = Wakes {
         sweep: app.wake.clone(),
+        courier: Arc::new(Notify::new()),
         maintenance: Arc::new(Notify::new()),
     };
     let jobs = Jobs::start(&wakes, &app.settings.maintenance.schedule).await?;
@@ -63,6 +66,10 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
             settings: app.settings.maintenance.clone(),
         };
         async move { maintenance.work_when_woken(&wakes.maintenance).await }
+    });
+    let courier = app.courier.clone().map(|courier| {
+        let wake = wakes.courier.clone();
+        tokio::spawn(async move { courier.work_when_woken(&wake).await })
     });
     app.renewals.start_sweeping();
     let stopping = CancellationToken::new();
@@ -85,6 +92,7 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         stopping,
         http,
         maintenance,
+        courier,
         jobs,
     })
 }
@@ -118,6 +126,9 @@ impl Running {
             tracing::warn!(%error, "the HTTP server ended with an error");
         }
         self.maintenance.abort();
+        if let Some(courier) = self.courier {
+            courier.abort();
+        }
         self.app.close().await;
     }
 }

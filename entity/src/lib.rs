@@ -3,10 +3,12 @@
 pub mod api_key;
 pub mod audit;
 pub mod candidate;
+pub mod event;
 pub mod lock;
 pub mod quota;
 pub mod realm;
 pub mod renewal;
+pub mod retired;
 pub mod sealing_key;
 pub mod secret;
 pub mod ticket;

@@ -58,6 +58,8 @@ pub struct Model {
     pub failing_since: Option<EpochMs>,
     pub failure_class: Option<String>,
     pub failure_detail: Option<String>,
+    /// What the webhook was last told of it; absent: nothing, or that it is over.
+    pub announced: Option<String>,
 
     // The lease: who renews it now.
     pub lease_owner: Option<String>,

@@ -15,6 +15,9 @@ mod m20261125_000010_create_ticket;
 mod m20261125_000011_add_lost_attempts;
 mod m20261125_000012_create_candidate;
 mod m20261125_000013_create_quota;
+mod m20261125_000014_create_retired;
+mod m20261125_000015_add_announced;
+mod m20261125_000016_create_event;
 
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -40,6 +43,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000011_add_lost_attempts::Migration),
             Box::new(m20261125_000012_create_candidate::Migration),
             Box::new(m20261125_000013_create_quota::Migration),
+            Box::new(m20261125_000014_create_retired::Migration),
+            Box::new(m20261125_000015_add_announced::Migration),
+            Box::new(m20261125_000016_create_event::Migration),
         ]
     }
 

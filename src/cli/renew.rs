@@ -39,6 +39,11 @@ pub async fn run(
     };
     let run = app.renewals.run(&scope, &Bar(bar.clone())).await;
     bar.finish_and_clear();
+    if let Some(courier) = &app.courier
+        && let Err(error) = courier.deliver_due().await
+    {
+        tracing::warn!(%error, "events are sent by the next server or run");
+    }
     app.close().await;
     let summary = run.map_err(Failure::of)?;
     if on_terminal {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::Url;
 
 use super::{ConfigError, Env, HttpSettings, LogSettings, Settings};
 use crate::access::key::CHOSEN_MIN_CHARS;
@@ -22,6 +23,7 @@ use crate::renewal::decide::Backoff;
 use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::egress::{Egress, SystemNames};
+use crate::webhook::{SigningKey, SigningKeyError, WebhookSettings};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -39,6 +41,7 @@ pub(super) struct Raw {
     renewal: RawRenewal,
     read: RawRead,
     ticket: RawTicket,
+    webhook: RawWebhook,
     maintenance: RawMaintenance,
     log: RawLog,
 }
@@ -123,6 +126,18 @@ struct RawTicket {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawWebhook {
+    url: Option<SecretText>,
+    url_file: Option<PathBuf>,
+    secret: Option<SecretText>,
+    secret_file: Option<PathBuf>,
+    timeout_s: u32,
+    failing_after: u32,
+    max_age_s: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawMaintenance {
     schedule: String,
     history_days: u32,
@@ -180,6 +195,7 @@ impl Raw {
                 return Err(ConfigError::of_key(key, "must be 1 or more"));
             }
         }
+        let webhook = self.webhook.check()?;
         Ok(Settings {
             admin_key,
             sealing_keys,
@@ -191,11 +207,12 @@ impl Raw {
                 write_timeout: millis(self.database.write_timeout_ms),
                 read_patience: millis(self.database.read_patience_ms),
             },
-            renewal: self.renewal.check(&self.read),
+            renewal: self.renewal.check(&self.read, webhook.as_ref()),
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,
             },
+            webhook,
             maintenance: MaintenanceSettings {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),
@@ -266,13 +283,14 @@ fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
 }
 
 impl RawRenewal {
-    fn check(self, read: &RawRead) -> RenewalSettings {
+    fn check(self, read: &RawRead, webhook: Option<&WebhookSettings>) -> RenewalSettings {
         RenewalSettings {
             concurrency: self.concurrency,
             realm_concurrency: self.realm_concurrency,
             min_flush_interval: secs(self.min_flush_interval_s),
             forced_per_day: self.forced_per_day.into(),
             realm_rate: self.realm_rate,
+            failing_after: webhook.map(|webhook| webhook.failing_after),
             max_skew: Ms(self.max_skew_ms.into()),
             min_ttl: secs(read.min_ttl_s),
             max_wait: secs(read.max_wait_s),
@@ -284,6 +302,54 @@ impl RawRenewal {
                 probe: secs(self.probe_s),
             },
         }
+    }
+}
+
+impl RawWebhook {
+    fn check(self) -> Result<Option<WebhookSettings>, ConfigError> {
+        let url = secret("webhook.url", self.url, self.url_file)?;
+        let key = secret("webhook.secret", self.secret, self.secret_file)?;
+        let Some(url) = url else {
+            return match key {
+                None => Ok(None),
+                Some(_) => Err(ConfigError::of_key(
+                    "webhook.url",
+                    "is required beside webhook.secret",
+                )),
+            };
+        };
+        let readable = Url::parse(url.expose_secret())
+            .is_ok_and(|url| url.has_host() && matches!(url.scheme(), "http" | "https"));
+        if !readable {
+            return Err(ConfigError::of_key(
+                "webhook.url",
+                "must be an https:// URL",
+            ));
+        }
+        let Some(key) = key else {
+            return Err(ConfigError::of_key(
+                "webhook.secret",
+                format!("is required beside webhook.url; it {SigningKeyError}"),
+            ));
+        };
+        let key = SigningKey::parse(&key)
+            .map_err(|error| ConfigError::of_key("webhook.secret", error))?;
+        for (name, value) in [
+            ("webhook.timeout_s", self.timeout_s),
+            ("webhook.failing_after", self.failing_after),
+            ("webhook.max_age_s", self.max_age_s),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::of_key(name, "must be 1 or more"));
+            }
+        }
+        Ok(Some(WebhookSettings {
+            url,
+            key,
+            timeout: secs(self.timeout_s),
+            failing_after: self.failing_after.into(),
+            max_age: secs(self.max_age_s),
+        }))
     }
 }
 

@@ -29,6 +29,16 @@ pub struct ReadLabels {
     pub source: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DeliveryLabels {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StateLabels {
+    pub state: &'static str,
+}
+
 /// Everything this server counts.
 pub struct Metrics {
     registry: Registry,
@@ -41,6 +51,8 @@ pub struct Metrics {
     pub quota_spent: Counter,
     pub lease_steals: Counter,
     pub audit_dropped: Counter,
+    pub deliveries: Family<DeliveryLabels, Counter>,
+    pub secrets: Family<StateLabels, Gauge>,
     pub in_flight: Gauge,
     pub overdue: Gauge,
     pub sweep_lag_ms: Gauge,
@@ -63,6 +75,8 @@ impl Metrics {
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
             audit_dropped: Counter::default(),
+            deliveries: Family::default(),
+            secrets: Family::default(),
             in_flight: Gauge::default(),
             overdue: Gauge::default(),
             sweep_lag_ms: Gauge::default(),
@@ -118,6 +132,12 @@ impl Metrics {
             "Denied calls that came too fast to be written to the audit",
             self.audit_dropped.clone(),
         );
+        registry.register(
+            "webhook_deliveries",
+            "Tries to tell the webhook of an event, by outcome",
+            self.deliveries.clone(),
+        );
+        registry.register("secrets", "Secrets, by state", self.secrets.clone());
         registry.register(
             "renewals_in_flight",
             "Attempts under way",

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
 
-use crate::access::audit;
+use crate::access::audit as audits;
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
 use crate::foundation::database::Database;
 use crate::renewal::history;
+use crate::token::retired;
 
 /// Rows deleted at once: a small piece holds no lock for long.
 const PIECE_ROWS: u64 = 1000;
@@ -19,7 +20,7 @@ pub struct MaintenanceSettings {
     pub schedule: String,
     /// How long attempts are kept.
     pub history: Ms,
-    /// How long audit entries are kept.
+    /// How long audit entries are kept, and the generations of deleted secrets.
     pub audit: Ms,
 }
 
@@ -34,6 +35,7 @@ pub struct Maintenance {
 pub struct Pruned {
     pub renewals: u64,
     pub audit_entries: u64,
+    pub retired: u64,
 }
 
 impl Maintenance {
@@ -45,6 +47,7 @@ impl Maintenance {
                 Ok(pruned) => tracing::info!(
                     renewals = pruned.renewals,
                     audit_entries = pruned.audit_entries,
+                    retired = pruned.retired,
                     "old history deleted"
                 ),
                 Err(error) => tracing::error!(%error, "old history could not be deleted"),
@@ -56,22 +59,28 @@ impl Maintenance {
         let now = self.clock.now();
         let writer = self.database.writer();
         let mut pruned = Pruned::default();
-        loop {
-            let before = now.minus(self.settings.history);
-            let piece = history::prune(writer, before, PIECE_ROWS).await?;
-            pruned.renewals += piece;
-            if piece < PIECE_ROWS {
-                break;
-            }
-        }
-        loop {
-            let before = now.minus(self.settings.audit);
-            let piece = audit::prune(writer, before, PIECE_ROWS).await?;
-            pruned.audit_entries += piece;
-            if piece < PIECE_ROWS {
-                break;
-            }
-        }
+        let (history, audit) = (
+            now.minus(self.settings.history),
+            now.minus(self.settings.audit),
+        );
+        pruned.renewals = in_pieces(|| history::prune(writer, history, PIECE_ROWS)).await?;
+        pruned.audit_entries = in_pieces(|| audits::prune(writer, audit, PIECE_ROWS)).await?;
+        pruned.retired = in_pieces(|| retired::prune(writer, audit, PIECE_ROWS)).await?;
         Ok(pruned)
+    }
+}
+
+/// Deletes one piece after the other until one is not full; answers how many rows.
+async fn in_pieces<Fut>(mut delete: impl FnMut() -> Fut) -> Result<u64, DbErr>
+where
+    Fut: Future<Output = Result<u64, DbErr>>,
+{
+    let mut deleted = 0;
+    loop {
+        let piece = delete().await?;
+        deleted += piece;
+        if piece < PIECE_ROWS {
+            return Ok(deleted);
+        }
     }
 }

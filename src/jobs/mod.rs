@@ -27,6 +27,8 @@ pub enum JobsError {
 #[derive(Clone, Debug)]
 pub struct Wakes {
     pub sweep: Arc<Notify>,
+    /// Where there is a webhook.
+    pub courier: Arc<Notify>,
     pub maintenance: Arc<Notify>,
 }
 
@@ -42,6 +44,7 @@ impl Jobs {
     pub async fn start(wakes: &Wakes, maintenance: &str) -> Result<Self, JobsError> {
         let mut scheduler = JobScheduler::new().await?;
         wake_on(&mut scheduler, EVERY_SECOND, &wakes.sweep).await?;
+        wake_on(&mut scheduler, EVERY_SECOND, &wakes.courier).await?;
         wake_on(&mut scheduler, maintenance, &wakes.maintenance).await?;
         scheduler.start().await?;
         Ok(Self(scheduler))

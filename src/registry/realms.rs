@@ -219,7 +219,7 @@ impl Registry {
                     if !store::delete(transaction, id).await? {
                         return Ok(Err(Refusal::UnknownRealm(id.to_string())));
                     }
-                    tokens::delete_all_in(transaction, id).await?;
+                    tokens::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
                     note(transaction, by, "realm.delete", id.to_string(), now).await?;

@@ -237,7 +237,7 @@ impl Registry {
                     let Some(record) = tokens::find(transaction, realm, key).await? else {
                         return Ok(Err(unknown(realm, key)));
                     };
-                    tokens::delete(transaction, record.secret_id).await?;
+                    tokens::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
                     note(transaction, by, "secret.delete", target(realm, key), now).await?;
                     Ok(Ok(()))

@@ -114,10 +114,13 @@ impl Renewals {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
+                    let before = store::find_by_id(transaction, candidate.secret).await?;
                     let promotion = candidate::keep(transaction, candidate, now).await?;
                     let stored = promotion == Promotion::Token;
-                    let record = store::find_by_id(transaction, candidate.secret).await?;
-                    if let Some(record) = record.filter(|_| stored) {
+                    if let Some(record) = before.filter(|_| stored) {
+                        let expiry = candidate.held.expiry;
+                        self.announce_recovery(transaction, &record, expiry, now)
+                            .await?;
                         let entry = Entry {
                             realm: record.realm,
                             key: record.key,

@@ -65,6 +65,8 @@ pub struct RenewalSettings {
     pub backoff: decide::Backoff,
     /// Forced requests for one secret in a day, where the realm has no quota for them.
     pub forced_per_day: i64,
+    /// Failures in a row that the webhook is told of; none: there is no webhook.
+    pub failing_after: Option<i64>,
     /// How far this replica's clock may be from the database's; zero: any.
     pub max_skew: Ms,
 }

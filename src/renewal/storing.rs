@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use sea_orm::{ConnectionTrait, DbErr};
 use secrecy::SecretString;
 
 use super::Renewals;
@@ -22,6 +23,7 @@ use crate::token::expiry::{Expiry, schedule};
 use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
 use crate::upstream::Obtained;
+use crate::webhook::event::{self, Event};
 
 /// A commit that takes longer is not waited for before the spool is written.
 const SPOOLED_AFTER: Duration = Duration::from_millis(500);
@@ -155,7 +157,7 @@ impl Renewals {
             ),
             _ => (Novelty::New, obtained.expiry),
         };
-        let first = record.generation == Generation(0);
+        let first = record.held.is_none();
         let sent = obtained.requested_at;
         let seal = |column, plain: &SecretString| seal(record.secret_id, column, plain, &self.ring);
         let per_read = match &opened.realm.source {
@@ -208,6 +210,9 @@ impl Renewals {
                     lease::lock(transaction, claimed).await?;
                     let stored = lease::store_token(transaction, claimed, &new.stored, now).await?;
                     let (outcome, generation) = if stored {
+                        let expiry = new.stored.held.expiry;
+                        self.announce_recovery(transaction, &claimed.record, expiry, now)
+                            .await?;
                         (Outcome::Stored, Some(new.generation))
                     } else {
                         (Outcome::Discarded, None)
@@ -238,6 +243,9 @@ impl Renewals {
         }
         let (record, now) = (&claimed.record, self.clock.now());
         let failures = record.failures() + 1;
+        let announced = self.settings.failing_after.and_then(|failing_after| {
+            event::of_failure(record.announced, &failure, failures, failing_after)
+        });
         let backoff = &self.settings.backoff;
         let next_attempt = next_attempt(&failure, failures, backoff, now, &self.randomness);
         tracing::warn!(
@@ -255,6 +263,7 @@ impl Renewals {
                 unclear: uses_refresh_token
                     && failure.sent
                     && failure.class == FailureClass::Transient,
+                announced,
             },
             entry: self.entry(claimed, cause, started, now.since(started)),
         };
@@ -297,6 +306,17 @@ impl Renewals {
                         let until = new.stored.renew_at;
                         realm_store::block(transaction, &claimed.record.realm, until).await?;
                     }
+                    if let Some(announced) = new.stored.announced.filter(|_| stored) {
+                        let event = Event::Troubled {
+                            announced,
+                            failure,
+                            failures: claimed.record.failures() + 1,
+                            next_attempt: new.stored.renew_at,
+                        };
+                        event
+                            .append(transaction, &claimed.record, &self.randomness, now)
+                            .await?;
+                    }
                     let outcome = if stored {
                         Outcome::Failed
                     } else {
@@ -306,6 +326,23 @@ impl Renewals {
                     Ok(stored)
                 })
             })
+            .await
+    }
+
+    /// Says that a token which was in announced trouble is renewed.
+    pub(super) async fn announce_recovery(
+        &self,
+        transaction: &impl ConnectionTrait,
+        before: &TokenRecord,
+        expiry: Expiry,
+        now: EpochMs,
+    ) -> Result<(), DbErr> {
+        if before.announced.is_none() {
+            return Ok(());
+        }
+        let expires_at = expiry.at();
+        Event::Recovered { expires_at }
+            .append(transaction, before, &self.randomness, now)
             .await
     }
 

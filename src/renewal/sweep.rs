@@ -9,6 +9,7 @@ use super::permits::Permit;
 use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::RealmId;
+use crate::foundation::metrics::StateLabels;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::store;
@@ -148,6 +149,13 @@ impl Renewals {
             .overdue
             .set(i64::try_from(count).unwrap_or(i64::MAX));
         self.metrics.sweep_lag_ms.set(lag);
+        for (state, count) in store::count_by_state(self.database.reader(), now).await? {
+            let state = state.as_str();
+            self.metrics
+                .secrets
+                .get_or_create(&StateLabels { state })
+                .set(count);
+        }
         Ok(())
     }
 }

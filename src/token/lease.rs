@@ -11,7 +11,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
-use super::{HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
+use super::{Announced, HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
@@ -282,6 +282,7 @@ pub(super) fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
         .col_expr(Column::FailureClass, nothing())
         .col_expr(Column::FailureDetail, nothing())
+        .col_expr(Column::Announced, nothing())
         .col_expr(Column::Waiting, nothing())
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
 }
@@ -295,6 +296,8 @@ pub struct StoredFailure<'a> {
     pub renew_at: EpochMs,
     /// The refresh token was sent, and what came of it is not known.
     pub unclear: bool,
+    /// What the webhook is told of it; none: nothing new.
+    pub announced: Option<Announced>,
 }
 
 /// Stores a failure and when to try again. False as for [`store_token`], and where a newer
@@ -312,6 +315,10 @@ pub async fn store_failure(
         released(claimed)
     };
     let failure = new.failure;
+    let update = match new.announced {
+        Some(announced) => update.col_expr(Column::Announced, Expr::value(announced.as_str())),
+        None => update,
+    };
     let stored = update
         .col_expr(Column::RenewAt, unless_paused(Some(new.renew_at)))
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(1))

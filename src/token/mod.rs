@@ -3,6 +3,7 @@
 pub mod candidate;
 pub mod expiry;
 pub mod lease;
+pub mod retired;
 pub mod state;
 pub mod store;
 
@@ -123,6 +124,28 @@ pub struct Trouble {
     pub detail: String,
 }
 
+/// What the webhook was last told of a trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    Failing,
+    NeedsAttention,
+}
+
+impl Announced {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::NeedsAttention => "needs_attention",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Failing, Self::NeedsAttention]
+            .into_iter()
+            .find(|announced| announced.as_str() == text)
+    }
+}
+
 /// A secret's token row.
 #[derive(Clone, Debug)]
 pub struct TokenRecord {
@@ -142,6 +165,7 @@ pub struct TokenRecord {
     /// What it waits for, for humans.
     pub waiting: Option<String>,
     pub trouble: Option<Trouble>,
+    pub announced: Option<Announced>,
     pub fence: Fence,
     pub lease: Option<Lease>,
 }
@@ -195,6 +219,7 @@ impl TokenRecord {
             paused: row.paused,
             last_attempt_at: row.last_attempt_at,
             trouble,
+            announced: row.announced.as_deref().and_then(Announced::parse),
             fence: Fence(row.fence),
             lease,
         }

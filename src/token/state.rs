@@ -49,18 +49,18 @@ impl State {
         }
     }
 
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Active,
+        Self::Retrying,
+        Self::Expired,
+        Self::NeedsAttention,
+        Self::Paused,
+        Self::Fixed,
+    ];
+
     pub fn parse(text: &str) -> Option<Self> {
-        [
-            Self::Pending,
-            Self::Active,
-            Self::Retrying,
-            Self::Expired,
-            Self::NeedsAttention,
-            Self::Paused,
-            Self::Fixed,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

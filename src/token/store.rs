@@ -1,15 +1,15 @@
 //! Token rows in the database: looking up, listing, making, rescheduling.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    Order, QueryFilter, QueryOrder, QueryResult, QuerySelect,
 };
 use token_server_entity::token::{self, Column, Entity};
 use token_server_entity::{Sealed, realm};
 
 use super::state::{State, parking_classes};
-use super::{TokenRecord, candidate, lease};
+use super::{TokenRecord, candidate, lease, retired};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
@@ -106,7 +106,37 @@ fn in_state(state: State, now: EpochMs) -> Condition {
     }
 }
 
-/// Makes the row of a new secret; due at `renew_at`.
+/// How many secrets are in each state; reads every row.
+pub async fn count_by_state(
+    database: &impl ConnectionTrait,
+    now: EpochMs,
+) -> Result<Vec<(State, i64)>, DbErr> {
+    let mut query = Entity::find().select_only();
+    for state in State::ALL {
+        let one = CaseStatement::new().case(in_state(state, now), 1);
+        query = query.expr_as(Func::count(one), state.as_str());
+    }
+    let Some(row) = query.into_model::<Counts>().one(database).await? else {
+        return Ok(Vec::new());
+    };
+    Ok(row.0)
+}
+
+struct Counts(Vec<(State, i64)>);
+
+impl FromQueryResult for Counts {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let count = |state: State| Ok((state, row.try_get(prefix, state.as_str())?));
+        State::ALL
+            .into_iter()
+            .map(count)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// Makes the row of a new secret; due at `renew_at`. Generations go on where one of that
+/// name was deleted.
 pub async fn insert(
     database: &impl ConnectionTrait,
     id: SecretId,
@@ -115,6 +145,7 @@ pub async fn insert(
     renew_at: Option<EpochMs>,
     now: EpochMs,
 ) -> Result<(), DbErr> {
+    let generation = retired::take(database, realm, key).await?;
     Entity::insert(token::ActiveModel {
         secret_id: Set(id.0),
         realm_id: Set(realm.as_str().to_owned()),
@@ -131,7 +162,7 @@ pub async fn insert(
         lost_at: Set(None),
         lost_awaited: Set(false),
         expires_at: Set(None),
-        generation: Set(0),
+        generation: Set(generation.0),
         obtained_at: Set(None),
         renew_at: Set(renew_at),
         paused: Set(false),
@@ -143,6 +174,7 @@ pub async fn insert(
         failing_since: Set(None),
         failure_class: Set(None),
         failure_detail: Set(None),
+        announced: Set(None),
         lease_owner: Set(None),
         lease_until: Set(None),
         claim_id: Set(None),
@@ -380,12 +412,24 @@ async fn set_paused(
         .map(|_| ())
 }
 
-pub async fn delete(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
+pub async fn delete(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    let this = Condition::all().add(Column::SecretId.eq(id.0));
+    retired::remember(database, this, now).await?;
     candidate::forget(database, id).await?;
     Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
 }
 
-pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {
+pub async fn delete_all_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
+    retired::remember(database, of_realm, now).await?;
     candidate::forget_all_in(database, realm).await?;
     Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))

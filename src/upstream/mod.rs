@@ -17,7 +17,10 @@ mod shown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
+use url::Url;
 
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::ids::{KeyName, RealmId};
@@ -32,7 +35,7 @@ use crate::token::expiry::Expiry;
 use answer::{Issued, Life};
 use asking::Asking;
 pub use client::Answer;
-use client::Client;
+use client::{Client, Request};
 use egress::{Egress, Names};
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
 use render::Renderer;
@@ -164,6 +167,27 @@ impl Upstream {
         let inputs = Inputs::default();
         let mut asking = self.asking(document, params, &inputs, self.moment(), timeout);
         asking.ask(exchange).await
+    }
+
+    /// Posts to a receiver that is no provider, under the same limits.
+    pub async fn notify(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        timeout: Ms,
+    ) -> Result<StatusCode, Failure> {
+        let url = Url::parse(url).map_err(|_| Failure::ours("the URL cannot be read").unsent())?;
+        let request = Request {
+            method: Method::POST,
+            url,
+            headers,
+            body: Some(body),
+            tls: None,
+        };
+        let timeout = timeout.as_duration();
+        let answer = self.client.send(request, timeout, timeout).await?;
+        Ok(answer.status)
     }
 
     /// Reads an answer as if it were the main request's, and makes of it what would be

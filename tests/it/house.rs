@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "foundation",
     "realm",
     "access",
@@ -13,6 +13,7 @@ const ROOMS: [&str; 17] = [
     "token",
     "upstream",
     "ticket",
+    "webhook",
     "renewal",
     "registry",
     "jobs",

@@ -29,4 +29,5 @@ mod sealing;
 mod ten_minutes;
 mod tickets;
 mod upstream;
+mod webhook;
 mod wechat;

@@ -18,6 +18,7 @@ on_every_database! {
     within_the_minimum_interval_a_flush_answers_the_current_token_and_says_so,
     readers_never_storm_a_provider_that_fails,
     a_token_that_never_expires_says_a_year_and_no_date,
+    generations_go_on_after_a_secret_is_deleted_and_made_again,
 }
 
 async fn a_token_is_fetched_in_the_background_and_then_served_from_the_database(
@@ -291,5 +292,29 @@ async fn a_read_waits_while_the_database_is_restarted() {
     for read in reads {
         let reply = read.await.expect("the caller ends").expect(200);
         assert_eq!(reply.json()["generation"], 1);
+    }
+}
+
+async fn generations_go_on_after_a_secret_is_deleted_and_made_again(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let client = &server.client;
+    client.register(&provider.url("/token")).await;
+    client.save_secret("r", "other").await;
+    client.generation("r", "other", 1).await;
+    client.delete("/api/secret/r/k").await.expect(200);
+    client.save_secret("r", "k").await;
+    client.generation("r", "k", 2).await;
+    // A caller who remembers the old token gets the new one without asking the provider.
+    let asked = provider.request_count();
+    let flush = json!({"realm": "r", "key": "k", "generation": 1});
+    let reply = client.post("/api/token/flush", &flush).await.expect(200);
+    assert_eq!(reply.json()["generation"], 2);
+    assert_eq!(provider.request_count(), asked);
+    client.delete("/api/realm/r?cascade=true").await.expect(200);
+    client.register_realm("r", &provider.url("/token")).await;
+    for (key, generation) in [("k", 3), ("other", 2), ("new", 1)] {
+        client.save_secret("r", key).await;
+        let secret = client.state("r", key, "active").await;
+        assert_eq!(secret["generation"], generation, "{key}");
     }
 }

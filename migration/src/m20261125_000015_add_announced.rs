@@ -1,0 +1,23 @@
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::{Dialect, add_column};
+
+/// What the webhook was last told of a token's trouble.
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLE: &str = "ts_token";
+const COLUMN: &str = "announced";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        add_column(manager, TABLE, Dialect::of(manager).name(COLUMN)).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .alter_table(Table::alter().table(TABLE).drop_column(COLUMN).take())
+            .await
+    }
+}

@@ -1,0 +1,113 @@
+//! What is worth telling, and how it is told.
+
+use sea_orm::{ConnectionTrait, DbErr};
+use serde_json::{Value, json};
+
+use super::outbox;
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::randomness::Randomness;
+use crate::realm::failure::Failure;
+use crate::token::{Announced, TokenRecord};
+
+/// What a failure announces; none: nothing new. `failures` counts it.
+pub fn of_failure(
+    announced: Option<Announced>,
+    failure: &Failure,
+    failures: i64,
+    failing_after: i64,
+) -> Option<Announced> {
+    match (announced, failure.class.parks()) {
+        (Some(Announced::NeedsAttention), _) | (Some(Announced::Failing), false) => None,
+        (Some(Announced::Failing) | None, true) => Some(Announced::NeedsAttention),
+        (None, false) => (failures >= failing_after).then_some(Announced::Failing),
+    }
+}
+
+/// Something to tell, of the token as it was before.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    Troubled {
+        announced: Announced,
+        failure: &'a Failure,
+        failures: i64,
+        next_attempt: EpochMs,
+    },
+    /// Renewed, after trouble that was announced.
+    Recovered { expires_at: Option<EpochMs> },
+}
+
+impl Event<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Troubled { announced, .. } => match announced {
+                Announced::Failing => "token.failing",
+                Announced::NeedsAttention => "token.needs_attention",
+            },
+            Self::Recovered { .. } => "token.recovered",
+        }
+    }
+
+    fn data(&self, record: &TokenRecord, now: EpochMs) -> Value {
+        let date = |at: Option<EpochMs>| at.map(EpochMs::to_rfc3339);
+        let (realm, key) = (record.realm.as_str(), record.key.as_str());
+        let trouble = record.trouble.as_ref();
+        match self {
+            Self::Troubled {
+                failure,
+                failures,
+                next_attempt,
+                ..
+            } => json!({
+                "realm": realm, "key": key, "generation": record.generation.0,
+                "expires_at": date(record.held.as_ref().and_then(|held| held.expiry.at())),
+                "class": failure.class.as_str(), "detail": failure.detail,
+                "failures": failures,
+                "since": trouble.map_or(now, |trouble| trouble.since).to_rfc3339(),
+                "next_attempt_at": next_attempt.to_rfc3339(),
+            }),
+            Self::Recovered { expires_at } => json!({
+                "realm": realm, "key": key, "generation": record.generation.0 + 1,
+                "expires_at": date(*expires_at),
+                "since": date(trouble.map(|trouble| trouble.since)),
+            }),
+        }
+    }
+
+    /// Writes it beside what it tells of, in the same transaction.
+    pub async fn append(
+        &self,
+        database: &impl ConnectionTrait,
+        record: &TokenRecord,
+        randomness: &Randomness,
+        now: EpochMs,
+    ) -> Result<(), DbErr> {
+        let body = json!({
+            "type": self.kind(), "timestamp": now.to_rfc3339(), "data": self.data(record, now),
+        });
+        let id = format!("msg_{}", randomness.id());
+        outbox::append(database, id, body.to_string(), now).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_is_announced_once_and_the_worse_after_the_lesser() {
+        let (passing, lasting) = (Failure::transient(""), Failure::permanent(""));
+        let (failing, attention) = (Announced::Failing, Announced::NeedsAttention);
+        for (announced, failure, failures, expected) in [
+            (None, &passing, 2, None),
+            (None, &passing, 3, Some(failing)),
+            (None, &passing, 4, Some(failing)),
+            (Some(failing), &passing, 4, None),
+            (None, &lasting, 1, Some(attention)),
+            (Some(failing), &lasting, 4, Some(attention)),
+            (Some(attention), &lasting, 5, None),
+            (Some(attention), &passing, 6, None),
+        ] {
+            assert_eq!(of_failure(announced, failure, failures, 3), expected);
+        }
+    }
+}
