@@ -50,6 +50,7 @@ pub struct Metrics {
     pub flush_denied: Counter,
     pub quota_spent: Counter,
     pub lease_steals: Counter,
+    pub sweeps: Counter,
     pub audit_dropped: Counter,
     pub deliveries: Family<DeliveryLabels, Counter>,
     pub secrets: Family<StateLabels, Gauge>,
@@ -74,6 +75,7 @@ impl Metrics {
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
+            sweeps: Counter::default(),
             audit_dropped: Counter::default(),
             deliveries: Family::default(),
             secrets: Family::default(),
@@ -126,6 +128,11 @@ impl Metrics {
             "lease_steals",
             "Leases taken over from a replica that went silent",
             self.lease_steals.clone(),
+        );
+        registry.register(
+            "sweeps",
+            "Looks for tokens that are due; one a second at least",
+            self.sweeps.clone(),
         );
         registry.register(
             "audit_dropped",

@@ -132,6 +132,7 @@ impl Renewals {
     fn note_sweep(&self) {
         let boot = self.clock.boot();
         self.last_sweep.store(boot.0, Ordering::Relaxed);
+        self.metrics.sweeps.inc();
     }
 
     /// When the sweep last ended, for readiness; none before the first.

@@ -20,8 +20,12 @@ pub struct Sample {
 
 #[derive(Clone, Debug)]
 pub enum Given {
-    Token { token: String, generation: i64 },
-    Refused,
+    Token {
+        token: String,
+        generation: i64,
+    },
+    /// With this status.
+    Refused(u16),
 }
 
 /// A newly stored token in the history of attempts, in the order stored.
@@ -149,7 +153,7 @@ fn refused_reads(history: &History) -> Vec<String> {
         let held = known
             .get(sample.key.as_str())
             .map_or(&[][..], Vec::as_slice);
-        matches!(sample.given, Given::Refused)
+        matches!(sample.given, Given::Refused(_))
             && held
                 .iter()
                 .any(|(given_at, end)| *given_at < sample.asked_at && sample.answered_at.0 < *end)
@@ -158,8 +162,8 @@ fn refused_reads(history: &History) -> Vec<String> {
         .map(|sample| {
             let at = sample.asked_at.0;
             format!(
-                "{}: refused at {at} while a valid token was stored",
-                sample.key
+                "{}: refused at {at} while a valid token was stored: {:?}",
+                sample.key, sample.given
             )
         })
         .collect()
@@ -251,7 +255,7 @@ mod tests {
 
     fn refused(at: i64) -> Sample {
         Sample {
-            given: Given::Refused,
+            given: Given::Refused(503),
             ..given(at, 0, 0)
         }
     }

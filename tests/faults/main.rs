@@ -20,4 +20,5 @@ mod many;
 mod provider;
 mod scene;
 mod shutdown;
+mod simulation;
 mod stopped;

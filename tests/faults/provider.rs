@@ -8,7 +8,7 @@ use std::time::Duration;
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response};
 use serde_json::json;
-use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock};
+use token_server::foundation::clock::{EpochMs, Ms, SharedClock, SystemClock};
 use tokio::sync::watch;
 
 use crate::kit::provider::LocalServer;
@@ -68,6 +68,18 @@ struct State {
     families: HashMap<String, Family>,
     log: Vec<Exchange>,
     received: usize,
+    next: Next,
+}
+
+/// What is done with the next request, and no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    #[default]
+    Usual,
+    /// Held there until it is let go.
+    Held(Held),
+    /// Answered 503, and nothing done.
+    Busy,
 }
 
 #[derive(Clone)]
@@ -76,8 +88,11 @@ struct Authority {
     lifetime_s: i64,
     /// It thinks for so long before it works, and as long after.
     thinks: Duration,
+    clock: SharedClock,
     state: Arc<Mutex<State>>,
     held: watch::Sender<Held>,
+    /// How often those that were held one by one were let go.
+    let_go: watch::Sender<u64>,
 }
 
 pub struct RotatingProvider {
@@ -90,17 +105,29 @@ impl RotatingProvider {
         Self::slow(reuse, lifetime_s, Duration::ZERO).await
     }
 
+    /// On a test's own clock.
+    pub async fn on_clock(reuse: Reuse, lifetime_s: i64, clock: SharedClock) -> Self {
+        Self::started(reuse, lifetime_s, Duration::ZERO, clock).await
+    }
+
     pub async fn slow(reuse: Reuse, lifetime_s: i64, thinks: Duration) -> Self {
+        Self::started(reuse, lifetime_s, thinks, Arc::new(SystemClock)).await
+    }
+
+    async fn started(reuse: Reuse, lifetime_s: i64, thinks: Duration, clock: SharedClock) -> Self {
         let authority = Authority {
             reuse,
             lifetime_s,
             thinks,
+            clock,
             state: Arc::new(Mutex::new(State {
                 families: HashMap::new(),
                 log: Vec::new(),
                 received: 0,
+                next: Next::default(),
             })),
             held: watch::Sender::default(),
+            let_go: watch::Sender::default(),
         };
         let server = LocalServer::start(authority.clone()).await;
         Self { authority, server }
@@ -117,6 +144,15 @@ impl RotatingProvider {
 
     pub fn hold(&self, at: Held) {
         self.authority.held.send_replace(at);
+    }
+
+    pub fn next(&self, next: Next) {
+        self.authority.state().next = next;
+    }
+
+    /// Lets go those that were held one by one.
+    pub fn let_go(&self) {
+        self.authority.let_go.send_modify(|times| *times += 1);
     }
 
     pub fn log(&self) -> Vec<Exchange> {
@@ -148,7 +184,7 @@ impl Authority {
     }
 
     fn rotate(&self, client: &str, attempt: &str, presented: u64) -> Outcome {
-        let now = SystemClock.now();
+        let now = self.clock.now();
         let mut state = self.state();
         let family = state.families.entry(client.to_owned()).or_default();
         let current = presented == family.current;
@@ -204,13 +240,28 @@ impl Endpoint for Authority {
         let Some((client, serial)) = presented else {
             return Ok(Response::builder().status(StatusCode::BAD_REQUEST).finish());
         };
-        self.state().received += 1;
+        let mut let_go = self.let_go.subscribe();
+        let next = {
+            let mut state = self.state();
+            state.received += 1;
+            std::mem::take(&mut state.next)
+        };
+        if next == Next::Busy {
+            let busy = StatusCode::SERVICE_UNAVAILABLE;
+            return Ok(Response::builder().status(busy).finish());
+        }
+        if next == Next::Held(Held::Before) {
+            let _ = let_go.changed().await;
+        }
         if !self.pass(Held::Before).await {
             return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
         }
         tokio::time::sleep(self.thinks).await;
         let outcome = self.rotate(&client, &attempt, serial);
         tokio::time::sleep(self.thinks).await;
+        if next == Next::Held(Held::After) {
+            let _ = let_go.changed().await;
+        }
         self.pass(Held::After).await;
         let (status, answer) = match outcome {
             Outcome::Rotated(serial) => (

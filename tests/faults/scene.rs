@@ -114,7 +114,7 @@ impl Scene {
         let given = given(&reply);
         let generation = match &given {
             Given::Token { generation, .. } => Some(*generation),
-            Given::Refused => None,
+            Given::Refused(_) => None,
         };
         self.samples.push(Sample {
             caller,
@@ -183,7 +183,7 @@ pub async fn register(client: &Client, key: &str) {
 
 pub fn given(reply: &Reply) -> Given {
     if reply.status.as_u16() != 200 {
-        return Given::Refused;
+        return Given::Refused(reply.status.as_u16());
     }
     let answer = reply.json();
     Given::Token {

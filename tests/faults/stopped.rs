@@ -1,13 +1,16 @@
 //! Row 3: a replica stands still past its lease, and goes on.
 
+use rustix::process::Signal;
+use token_server::foundation::clock::{Clock, Ms, SystemClock};
+
 use crate::kit::process::ServerProcess;
 use crate::kit::{TestDatabase, eventually, on_every_database};
 use crate::provider::{Held, Reuse};
 use crate::scene::{LENIENT, LIFETIME_S, Scene};
-use rustix::process::Signal;
 
 on_every_database! {
     a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
+    a_replica_that_stood_still_refuses_no_read,
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
@@ -82,4 +85,30 @@ async fn where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_lon
     go_on(&holder);
     scene.renews_again(&holder.client, "k").await;
     scene.judge(&holder.client).await;
+}
+
+async fn a_replica_that_stood_still_refuses_no_read(database: TestDatabase) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let impatient = ("TOKEN_SERVER__DATABASE__READ_PATIENCE_MS", "100".to_owned());
+    let server = ServerProcess::start(&scene.database, &[impatient]);
+    scene.begin(&server.client).await;
+    for _ in 0..20 {
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let client = server.client.clone();
+                tokio::spawn(async move { client.token("r", "k").await })
+            })
+            .collect();
+        stand_still(&server);
+        // Longer than its patience.
+        let stopped = SystemClock.boot();
+        eventually("it has stood still", async || {
+            (SystemClock.boot().since(stopped) > Ms(200)).then_some(())
+        })
+        .await;
+        go_on(&server);
+        for caller in callers {
+            caller.await.expect("the caller ends").expect(200);
+        }
+    }
 }

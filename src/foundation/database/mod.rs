@@ -23,6 +23,9 @@ pub use retry::is_duplicate;
 /// A COMMIT may wait for a disk; after that long its server has vanished.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the last try of a read may take.
+const LAST_READ: Duration = Duration::from_millis(500);
+
 /// How to reach the database, and its limits.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
@@ -114,13 +117,17 @@ impl Database {
 
     /// Runs a read that a caller waits for. While the database cannot be reached, as when
     /// it is restarted, it is tried again.
-    pub async fn patiently<T, Fut>(&self, read: impl FnMut() -> Fut) -> Result<T, DbError>
+    pub async fn patiently<T, Fut>(&self, mut read: impl FnMut() -> Fut) -> Result<T, DbError>
     where
         Fut: Future<Output = Result<T, DbErr>>,
     {
-        let tried = tokio::time::timeout(self.read_patience, retry::outages(read));
-        match tried.await {
-            Ok(done) => done,
+        let tried = tokio::time::timeout(self.read_patience, retry::outages(&mut read));
+        if let Ok(done) = tried.await {
+            return done;
+        }
+        // Where the process stood still, time is up although nobody waited.
+        match tokio::time::timeout(LAST_READ, read()).await {
+            Ok(done) => Ok(done?),
             Err(_elapsed) => Err(DbError::Unanswered(self.read_patience)),
         }
     }
