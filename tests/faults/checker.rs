@@ -149,24 +149,22 @@ fn refused_reads(history: &History) -> Vec<String> {
                 .push((sample.answered_at, end));
         }
     }
-    let refused = history.samples.iter().filter(|sample| {
-        let held = known
-            .get(sample.key.as_str())
-            .map_or(&[][..], Vec::as_slice);
-        matches!(sample.given, Given::Refused(_))
-            && held
-                .iter()
-                .any(|(given_at, end)| *given_at < sample.asked_at && sample.answered_at.0 < *end)
+    let refused = history.samples.iter().filter_map(|sample| {
+        let Given::Refused(status) = sample.given else {
+            return None;
+        };
+        let held = known.get(sample.key.as_str())?;
+        let (asked_at, answered_at) = (sample.asked_at, sample.answered_at.0);
+        held.iter()
+            .any(|(given_at, end)| *given_at < asked_at && answered_at < *end)
+            .then(|| {
+                format!(
+                    "{}: answered {status} at {} while a valid token was stored",
+                    sample.key, asked_at.0
+                )
+            })
     });
-    refused
-        .map(|sample| {
-            let at = sample.asked_at.0;
-            format!(
-                "{}: refused at {at} while a valid token was stored: {:?}",
-                sample.key, sample.given
-            )
-        })
-        .collect()
+    refused.collect()
 }
 
 /// Whether the process that made the attempt was killed while it did.
@@ -313,7 +311,7 @@ mod tests {
     #[test]
     fn a_read_refused_beside_a_valid_token_is_found() {
         let words = found(|history| history.samples.push(refused(850)));
-        assert!(words.contains("refused at 850"), "{words}");
+        assert!(words.contains("answered 503 at 850"), "{words}");
     }
 
     fn killed(at: i64) -> Killed {
