@@ -218,8 +218,9 @@ impl Client {
         for page in 1.. {
             let path = format!("{path}{separator}pageSize=1000&page={page}");
             let data = self.get(&path).await.expect(200).json()["data"].take();
-            all.extend(data["list"].as_array().expect("a list").iter().cloned());
-            if data["total"].as_u64().expect("a number") <= all.len() as u64 {
+            let list = data["list"].as_array().expect("a list");
+            all.extend(list.iter().cloned());
+            if list.is_empty() || data["total"].as_u64() <= Some(all.len() as u64) {
                 break;
             }
         }
