@@ -181,9 +181,9 @@ impl App {
         let now = self.clock.now();
         let writer = self.database.writer();
         if let Some(key) = &self.settings.admin_key {
-            keys::set_bootstrap(writer, key, now)
-                .await
-                .map_err(DbError::from)?;
+            self.database
+                .write_alone(|| keys::set_bootstrap(writer, key, now))
+                .await?;
             return Ok(None);
         }
         if keys::has_admin(writer, now).await.map_err(DbError::from)? {
@@ -198,9 +198,9 @@ impl App {
                 key
             }
         };
-        keys::set_bootstrap(writer, &key, now)
-            .await
-            .map_err(DbError::from)?;
+        self.database
+            .write_alone(|| keys::set_bootstrap(writer, &key, now))
+            .await?;
         Ok(Some(path))
     }
 
@@ -295,16 +295,16 @@ async fn open_ring(
         }
     }
     for row in new {
-        let inserted = sealing_key::Entity::insert(row)
-            .exec_without_returning(database.writer())
-            .await;
-        match inserted {
-            // Another replica was first; its value is checked at the next start.
-            Err(error) if is_duplicate(&error) => {}
-            other => {
-                other.map_err(DbError::from)?;
-            }
-        }
+        database
+            .write_alone(|| async {
+                let insert = sealing_key::Entity::insert(row.clone());
+                match insert.exec_without_returning(database.writer()).await {
+                    // Another replica was first; its value is checked at the next start.
+                    Err(error) if !is_duplicate(&error) => Err(error),
+                    _ => Ok(()),
+                }
+            })
+            .await?;
     }
     Ok(ring)
 }

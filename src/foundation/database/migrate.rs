@@ -51,10 +51,13 @@ impl Database {
             owner: Set(None),
             held_until: Set(clock.now()),
         };
-        match lock::Entity::insert(row).exec(&self.writer).await {
-            Err(error) if !is_duplicate(&error) => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.write_alone(|| async {
+            match lock::Entity::insert(row.clone()).exec(&self.writer).await {
+                Err(error) if !is_duplicate(&error) => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn claim_migration(
@@ -66,12 +69,13 @@ impl Database {
         let free = Condition::any()
             .add(lock::Column::Owner.is_null())
             .add(lock::Column::HeldUntil.lt(now));
-        let claimed = lock::Entity::update_many()
+        let claim = lock::Entity::update_many()
             .col_expr(lock::Column::Owner, Expr::value(replica.0.clone()))
             .col_expr(lock::Column::HeldUntil, Expr::value(now.plus(HOLD)))
             .filter(lock::Column::Name.eq(LOCK))
-            .filter(free)
-            .exec(&self.writer)
+            .filter(free);
+        let claimed = self
+            .write_alone(|| claim.clone().exec(&self.writer))
             .await?;
         Ok(claimed.rows_affected == 1)
     }
@@ -81,12 +85,12 @@ impl Database {
         clock: &dyn Clock,
         replica: &ReplicaId,
     ) -> Result<(), DbError> {
-        lock::Entity::update_many()
+        let release = lock::Entity::update_many()
             .col_expr(lock::Column::Owner, Expr::value(None::<String>))
             .col_expr(lock::Column::HeldUntil, Expr::value(clock.now()))
             .filter(lock::Column::Name.eq(LOCK))
-            .filter(lock::Column::Owner.eq(replica.0.clone()))
-            .exec(&self.writer)
+            .filter(lock::Column::Owner.eq(replica.0.clone()));
+        self.write_alone(|| release.clone().exec(&self.writer))
             .await?;
         Ok(())
     }

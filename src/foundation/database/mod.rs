@@ -132,6 +132,19 @@ impl Database {
         }
     }
 
+    /// Runs a write that needs no transaction, and does no harm when it is repeated. Lost
+    /// races are tried again, as by [`Database::write`].
+    pub async fn write_alone<T, Fut>(&self, mut write: impl FnMut() -> Fut) -> Result<T, DbError>
+    where
+        Fut: Future<Output = Result<T, DbErr>>,
+    {
+        retry::lost_races(|| {
+            let writing = write();
+            async { Ok(writing.await?) }
+        })
+        .await
+    }
+
     /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
     /// wait, refused certification, busy) are tried again as a whole, so `work` must
     /// have no effect but on the transaction.

@@ -45,10 +45,12 @@ impl ServerProcess {
                 }
             }
         });
+        let mut said = Vec::new();
         let address = loop {
-            let line = log
-                .recv_timeout(PATIENCE)
-                .expect("the server says where it serves");
+            let Ok(line) = log.recv_timeout(PATIENCE) else {
+                panic!("the server does not serve; it said:\n{}", said.join("\n"));
+            };
+            said.push(line.clone());
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"] == "serving" {
                 break event["address"].as_str().expect("an address").to_owned();
