@@ -19,8 +19,8 @@ use crate::foundation::ids::{KeyName, RealmId};
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::ParamChange;
+use crate::token::listing::Filter;
 use crate::token::state::State as TokenState;
-use crate::token::store::Filter;
 
 pub struct Secrets;
 

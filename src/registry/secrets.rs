@@ -14,8 +14,9 @@ use crate::realm::store as realms;
 use crate::realm::{Fault, Realm, Source};
 use crate::secret::params::{ParamChange, Params, VALUE_MAX_BYTES};
 use crate::secret::{Secret, seal_params, store};
+use crate::token::listing::{self, Filter};
 use crate::token::state::State;
-use crate::token::store::{self as tokens, Filter};
+use crate::token::store as tokens;
 use crate::token::{Column, TokenRecord, seal};
 
 /// A secret to be made or merged into the one that is there.
@@ -73,7 +74,7 @@ impl Registry {
         filter: &Filter<'_>,
     ) -> Result<Listed<ListedSecret>, RegistryError> {
         let now = self.clock.now();
-        let records = tokens::list(self.database.reader(), page, filter, now).await?;
+        let records = listing::list(self.database.reader(), page, filter, now).await?;
         let total = records.total;
         let list = self.with_secrets(records.list, now).await?;
         Ok(Listed { list, total })

@@ -14,7 +14,7 @@ use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::failure::FailureClass;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
-use crate::token::{TokenRecord, store};
+use crate::token::{TokenRecord, due};
 
 /// Failures that a summary names; beyond, it counts.
 const NAMED_FAILURES_MAX: usize = 100;
@@ -137,7 +137,7 @@ impl Renewals {
         match &scope.realm {
             Some(realm) => Ok(vec![realm.clone()]),
             None if scope.all => Ok(realm_store::all_ids(reader).await?),
-            None => Ok(store::due_realms(reader, self.clock.now()).await?),
+            None => Ok(due::due_realms(reader, self.clock.now()).await?),
         }
     }
 
@@ -167,9 +167,9 @@ impl Renewals {
             let permits = self.take_permits(&realm).await;
             let (reader, limit) = (self.database.reader(), permits.len() as u64);
             let ids = if all {
-                store::renewable_in(reader, id, after, &passed_over, limit).await?
+                due::renewable_in(reader, id, after, &passed_over, limit).await?
             } else {
-                store::due_in(reader, id, self.clock.now(), &passed_over, limit).await?
+                due::due_in(reader, id, self.clock.now(), &passed_over, limit).await?
             };
             let Some(last) = ids.iter().max() else {
                 return Ok(());

@@ -12,7 +12,7 @@ use crate::foundation::ids::RealmId;
 use crate::foundation::metrics::StateLabels;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
-use crate::token::store;
+use crate::token::{due, listing};
 
 /// Due for that long: overdue.
 const OVERDUE: Ms = Ms::from_secs(60);
@@ -47,7 +47,7 @@ impl Renewals {
         }
         self.sweep_abandoned().await?;
         let now = self.clock.now();
-        for realm in store::due_realms(self.database.reader(), now).await? {
+        for realm in due::due_realms(self.database.reader(), now).await? {
             if self.stopping.is_cancelled() {
                 return Ok(());
             }
@@ -79,7 +79,7 @@ impl Renewals {
         }
         let limit = permits.len() as u64;
         let except = self.left_to_others();
-        let ids = store::due_in(self.database.reader(), id, now, &except, limit).await?;
+        let ids = due::due_in(self.database.reader(), id, now, &except, limit).await?;
         if ids.is_empty() {
             return Ok(());
         }
@@ -144,13 +144,13 @@ impl Renewals {
     /// Sets the gauges that only the database knows.
     pub async fn measure(&self) -> Result<(), DbError> {
         let now = self.clock.now();
-        let (count, oldest) = store::overdue(self.database.reader(), now.minus(OVERDUE)).await?;
+        let (count, oldest) = due::overdue(self.database.reader(), now.minus(OVERDUE)).await?;
         let lag = oldest.map_or(0, |oldest| now.since(oldest).0);
         self.metrics
             .overdue
             .set(i64::try_from(count).unwrap_or(i64::MAX));
         self.metrics.sweep_lag_ms.set(lag);
-        for (state, count) in store::count_by_state(self.database.reader(), now).await? {
+        for (state, count) in listing::count_by_state(self.database.reader(), now).await? {
             let state = state.as_str();
             self.metrics
                 .secrets

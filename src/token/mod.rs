@@ -1,8 +1,10 @@
 //! Tokens: their life, their state, where they are kept.
 
 pub mod candidate;
+pub mod due;
 pub mod expiry;
 pub mod lease;
+pub mod listing;
 pub mod retired;
 pub mod state;
 pub mod store;

@@ -1,20 +1,16 @@
-//! Token rows in the database: looking up, listing, making, rescheduling.
+//! Token rows in the database: looking up, making, rescheduling, deleting.
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Func, Query};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
-    Order, QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
+    QuerySelect,
 };
+use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
-use token_server_entity::{Sealed, realm};
 
-use super::state::{State, parking_classes};
 use super::{TokenRecord, candidate, lease, retired};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::one_page;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
-use crate::foundation::page::{Listed, Page};
-use crate::realm::store::contains;
 
 pub async fn find(
     database: &impl ConnectionTrait,
@@ -35,104 +31,6 @@ pub async fn find_by_id(
 ) -> Result<Option<TokenRecord>, DbErr> {
     let row = Entity::find_by_id(id.0).one(database).await?;
     Ok(row.map(TokenRecord::from_row))
-}
-
-/// Which secrets a list shows.
-#[derive(Clone, Debug, Default)]
-pub struct Filter<'a> {
-    pub realm: Option<&'a str>,
-    pub state: Option<State>,
-    /// A part of the key.
-    pub keyword: Option<&'a str>,
-}
-
-/// Newest registration first.
-pub async fn list(
-    database: &impl ConnectionTrait,
-    page: Page,
-    filter: &Filter<'_>,
-    now: EpochMs,
-) -> Result<Listed<TokenRecord>, DbErr> {
-    let mut query = Entity::find();
-    if let Some(realm) = filter.realm {
-        query = query.filter(Column::RealmId.eq(realm));
-    }
-    if let Some(keyword) = filter.keyword {
-        query = query.filter(contains(Column::KeyName, keyword));
-    }
-    if let Some(state) = filter.state {
-        query = query.filter(in_state(state, now));
-    }
-    let newest_first = query.order_by(Column::SecretId, Order::Desc);
-    let rows = one_page(database, newest_first, page).await?;
-    Ok(rows.map(TokenRecord::from_row))
-}
-
-/// [`State::of`] as a condition on rows.
-fn in_state(state: State, now: EpochMs) -> Condition {
-    let fixed_realms = Query::select()
-        .column(realm::Column::Id)
-        .from(realm::Entity)
-        .and_where(realm::Column::Config.is_null())
-        .and_where(realm::Column::LogicCode.is_null())
-        .to_owned();
-    let fixed = Column::RealmId.in_subquery(fixed_realms);
-    let valid = Condition::all().add(Column::Token.is_not_null()).add(
-        Condition::any()
-            .add(Column::ExpiresAt.is_null())
-            .add(Column::ExpiresAt.gt(now)),
-    );
-    let parked = Column::FailureClass.is_in(parking_classes());
-    let troubled = Column::FailureClass.is_not_null();
-    let renewed = Condition::all()
-        .add(fixed.clone().not())
-        .add(Column::Paused.eq(false));
-    let not_parked = Condition::any()
-        .add(Column::FailureClass.is_null())
-        .add(parked.clone().not());
-    match state {
-        State::Fixed => Condition::all().add(fixed),
-        State::Paused => Condition::all()
-            .add(fixed.not())
-            .add(Column::Paused.eq(true)),
-        State::NeedsAttention => renewed.add(parked),
-        State::Retrying => renewed.add(not_parked).add(troubled).add(valid),
-        State::Active => renewed.add(Column::FailureClass.is_null()).add(valid),
-        State::Pending => renewed.add(not_parked).add(Column::Token.is_null()),
-        State::Expired => renewed
-            .add(not_parked)
-            .add(Column::Token.is_not_null())
-            .add(Column::ExpiresAt.lte(now)),
-    }
-}
-
-/// How many secrets are in each state; reads every row.
-pub async fn count_by_state(
-    database: &impl ConnectionTrait,
-    now: EpochMs,
-) -> Result<Vec<(State, i64)>, DbErr> {
-    let mut query = Entity::find().select_only();
-    for state in State::ALL {
-        let one = CaseStatement::new().case(in_state(state, now), 1);
-        query = query.expr_as(Func::count(one), state.as_str());
-    }
-    let Some(row) = query.into_model::<Counts>().one(database).await? else {
-        return Ok(Vec::new());
-    };
-    Ok(row.0)
-}
-
-struct Counts(Vec<(State, i64)>);
-
-impl FromQueryResult for Counts {
-    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
-        let count = |state: State| Ok((state, row.try_get(prefix, state.as_str())?));
-        State::ALL
-            .into_iter()
-            .map(count)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
 }
 
 /// Makes the row of a new secret; due at `renew_at`. Generations go on where one of that
@@ -436,101 +334,4 @@ pub async fn delete_all_in(
         .exec(database)
         .await
         .map(|_| ())
-}
-
-/// Realms that have something due and are not blocked. Costs one index probe a realm,
-/// however many tokens there are.
-pub async fn due_realms(
-    database: &impl ConnectionTrait,
-    now: EpochMs,
-) -> Result<Vec<RealmId>, DbErr> {
-    let due_token = Query::select()
-        .expr(Expr::val(1))
-        .from(Entity)
-        .and_where(Expr::col((Entity, Column::RealmId)).equals((realm::Entity, realm::Column::Id)))
-        .and_where(Column::RenewAt.lte(now))
-        .to_owned();
-    let open = Condition::any()
-        .add(realm::Column::BlockedUntil.is_null())
-        .add(realm::Column::BlockedUntil.lte(now));
-    let rows = realm::Entity::find()
-        .select_only()
-        .column(realm::Column::Id)
-        .filter(open)
-        .filter(Expr::exists(due_token))
-        .into_tuple::<String>()
-        .all(database)
-        .await?;
-    Ok(rows.into_iter().map(RealmId::stored).collect())
-}
-
-/// What is due in a realm and held by nobody, but for some; longest due first.
-pub async fn due_in(
-    database: &impl ConnectionTrait,
-    realm: &RealmId,
-    now: EpochMs,
-    except: &[SecretId],
-    limit: u64,
-) -> Result<Vec<SecretId>, DbErr> {
-    let due = free_in(realm, except)
-        .filter(Column::RenewAt.lte(now))
-        .order_by(Column::RenewAt, Order::Asc);
-    ids(database, due, limit).await
-}
-
-/// Everything that can be renewed in a realm, due or not, after a place in the list.
-pub async fn renewable_in(
-    database: &impl ConnectionTrait,
-    realm: &RealmId,
-    after: SecretId,
-    except: &[SecretId],
-    limit: u64,
-) -> Result<Vec<SecretId>, DbErr> {
-    let renewable = free_in(realm, except)
-        .filter(Column::RenewAt.is_not_null())
-        .filter(Column::SecretId.gt(after.0))
-        .order_by(Column::SecretId, Order::Asc);
-    ids(database, renewable, limit).await
-}
-
-fn free_in(realm: &RealmId, except: &[SecretId]) -> sea_orm::Select<Entity> {
-    let free = Entity::find()
-        .filter(Column::RealmId.eq(realm.as_str()))
-        .filter(Column::LeaseOwner.is_null());
-    if except.is_empty() {
-        return free;
-    }
-    free.filter(Column::SecretId.is_not_in(except.iter().map(|id| id.0)))
-}
-
-async fn ids(
-    database: &impl ConnectionTrait,
-    query: sea_orm::Select<Entity>,
-    limit: u64,
-) -> Result<Vec<SecretId>, DbErr> {
-    let rows = query
-        .select_only()
-        .column(Column::SecretId)
-        .limit(limit)
-        .into_tuple::<i64>()
-        .all(database)
-        .await?;
-    Ok(rows.into_iter().map(SecretId).collect())
-}
-
-/// How many tokens have been due since before then, and since when the oldest.
-pub async fn overdue(
-    database: &impl ConnectionTrait,
-    before: EpochMs,
-) -> Result<(u64, Option<EpochMs>), DbErr> {
-    let (count, oldest) = Entity::find()
-        .select_only()
-        .column_as(Column::SecretId.count(), "overdue")
-        .column_as(Column::RenewAt.min(), "oldest")
-        .filter(Column::RenewAt.lt(before))
-        .into_tuple::<(i64, Option<i64>)>()
-        .one(database)
-        .await?
-        .unwrap_or_default();
-    Ok((u64::try_from(count).unwrap_or(0), oldest.map(EpochMs)))
 }

@@ -1,0 +1,109 @@
+//! What is to be renewed, realm by realm.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use token_server_entity::realm;
+use token_server_entity::token::{Column, Entity};
+
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{RealmId, SecretId};
+
+/// Realms that have something due and are not blocked. Costs one index probe a realm,
+/// however many tokens there are.
+pub async fn due_realms(
+    database: &impl ConnectionTrait,
+    now: EpochMs,
+) -> Result<Vec<RealmId>, DbErr> {
+    let due_token = Query::select()
+        .expr(Expr::val(1))
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::RealmId)).equals((realm::Entity, realm::Column::Id)))
+        .and_where(Column::RenewAt.lte(now))
+        .to_owned();
+    let open = Condition::any()
+        .add(realm::Column::BlockedUntil.is_null())
+        .add(realm::Column::BlockedUntil.lte(now));
+    let rows = realm::Entity::find()
+        .select_only()
+        .column(realm::Column::Id)
+        .filter(open)
+        .filter(Expr::exists(due_token))
+        .into_tuple::<String>()
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(RealmId::stored).collect())
+}
+
+/// What is due in a realm and held by nobody, but for some; longest due first.
+pub async fn due_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    now: EpochMs,
+    except: &[SecretId],
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let due = free_in(realm, except)
+        .filter(Column::RenewAt.lte(now))
+        .order_by(Column::RenewAt, Order::Asc);
+    ids(database, due, limit).await
+}
+
+/// Everything that can be renewed in a realm, due or not, after a place in the list.
+pub async fn renewable_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    after: SecretId,
+    except: &[SecretId],
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let renewable = free_in(realm, except)
+        .filter(Column::RenewAt.is_not_null())
+        .filter(Column::SecretId.gt(after.0))
+        .order_by(Column::SecretId, Order::Asc);
+    ids(database, renewable, limit).await
+}
+
+fn free_in(realm: &RealmId, except: &[SecretId]) -> sea_orm::Select<Entity> {
+    let free = Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::LeaseOwner.is_null());
+    if except.is_empty() {
+        return free;
+    }
+    free.filter(Column::SecretId.is_not_in(except.iter().map(|id| id.0)))
+}
+
+async fn ids(
+    database: &impl ConnectionTrait,
+    query: sea_orm::Select<Entity>,
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let rows = query
+        .select_only()
+        .column(Column::SecretId)
+        .limit(limit)
+        .into_tuple::<i64>()
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(SecretId).collect())
+}
+
+/// How many tokens have been due since before then, and since when the oldest.
+pub async fn overdue(
+    database: &impl ConnectionTrait,
+    before: EpochMs,
+) -> Result<(u64, Option<EpochMs>), DbErr> {
+    let (count, oldest) = Entity::find()
+        .select_only()
+        .column_as(Column::SecretId.count(), "overdue")
+        .column_as(Column::RenewAt.min(), "oldest")
+        .filter(Column::RenewAt.lt(before))
+        .into_tuple::<(i64, Option<i64>)>()
+        .one(database)
+        .await?
+        .unwrap_or_default();
+    Ok((u64::try_from(count).unwrap_or(0), oldest.map(EpochMs)))
+}
