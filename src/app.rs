@@ -179,14 +179,14 @@ impl App {
     /// written to.
     pub async fn ensure_admin_key(&self) -> Result<Option<PathBuf>, StartError> {
         let now = self.clock.now();
-        let writer = self.database.writer();
         if let Some(key) = &self.settings.admin_key {
             self.database
-                .write_alone(|| keys::set_bootstrap(writer, key, now))
+                .write_alone(|writer| keys::set_bootstrap(writer, key, now))
                 .await?;
             return Ok(None);
         }
-        if keys::has_admin(writer, now).await.map_err(DbError::from)? {
+        let reader = self.database.reader();
+        if keys::has_admin(reader, now).await.map_err(DbError::from)? {
             return Ok(None);
         }
         let path = self.settings.data_dir.join(ADMIN_KEY_FILE);
@@ -199,7 +199,7 @@ impl App {
             }
         };
         self.database
-            .write_alone(|| keys::set_bootstrap(writer, &key, now))
+            .write_alone(|writer| keys::set_bootstrap(writer, &key, now))
             .await?;
         Ok(Some(path))
     }
@@ -296,12 +296,14 @@ async fn open_ring(
     }
     for row in new {
         database
-            .write_alone(|| async {
+            .write_alone(|writer| {
                 let insert = sealing_key::Entity::insert(row.clone());
-                match insert.exec_without_returning(database.writer()).await {
-                    // Another replica was first; its value is checked at the next start.
-                    Err(error) if !is_duplicate(&error) => Err(error),
-                    _ => Ok(()),
+                async move {
+                    match insert.exec_without_returning(writer).await {
+                        // Another replica was first; its value is checked at the next start.
+                        Err(error) if !is_duplicate(&error) => Err(error),
+                        _ => Ok(()),
+                    }
                 }
             })
             .await?;

@@ -72,7 +72,10 @@ async fn write(database: Database, mut receiver: Receiver<Entry>, closing: Cance
             return;
         }
         let entries = std::mem::take(&mut batch);
-        if let Err(error) = audit::append_all(database.writer(), entries).await {
+        let written = database
+            .write_alone(|writer| audit::append_all(writer, entries.clone()))
+            .await;
+        if let Err(error) = written {
             tracing::error!(%error, "denied calls could not be written to the audit");
         }
     }

@@ -160,7 +160,7 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
             Some(key) => {
                 let (database, now) = (&call.app.database, call.app.clock.now());
                 database
-                    .patiently(|| store::recognise(database.reader(), &key, now))
+                    .patiently(|reader| store::recognise(reader, &key, now))
                     .await
                     .map_err(Problem::from)?
             }

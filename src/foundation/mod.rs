@@ -4,6 +4,7 @@ pub mod clock;
 pub mod database;
 pub mod fields;
 pub mod ids;
+pub mod limit;
 pub mod logging;
 pub mod metrics;
 pub mod page;

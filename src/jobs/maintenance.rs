@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use sea_orm::DbErr;
 use tokio::sync::Notify;
 
 use crate::access::audit as audits;
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
-use crate::foundation::database::Database;
+use crate::foundation::database::{Database, DbError};
 use crate::renewal::history;
 use crate::token::retired;
 
@@ -55,25 +54,32 @@ impl Maintenance {
         }
     }
 
-    pub async fn prune(&self) -> Result<Pruned, DbErr> {
+    pub async fn prune(&self) -> Result<Pruned, DbError> {
         let now = self.clock.now();
-        let writer = self.database.writer();
+        let database = &self.database;
         let mut pruned = Pruned::default();
         let (history, audit) = (
             now.minus(self.settings.history),
             now.minus(self.settings.audit),
         );
-        pruned.renewals = in_pieces(|| history::prune(writer, history, PIECE_ROWS)).await?;
-        pruned.audit_entries = in_pieces(|| audits::prune(writer, audit, PIECE_ROWS)).await?;
-        pruned.retired = in_pieces(|| retired::prune(writer, audit, PIECE_ROWS)).await?;
+        pruned.renewals = in_pieces(|| {
+            database.write_alone(|writer| history::prune(writer, history, PIECE_ROWS))
+        })
+        .await?;
+        pruned.audit_entries =
+            in_pieces(|| database.write_alone(|writer| audits::prune(writer, audit, PIECE_ROWS)))
+                .await?;
+        pruned.retired =
+            in_pieces(|| database.write_alone(|writer| retired::prune(writer, audit, PIECE_ROWS)))
+                .await?;
         Ok(pruned)
     }
 }
 
 /// Deletes one piece after the other until one is not full; answers how many rows.
-async fn in_pieces<Fut>(mut delete: impl FnMut() -> Fut) -> Result<u64, DbErr>
+async fn in_pieces<Fut>(mut delete: impl FnMut() -> Fut) -> Result<u64, DbError>
 where
-    Fut: Future<Output = Result<u64, DbErr>>,
+    Fut: Future<Output = Result<u64, DbError>>,
 {
     let mut deleted = 0;
     loop {

@@ -141,6 +141,12 @@ impl From<Failure> for NotOpened {
     }
 }
 
+impl From<DbError> for NotOpened {
+    fn from(error: DbError) -> Self {
+        Self::Database(error)
+    }
+}
+
 impl From<DbErr> for NotOpened {
     fn from(error: DbErr) -> Self {
         Self::Database(error.into())

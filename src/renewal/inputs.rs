@@ -47,7 +47,9 @@ impl Renewals {
         };
         let now = self.clock.now();
         let Some(held) = record.valid(now) else {
-            store::hasten(self.database.writer(), &record, now).await?;
+            self.database
+                .write_alone(|writer| store::hasten(writer, &record, now))
+                .await?;
             self.wake.notify_one();
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, has no valid token"),
@@ -136,14 +138,10 @@ impl Renewals {
     pub(super) async fn replace_parent(&self, parent: &OpenedParent) -> Result<(), DbError> {
         let now = self.clock.now();
         let before = now.minus(self.settings.min_flush_interval);
-        store::replace_refused(
-            self.database.writer(),
-            parent.id,
-            parent.generation,
-            before,
-            now,
-        )
-        .await?;
+        let (id, refused) = (parent.id, parent.generation);
+        self.database
+            .write_alone(|writer| store::replace_refused(writer, id, refused, before, now))
+            .await?;
         self.wake.notify_one();
         Ok(())
     }

@@ -122,9 +122,9 @@ const RETRY_LATER: Ms = Ms::from_secs(5);
 
 impl Renewals {
     pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
-        let database = &self.database;
-        let record = database
-            .patiently(|| store::find(database.reader(), &ask.realm, &ask.key))
+        let record = self
+            .database
+            .patiently(|reader| store::find(reader, &ask.realm, &ask.key))
             .await?
             .ok_or(ReadError::UnknownSecret)?;
         let served = match &ask.flush {

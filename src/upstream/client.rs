@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +14,10 @@ use zeroize::Zeroizing;
 
 use super::UpstreamSettings;
 use super::egress::{Denied, Egress, PolicyResolver, Scheme};
+use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
 use crate::realm::failure::Failure;
 
-/// When time is up, what has arrived is still read.
-const LATE_ANSWER: Duration = Duration::from_millis(200);
 /// Common servers close idle connections after five seconds and more. A request sent into
 /// a connection that is being closed is lost, and none is sent twice.
 const POOL_IDLE: Duration = Duration::from_secs(3);
@@ -120,19 +118,14 @@ impl Client {
         if let Some(body) = request.body {
             builder = builder.body(body);
         }
-        let mut exchange = pin!(self.exchange(builder));
-        if let Ok(answer) = tokio::time::timeout(left, &mut exchange).await {
-            return answer;
-        }
-        // Where the process stood still, the answer may have come long ago, and is in the
-        // socket: it may hold the only refresh token that is good.
-        match tokio::time::timeout(LATE_ANSWER, exchange).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(Failure::transient(format!(
+        // An answer that is in the socket already may hold the only refresh token that is good.
+        let answer = within(left, self.exchange(builder)).await;
+        answer.unwrap_or_else(|| {
+            Err(Failure::transient(format!(
                 "no whole answer within {} ms",
                 whole.as_millis()
-            ))),
-        }
+            )))
+        })
     }
 
     fn own_client(&self, material: &TlsMaterial) -> Result<reqwest::Client, Failure> {

@@ -73,22 +73,26 @@ impl Courier {
     }
 
     async fn attempt(&self, row: &Row) -> Result<Tried, DbError> {
-        let (now, writer) = (self.clock.now(), self.database.writer());
+        let now = self.clock.now();
         if now.since(row.at) > self.settings.max_age {
             tracing::error!(
                 message = row.message_id,
                 tries = row.tries,
                 "an event was never taken by the webhook, and is dropped"
             );
-            outbox::delete(writer, row.id).await?;
+            self.forget(row).await?;
             return Ok(Tried::GivenUp);
         }
-        if !outbox::take_try(writer, row, self.next_try(row.tries, now)).await? {
+        let next_try = self.next_try(row.tries, now);
+        let taken = self
+            .database
+            .write_alone(|writer| outbox::take_try(writer, row, next_try));
+        if !taken.await? {
             return Ok(Tried::Elsewhere);
         }
         match self.post(row, now).await {
             Ok(status) if status.is_success() => {
-                outbox::delete(writer, row.id).await?;
+                self.forget(row).await?;
                 tracing::info!(message = row.message_id, "an event was delivered");
                 Ok(Tried::Delivered)
             }
@@ -109,6 +113,12 @@ impl Courier {
                 Ok(Tried::Failed)
             }
         }
+    }
+
+    async fn forget(&self, row: &Row) -> Result<(), DbError> {
+        self.database
+            .write_alone(|writer| outbox::delete(writer, row.id))
+            .await
     }
 
     /// After the try that begins has failed: exponential, the upper half at random.

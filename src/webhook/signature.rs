@@ -1,10 +1,9 @@
 //! The signature of Standard Webhooks: HMAC-SHA256 over id, timestamp and body.
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use sha2::Sha256;
 
 const PREFIX: &str = "whsec_";
 const BYTES_MIN: usize = 24;
@@ -34,12 +33,9 @@ impl SigningKey {
 
     /// The value of `webhook-signature`.
     pub(super) fn sign(&self, id: &str, timestamp_s: i64, body: &str) -> String {
-        // A key of any length makes an HMAC.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.expose_secret()) else {
-            return String::new();
-        };
-        mac.update(format!("{id}.{timestamp_s}.{body}").as_bytes());
-        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.expose_secret());
+        let mac = hmac::sign(&key, format!("{id}.{timestamp_s}.{body}").as_bytes());
+        format!("v1,{}", STANDARD.encode(mac))
     }
 }
 

@@ -51,10 +51,13 @@ impl Database {
             owner: Set(None),
             held_until: Set(clock.now()),
         };
-        self.write_alone(|| async {
-            match lock::Entity::insert(row.clone()).exec(&self.writer).await {
-                Err(error) if !is_duplicate(&error) => Err(error),
-                _ => Ok(()),
+        self.write_alone(|writer| {
+            let row = row.clone();
+            async move {
+                match lock::Entity::insert(row).exec(writer).await {
+                    Err(error) if !is_duplicate(&error) => Err(error),
+                    _ => Ok(()),
+                }
             }
         })
         .await
@@ -75,7 +78,7 @@ impl Database {
             .filter(lock::Column::Name.eq(LOCK))
             .filter(free);
         let claimed = self
-            .write_alone(|| claim.clone().exec(&self.writer))
+            .write_alone(|writer| claim.clone().exec(writer))
             .await?;
         Ok(claimed.rows_affected == 1)
     }
@@ -90,7 +93,7 @@ impl Database {
             .col_expr(lock::Column::HeldUntil, Expr::value(clock.now()))
             .filter(lock::Column::Name.eq(LOCK))
             .filter(lock::Column::Owner.eq(replica.0.clone()));
-        self.write_alone(|| release.clone().exec(&self.writer))
+        self.write_alone(|writer| release.clone().exec(writer))
             .await?;
         Ok(())
     }

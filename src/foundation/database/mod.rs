@@ -16,15 +16,13 @@ use sea_orm::{
 use secrecy::SecretString;
 
 use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::limit::within;
 pub use connect::ConnectError;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 
 /// A COMMIT may wait for a disk; after that long its server has vanished.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the last try of a read may take.
-const LAST_READ: Duration = Duration::from_millis(500);
 
 /// How to reach the database, and its limits.
 #[derive(Clone, Debug)]
@@ -106,40 +104,36 @@ impl Database {
         &self.causal
     }
 
-    /// For single statements that write. Never hold it across [`Database::write`].
-    pub fn writer(&self) -> &DatabaseConnection {
-        &self.writer
-    }
-
     pub fn backend(&self) -> DbBackend {
         self.reader.get_database_backend()
     }
 
     /// Runs a read that a caller waits for. While the database cannot be reached, as when
     /// it is restarted, it is tried again.
-    pub async fn patiently<T, Fut>(&self, mut read: impl FnMut() -> Fut) -> Result<T, DbError>
+    pub async fn patiently<'a, T, Fut>(
+        &'a self,
+        mut read: impl FnMut(&'a DatabaseConnection) -> Fut,
+    ) -> Result<T, DbError>
     where
         Fut: Future<Output = Result<T, DbErr>>,
     {
-        let tried = tokio::time::timeout(self.read_patience, retry::outages(&mut read));
-        if let Ok(done) = tried.await {
-            return done;
-        }
-        // Where the process stood still, time is up although nobody waited.
-        match tokio::time::timeout(LAST_READ, read()).await {
-            Ok(done) => Ok(done?),
-            Err(_elapsed) => Err(DbError::Unanswered(self.read_patience)),
-        }
+        let reading = retry::outages(|| read(&self.reader));
+        within(self.read_patience, reading)
+            .await
+            .unwrap_or(Err(DbError::Unanswered(self.read_patience)))
     }
 
     /// Runs a write that needs no transaction, and does no harm when it is repeated. Lost
     /// races are tried again, as by [`Database::write`].
-    pub async fn write_alone<T, Fut>(&self, mut write: impl FnMut() -> Fut) -> Result<T, DbError>
+    pub async fn write_alone<'a, T, Fut>(
+        &'a self,
+        mut write: impl FnMut(&'a DatabaseConnection) -> Fut,
+    ) -> Result<T, DbError>
     where
         Fut: Future<Output = Result<T, DbErr>>,
     {
         retry::lost_races(|| {
-            let writing = write();
+            let writing = write(&self.writer);
             async { Ok(writing.await?) }
         })
         .await
