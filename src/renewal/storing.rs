@@ -55,6 +55,8 @@ impl NewToken {
 /// A failure, ready to be stored.
 struct NewFailure<'a> {
     stored: StoredFailure<'a>,
+    /// With this one.
+    failures: i64,
     entry: Entry,
 }
 
@@ -265,6 +267,7 @@ impl Renewals {
                     && failure.class == FailureClass::Transient,
                 announced,
             },
+            failures,
             entry: self.entry(claimed, cause, started, now.since(started)),
         };
         let stored = self
@@ -310,7 +313,7 @@ impl Renewals {
                         let event = Event::Troubled {
                             announced,
                             failure,
-                            failures: claimed.record.failures() + 1,
+                            failures: new.failures,
                             next_attempt: new.stored.renew_at,
                         };
                         event

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use poem::http::StatusCode;
 use poem::{Endpoint, Request, Response};
@@ -76,8 +75,10 @@ struct State {
 pub enum Next {
     #[default]
     Usual,
-    /// Held there until it is let go.
-    Held(Held),
+    /// Received, and nothing done until it is let go.
+    HeldBefore,
+    /// The tokens are rotated, and not answered until it is let go.
+    HeldAfter,
     /// Answered 503, and nothing done.
     Busy,
 }
@@ -86,13 +87,11 @@ pub enum Next {
 struct Authority {
     reuse: Reuse,
     lifetime_s: i64,
-    /// It thinks for so long before it works, and as long after.
-    thinks: Duration,
     clock: SharedClock,
     state: Arc<Mutex<State>>,
     held: watch::Sender<Held>,
-    /// How often those that were held one by one were let go.
-    let_go: watch::Sender<u64>,
+    /// The one request that is held by itself: client and attempt.
+    holding: watch::Sender<Option<(String, String)>>,
 }
 
 pub struct RotatingProvider {
@@ -102,23 +101,14 @@ pub struct RotatingProvider {
 
 impl RotatingProvider {
     pub async fn start(reuse: Reuse, lifetime_s: i64) -> Self {
-        Self::slow(reuse, lifetime_s, Duration::ZERO).await
+        Self::on_clock(reuse, lifetime_s, Arc::new(SystemClock)).await
     }
 
     /// On a test's own clock.
     pub async fn on_clock(reuse: Reuse, lifetime_s: i64, clock: SharedClock) -> Self {
-        Self::started(reuse, lifetime_s, Duration::ZERO, clock).await
-    }
-
-    pub async fn slow(reuse: Reuse, lifetime_s: i64, thinks: Duration) -> Self {
-        Self::started(reuse, lifetime_s, thinks, Arc::new(SystemClock)).await
-    }
-
-    async fn started(reuse: Reuse, lifetime_s: i64, thinks: Duration, clock: SharedClock) -> Self {
         let authority = Authority {
             reuse,
             lifetime_s,
-            thinks,
             clock,
             state: Arc::new(Mutex::new(State {
                 families: HashMap::new(),
@@ -127,7 +117,7 @@ impl RotatingProvider {
                 next: Next::default(),
             })),
             held: watch::Sender::default(),
-            let_go: watch::Sender::default(),
+            holding: watch::Sender::default(),
         };
         let server = LocalServer::start(authority.clone()).await;
         Self { authority, server }
@@ -150,9 +140,17 @@ impl RotatingProvider {
         self.authority.state().next = next;
     }
 
-    /// Lets go those that were held one by one.
+    /// Lets the one that is held by itself go.
     pub fn let_go(&self) {
-        self.authority.let_go.send_modify(|times| *times += 1);
+        self.authority.holding.send_replace(None);
+    }
+
+    /// Waits until a request is held by itself; answers its client and its attempt.
+    pub async fn holds(&self) -> (String, String) {
+        let mut holding = self.authority.holding.subscribe();
+        let held = holding.wait_for(Option::is_some).await;
+        let held = held.expect("the provider lives").clone();
+        held.expect("it was waited for")
     }
 
     pub fn log(&self) -> Vec<Exchange> {
@@ -228,6 +226,16 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// Holds a request until it is let go.
+    async fn hold(&self, client: &str, attempt: &str) {
+        let mut holding = self.holding.subscribe();
+        self.holding
+            .send_replace(Some((client.to_owned(), attempt.to_owned())));
+        let _ = holding.wait_for(Option::is_none).await;
+    }
+}
+
 impl Endpoint for Authority {
     type Output = Response;
 
@@ -240,7 +248,6 @@ impl Endpoint for Authority {
         let Some((client, serial)) = presented else {
             return Ok(Response::builder().status(StatusCode::BAD_REQUEST).finish());
         };
-        let mut let_go = self.let_go.subscribe();
         let next = {
             let mut state = self.state();
             state.received += 1;
@@ -250,17 +257,15 @@ impl Endpoint for Authority {
             let busy = StatusCode::SERVICE_UNAVAILABLE;
             return Ok(Response::builder().status(busy).finish());
         }
-        if next == Next::Held(Held::Before) {
-            let _ = let_go.changed().await;
+        if next == Next::HeldBefore {
+            self.hold(&client, &attempt).await;
         }
         if !self.pass(Held::Before).await {
             return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
         }
-        tokio::time::sleep(self.thinks).await;
         let outcome = self.rotate(&client, &attempt, serial);
-        tokio::time::sleep(self.thinks).await;
-        if next == Next::Held(Held::After) {
-            let _ = let_go.changed().await;
+        if next == Next::HeldAfter {
+            self.hold(&client, &attempt).await;
         }
         self.pass(Held::After).await;
         let (status, answer) = match outcome {

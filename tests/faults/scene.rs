@@ -54,13 +54,7 @@ impl Scene {
 
     /// What is in a replica's spool.
     pub fn spooled(&self, replica: &str) -> usize {
-        let entries = std::fs::read_dir(self.directory(replica).join("spool"));
-        entries.map_or(0, |entries| {
-            entries
-                .filter_map(Result::ok)
-                .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
-                .count()
-        })
+        spooled(&self.directory(replica))
     }
 
     /// Kills a replica, and notes what it was doing.
@@ -194,13 +188,11 @@ pub fn given(reply: &Reply) -> Given {
 
 /// What a replica that is dead, and was not started again, was doing.
 pub async fn held_by(database: &TestDatabase, data_dir: &Path) -> Vec<Killed> {
-    let replica = std::fs::read_to_string(data_dir.join("replica.id"));
-    let replica = replica.expect("a replica has a name");
     let connection = database.connect().await;
     let question = Statement::from_sql_and_values(
         connection.get_database_backend(),
         "SELECT key_name, claim_id FROM ts_token WHERE lease_owner = ?",
-        [replica.trim().into()],
+        [name_of(data_dir).into()],
     );
     let rows = connection.query_all_raw(question).await;
     let held = rows.expect("the query is good").into_iter().map(|row| {
@@ -233,4 +225,25 @@ pub async fn parked(client: &Client) -> Vec<String> {
     let parked = client.list("/api/secret?state=needs_attention").await;
     let key = |secret: &Value| secret["key"].as_str().expect("a text").to_owned();
     parked.iter().map(key).collect()
+}
+
+/// Parked, in the words of the table of tokens.
+pub const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'ours'), FALSE)";
+
+/// Pairs that lie in the spool of a data directory.
+pub fn spooled(data_dir: &Path) -> usize {
+    let entries = std::fs::read_dir(data_dir.join("spool"));
+    let is_pair = |entry: &std::fs::DirEntry| {
+        let path = entry.path();
+        path.extension().is_some_and(|end| end == "json")
+    };
+    entries.map_or(0, |entries| {
+        entries.filter_map(Result::ok).filter(is_pair).count()
+    })
+}
+
+/// The name by which a replica holds leases.
+pub fn name_of(data_dir: &Path) -> String {
+    let name = std::fs::read_to_string(data_dir.join("replica.id"));
+    name.expect("a replica has a name").trim().to_owned()
 }

@@ -22,8 +22,8 @@ use tokio::runtime::Runtime;
 use crate::checker::{Given, History, Killed, Sample, Stored, violations};
 use crate::kit::server::environment;
 use crate::kit::{TestDatabase, eventually, on_every_database};
-use crate::provider::{Held, Next, Reuse, RotatingProvider};
-use crate::scene::{LEASE, LENIENT, held_by, rotating_realm};
+use crate::provider::{Next, Reuse, RotatingProvider};
+use crate::scene::{LEASE, LENIENT, PARKED, held_by, name_of, rotating_realm, spooled};
 
 on_every_database! {
     whatever_goes_wrong_no_token_is_lost_or_doubled_or_served_after_its_end,
@@ -222,8 +222,8 @@ impl<'a> Life<'a> {
                 self.provider.next(Next::Busy);
                 self.settle().await;
             }
-            Fault::KilledBefore => self.kill_in_flight(chosen, Held::Before).await,
-            Fault::KilledAfter => self.kill_in_flight(chosen, Held::After).await,
+            Fault::KilledBefore => self.kill_in_flight(chosen, Next::HeldBefore).await,
+            Fault::KilledAfter => self.kill_in_flight(chosen, Next::HeldAfter).await,
             Fault::StandsStill => self.stand_still(chosen).await,
             Fault::DatabaseLost => self.lose_database(chosen).await,
         }
@@ -244,19 +244,16 @@ impl<'a> Life<'a> {
 
     /// Has one replica make the request that is due, which is held there; false where none
     /// is due.
-    async fn in_flight(&self, chosen: usize, stage: Held) -> bool {
-        let before = self.provider.received();
-        self.provider.next(Next::Held(stage));
-        let replica = &self.replicas[chosen];
-        replica.sweep().await;
-        eventually("a request, or a reason for none", async || {
-            let asked = self.provider.received() > before;
-            (asked || self.is_settled().await).then_some(asked)
-        })
-        .await
+    async fn in_flight(&self, chosen: usize, stage: Next) -> bool {
+        self.provider.next(stage);
+        self.replicas[chosen].sweep().await;
+        tokio::select! {
+            _ = self.provider.holds() => true,
+            () = self.settled() => false,
+        }
     }
 
-    async fn kill_in_flight(&mut self, chosen: usize, stage: Held) {
+    async fn kill_in_flight(&mut self, chosen: usize, stage: Next) {
         if !self.in_flight(chosen, stage).await {
             return;
         }
@@ -277,7 +274,7 @@ impl<'a> Life<'a> {
     }
 
     async fn stand_still(&mut self, chosen: usize) {
-        if !self.in_flight(chosen, Held::After).await {
+        if !self.in_flight(chosen, Next::HeldAfter).await {
             return;
         }
         for _ in 0..2 {
@@ -293,23 +290,15 @@ impl<'a> Life<'a> {
     }
 
     async fn lose_database(&mut self, chosen: usize) {
-        if !self.in_flight(chosen, Held::After).await {
+        if !self.in_flight(chosen, Next::HeldAfter).await {
             return;
         }
         let replica = &self.replicas[chosen];
         replica.app.database.close().await;
         self.provider.let_go();
-        let spool = self
-            .database
-            .directory
-            .path()
-            .join(replica.name)
-            .join("spool");
+        let directory = self.database.directory.path().join(replica.name);
         eventually("the pair is in the spool", async || {
-            let mut pairs = std::fs::read_dir(&spool).ok()?.filter_map(Result::ok);
-            pairs
-                .any(|entry| entry.path().extension().is_some_and(|end| end == "json"))
-                .then_some(())
+            (spooled(&directory) > 0).then_some(())
         })
         .await;
         self.kill(chosen).await;
@@ -337,48 +326,35 @@ impl<'a> Life<'a> {
     async fn settle(&self) {
         for replica in &self.replicas {
             replica.sweep().await;
-            eventually("nothing is left to do", async || {
-                self.is_settled().await.then_some(())
-            })
-            .await;
+            self.settled().await;
         }
+    }
+
+    async fn settled(&self) {
+        eventually("nothing is left to do", async || {
+            self.is_settled().await.then_some(())
+        })
+        .await;
     }
 
     /// Nothing is due that could be claimed, and nobody who lives holds the lease.
     async fn is_settled(&self) -> bool {
         let now = self.clock.now().0;
-        let dead = self.dead.map(|name| {
-            let file = self.database.directory.path().join(name).join("replica.id");
-            let name = std::fs::read_to_string(file).expect("a replica has a name");
-            name.trim().to_owned()
+        let dead = self.dead.map_or_else(String::new, |name| {
+            name_of(&self.database.directory.path().join(name))
         });
-        let open = self
-            .count(
-                "SELECT COUNT(*) FROM ts_token WHERE realm_id = ? AND \
-                 ((lease_owner IS NULL AND renew_at <= ?) OR lease_owner <> ?)",
-                [now.into(), dead.unwrap_or_default().into()],
-            )
-            .await;
-        open == 0
-    }
-
-    async fn count(&self, sql: &str, values: [sea_orm::Value; 2]) -> i64 {
-        let [first, second] = values;
-        let statement = Statement::from_sql_and_values(
-            self.connection.get_database_backend(),
-            sql,
-            [self.realm.as_str().into(), first, second],
+        let unsettled = format!(
+            "CASE WHEN (lease_owner IS NULL AND renew_at <= {now}) OR lease_owner <> '{dead}' \
+             THEN 1 ELSE 0 END"
         );
-        let row = self.connection.query_one_raw(statement).await;
-        let row = row.expect("the query is good").expect("a row");
-        row.try_get_by_index(0).expect("a number")
+        self.number(&unsettled).await == 0
     }
 
-    /// A number of the token's row; 0 where it has none.
-    async fn number(&self, column: &str) -> i64 {
+    /// A number of the token's row; 0 for null.
+    async fn number(&self, expression: &str) -> i64 {
         let statement = Statement::from_sql_and_values(
             self.connection.get_database_backend(),
-            format!("SELECT COALESCE({column}, 0) FROM ts_token WHERE realm_id = ?"),
+            format!("SELECT COALESCE({expression}, 0) FROM ts_token WHERE realm_id = ?"),
             [self.realm.as_str().into()],
         );
         let row = self.connection.query_one_raw(statement).await;
@@ -468,11 +444,8 @@ impl<'a> Life<'a> {
     }
 
     async fn is_parked(&self) -> bool {
-        let parked = "SELECT COUNT(*) FROM ts_token \
-                      WHERE realm_id = ? AND failure_class IN (?, ?)";
-        self.count(parked, ["permanent".into(), "ours".into()])
-            .await
-            > 0
+        let parked = format!("CASE WHEN {PARKED} THEN 1 ELSE 0 END");
+        self.number(&parked).await == 1
     }
 
     async fn stored(&self) -> Vec<Stored> {

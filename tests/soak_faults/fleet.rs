@@ -5,19 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::Signal;
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Statement};
 
 use crate::LOOK_EVERY;
 use crate::checker::Killed;
 use crate::kit::TestDatabase;
 use crate::kit::process::ServerProcess;
 use crate::kit::server::Client;
-use crate::scene::held_by;
+use crate::scene::{PARKED, held_by, name_of, spooled};
 
 pub const REPLICAS: usize = 5;
-/// Parked, in the words of the table.
-const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'ours'), FALSE)";
-
 pub struct Fleet {
     pub database: TestDatabase,
     replicas: Mutex<Vec<Option<ServerProcess>>>,
@@ -71,15 +68,24 @@ impl Fleet {
             .clone()
     }
 
-    /// Pairs that lie in a spool.
-    pub fn spooled(&self) -> usize {
-        let spools = (0..REPLICAS).map(|number| directory(&self.database, number).join("spool"));
-        let pairs = spools.filter_map(|spool| std::fs::read_dir(spool).ok());
-        pairs
-            .flatten()
-            .filter_map(Result::ok)
-            .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
-            .count()
+    /// Pairs that lie in a replica's spool.
+    pub fn spooled(&self, number: usize) -> usize {
+        spooled(&directory(&self.database, number))
+    }
+
+    /// The replica that makes an attempt; none: it has ended.
+    pub async fn replica_of(&self, key: &str, attempt: &str) -> Option<usize> {
+        let connection = self.database.connect().await;
+        let question = Statement::from_sql_and_values(
+            connection.get_database_backend(),
+            "SELECT lease_owner FROM ts_token \
+             WHERE key_name = ? AND claim_id = ? AND lease_owner IS NOT NULL",
+            [key.into(), attempt.into()],
+        );
+        let row = connection.query_one_raw(question).await;
+        connection.close().await.expect("the connection closes");
+        let owner: String = row.expect("the query is good")?.try_get_by_index(0).ok()?;
+        (0..REPLICAS).find(|number| name_of(&directory(&self.database, *number)) == owner)
     }
 
     /// Waits until no token is so.

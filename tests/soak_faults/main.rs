@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{History, violations};
-use fleet::Fleet;
+use fleet::{Fleet, REPLICAS};
 use kit::TestDatabase;
 use kit::database::DatabaseServer;
 use provider::{Outcome, Reuse, RotatingProvider};
@@ -45,8 +45,6 @@ use token_server::foundation::clock::{BootMs, Clock, Ms, SystemClock};
 use token_server::foundation::randomness::Randomness;
 
 pub const LIFETIME_S: i64 = 600;
-/// Kills shall meet requests under way, and some of them after the rotation.
-const THINKS: Duration = Duration::from_millis(300);
 const CALLERS: usize = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -81,7 +79,7 @@ async fn main() -> ExitCode {
     let server = DatabaseServer::start();
     server.answers().await;
     let database = TestDatabase::on_server(server.url()).await;
-    let provider = RotatingProvider::slow(size.reuse, LIFETIME_S, THINKS).await;
+    let provider = RotatingProvider::start(size.reuse, LIFETIME_S).await;
     let fleet = Arc::new(Fleet::start(database));
     let keys: Arc<[String]> = (0..size.secrets)
         .map(|number| format!("k{number}"))
@@ -102,7 +100,7 @@ async fn main() -> ExitCode {
             tokio::spawn(callers::call(fleet, keys, caller, randomness, end))
         })
         .collect();
-    let events = chaos::reign(&fleet, &server, &randomness, end).await;
+    let events = chaos::reign(&fleet, &provider, &server, &randomness, end).await;
     let mut samples = Vec::new();
     for caller in callers {
         samples.extend(caller.await.expect("a caller ends"));
@@ -140,7 +138,8 @@ fn report(size: &Size, fleet: &Fleet, history: &History) -> ExitCode {
     );
     println!("tokens stored        {}", history.stored.len());
     println!("attempts killed      {}", history.killed.len());
-    println!("left in spools       {}", fleet.spooled());
+    let spooled: usize = (0..REPLICAS).map(|number| fleet.spooled(number)).sum();
+    println!("left in spools       {spooled}");
     println!("reads answered       {served}");
     println!("reads refused        {}", history.samples.len() - served);
     println!("needs attention      {}", history.parked.len());
@@ -153,7 +152,7 @@ fn report(size: &Size, fleet: &Fleet, history: &History) -> ExitCode {
     for violation in found.iter().take(20) {
         println!("  {violation}");
     }
-    if found.is_empty() && served > 0 && fleet.spooled() == 0 {
+    if found.is_empty() && served > 0 && spooled == 0 {
         println!("1 passed, 0 failed");
         ExitCode::SUCCESS
     } else {
