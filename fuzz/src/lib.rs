@@ -35,6 +35,7 @@ pub static UPSTREAM: LazyLock<Upstream> = LazyLock::new(|| {
         authorities: Vec::new(),
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(5),
+        late_answer: Duration::ZERO,
         max_answer_bytes: 1 << 20,
     };
     let clock = Arc::new(ManualClock::at(NOW));

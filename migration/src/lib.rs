@@ -19,9 +19,14 @@ mod m20261125_000014_create_retired;
 mod m20261125_000015_add_announced;
 mod m20261125_000016_create_event;
 
+use std::collections::HashSet;
+
 pub use sea_orm_migration::prelude::MigratorTrait;
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DatabaseConnection;
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection};
+
+/// Remembers the steps that were taken.
+const TABLE: &str = "ts_migration";
 
 /// All steps, oldest first.
 pub struct Migrator;
@@ -50,8 +55,23 @@ impl MigratorTrait for Migrator {
     }
 
     fn migration_table_name() -> DynIden {
-        "ts_migration".into_iden()
+        TABLE.into_iden()
     }
+}
+
+/// How many steps are still to be taken. Those that only a newer version knows are its own:
+/// they leave everything in place that this one uses.
+pub async fn pending(database: &DatabaseConnection) -> Result<usize, DbErr> {
+    let mut taken = HashSet::new();
+    if SchemaManager::new(database).has_table(TABLE).await? {
+        let versions = Query::select().column("version").from(TABLE).to_owned();
+        for row in database.query_all(&versions).await? {
+            taken.insert(row.try_get::<String>("", "version")?);
+        }
+    }
+    let steps = Migrator::migrations();
+    let missing = steps.iter().filter(|step| !taken.contains(step.name()));
+    Ok(missing.count())
 }
 
 /// Makes the table of locks, so that the lock of the migration itself can be taken.

@@ -91,6 +91,7 @@ struct RawUpstream {
     allowed_networks: String,
     timeout_s: u32,
     connect_timeout_s: u32,
+    late_answer_s: u32,
     max_answer_bytes: usize,
     ca_file: Option<PathBuf>,
 }
@@ -267,6 +268,7 @@ impl RawUpstream {
                 .map_or(Ok(Vec::new()), authorities)?,
             timeout: Duration::from_secs(self.timeout_s.into()),
             connect_timeout: Duration::from_secs(self.connect_timeout_s.into()),
+            late_answer: Duration::from_secs(self.late_answer_s.into()),
             max_answer_bytes: self.max_answer_bytes,
         })
     }

@@ -71,6 +71,10 @@ impl Timeline for EpochMs {
 pub struct BootMs(pub i64);
 
 impl BootMs {
+    pub fn plus(self, length: Ms) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+
     pub fn since(self, earlier: Self) -> Ms {
         Ms(self.0.saturating_sub(earlier.0))
     }

@@ -1,5 +1,7 @@
 //! One attempt: open what is sealed, ask the provider, have stored what came back.
 
+use std::sync::Arc;
+
 use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -210,25 +212,34 @@ impl Renewals {
                 return Attempted::Unstored;
             }
         }
+        let opened = Arc::new(opened);
         let before = self.clock.boot();
         let asked = self.ask(claimed, &opened, timeout).await;
         let took = self.clock.boot().since(before);
         self.metrics.upstream_seconds.observe(seconds(took));
-        let fetched = match asked {
-            Asked::Answered(fetched) => *fetched,
-            Asked::Overtaken => {
-                self.give_back(claimed).await;
-                return Attempted::Discarded;
+        match asked {
+            Asked::Answered(fetched) => {
+                let usable =
+                    (*fetched).and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained));
+                match usable {
+                    Ok(obtained) => {
+                        self.store_token(claimed, cause, &opened, obtained, took)
+                            .await
+                    }
+                    Err(failure) => {
+                        self.store_failure(claimed, cause, started, failure, Some(&opened))
+                            .await
+                    }
+                }
             }
-        };
-        match fetched.and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained)) {
-            Ok(obtained) => {
-                self.store_token(claimed, cause, &opened, obtained, took)
-                    .await
-            }
-            Err(failure) => {
+            Asked::Late(failure, answer) => {
+                let _until_stored = self.await_late(claimed, opened.clone(), cause, answer);
                 self.store_failure(claimed, cause, started, failure, Some(&opened))
                     .await
+            }
+            Asked::Overtaken => {
+                self.give_back(claimed).await;
+                Attempted::Discarded
             }
         }
     }

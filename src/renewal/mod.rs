@@ -8,6 +8,7 @@ pub mod decide;
 mod flight;
 pub mod history;
 mod inputs;
+mod late;
 mod pace;
 mod permits;
 mod quota;
@@ -168,6 +169,9 @@ impl Renewals {
                 unfinished = self.tasks.len(),
                 "attempts did not end within the grace time"
             );
+        }
+        if let Err(error) = self.quotas.give_back(&self.database).await {
+            tracing::warn!(%error, "unused places in quotas could not be given back");
         }
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");

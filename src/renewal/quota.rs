@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Renewals;
 use super::attempt::Cause;
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::{DbError, is_duplicate};
+use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{RealmId, SecretId};
 use crate::realm::Realm;
 use crate::realm::policy::{Quota, QuotaScope};
@@ -96,6 +96,28 @@ struct Memory {
 impl Quotas {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quotas {
+    /// Gives back what was reserved and will not be sent: this server stops.
+    pub(super) async fn give_back(&self, database: &Database) -> Result<(), DbError> {
+        let blocks = std::mem::take(&mut self.memory().blocks);
+        for ((subject, _), block) in blocks {
+            if block.left > 0 {
+                let subject = &subject;
+                database
+                    .write(|transaction, _| {
+                        Box::pin(async move {
+                            let mut window = store::lock(transaction, subject).await?;
+                            window.give_back(block.part, block.left);
+                            store::save(transaction, subject, &window).await
+                        })
+                    })
+                    .await?;
+            }
+        }
+        Ok(())
     }
 }
 

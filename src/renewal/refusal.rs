@@ -2,10 +2,13 @@
 //! another: what an attempt that was thought lost has brought, an earlier candidate, the
 //! main request if that can stand alone.
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Renewals;
 use super::attempt::Opened;
+use super::late::LateAnswer;
 use crate::foundation::clock::{BootMs, Ms};
 use crate::realm::Source;
 use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
@@ -21,6 +24,8 @@ const WORTH_SENDING: Ms = Ms::from_secs(1);
 /// What came of asking the provider.
 pub(super) enum Asked {
     Answered(Box<Result<Obtained, Failure>>),
+    /// Time is up; the provider has the request.
+    Late(Failure, LateAnswer),
     /// A newer token was stored meanwhile, by whoever used up the refresh token.
     Overtaken,
 }
@@ -31,36 +36,36 @@ impl From<Result<Obtained, Failure>> for Asked {
     }
 }
 
+impl Asked {
+    /// The provider's word that the refresh token is not good.
+    fn grant_refused(&self) -> Option<&Failure> {
+        let failure = match self {
+            Self::Answered(answer) => answer.as_ref().as_ref().err(),
+            Self::Late(..) | Self::Overtaken => None,
+        };
+        failure.filter(|failure| failure.grant_refused)
+    }
+}
+
 impl Renewals {
     /// Asks for a token, by whatever way is open, within one attempt's time.
-    pub(super) async fn ask(&self, claimed: &Claimed, opened: &Opened, timeout: Ms) -> Asked {
+    pub(super) async fn ask(&self, claimed: &Claimed, opened: &Arc<Opened>, timeout: Ms) -> Asked {
         let begun = self.clock.boot();
-        let previous = &opened.previous;
-        let answer = self.fetch_within(opened, previous, timeout).await;
-        match answer {
-            Err(refusal) if refusal.grant_refused && opened.uses_refresh_token => {
+        let previous = opened.previous.clone();
+        let asked = self.ask_within(opened, previous, timeout).await;
+        match asked.grant_refused().cloned() {
+            Some(refusal) if opened.uses_refresh_token => {
                 self.after_refusal(claimed, opened, refusal, begun, timeout)
                     .await
             }
-            answer => answer.into(),
+            _ => asked,
         }
-    }
-
-    async fn fetch_within(
-        &self,
-        opened: &Opened,
-        previous: &Previous,
-        time: Ms,
-    ) -> Result<Obtained, Failure> {
-        self.upstream
-            .fetch(&opened.realm, &opened.secret, previous, time)
-            .await
     }
 
     async fn after_refusal(
         &self,
         claimed: &Claimed,
-        opened: &Opened,
+        opened: &Arc<Opened>,
         refusal: Failure,
         begun: BootMs,
         timeout: Ms,
@@ -99,12 +104,11 @@ impl Renewals {
                 return out_of_time().into();
             }
             refused.push(Some(token.clone()));
-            match self
-                .fetch_within(opened, &with(opened, Some(token)), left())
-                .await
-            {
-                Err(failure) if failure.grant_refused => {}
-                answer => return answer.into(),
+            let asked = self
+                .ask_within(opened, with(opened, Some(token)), left())
+                .await;
+            if asked.grant_refused().is_none() {
+                return asked;
             }
         }
         let stands_alone = match &opened.realm.source {
@@ -115,13 +119,16 @@ impl Renewals {
             if left() < WORTH_SENDING {
                 return out_of_time().into();
             }
-            let answer = self.fetch_within(opened, &with(opened, None), left()).await;
-            return answer
-                .map(|obtained| Obtained {
-                    refresh_refused: true,
-                    ..obtained
-                })
-                .into();
+            let asked = self.ask_within(opened, with(opened, None), left()).await;
+            return match asked {
+                Asked::Answered(answer) => (*answer)
+                    .map(|obtained| Obtained {
+                        refresh_refused: true,
+                        ..obtained
+                    })
+                    .into(),
+                other => other,
+            };
         }
         let why = if spent_by_another {
             MAYBE_SPENT

@@ -29,7 +29,7 @@ use crate::webhook::event::{self, Event};
 const SPOOLED_AFTER: Duration = Duration::from_millis(500);
 
 /// A token, ready to be stored.
-struct NewToken {
+pub(super) struct NewToken {
     stored: Stored,
     generation: Generation,
     entry: Entry,
@@ -38,7 +38,7 @@ struct NewToken {
 impl NewToken {
     /// What must not be dropped if it cannot be stored: the refresh token before it may be
     /// used up.
-    fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
+    pub(super) fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
         let stored = &self.stored;
         match &stored.refresh {
             RefreshChange::Replace(refresh) => Some(Candidate::of(
@@ -70,8 +70,7 @@ impl Renewals {
         took: Ms,
     ) -> Attempted {
         let record = &claimed.record;
-        let entry = self.entry(claimed, cause, obtained.requested_at, took);
-        let new = self.new_token(record, opened, &obtained, entry);
+        let new = self.new_token(claimed, opened, cause, &obtained, took);
         let candidate = new.candidate(claimed);
         let stored = self
             .until_lease_ends(claimed, candidate.as_ref(), || {
@@ -144,13 +143,16 @@ impl Renewals {
         }
     }
 
-    fn new_token(
+    pub(super) fn new_token(
         &self,
-        record: &TokenRecord,
+        claimed: &Claimed,
         opened: &Opened,
+        cause: Cause,
         obtained: &Obtained,
-        entry: Entry,
+        took: Ms,
     ) -> NewToken {
+        let record = &claimed.record;
+        let entry = self.entry(claimed, cause, obtained.requested_at, took);
         let policy = opened.realm.source.policy();
         let (novelty, expiry) = match &record.held {
             Some(held) if opened.repeats(obtained) => (

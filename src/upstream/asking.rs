@@ -8,12 +8,12 @@ use url::Url;
 use super::Upstream;
 use super::answer::{Issued, Life, Parsed, Reader};
 use super::assertion::{Defaults, Unsigned};
-use super::client::{Answer, Request};
+use super::client::{Answer, Request, TimeLimit};
 use super::lifetimes::{jwt_expiry, length_of, moment_of};
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
 use super::scope::Scope;
-use crate::foundation::clock::{BootMs, EpochMs, Ms};
+use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::signing::{Algorithm, KeyEncoding};
 use crate::realm::document::{
     AnswerRule, Assertion, ClientAuth, Exchange, Extraction, ProviderDocument, Refresh,
@@ -34,8 +34,7 @@ pub(super) struct Asking<'a> {
     pub refresh_refused: bool,
     /// When the request for the token was sent.
     pub requested_at: EpochMs,
-    pub begun: BootMs,
-    pub timeout: Ms,
+    pub limit: TimeLimit,
     /// The answers of the steps so far, as expressions see them.
     pub steps: Vec<Seen>,
 }
@@ -134,10 +133,7 @@ impl<'a> Asking<'a> {
 
     async fn exchange(&mut self, exchange: &Exchange) -> Result<Parsed, Failure> {
         let request = self.build(&exchange.request).map_err(Failure::unsent)?;
-        let spent = self.upstream.clock.boot().since(self.begun);
-        let left = Ms(self.timeout.0 - spent.0).max(Ms(1)).as_duration();
-        let whole = self.timeout.as_duration();
-        let answer = self.upstream.client.send(request, left, whole).await?;
+        let answer = self.upstream.client.send(request, self.limit).await?;
         Ok(Parsed::of(&answer, exchange.format))
     }
 

@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 use super::UpstreamSettings;
 use super::egress::{Denied, Egress, PolicyResolver, Scheme};
+use super::timely::{Deadline, TimeIsUp, TimelyBody};
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
 use crate::realm::failure::Failure;
@@ -68,7 +70,31 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// How long an exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimit {
+    /// Nothing is sent from then on.
+    until: BootMs,
+    /// All the time that the attempt has.
+    whole: Ms,
+    /// How much longer an answer is waited for.
+    late: Ms,
+}
+
+impl TimeLimit {
+    /// Waits longer for the answer to what was sent in time.
+    pub fn answered_late(self, late: Ms) -> Self {
+        Self { late, ..self }
+    }
+
+    /// What is said when time is up, and no answer has come.
+    pub fn no_answer(self) -> Failure {
+        Failure::transient(format!("no whole answer within {} ms", self.whole.0))
+    }
+}
+
 pub(super) struct Client {
+    clock: SharedClock,
     tls: reqwest::Client,
     plain: reqwest::Client,
     /// For realms with certificates of their own, by fingerprint.
@@ -83,8 +109,9 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub fn new(settings: &UpstreamSettings) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &UpstreamSettings, clock: SharedClock) -> Result<Self, reqwest::Error> {
         Ok(Self {
+            clock,
             tls: builder(settings, Scheme::Tls).build()?,
             plain: builder(settings, Scheme::Plain).build()?,
             own: Mutex::default(),
@@ -96,13 +123,22 @@ impl Client {
         &self.settings.egress
     }
 
-    /// Waits for what is `left` of the whole time of an attempt.
-    pub async fn send(
-        &self,
-        request: Request,
-        left: Duration,
-        whole: Duration,
-    ) -> Result<Answer, Failure> {
+    /// The limit of what begins now.
+    pub fn time_limit(&self, timeout: Ms) -> TimeLimit {
+        TimeLimit {
+            until: self.clock.boot().plus(timeout),
+            whole: timeout,
+            late: Ms::ZERO,
+        }
+    }
+
+    /// An answer that comes late is waited for only where the request cannot have been sent
+    /// late.
+    pub async fn send(&self, request: Request, limit: TimeLimit) -> Result<Answer, Failure> {
+        let left = limit.until.since(self.clock.boot());
+        if left <= Ms::ZERO {
+            return Err(time_is_up());
+        }
         self.egress().check_literal(&request.url).map_err(denied)?;
         let client = match (Scheme::of(&request.url), &request.tls) {
             (Scheme::Plain, None) => self.plain.clone(),
@@ -115,17 +151,22 @@ impl Client {
         let mut builder = client
             .request(request.method, request.url)
             .headers(request.headers);
-        if let Some(body) = request.body {
-            builder = builder.body(body);
+        let deadline = Deadline {
+            clock: self.clock.clone(),
+            at: limit.until,
+        };
+        let mut patience = left;
+        match request.body.map(|body| TimelyBody::new(body, deadline)) {
+            Some(Some(body)) => {
+                builder = builder.body(reqwest::Body::wrap(body));
+                patience = Ms(left.0 + limit.late.0);
+            }
+            Some(None) => builder = builder.body(Vec::new()),
+            None => {}
         }
         // An answer that is in the socket already may hold the only refresh token that is good.
-        let answer = within(left, self.exchange(builder)).await;
-        answer.unwrap_or_else(|| {
-            Err(Failure::transient(format!(
-                "no whole answer within {} ms",
-                whole.as_millis()
-            )))
-        })
+        let answer = within(patience.as_duration(), self.exchange(builder)).await;
+        answer.unwrap_or_else(|| Err(limit.no_answer()))
     }
 
     fn own_client(&self, material: &TlsMaterial) -> Result<reqwest::Client, Failure> {
@@ -213,6 +254,10 @@ fn with_certificates(
     })
 }
 
+fn time_is_up() -> Failure {
+    Failure::transient(TimeIsUp.to_string()).unsent()
+}
+
 fn denied(denied: Denied) -> Failure {
     Failure::ours(denied.to_string()).unsent()
 }
@@ -223,6 +268,9 @@ fn broken(error: &reqwest::Error) -> Failure {
     while let Some(cause) = source {
         if let Some(policy) = cause.downcast_ref::<Denied>() {
             return denied(policy.clone());
+        }
+        if cause.is::<TimeIsUp>() {
+            return time_is_up();
         }
         source = cause.source();
     }

@@ -70,9 +70,9 @@ impl Upstream {
         send: bool,
     ) -> Inspected {
         let moment = self.moment();
-        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
+        let limit = self.time_limit(self.timeout_of(document));
         let mut inspection = Inspection {
-            asking: self.asking(document, params, inputs, moment, timeout),
+            asking: self.asking(document, params, inputs, moment, limit),
             masked: Scope::masked(document, params, inputs, &moment),
             masked_steps: Vec::new(),
             moment,
@@ -159,8 +159,8 @@ impl Inspection<'_> {
             return inspected;
         }
         let upstream = self.asking.upstream;
-        let timeout = self.asking.timeout.as_duration();
-        let answer = match upstream.client.send(request, timeout, timeout).await {
+        let limit = self.asking.limit;
+        let answer = match upstream.client.send(request, limit).await {
             Ok(answer) => answer,
             Err(failure) => {
                 inspected.failure = Some(failure);

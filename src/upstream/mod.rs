@@ -13,6 +13,7 @@ mod render;
 mod request;
 mod scope;
 mod shown;
+mod timely;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::secret::params::Params;
 use crate::token::expiry::Expiry;
 use answer::{Issued, Life};
 use asking::Asking;
-pub use client::Answer;
+pub use client::{Answer, TimeLimit};
 use client::{Client, Request};
 use egress::{Egress, Names};
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
@@ -52,6 +53,9 @@ pub struct UpstreamSettings {
     /// One attempt as a whole, unless the realm says otherwise.
     pub timeout: Duration,
     pub connect_timeout: Duration,
+    /// How much longer than its attempt an answer is waited for that may hold the only
+    /// refresh token which is good.
+    pub late_answer: Duration,
     /// The largest answer that is read, in bytes.
     pub max_answer_bytes: usize,
 }
@@ -95,6 +99,7 @@ pub struct Upstream {
     clock: SharedClock,
     randomness: Randomness,
     default_timeout: Ms,
+    late_answer: Ms,
 }
 
 impl Upstream {
@@ -104,11 +109,12 @@ impl Upstream {
         randomness: Randomness,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            client: Client::new(settings)?,
+            client: Client::new(settings, clock.clone())?,
             expressions: Expressions::new(),
             clock,
             randomness,
             default_timeout: Ms::from(settings.timeout),
+            late_answer: Ms::from(settings.late_answer),
         })
     }
 
@@ -117,13 +123,23 @@ impl Upstream {
         source.policy().timeout.unwrap_or(self.default_timeout)
     }
 
-    /// Asks for a token, within the time that is left.
+    /// The limit of an attempt, or of what is left of one, that begins now.
+    pub fn time_limit(&self, timeout: Ms) -> TimeLimit {
+        self.client.time_limit(timeout)
+    }
+
+    /// How much longer an answer is waited for that must not be missed.
+    pub fn late_answer(&self) -> Ms {
+        self.late_answer
+    }
+
+    /// Asks for a token.
     pub async fn fetch(
         &self,
         realm: &Realm,
         secret: &Secret,
         previous: &Previous,
-        timeout: Ms,
+        limit: TimeLimit,
     ) -> Result<Obtained, Failure> {
         match &realm.source {
             Source::Provider(document) => {
@@ -132,7 +148,7 @@ impl Upstream {
                     &secret.params,
                     &previous.inputs,
                     self.moment(),
-                    timeout,
+                    limit,
                 );
                 let issued = asking.obtain().await?;
                 let scope = asking.scope.clone();
@@ -146,8 +162,7 @@ impl Upstream {
             Source::CustomLogic(url) => {
                 let requested_at = self.clock.now();
                 let request = custom_logic::request(url, secret, previous);
-                let timeout = timeout.as_duration();
-                let answer = self.client.send(request, timeout, timeout).await?;
+                let answer = self.client.send(request, limit).await?;
                 self.obtained(None, custom_logic::read(&answer)?, requested_at)
             }
             Source::Fixed => Err(Failure::ours(
@@ -163,9 +178,11 @@ impl Upstream {
         exchange: &Exchange,
         params: &Params,
     ) -> Result<(), Failure> {
-        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
-        let inputs = Inputs::default();
-        let mut asking = self.asking(document, params, &inputs, self.moment(), timeout);
+        let (inputs, limit) = (
+            Inputs::default(),
+            self.time_limit(self.timeout_of(document)),
+        );
+        let mut asking = self.asking(document, params, &inputs, self.moment(), limit);
         asking.ask(exchange).await
     }
 
@@ -185,8 +202,7 @@ impl Upstream {
             body: Some(body),
             tls: None,
         };
-        let timeout = timeout.as_duration();
-        let answer = self.client.send(request, timeout, timeout).await?;
+        let answer = self.client.send(request, self.time_limit(timeout)).await?;
         Ok(answer.status)
     }
 
@@ -198,8 +214,8 @@ impl Upstream {
         params: &Params,
         answer: &Answer,
     ) -> Result<Obtained, Failure> {
-        let timeout = document.policy.timeout.unwrap_or(self.default_timeout);
-        let asking = self.asking(document, params, &Inputs::default(), self.moment(), timeout);
+        let limit = self.time_limit(self.timeout_of(document));
+        let asking = self.asking(document, params, &Inputs::default(), self.moment(), limit);
         let issued = asking.read(answer)?;
         let scope = asking.scope.clone();
         self.obtained(Some((document, scope)), issued, asking.requested_at)
@@ -243,6 +259,10 @@ impl Upstream {
         Some((realm, key))
     }
 
+    fn timeout_of(&self, document: &ProviderDocument) -> Ms {
+        document.policy.timeout.unwrap_or(self.default_timeout)
+    }
+
     fn moment(&self) -> Moment {
         Moment::draw(self.clock.now(), &self.randomness)
     }
@@ -253,7 +273,7 @@ impl Upstream {
         params: &Params,
         inputs: &Inputs,
         moment: Moment,
-        timeout: Ms,
+        limit: TimeLimit,
     ) -> Asking<'a> {
         Asking {
             upstream: self,
@@ -262,8 +282,7 @@ impl Upstream {
             can_refresh: inputs.refresh_token.is_some(),
             refresh_refused: false,
             requested_at: moment.now(),
-            begun: self.clock.boot(),
-            timeout,
+            limit,
             steps: Vec::new(),
         }
     }

@@ -55,9 +55,13 @@ pub fn url_of(database: &TestDatabase, replica: &str) -> String {
 mod broken {
     use std::process::Command;
 
+    use rustix::process::Signal;
+    use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
+    use token_server::foundation::clock::Ms;
+
     use crate::kit::eventually;
-    use crate::provider::{Held, Reuse};
-    use crate::scene::{LIFETIME_S, Scene};
+    use crate::provider::{Held, Next, Reuse};
+    use crate::scene::{LIFETIME_S, Scene, rotating_realm};
 
     fn node(verb: &str, number: &str) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/galera.sh");
@@ -93,5 +97,99 @@ mod broken {
         assert_eq!(scene.provider.rotations(), 2, "nothing was asked again");
         scene.renews_again(&c.client, "k").await;
         scene.judge(&a.client).await;
+    }
+
+    /// A node that takes part and applies nothing of what the others commit.
+    struct HeldUp(DatabaseConnection);
+
+    impl HeldUp {
+        /// The lock is the connection's, so there is only one.
+        async fn new(url: String) -> Self {
+            let options = ConnectOptions::new(url).max_connections(1).to_owned();
+            let node = Self(Database::connect(options).await.expect("the node answers"));
+            node.run("SET GLOBAL wsrep_desync = ON").await;
+            node.run("FLUSH TABLES WITH READ LOCK").await;
+            node
+        }
+
+        async fn run(&self, sql: &str) {
+            let done = self.0.execute_unprepared(sql).await;
+            done.expect("the statement is good");
+        }
+
+        /// Waits until somebody waits for this node.
+        async fn is_waited_for(&self) {
+            let question = Statement::from_string(
+                self.0.get_database_backend(),
+                "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() \
+                 AND command = 'Query' AND time_ms > 200 AND id <> CONNECTION_ID()",
+            );
+            eventually("somebody waits for the node", async || {
+                let row = self.0.query_one_raw(question.clone()).await;
+                let row = row.expect("the query is good").expect("a row");
+                let waiting: i64 = row.try_get_by_index(0).expect("a number");
+                (waiting > 0).then_some(())
+            })
+            .await;
+        }
+
+        async fn go_on(self) {
+            self.run("UNLOCK TABLES").await;
+            self.run("SET GLOBAL wsrep_desync = OFF").await;
+            self.0.close().await.expect("the connection closes");
+        }
+    }
+
+    /// The refresh token is refused because another replica's late pair has taken its place:
+    /// on another node, and not on the one that is asked.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lost_race_is_no_failure_although_the_replicas_node_lags_behind_on_galera() {
+        let database = super::database().await;
+        let scene = Scene::set(database, Reuse::AcceptedFor(Ms::ZERO), LIFETIME_S).await;
+        let (a, b) = (scene.replica("a"), scene.replica("b"));
+        let mut realm = rotating_realm(&scene.provider);
+        realm["policy"]["timeout_s"] = 5.into();
+        a.client.save_realm("r", realm).await;
+        scene.register(&a.client, "k").await;
+        b.client.generation("r", "k", 1).await;
+        b.signal(Signal::STOP);
+        scene.provider.hold(Held::After);
+        scene.due().await;
+        eventually("the provider has rotated for a", async || {
+            (scene.provider.rotations() == 2).then_some(())
+        })
+        .await;
+        a.signal(Signal::STOP);
+        scene.provider.hold(Held::Nowhere);
+        // There is no time to wait for a.
+        scene
+            .run("UPDATE ts_token SET expires_at = last_attempt_at + 1000")
+            .await;
+        scene.provider.next(Next::HeldAfter);
+        b.signal(Signal::CONT);
+        scene.provider.holds().await;
+        assert_eq!(scene.provider.received(), 3);
+
+        let node = HeldUp::new(super::url_of(&scene.database, "b")).await;
+        a.signal(Signal::CONT);
+        eventually("the late pair is stored on the node of a", async || {
+            let stored = "SELECT generation FROM ts_token";
+            (scene.database.number(stored).await == 2).then_some(())
+        })
+        .await;
+        scene.provider.let_go();
+        node.is_waited_for().await;
+        node.go_on().await;
+
+        eventually("b has given its lease back", async || {
+            let held = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";
+            (scene.database.number(held).await == 0).then_some(())
+        })
+        .await;
+        let attempts = a.client.list("/api/renewal").await;
+        let failed = attempts.iter().find(|attempt| !attempt["class"].is_null());
+        assert_eq!(failed, None);
+        b.client.generation("r", "k", 2).await;
+        scene.renews_again(&b.client, "k").await;
     }
 }

@@ -15,7 +15,9 @@ mod galera;
 
 mod checker;
 mod database;
+mod disk;
 mod kills;
+mod late;
 mod many;
 mod provider;
 mod scene;

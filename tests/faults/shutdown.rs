@@ -1,4 +1,5 @@
-//! Rows 12 and 13: two servers that migrate at once; SIGTERM under load, and a second one.
+//! Rows 12 and 13: servers that migrate at once, and two versions on one database; SIGTERM
+//! under load, and a second one.
 
 use std::sync::Arc;
 
@@ -8,12 +9,14 @@ use crate::scene::{LIFETIME_S, Scene};
 
 on_every_database! {
     replicas_that_start_together_on_an_empty_database_all_serve,
+    a_server_goes_on_and_starts_again_on_a_database_that_a_newer_one_has_migrated,
     a_server_told_to_stop_stores_what_is_in_flight_and_cuts_no_request,
     a_second_signal_to_stop_changes_nothing,
 }
 
 on_galera! {
     replicas_that_start_together_on_an_empty_database_all_serve,
+    a_server_goes_on_and_starts_again_on_a_database_that_a_newer_one_has_migrated,
     a_server_told_to_stop_stores_what_is_in_flight_and_cuts_no_request,
     a_second_signal_to_stop_changes_nothing,
 }
@@ -36,6 +39,33 @@ async fn replicas_that_start_together_on_an_empty_database_all_serve(database: T
         replica.client.get("/readyz").await.expect(200);
         replica.client.token("r", "k").await.expect(200);
     }
+}
+
+async fn a_server_goes_on_and_starts_again_on_a_database_that_a_newer_one_has_migrated(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    for newer in [
+        "ALTER TABLE ts_token ADD COLUMN newer VARCHAR(20)",
+        "ALTER TABLE ts_secret ADD COLUMN newer INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE ts_renewal ADD COLUMN newer INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE ts_newer (id INTEGER PRIMARY KEY)",
+        "INSERT INTO ts_migration (version, applied_at) VALUES ('m29991231_000001_newer', 0)",
+    ] {
+        scene.run(newer).await;
+    }
+    server.client.get("/readyz").await.expect(200);
+    scene.renews_again(&server.client, "k").await;
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+    let server = scene.replica("a");
+    server.client.get("/readyz").await.expect(200);
+    scene.renews_again(&server.client, "k").await;
+    scene.register(&server.client, "another").await;
+    server.client.generation("r", "another", 1).await;
+    scene.judge(&server.client).await;
 }
 
 const HELD: &str = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";

@@ -6,6 +6,7 @@
 mod kit;
 
 mod access;
+mod bulkheads;
 mod cli;
 mod clocks;
 mod crashes;

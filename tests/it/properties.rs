@@ -165,6 +165,7 @@ impl World {
             authorities: Vec::new(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            late_answer: Duration::ZERO,
             max_answer_bytes: 64 * 1024,
         };
         let clock = Arc::new(ManualClock::at(EpochMs(1_800_000_000_000)));
@@ -192,9 +193,8 @@ impl World {
         params: &[(&str, &str)],
     ) -> (Result<Obtained, Failure>, Vec<Recorded>) {
         let (secret, previous) = (secret(params), Previous::default());
-        let fetching = self
-            .upstream
-            .fetch(realm, &secret, &previous, Ms::from_secs(30));
+        let limit = self.upstream.time_limit(Ms::from_secs(30));
+        let fetching = self.upstream.fetch(realm, &secret, &previous, limit);
         (self.runtime.block_on(fetching), self.seen())
     }
 

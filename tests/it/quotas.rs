@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
@@ -14,6 +15,7 @@ on_every_database! {
     without_a_valid_token_a_spent_quota_is_a_503_that_says_when_to_come_again,
     a_day_is_never_exceeded_and_schedules_never_starve_while_callers_flush_on_three_replicas,
     a_realms_quota_is_shared_by_its_secrets,
+    a_server_that_stops_gives_back_what_it_reserved_and_did_not_send,
     requests_to_one_realm_start_no_faster_than_its_rate,
 }
 
@@ -192,6 +194,33 @@ async fn a_realms_quota_is_shared_by_its_secrets(database: TestDatabase) {
     })
     .await;
     assert_eq!(provider.request_count(), 3);
+}
+
+async fn a_server_that_stops_gives_back_what_it_reserved_and_did_not_send(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let server = Server::start(&database).await;
+    // Large enough to be reserved by twos and threes.
+    let quota = json!([{"limit": 600, "window_s": 86_400}]);
+    let policy = json!({"quota": quota, "min_flush_interval_s": 0});
+    register(&server, &provider, policy).await;
+    server.client.save_secret("r", "k").await;
+    server.client.generation("r", "k", 1).await;
+    while provider.request_count() < 5 {
+        assert_eq!(flush(&server).await["flushed"], true);
+    }
+    server.stop().await;
+    let connection = database.connect().await;
+    let row = connection
+        .query_one_raw(Statement::from_string(
+            connection.get_database_backend(),
+            "SELECT reserved FROM ts_quota",
+        ))
+        .await;
+    let row = row.expect("the query is good").expect("a row");
+    let reserved: String = row.try_get_by_index(0).expect("a text");
+    let parts: Vec<(i64, i64)> = serde_json::from_str(&reserved).expect("parts of the window");
+    let reserved: i64 = parts.iter().map(|(_, count)| count).sum();
+    assert_eq!(reserved, 5);
 }
 
 async fn requests_to_one_realm_start_no_faster_than_its_rate(database: TestDatabase) {

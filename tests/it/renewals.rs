@@ -11,9 +11,7 @@ use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_da
 on_every_database! {
     a_token_is_renewed_before_it_expires,
     a_failing_renewal_backs_off_while_the_valid_token_is_served_and_recovers,
-    a_hanging_provider_delays_no_other,
     bounds_on_attempts_hold_for_a_realm_and_for_the_process,
-    a_rate_limit_holds_for_its_realm_and_for_no_other,
     a_result_obtained_with_old_parameters_is_not_stored_over_the_new,
     a_repeated_token_keeps_its_generation_and_its_earlier_expiry,
     strange_lifetimes_make_neither_a_loop_nor_an_eternal_token,
@@ -93,34 +91,6 @@ async fn a_failing_renewal_backs_off_while_the_valid_token_is_served_and_recover
     assert!(attempts(client, "outcome=failed").await.len() >= 3);
 }
 
-async fn a_hanging_provider_delays_no_other(database: TestDatabase) {
-    let (hanging, healthy) = (Provider::start().await, Provider::start().await);
-    let server = Server::start(&database).await;
-    let client = &server.client;
-    hanging.hold();
-    client
-        .register_realm("hanging", &hanging.url("/token"))
-        .await;
-    client
-        .register_realm("healthy", &healthy.url("/token"))
-        .await;
-    for number in 0..20 {
-        client.save_secret("hanging", &format!("k{number}")).await;
-    }
-    hanging.wait_for_requests(8).await;
-    for number in 0..20 {
-        client.save_secret("healthy", &format!("k{number}")).await;
-    }
-    for number in 0..20 {
-        client.generation("healthy", &format!("k{number}"), 1).await;
-    }
-    assert_eq!(hanging.request_count(), 8);
-    hanging.release();
-    for number in 0..20 {
-        client.generation("hanging", &format!("k{number}"), 1).await;
-    }
-}
-
 async fn bounds_on_attempts_hold_for_a_realm_and_for_the_process(database: TestDatabase) {
     let provider = Provider::start().await;
     let env = vec![
@@ -168,36 +138,6 @@ async fn bounds_on_attempts_hold_for_a_realm_and_for_the_process(database: TestD
         "{}",
         provider.in_flight_peak()
     );
-}
-
-async fn a_rate_limit_holds_for_its_realm_and_for_no_other(database: TestDatabase) {
-    let (limited, other) = (Provider::start().await, Provider::start().await);
-    let (server, clock) = Server::on_manual_clock(&database).await;
-    let client = &server.client;
-    limited.answer_next(Answer::status(429).with_header("retry-after", "120"));
-    client
-        .register_realm("limited", &limited.url("/token"))
-        .await;
-    client.register_realm("other", &other.url("/token")).await;
-    client.save_secret("limited", "first").await;
-    eventually("the limit", async || {
-        let secret = client.secret("limited", "first").await;
-        (secret["last_error"]["class"] == "rate_limited").then_some(())
-    })
-    .await;
-    client.save_secret("limited", "second").await;
-    let reply = client.token("limited", "second").await;
-    assert_eq!(reply.header("retry-after"), Some("120"));
-    assert_eq!(
-        reply.expect_problem(503, "token_unavailable")["class"],
-        "rate_limited"
-    );
-    client.save_secret("other", "k").await;
-    client.generation("other", "k", 1).await;
-    assert_eq!(limited.request_count(), 1);
-    clock.advance(Ms::from_secs(121));
-    client.generation("limited", "first", 1).await;
-    client.generation("limited", "second", 1).await;
 }
 
 async fn a_result_obtained_with_old_parameters_is_not_stored_over_the_new(database: TestDatabase) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 use token_server_entity::lock;
-use token_server_migration::{Migrator, MigratorTrait, create_lock_table};
+use token_server_migration::{Migrator, MigratorTrait, create_lock_table, pending};
 
 use super::{Database, DbError, is_duplicate};
 use crate::foundation::clock::{Clock, Ms, Timeline};
@@ -19,8 +19,7 @@ const POLL: Duration = Duration::from_millis(100);
 impl Database {
     /// Whether every step of the schema is in place.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
-        let pending = Migrator::get_pending_migrations_read_only(self.reader()).await?;
-        Ok(pending.is_empty())
+        Ok(pending(self.reader()).await? == 0)
     }
 
     /// Runs the missing steps; answers how many there were. A claimed row is the lock:
@@ -40,8 +39,10 @@ impl Database {
     }
 
     async fn run_pending(&self) -> Result<usize, DbError> {
-        let pending = Migrator::get_pending_migrations(&self.writer).await?.len();
-        Migrator::up(&self.writer, None).await?;
+        let pending = pending(&self.writer).await?;
+        if pending > 0 {
+            Migrator::up(&self.writer, None).await?;
+        }
         Ok(pending)
     }
 

@@ -1,0 +1,78 @@
+//! Rows 1 and 4: answers that come after their attempt has given up, where the refresh
+//! token is used up already.
+
+use serde_json::json;
+
+use crate::kit::process::ServerProcess;
+use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::provider::{Held, Reuse};
+use crate::scene::{LIFETIME_S, Scene, rotating_realm};
+
+on_every_database! {
+    a_pair_that_comes_after_its_attempt_has_failed_is_kept,
+    a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice,
+    a_server_that_stops_waits_for_a_late_pair,
+}
+
+/// The provider rotates, and keeps its answer until the attempt is over.
+async fn fails_while_the_answer_is_held(scene: &Scene, server: &ServerProcess, state: &str) {
+    scene.provider.hold(Held::After);
+    scene.due().await;
+    eventually("the attempt is over", async || {
+        let secret = server.client.secret("r", "k").await;
+        (secret["state"] == state).then_some(())
+    })
+    .await;
+    assert_eq!(scene.provider.rotations(), 2);
+}
+
+async fn a_pair_that_comes_after_its_attempt_has_failed_is_kept(database: TestDatabase) {
+    let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    fails_while_the_answer_is_held(&scene, &server, "retrying").await;
+    assert_eq!(scene.read(&server.client, 0, "k").await, Some(1));
+    scene.provider.hold(Held::Nowhere);
+    server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.read(&server.client, 0, "k").await, Some(2));
+    scene.renews_again(&server.client, "k").await;
+    assert_eq!(scene.provider.rotations(), 3);
+    scene.judge(&server.client).await;
+}
+
+async fn a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    let mut realm = rotating_realm(&scene.provider);
+    realm["refresh"] = json!({"retry": "never", "arguments": realm["arguments"].clone()});
+    server.client.save_realm("r", realm).await;
+    scene.register(&server.client, "k").await;
+    server.client.generation("r", "k", 1).await;
+    fails_while_the_answer_is_held(&scene, &server, "needs_attention").await;
+    scene.provider.hold(Held::Nowhere);
+    server.client.generation("r", "k", 2).await;
+    assert_eq!(server.client.secret("r", "k").await["state"], "active");
+    scene.renews_again(&server.client, "k").await;
+    scene.judge(&server.client).await;
+}
+
+async fn a_server_that_stops_waits_for_a_late_pair(database: TestDatabase) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    fails_while_the_answer_is_held(&scene, &server, "retrying").await;
+    server.terminate();
+    eventually("the server takes no more requests", async || {
+        let request = server.client.request(reqwest::Method::GET, "/healthz");
+        request.send().await.is_err().then_some(())
+    })
+    .await;
+    scene.provider.hold(Held::Nowhere);
+    assert_eq!(server.exit_code(), Some(0));
+    let server = scene.replica("a");
+    server.client.generation("r", "k", 2).await;
+    scene.renews_again(&server.client, "k").await;
+    scene.judge(&server.client).await;
+}
