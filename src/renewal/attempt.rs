@@ -15,12 +15,12 @@ use crate::foundation::ids::Generation;
 use crate::foundation::metrics::{RenewalLabels, seconds};
 use crate::foundation::sealing::OpenError;
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
-use crate::realm::failure::Failure;
+use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::token::expiry::Expiry;
-use crate::token::lease::Claimed;
+use crate::token::lease::{Claimed, Unclear};
 use crate::token::{Wait, Waiting};
 use crate::upstream::{Inputs, Obtained, Previous};
 
@@ -97,6 +97,16 @@ impl Opened {
     pub(super) fn repeats(&self, obtained: &Obtained) -> bool {
         let previous = self.previous.inputs.token.as_ref();
         previous.is_some_and(|token| token.expose_secret() == obtained.token.expose_secret())
+    }
+
+    /// What a failure leaves unknown of the refresh token.
+    fn unclear_after(&self, failure: &Failure) -> Unclear {
+        let transient = failure.class == FailureClass::Transient;
+        if self.uses_refresh_token && failure.sent && transient {
+            Unclear::Lost
+        } else {
+            Unclear::No
+        }
     }
 }
 
@@ -193,7 +203,7 @@ impl Renewals {
             }
             Err(NotOpened::Failed(failure)) => {
                 return self
-                    .store_failure(claimed, cause, started, failure, None)
+                    .store_failure(claimed, cause, started, failure, None, Unclear::No)
                     .await;
             }
         };
@@ -227,14 +237,16 @@ impl Renewals {
                             .await
                     }
                     Err(failure) => {
-                        self.store_failure(claimed, cause, started, failure, Some(&opened))
+                        let unclear = opened.unclear_after(&failure);
+                        self.store_failure(claimed, cause, started, failure, Some(&opened), unclear)
                             .await
                     }
                 }
             }
             Asked::Late(failure, answer) => {
                 let _until_stored = self.await_late(claimed, opened.clone(), cause, answer);
-                self.store_failure(claimed, cause, started, failure, Some(&opened))
+                let unclear = Unclear::Awaited;
+                self.store_failure(claimed, cause, started, failure, Some(&opened), unclear)
                     .await
             }
             Asked::Overtaken => {

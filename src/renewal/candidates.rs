@@ -20,9 +20,9 @@ use crate::token::store;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Renewals {
-    /// Writes a pair to the spool, so that it outlives this process. The database has just
-    /// failed; what is on the disk is brought by the next start, whatever comes.
-    /// False where it is in memory only.
+    /// Writes a pair that is not in the database yet to the spool, so that it outlives this
+    /// process: what is on the disk is brought by the next start, whatever comes. False where
+    /// it is in memory only.
     pub(super) async fn spool(&self, candidate: &Candidate) -> bool {
         self.lock_unkept().insert(candidate.attempt.clone());
         let Some(spool) = self.spool.clone() else {
@@ -33,7 +33,7 @@ impl Renewals {
             Ok(()) => {
                 tracing::warn!(
                     attempt = candidate.attempt.0,
-                    "the database failed; an issued token waits in the spool"
+                    "an issued token that is not stored yet waits in the spool"
                 );
                 true
             }

@@ -14,7 +14,7 @@ use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::limit::within;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
-use crate::token::lease::Claimed;
+use crate::token::lease::{self, Claimed};
 use crate::upstream::{Obtained, Previous};
 
 /// A request that was sent in time, and is not answered yet.
@@ -78,23 +78,41 @@ impl Renewals {
         let (told, failure_stored) = oneshot::channel();
         let (renewals, claimed) = (self.clone(), claimed.clone());
         self.tasks.spawn(async move {
-            let Ok(Ok(obtained)) = answer.await else {
-                tracing::debug!(
-                    attempt = claimed.attempt.0,
-                    "nothing of use came after the attempt"
-                );
-                return;
-            };
-            let took = renewals.clock.now().since(obtained.requested_at);
-            let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
-            if let Some(candidate) = new.candidate(&claimed) {
-                renewals.spool(&candidate).await;
-                // Told by the end of the sender, and nothing is ever sent.
-                let _ = failure_stored.await;
-                renewals.keep(candidate).await;
+            let obtained = answer.await.ok().and_then(Result::ok);
+            let candidate = obtained.and_then(|obtained| {
+                let took = renewals.clock.now().since(obtained.requested_at);
+                let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
+                new.candidate(&claimed)
+            });
+            if let Some(candidate) = &candidate {
+                renewals.spool(candidate).await;
+            }
+            // Told by the end of the sender, and nothing is ever sent.
+            let _ = failure_stored.await;
+            match candidate {
+                Some(candidate) => {
+                    renewals.keep(candidate).await;
+                }
+                None => renewals.nothing_comes(&claimed).await,
             }
         });
         FailureStored { _told: told }
+    }
+
+    /// Who waits for the answer of this attempt need wait no longer.
+    async fn nothing_comes(&self, claimed: &Claimed) {
+        let (id, attempt, now) = (claimed.record.secret_id, &claimed.attempt, self.clock.now());
+        let noted = self
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move { lease::nothing_comes(transaction, id, attempt, now).await })
+            })
+            .await;
+        match noted {
+            Ok(()) => self.wake.notify_one(),
+            // It is waited for until the stored token nears its expiry.
+            Err(error) => tracing::warn!(%error, "what will not come late could not be noted"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::realm::policy::Repeat;
 use crate::realm::store as realm_store;
 use crate::token::candidate::{Candidate, Promotion};
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure};
+use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure, Unclear};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
 use crate::upstream::Obtained;
 use crate::webhook::event::{self, Event};
@@ -235,6 +235,7 @@ impl Renewals {
         started: EpochMs,
         failure: Failure,
         opened: Option<&Opened>,
+        unclear: Unclear,
     ) -> Attempted {
         // The parent's token was refused: its next one ends the wait.
         let parent = opened
@@ -258,15 +259,12 @@ impl Renewals {
             duration_ms = now.since(started).0, next_attempt = %next_attempt.to_rfc3339(),
             "not renewed"
         );
-        let uses_refresh_token = opened.is_some_and(|opened| opened.uses_refresh_token);
         let new = NewFailure {
             stored: StoredFailure {
                 failure: &failure,
                 parent: parent.map(|parent| parent.id),
                 renew_at: next_attempt,
-                unclear: uses_refresh_token
-                    && failure.sent
-                    && failure.class == FailureClass::Transient,
+                unclear,
                 announced,
             },
             failures,

@@ -287,6 +287,16 @@ pub(super) fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
 }
 
+/// Whether a failed attempt may have used up the refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    No,
+    /// It may, and nobody will bring what took its place.
+    Lost,
+    /// It may, and the answer may still come.
+    Awaited,
+}
+
 /// What a failure leaves behind.
 #[derive(Clone, Debug)]
 pub struct StoredFailure<'a> {
@@ -294,8 +304,7 @@ pub struct StoredFailure<'a> {
     /// Whose next token ends the wait.
     pub parent: Option<SecretId>,
     pub renew_at: EpochMs,
-    /// The refresh token was sent, and what came of it is not known.
-    pub unclear: bool,
+    pub unclear: Unclear,
     /// What the webhook is told of it; none: nothing new.
     pub announced: Option<Announced>,
 }
@@ -309,10 +318,10 @@ pub async fn store_failure(
     now: EpochMs,
 ) -> Result<bool, DbErr> {
     let since = Expr::col(Column::FailingSince).if_null(Expr::value(now));
-    let update = if new.unclear {
-        released_of(lost(false), claimed)
-    } else {
-        released(claimed)
+    let update = match new.unclear {
+        Unclear::No => released(claimed),
+        Unclear::Lost => released_of(lost(false), claimed),
+        Unclear::Awaited => released_of(lost(true), claimed),
     };
     let failure = new.failure;
     let update = match new.announced {
@@ -336,6 +345,26 @@ pub async fn store_failure(
         .exec(database)
         .await?;
     Ok(stored.rows_affected == 1)
+}
+
+/// The answer of a lost attempt will not come: who waits for it need wait no longer. Inside a
+/// transaction.
+pub async fn nothing_comes(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    attempt: &AttemptId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    let lost = Entity::update_many()
+        .col_expr(Column::LostAwaited, Expr::value(false))
+        .filter(Column::SecretId.eq(id.0))
+        .filter(Column::LostAttempt.eq(attempt.0.as_str()))
+        .exec(database)
+        .await?;
+    if lost.rows_affected == 1 {
+        super::store::wake_waiting(database, &[id], now).await?;
+    }
+    Ok(())
 }
 
 /// Gives a lease back because something must come first; due again at `renew_at`, or when

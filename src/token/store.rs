@@ -122,7 +122,7 @@ pub async fn wake_children(
         .map(|_| ())
 }
 
-/// What waited for a ticket is due, now that it was pushed.
+/// What waited for a ticket or a candidate is due: that has come, or will not.
 pub async fn wake_waiting(
     database: &impl ConnectionTrait,
     ids: &[SecretId],

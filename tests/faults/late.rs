@@ -9,7 +9,8 @@ use crate::provider::{Held, Reuse};
 use crate::scene::{LIFETIME_S, Scene, rotating_realm};
 
 on_every_database! {
-    a_pair_that_comes_after_its_attempt_has_failed_is_kept,
+    a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept,
+    where_nothing_comes_late_either_the_next_attempt_waits_no_longer,
     a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice,
     a_server_that_stops_waits_for_a_late_pair,
 }
@@ -18,25 +19,50 @@ on_every_database! {
 async fn fails_while_the_answer_is_held(scene: &Scene, server: &ServerProcess, state: &str) {
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the attempt is over", async || {
-        let secret = server.client.secret("r", "k").await;
-        (secret["state"] == state).then_some(())
-    })
-    .await;
+    server.client.state("r", "k", state).await;
     assert_eq!(scene.provider.rotations(), 2);
 }
 
-async fn a_pair_that_comes_after_its_attempt_has_failed_is_kept(database: TestDatabase) {
+async fn a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept(
+    database: TestDatabase,
+) {
     let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
     fails_while_the_answer_is_held(&scene, &server, "retrying").await;
+    next_waits(&scene, &server).await;
     assert_eq!(scene.read(&server.client, 0, "k").await, Some(1));
+    assert_eq!(scene.provider.received(), 2, "nothing is sent meanwhile");
     scene.provider.hold(Held::Nowhere);
     server.client.generation("r", "k", 2).await;
     assert_eq!(scene.read(&server.client, 0, "k").await, Some(2));
     scene.renews_again(&server.client, "k").await;
     assert_eq!(scene.provider.rotations(), 3);
+    scene.judge(&server.client).await;
+}
+
+/// The next attempt is due, and waits for what the one before may bring.
+async fn next_waits(scene: &Scene, server: &ServerProcess) {
+    scene.due().await;
+    eventually("it waits", async || {
+        let secret = server.client.secret("r", "k").await;
+        secret["waiting"].is_string().then_some(())
+    })
+    .await;
+}
+
+async fn where_nothing_comes_late_either_the_next_attempt_waits_no_longer(database: TestDatabase) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    scene.provider.hold(Held::Before);
+    scene.due().await;
+    server.client.state("r", "k", "retrying").await;
+    next_waits(&scene, &server).await;
+    assert_eq!(scene.provider.received(), 2);
+    scene.provider.hold(Held::Dropped);
+    server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.provider.rotations(), 2);
     scene.judge(&server.client).await;
 }
 

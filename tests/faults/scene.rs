@@ -186,13 +186,16 @@ pub fn given(reply: &Reply) -> Given {
     }
 }
 
-/// What a replica that is dead, and was not started again, was doing.
+/// What a replica that is dead, and was not started again, was doing: attempts under its
+/// leases, and those whose answer it was still waiting for.
 pub async fn held_by(database: &TestDatabase, data_dir: &Path) -> Vec<Killed> {
     let connection = database.connect().await;
     let question = Statement::from_sql_and_values(
         connection.get_database_backend(),
-        "SELECT key_name, claim_id FROM ts_token WHERE lease_owner = ?",
-        [name_of(data_dir).into()],
+        "SELECT key_name, claim_id FROM ts_token WHERE lease_owner = ? UNION ALL \
+         SELECT key_name, lost_attempt FROM ts_token WHERE lost_awaited AND lost_attempt IN \
+         (SELECT attempt_id FROM ts_renewal WHERE replica = ?)",
+        [name_of(data_dir).into(), name_of(data_dir).into()],
     );
     let rows = connection.query_all_raw(question).await;
     let held = rows.expect("the query is good").into_iter().map(|row| {
