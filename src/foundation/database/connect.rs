@@ -80,6 +80,7 @@ impl Database {
             write_timeout: settings.write_timeout,
             read_patience: settings.read_patience,
             begin_timeout: settings.acquire_timeout + settings.write_timeout,
+            in_cluster: false,
         })
     }
 
@@ -91,7 +92,8 @@ impl Database {
         let pool = sea_orm::Database::connect(options)
             .await
             .map_err(|error| ConnectError::Unreachable(error.into()))?;
-        let causal = match cluster_of(&pool).await? {
+        let cluster = cluster_of(&pool).await?;
+        let causal = match cluster {
             None => pool.clone(),
             Some(cluster) => causal_pool(settings, cluster).await?,
         };
@@ -102,6 +104,7 @@ impl Database {
             write_timeout: settings.write_timeout,
             read_patience: settings.read_patience,
             begin_timeout: settings.acquire_timeout + settings.write_timeout,
+            in_cluster: cluster.is_some(),
         };
         database.warn_of_lost_commits().await;
         Ok(database)

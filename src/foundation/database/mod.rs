@@ -90,7 +90,15 @@ pub struct Database {
     read_patience: Duration,
     /// A free connection, and one statement.
     begin_timeout: Duration,
+    /// Whether other nodes can abort a transaction of this one.
+    in_cluster: bool,
 }
+
+/// Stands at the begin of a transaction, and is gone if that was rolled back. Galera rolls
+/// back whoever is in the way of another node's commit, and not every statement that follows
+/// says so: the rest would run outside of any transaction, and COMMIT succeed.
+const MARK: &str = "SAVEPOINT begun";
+const STILL_MARKED: &str = "RELEASE SAVEPOINT begun";
 
 impl Database {
     /// For single statements that read. Never hold it across [`Database::write`].
@@ -160,8 +168,7 @@ impl Database {
             return Err(DbError::Unanswered(self.begin_timeout));
         };
         let transaction = transaction?;
-        let worked =
-            tokio::time::timeout(self.write_timeout, work(&transaction, PhantomData)).await;
+        let worked = tokio::time::timeout(self.write_timeout, self.whole(&transaction, work)).await;
         match worked {
             Ok(Ok(value)) => {
                 let committed = tokio::time::timeout(COMMIT_TIMEOUT, transaction.commit());
@@ -178,6 +185,25 @@ impl Database {
             }
             Err(_elapsed) => Err(DbError::TimedOut(self.write_timeout)),
         }
+    }
+
+    /// Does the work, and sees that all of it was done in this one transaction.
+    async fn whole<'env, T, F>(
+        &self,
+        transaction: &DatabaseTransaction,
+        work: &F,
+    ) -> Result<T, DbErr>
+    where
+        F: Work<'env, T>,
+    {
+        if self.in_cluster {
+            transaction.execute_unprepared(MARK).await?;
+        }
+        let value = work(transaction, PhantomData).await?;
+        if self.in_cluster {
+            transaction.execute_unprepared(STILL_MARKED).await?;
+        }
+        Ok(value)
     }
 
     fn options(&self) -> TransactionOptions {

@@ -10,8 +10,8 @@ use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use super::DbError;
 
 /// Deadlock, lock wait, Galera not ready and certification, read-only during failover,
-/// Group Replication's refusal.
-const MYSQL_LOST_RACES: [u16; 7] = [1213, 1205, 1047, 1180, 1290, 1836, 3101];
+/// Group Replication's refusal, and a savepoint that went with its transaction.
+const MYSQL_LOST_RACES: [u16; 8] = [1213, 1205, 1047, 1180, 1290, 1836, 3101, 1305];
 /// Shutdown in progress, connection killed.
 const MYSQL_OUTAGES: [u16; 2] = [1053, 1927];
 /// SQLITE_BUSY and its extended codes (low byte 5).
