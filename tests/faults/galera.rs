@@ -122,7 +122,8 @@ mod broken {
             let question = Statement::from_string(
                 self.0.get_database_backend(),
                 "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() \
-                 AND command = 'Query' AND time_ms > 200 AND id <> CONNECTION_ID()",
+                 AND user = 'root' AND command <> 'Sleep' AND time_ms > 200 \
+                 AND id <> CONNECTION_ID()",
             );
             eventually("somebody waits for the node", async || {
                 let row = self.0.query_one_raw(question.clone()).await;
