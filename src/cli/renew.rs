@@ -44,6 +44,7 @@ pub async fn run(
     {
         tracing::warn!(%error, "events are sent by the next server or run");
     }
+    app.renewals.end().await;
     app.close().await;
     let summary = run.map_err(Failure::of)?;
     if on_terminal {

@@ -451,6 +451,11 @@ impl ProviderDocument {
         }
     }
 
+    /// Whether a failed refresh must not be tried again, and the main request does without.
+    pub fn goes_on_without_refresh(&self) -> bool {
+        self.refresh.as_ref().is_some_and(|refresh| !refresh.retry) && self.stands_alone()
+    }
+
     /// The names whose values must not be shown.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         let params = self.params.iter().filter(|rule| rule.secret);

@@ -88,6 +88,8 @@ pub(super) struct Opened {
     pub previous: Previous,
     /// The request uses up a refresh token.
     pub uses_refresh_token: bool,
+    /// The stored refresh token may be used up, and is not tried again.
+    pub leaves_spent: bool,
     /// Where the token is derived from another.
     pub parent: Option<OpenedParent>,
 }
@@ -244,8 +246,8 @@ impl Renewals {
                 }
             }
             Asked::Late(failure, answer) => {
-                let _until_stored = self.await_late(claimed, opened.clone(), cause, answer);
-                let unclear = Unclear::Awaited;
+                let awaiting = self.await_late(claimed, opened.clone(), cause, answer);
+                let (unclear, _until_stored) = awaiting.await;
                 self.store_failure(claimed, cause, started, failure, Some(&opened), unclear)
                     .await
             }
@@ -313,9 +315,12 @@ impl Renewals {
             ..Inputs::default()
         };
         let mut parent = None;
-        let mut uses_refresh_token = false;
+        let (mut uses_refresh_token, mut leaves_spent) = (false, false);
         if let Source::Provider(document) = &realm.source {
-            inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
+            leaves_spent = claimed.record.lost.is_some() && document.goes_on_without_refresh();
+            if !leaves_spent {
+                inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
+            }
             uses_refresh_token =
                 inputs.refresh_token.is_some() && document.consumes_refresh_token();
             if uses_refresh_token {
@@ -342,6 +347,7 @@ impl Renewals {
             secret,
             previous,
             uses_refresh_token,
+            leaves_spent,
             parent,
         })
     }

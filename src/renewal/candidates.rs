@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 
 use super::attempt::Cause;
 use super::history::{self, Entry, Outcome};
-use super::{Inner, Renewals};
+use super::{Inner, Renewals, on_disk};
 use crate::foundation::clock::Timeline;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{AttemptId, Generation};
@@ -174,14 +174,5 @@ impl Renewals {
 impl Inner {
     fn lock_unkept(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
         self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(std::io::Error::other(error)),
     }
 }

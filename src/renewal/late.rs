@@ -2,23 +2,49 @@
 //! token, and then the answer holds the only one that is good: it is waited for beside, and
 //! kept as a candidate.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Renewals;
 use super::attempt::{Cause, Opened};
 use super::refusal::Asked;
+use super::{Renewals, on_disk};
 use crate::foundation::clock::{Ms, Timeline};
+use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
-use crate::token::lease::{self, Claimed};
+use crate::token::lease::{self, Claimed, Unclear};
 use crate::upstream::{Obtained, Previous};
 
 /// A request that was sent in time, and is not answered yet.
 pub(super) type LateAnswer = JoinHandle<Result<Obtained, Failure>>;
+
+/// Attempts whose answers are waited for.
+#[derive(Default)]
+pub(super) struct Awaited(Mutex<HashMap<AttemptId, (SecretId, RealmId)>>);
+
+impl Awaited {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AttemptId, (SecretId, RealmId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False where as many are waited for as attempts may be made at once: in the realm, or
+    /// in all.
+    fn add(&self, claimed: &Claimed, in_realm: usize, in_all: usize) -> bool {
+        let mut awaited = self.lock();
+        let realm = &claimed.record.realm;
+        let of_realm = awaited.values().filter(|(_, other)| other == realm).count();
+        if of_realm >= in_realm || awaited.len() >= in_all {
+            return false;
+        }
+        let what = (claimed.record.secret_id, realm.clone());
+        awaited.insert(claimed.attempt.clone(), what);
+        true
+    }
+}
 
 /// Dropped when the attempt's failure is stored: before that, its lease is held, and what it
 /// stores would be put over what came late.
@@ -66,20 +92,31 @@ impl Renewals {
         }
     }
 
-    /// Waits for what an attempt that failed may still bring. Its pair is on the disk at
-    /// once, and in the database after the failure.
-    pub(super) fn await_late(
+    /// Waits for what an attempt that failed may still bring; not where too many are waited
+    /// for. The pair is on the disk at once, and in the database after the failure.
+    pub(super) async fn await_late(
         &self,
         claimed: &Claimed,
         opened: Arc<Opened>,
         cause: Cause,
         answer: LateAnswer,
-    ) -> FailureStored {
+    ) -> (Unclear, FailureStored) {
         let (told, failure_stored) = oneshot::channel();
+        let stored = FailureStored { _told: told };
+        let in_realm = self.realm_limit(&opened.realm);
+        if !self
+            .awaited
+            .add(claimed, in_realm, self.settings.concurrency)
+        {
+            answer.abort();
+            return (Unclear::Lost, stored);
+        }
+        self.note_awaited(claimed).await;
         let (renewals, claimed) = (self.clone(), claimed.clone());
         self.tasks.spawn(async move {
-            let obtained = answer.await.ok().and_then(Result::ok);
-            let candidate = obtained.and_then(|obtained| {
+            let answer = answer.await.ok();
+            let sent = !matches!(&answer, Some(Err(failure)) if !failure.sent);
+            let candidate = answer.and_then(Result::ok).and_then(|obtained| {
                 let took = renewals.clock.now().since(obtained.requested_at);
                 let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
                 new.candidate(&claimed)
@@ -92,26 +129,76 @@ impl Renewals {
             match candidate {
                 Some(candidate) => {
                     renewals.keep(candidate).await;
+                    renewals.await_no_more(&claimed.attempt).await;
                 }
-                None => renewals.nothing_comes(&claimed).await,
+                None => {
+                    let id = claimed.record.secret_id;
+                    renewals.nothing_comes(id, &claimed.attempt, sent).await;
+                }
             }
         });
-        FailureStored { _told: told }
+        (Unclear::Awaited, stored)
     }
 
-    /// Who waits for the answer of this attempt need wait no longer.
-    async fn nothing_comes(&self, claimed: &Claimed) {
-        let (id, attempt, now) = (claimed.record.secret_id, &claimed.attempt, self.clock.now());
+    /// Who waits for the answer of an attempt need wait no longer.
+    async fn nothing_comes(&self, id: SecretId, attempt: &AttemptId, sent: bool) {
+        let now = self.clock.now();
         let noted = self
             .database
             .write(|transaction, _| {
-                Box::pin(async move { lease::nothing_comes(transaction, id, attempt, now).await })
+                Box::pin(lease::nothing_comes(transaction, id, attempt, sent, now))
             })
             .await;
         match noted {
-            Ok(()) => self.wake.notify_one(),
-            // It is waited for until the stored token nears its expiry.
+            Ok(()) => {
+                self.await_no_more(attempt).await;
+                self.wake.notify_one();
+            }
+            // The next start says so.
             Err(error) => tracing::warn!(%error, "what will not come late could not be noted"),
+        }
+    }
+
+    /// This server stops: what has not come by now is not waited for any more.
+    pub(super) async fn await_nothing(&self) {
+        let awaited = std::mem::take(&mut *self.awaited.lock());
+        for (attempt, (id, _)) in awaited {
+            self.nothing_comes(id, &attempt, true).await;
+        }
+    }
+
+    /// What an earlier process was still waiting for will not come.
+    pub async fn forget_awaited(&self) {
+        let Some(spool) = self.spool.clone() else {
+            return;
+        };
+        match on_disk(move || spool.awaited()).await {
+            Ok(awaited) => {
+                for (attempt, id) in awaited {
+                    self.nothing_comes(id, &attempt, true).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "the spool cannot be read"),
+        }
+    }
+
+    /// So that the next process knows of it, should this one be killed.
+    async fn note_awaited(&self, claimed: &Claimed) {
+        if let Some(spool) = self.spool.clone() {
+            let (attempt, id) = (claimed.attempt.clone(), claimed.record.secret_id);
+            if let Err(error) = on_disk(move || spool.put_awaited(&attempt, id)).await {
+                tracing::warn!(%error, "what is waited for could not be noted in the spool");
+            }
+        }
+    }
+
+    async fn await_no_more(&self, attempt: &AttemptId) {
+        self.awaited.lock().remove(attempt);
+        if let Some(spool) = self.spool.clone() {
+            let attempt = attempt.clone();
+            if let Err(error) = on_disk(move || spool.remove_awaited(&attempt)).await {
+                tracing::warn!(%error, "a file of the spool could not be removed");
+            }
         }
     }
 }
@@ -130,7 +217,7 @@ fn retries(realm: &Realm) -> bool {
 /// Whether the attempt has another way as soon as the refresh has failed.
 fn goes_on_by_itself(realm: &Realm) -> bool {
     match &realm.source {
-        Source::Provider(document) => !retries(realm) && document.stands_alone(),
+        Source::Provider(document) => document.goes_on_without_refresh(),
         Source::CustomLogic(_) | Source::Fixed => false,
     }
 }

@@ -24,6 +24,7 @@ mod watch;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use crate::foundation::sealing::KeyRing;
 use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
 use flight::Flights;
+use late::Awaited;
 use permits::Permits;
 use quota::Quotas;
 pub use run::{Progress, RunScope, RunSummary};
@@ -47,6 +49,9 @@ use watch::FenceWatch;
 
 /// Added to an attempt's timeout: the time to store its result.
 const LEASE_SLACK: Ms = Ms::from_secs(5);
+
+/// A server that stops does not give back unused places in quotas for longer.
+const GIVING_BACK: Duration = Duration::from_secs(2);
 
 /// Limits of renewal.
 #[derive(Clone, Debug)]
@@ -91,6 +96,7 @@ pub struct Inner {
     spool: Option<Spool>,
     /// Attempts whose result is not in the database yet, and is brought later.
     unkept: Mutex<HashSet<AttemptId>>,
+    awaited: Awaited,
     skew: Skew,
     quotas: Quotas,
     permits: Permits,
@@ -146,6 +152,7 @@ impl Renewals {
             settings: parts.settings,
             spool: parts.spool,
             unkept: Mutex::default(),
+            awaited: Awaited::default(),
             skew: Skew::default(),
             quotas: Quotas::default(),
             flights: Flights::default(),
@@ -170,11 +177,30 @@ impl Renewals {
                 "attempts did not end within the grace time"
             );
         }
-        if let Err(error) = self.quotas.give_back(&self.database).await {
-            tracing::warn!(%error, "unused places in quotas could not be given back");
-        }
+        self.await_nothing().await;
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");
         }
+        let giving_back = self.quotas.give_back(&self.database);
+        if tokio::time::timeout(GIVING_BACK, giving_back)
+            .await
+            .is_err()
+        {
+            tracing::warn!("unused places in quotas stay taken until their windows pass");
+        }
+    }
+
+    /// The end of a run: waits for answers that may hold the only good refresh token.
+    pub async fn end(&self) {
+        self.stop(self.upstream.late_answer()).await;
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(std::io::Error::other(error)),
     }
 }

@@ -97,27 +97,31 @@ impl Quotas {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Quotas {
     /// Gives back what was reserved and will not be sent: this server stops.
-    pub(super) async fn give_back(&self, database: &Database) -> Result<(), DbError> {
+    pub(super) async fn give_back(&self, database: &Database) {
         let blocks = std::mem::take(&mut self.memory().blocks);
         for ((subject, _), block) in blocks {
-            if block.left > 0 {
-                let subject = &subject;
-                database
-                    .write(|transaction, _| {
-                        Box::pin(async move {
-                            let mut window = store::lock(transaction, subject).await?;
+            if block.left == 0 {
+                continue;
+            }
+            let subject = &subject;
+            let given = database
+                .write(|transaction, _| {
+                    Box::pin(async move {
+                        // It may have gone with its realm.
+                        if let Some(mut window) = store::find_locked(transaction, subject).await? {
                             window.give_back(block.part, block.left);
-                            store::save(transaction, subject, &window).await
-                        })
+                            store::save(transaction, subject, &window).await?;
+                        }
+                        Ok(())
                     })
-                    .await?;
+                })
+                .await;
+            if let Err(error) = given {
+                tracing::warn!(%error, "unused places in a quota could not be given back");
             }
         }
-        Ok(())
     }
 }
 

@@ -188,7 +188,7 @@ impl Renewals {
                     sealed: seal(Column::RefreshToken, &refresh.token),
                     expires_at: refresh.expires_at,
                 }),
-                None if obtained.refresh_refused => RefreshChange::Forget,
+                None if obtained.refresh_refused || opened.leaves_spent => RefreshChange::Forget,
                 None => RefreshChange::Keep,
             },
             novelty,
@@ -278,13 +278,11 @@ impl Renewals {
         match stored {
             Ok(true) => {}
             Ok(false) => {
-                self.give_back(claimed).await;
+                self.give_back_unclear(claimed, unclear).await;
                 return Attempted::Discarded;
             }
-            Err(error) => {
-                tracing::error!(%error, "a failure could not be stored");
-                self.give_back(claimed).await;
-            }
+            // The lease runs out, and whoever takes it over notes what may be lost.
+            Err(error) => tracing::error!(%error, "a failure could not be stored"),
         }
         Attempted::Failed {
             failure,
@@ -475,9 +473,13 @@ impl Renewals {
     }
 
     pub(super) async fn give_back(&self, claimed: &Claimed) {
+        self.give_back_unclear(claimed, Unclear::No).await;
+    }
+
+    async fn give_back_unclear(&self, claimed: &Claimed, unclear: Unclear) {
         let released = self
             .database
-            .write(|transaction, _| Box::pin(lease::release(transaction, claimed)))
+            .write(|transaction, _| Box::pin(lease::release_unclear(transaction, claimed, unclear)))
             .await;
         if let Err(error) = released {
             tracing::warn!(%error, "a lease could not be given back; it runs out by itself");

@@ -347,16 +347,22 @@ pub async fn store_failure(
     Ok(stored.rows_affected == 1)
 }
 
-/// The answer of a lost attempt will not come: who waits for it need wait no longer. Inside a
+/// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
+/// turns out that nothing was sent, nothing is lost, and the next attempt is due. Inside a
 /// transaction.
 pub async fn nothing_comes(
     database: &impl ConnectionTrait,
     id: SecretId,
     attempt: &AttemptId,
+    sent: bool,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    let lost = Entity::update_many()
-        .col_expr(Column::LostAwaited, Expr::value(false))
+    let update = if sent {
+        Entity::update_many().col_expr(Column::LostAwaited, Expr::value(false))
+    } else {
+        nothing_lost(Entity::update_many()).col_expr(Column::RenewAt, unless_paused(Some(now)))
+    };
+    let lost = update
         .filter(Column::SecretId.eq(id.0))
         .filter(Column::LostAttempt.eq(attempt.0.as_str()))
         .exec(database)
@@ -385,6 +391,12 @@ pub async fn store_waiting(
             renew_at = now;
         }
     }
+    if let Wait::Candidate(_) = waiting.until
+        && !is_awaited(database, claimed.record.secret_id).await?
+    {
+        // It has come meanwhile, or will not.
+        renew_at = now;
+    }
     let stored = released(claimed)
         .col_expr(Column::RenewAt, unless_paused(Some(renew_at)))
         .col_expr(Column::Waiting, Expr::value(waiting.why.clone()))
@@ -394,6 +406,40 @@ pub async fn store_waiting(
         .exec(database)
         .await?;
     Ok(stored.rows_affected == 1)
+}
+
+/// Whether somebody may still bring what a lost attempt obtained. Of a row that is locked.
+async fn is_awaited(database: &impl ConnectionTrait, id: SecretId) -> Result<bool, DbErr> {
+    let awaited = Entity::find_by_id(id.0)
+        .select_only()
+        .column(Column::LostAwaited)
+        .into_tuple::<bool>()
+        .one(database)
+        .await?;
+    Ok(awaited == Some(true))
+}
+
+/// Gives a lease back whose failure could not be stored: the refresh token may be used up all
+/// the same.
+pub async fn release_unclear(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    unclear: Unclear,
+) -> Result<(), DbErr> {
+    let lost = match unclear {
+        Unclear::No => return release(database, claimed).await,
+        Unclear::Lost => lost(false),
+        Unclear::Awaited => lost(true),
+    };
+    let marked = released_of(lost, claimed)
+        .filter(Column::Generation.eq(claimed.record.generation.0))
+        .exec(database)
+        .await?;
+    if marked.rows_affected == 1 {
+        return Ok(());
+    }
+    // A newer token has come: there is nothing to be lost any more.
+    release(database, claimed).await
 }
 
 /// Gives a lease back without a result; what is due stays due.

@@ -67,7 +67,11 @@ impl<'a> Asking<'a> {
         }
         if self.document.stands_alone() {
             self.refresh_refused = true;
-            return self.main().await;
+            // The refresh was sent, whatever becomes of the main request.
+            return self.main().await.map_err(|failure| Failure {
+                sent: true,
+                ..failure
+            });
         }
         Err(failure.needs_another_refresh_token(MAYBE_SPENT))
     }

@@ -155,15 +155,18 @@ impl Client {
             clock: self.clock.clone(),
             at: limit.until,
         };
-        let mut patience = left;
+        // Without a body it is sent as soon as there is a connection.
+        let mut in_time = left >= Ms::from(self.settings.connect_timeout);
         match request.body.map(|body| TimelyBody::new(body, deadline)) {
             Some(Some(body)) => {
                 builder = builder.body(reqwest::Body::wrap(body));
-                patience = Ms(left.0 + limit.late.0);
+                in_time = true;
             }
             Some(None) => builder = builder.body(Vec::new()),
             None => {}
         }
+        let late = if in_time { limit.late } else { Ms::ZERO };
+        let patience = Ms(left.0 + late.0);
         // An answer that is in the socket already may hold the only refresh token that is good.
         let answer = within(patience.as_duration(), self.exchange(builder)).await;
         answer.unwrap_or_else(|| Err(limit.no_answer()))

@@ -6,21 +6,26 @@ use serde_json::json;
 use crate::kit::process::ServerProcess;
 use crate::kit::{TestDatabase, eventually, on_every_database};
 use crate::provider::{Held, Reuse};
-use crate::scene::{LIFETIME_S, Scene, rotating_realm};
+use crate::scene::{LENIENT, LIFETIME_S, Scene, rotating_realm};
 
 on_every_database! {
     a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept,
     where_nothing_comes_late_either_the_next_attempt_waits_no_longer,
     a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice,
     a_server_that_stops_waits_for_a_late_pair,
+    a_run_waits_for_a_late_pair,
+    a_killed_server_waits_no_longer_for_what_will_not_come,
 }
 
 /// The provider rotates, and keeps its answer until the attempt is over.
 async fn fails_while_the_answer_is_held(scene: &Scene, server: &ServerProcess, state: &str) {
     scene.provider.hold(Held::After);
     scene.due().await;
+    eventually("the provider has rotated", async || {
+        (scene.provider.rotations() == 2).then_some(())
+    })
+    .await;
     server.client.state("r", "k", state).await;
-    assert_eq!(scene.provider.rotations(), 2);
 }
 
 async fn a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept(
@@ -97,6 +102,47 @@ async fn a_server_that_stops_waits_for_a_late_pair(database: TestDatabase) {
     .await;
     scene.provider.hold(Held::Nowhere);
     assert_eq!(server.exit_code(), Some(0));
+    let server = scene.replica("a");
+    server.client.generation("r", "k", 2).await;
+    scene.renews_again(&server.client, "k").await;
+    scene.judge(&server.client).await;
+}
+
+async fn a_run_waits_for_a_late_pair(database: TestDatabase) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+    scene.provider.hold(Held::After);
+    scene.due().await;
+    let mut run = scene.command("a").arg("renew").spawn().expect("it starts");
+    eventually("the attempt has failed", async || {
+        let failed = "SELECT COUNT(*) FROM ts_token WHERE lost_awaited";
+        (scene.database.number(failed).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(scene.provider.rotations(), 2);
+    scene.provider.hold(Held::Nowhere);
+    let ended = run.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(1), "an attempt has failed");
+    let server = scene.replica("a");
+    assert_eq!(
+        server.client.generation("r", "k", 2).await["state"],
+        "active"
+    );
+    scene.renews_again(&server.client, "k").await;
+    scene.judge(&server.client).await;
+}
+
+async fn a_killed_server_waits_no_longer_for_what_will_not_come(database: TestDatabase) {
+    let mut scene = Scene::set(database, LENIENT, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    fails_while_the_answer_is_held(&scene, &server, "retrying").await;
+    next_waits(&scene, &server).await;
+    scene.kill("a", server).await;
+    scene.provider.hold(Held::Nowhere);
     let server = scene.replica("a");
     server.client.generation("r", "k", 2).await;
     scene.renews_again(&server.client, "k").await;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use token_server::foundation::clock::{Clock, Ms, SystemClock};
 
 use crate::checker::{Given, History, Killed, Sample, Stored, violations};
 use crate::galera;
-use crate::kit::process::ServerProcess;
+use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{Client, Reply};
 use crate::kit::{TestDatabase, eventually};
 use crate::provider::{ATTEMPT, Reuse, RotatingProvider};
@@ -44,12 +45,22 @@ impl Scene {
         self.database.directory.path().join(replica)
     }
 
+    fn environment(&self, replica: &str) -> [(&'static str, String); 2] {
+        let directory = self.directory(replica).display().to_string();
+        let url = galera::url_of(&self.database, replica);
+        [("TOKEN_SERVER__DATA_DIR", directory), ("DATABASE_URL", url)]
+    }
+
     /// Starts a replica; one of the same name is the same, restarted.
     pub fn replica(&self, name: &str) -> ServerProcess {
-        let directory = self.directory(name).display().to_string();
-        let url = galera::url_of(&self.database, name);
-        let more = [("TOKEN_SERVER__DATA_DIR", directory), ("DATABASE_URL", url)];
-        ServerProcess::start(&self.database, &more)
+        ServerProcess::start(&self.database, &self.environment(name))
+    }
+
+    /// Another command of a replica.
+    pub fn command(&self, replica: &str) -> Command {
+        let mut command = command(&self.database, &self.environment(replica));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
     }
 
     /// What is in a replica's spool.

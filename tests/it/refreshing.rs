@@ -17,6 +17,7 @@ on_every_database! {
     a_refused_refresh_token_is_done_without_where_the_main_request_can_stand_alone,
     an_unclear_outcome_needs_attention_where_a_failed_call_burns_the_token,
     an_unclear_outcome_is_tried_again_where_a_failed_call_burns_nothing,
+    a_refresh_that_hangs_is_not_tried_again_where_a_failed_call_burns_the_token,
     a_refresh_token_that_has_expired_is_not_sent,
     what_refresh_does_not_say_is_taken_from_the_main_request,
     a_refresh_token_is_never_shown,
@@ -276,6 +277,35 @@ async fn an_unclear_outcome_is_tried_again_where_a_failed_call_burns_nothing(
     scene.clock.advance(Ms::from_secs(400));
     scene.server.client.generation("r", "k", 1).await;
     assert_eq!(scene.sent_refresh_token(1).as_deref(), Some("first"));
+}
+
+async fn a_refresh_that_hangs_is_not_tried_again_where_a_failed_call_burns_the_token(
+    database: TestDatabase,
+) {
+    let fields = json!({
+        "arguments": [
+            {"name": "grant_type", "place": "body", "value": "client_credentials"},
+        ],
+        "refresh": {"retry": "never"}, "policy": {"timeout_s": 1},
+    });
+    let scene = Scene::set(&database, fields).await;
+    scene.next(Some("one"));
+    scene.save(None).await;
+    scene.server.client.generation("r", "k", 1).await;
+    scene.provider.hold();
+    scene.clock.advance(Ms::from_secs(3100));
+    scene.failed("retrying").await;
+    assert_eq!(scene.sent_refresh_token(1).as_deref(), Some("one"));
+    scene.provider.release();
+    scene.clock.advance(Ms::from_secs(300));
+    scene.server.client.generation("r", "k", 2).await;
+    // The main request, now and from then on; its tokens live two hours.
+    scene.clock.advance(Ms::from_secs(6200));
+    scene.server.client.generation("r", "k", 3).await;
+    let tokens: Vec<_> = (2..scene.provider.request_count())
+        .filter_map(|index| scene.sent_refresh_token(index))
+        .collect();
+    assert_eq!(tokens, Vec::<String>::new());
 }
 
 async fn a_refresh_token_that_has_expired_is_not_sent(database: TestDatabase) {

@@ -11,6 +11,8 @@ use super::{Database, DatabaseSettings, DbError, retry};
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// Connections for causal reads, beside the others; on a cluster only.
 const CAUSAL_CONNECTIONS: u32 = 4;
+/// What is left of a transaction that another node aborted is not committed bit by bit.
+const NOTHING_BY_ITSELF: &str = "SET SESSION autocommit = 0";
 /// How long a SQLite statement waits for another process's lock.
 const SQLITE_BUSY: Duration = Duration::from_secs(5);
 
@@ -76,6 +78,7 @@ impl Database {
         Ok(Self {
             causal: reader.clone(),
             reader,
+            transactions: writer.clone(),
             writer,
             write_timeout: settings.write_timeout,
             read_patience: settings.read_patience,
@@ -93,14 +96,18 @@ impl Database {
             .await
             .map_err(|error| ConnectError::Unreachable(error.into()))?;
         let cluster = cluster_of(&pool).await?;
-        let causal = match cluster {
-            None => pool.clone(),
-            Some(cluster) => causal_pool(settings, cluster).await?,
+        let (causal, transactions) = match cluster {
+            None => (pool.clone(), pool.clone()),
+            Some(cluster) => (
+                pool_of(settings, CAUSAL_CONNECTIONS, cluster.reads_wait()).await?,
+                pool_of(settings, settings.max_connections, NOTHING_BY_ITSELF).await?,
+            ),
         };
         let database = Self {
             reader: pool.clone(),
             writer: pool,
             causal,
+            transactions,
             write_timeout: settings.write_timeout,
             read_patience: settings.read_patience,
             begin_timeout: settings.acquire_timeout + settings.write_timeout,
@@ -169,20 +176,21 @@ async fn cluster_of(pool: &DatabaseConnection) -> Result<Option<Cluster>, Connec
     }))
 }
 
-/// Connections whose reads are causal; opened when the first is needed.
-async fn causal_pool(
+/// Connections on which a statement was run first; opened when the first is needed.
+async fn pool_of(
     settings: &DatabaseSettings,
-    cluster: Cluster,
+    connections: u32,
+    first: &'static str,
 ) -> Result<DatabaseConnection, ConnectError> {
     let mut options = base_options(settings);
     options
-        .max_connections(CAUSAL_CONNECTIONS)
+        .max_connections(connections)
         .max_lifetime(CONNECTION_LIFETIME)
         .connect_lazy(true)
         .map_sqlx_mysql_pool_opts(move |pool| {
             pool.after_connect(move |connection, _| {
                 Box::pin(async move {
-                    sqlx::Executor::execute(connection, cluster.reads_wait()).await?;
+                    sqlx::Executor::execute(connection, first).await?;
                     Ok(())
                 })
             })

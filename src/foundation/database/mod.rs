@@ -86,6 +86,8 @@ pub struct Database {
     writer: DatabaseConnection,
     /// Its reads wait for all that other nodes of a cluster have committed before.
     causal: DatabaseConnection,
+    /// For transactions. On a cluster these connections commit nothing by themselves.
+    transactions: DatabaseConnection,
     write_timeout: Duration,
     read_patience: Duration,
     /// A free connection, and one statement.
@@ -96,7 +98,7 @@ pub struct Database {
 
 /// Stands at the begin of a transaction, and is gone if that was rolled back. Galera rolls
 /// back whoever is in the way of another node's commit, and not every statement that follows
-/// says so: the rest would run outside of any transaction, and COMMIT succeed.
+/// says so: the rest would run without what came before, and COMMIT succeed.
 const MARK: &str = "SAVEPOINT begun";
 const STILL_MARKED: &str = "RELEASE SAVEPOINT begun";
 
@@ -163,7 +165,7 @@ impl Database {
         F: Work<'env, T>,
         T: Send,
     {
-        let begun = self.writer.begin_with_options(self.options());
+        let begun = self.transactions.begin_with_options(self.options());
         let Ok(transaction) = tokio::time::timeout(self.begin_timeout, begun).await else {
             return Err(DbError::Unanswered(self.begin_timeout));
         };
@@ -246,6 +248,7 @@ impl Database {
         let _ = self.reader.clone().close().await;
         let _ = self.writer.clone().close().await;
         let _ = self.causal.clone().close().await;
+        let _ = self.transactions.clone().close().await;
     }
 }
 

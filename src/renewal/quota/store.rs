@@ -12,13 +12,21 @@ use super::window::Window;
 use crate::foundation::ids::RealmId;
 
 /// What is reserved, which nobody else changes until the transaction ends.
-pub async fn lock(database: &impl ConnectionTrait, subject: &Subject) -> Result<Window, DbErr> {
+pub async fn find_locked(
+    database: &impl ConnectionTrait,
+    subject: &Subject,
+) -> Result<Option<Window>, DbErr> {
     let row = Entity::find_by_id(subject.id())
         .lock_exclusive()
         .one(database)
         .await?;
-    if let Some(row) = row {
-        return Ok(Window::parse(&row.reserved));
+    Ok(row.map(|row| Window::parse(&row.reserved)))
+}
+
+/// The same; made where there is none.
+pub async fn lock(database: &impl ConnectionTrait, subject: &Subject) -> Result<Window, DbErr> {
+    if let Some(window) = find_locked(database, subject).await? {
+        return Ok(window);
     }
     // Whoever meets the row of another that was first begins again: a duplicate key ends
     // the transaction.
