@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -142,12 +144,21 @@ impl Renewals {
 
     /// Who waits for the answer of an attempt need wait no longer.
     async fn nothing_comes(&self, id: SecretId, attempt: &AttemptId, sent: bool) {
-        let now = self.clock.now();
-        let noted = self
-            .database
-            .write(|transaction, _| {
+        let note = || {
+            let now = self.clock.now();
+            self.database.write(move |transaction, _| {
                 Box::pin(lease::nothing_comes(transaction, id, attempt, sent, now))
             })
+        };
+        let noted = note
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(100))
+                    .with_max_delay(Duration::from_secs(2))
+                    .without_max_times()
+                    .with_jitter(),
+            )
+            .when(|_| !self.stopping.is_cancelled())
             .await;
         match noted {
             Ok(()) => {
@@ -167,7 +178,8 @@ impl Renewals {
         }
     }
 
-    /// What an earlier process was still waiting for will not come.
+    /// What an earlier process was still waiting for will not come. Goes on in the background
+    /// where the database is away.
     pub async fn forget_awaited(&self) {
         let Some(spool) = self.spool.clone() else {
             return;
@@ -175,7 +187,9 @@ impl Renewals {
         match on_disk(move || spool.awaited()).await {
             Ok(awaited) => {
                 for (attempt, id) in awaited {
-                    self.nothing_comes(id, &attempt, true).await;
+                    let renewals = self.clone();
+                    self.tasks
+                        .spawn(async move { renewals.nothing_comes(id, &attempt, true).await });
                 }
             }
             Err(error) => tracing::error!(%error, "the spool cannot be read"),
