@@ -2,11 +2,12 @@
 //! token is used up already.
 
 use serde_json::json;
+use token_server::foundation::clock::Ms;
 
 use crate::kit::process::ServerProcess;
 use crate::kit::{TestDatabase, eventually, on_every_database};
 use crate::provider::{Held, Reuse};
-use crate::scene::{LENIENT, LIFETIME_S, Scene, rotating_realm};
+use crate::scene::{LIFETIME_S, Scene, rotating_realm};
 
 on_every_database! {
     a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept,
@@ -136,7 +137,9 @@ async fn a_run_waits_for_a_late_pair(database: TestDatabase) {
 }
 
 async fn a_killed_server_waits_no_longer_for_what_will_not_come(database: TestDatabase) {
-    let mut scene = Scene::set(database, LENIENT, LIFETIME_S).await;
+    // For longer than a restart takes.
+    let accepted = Reuse::AcceptedFor(Ms::from_secs(60));
+    let mut scene = Scene::set(database, accepted, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
     fails_while_the_answer_is_held(&scene, &server, "retrying").await;
