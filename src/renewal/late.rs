@@ -170,23 +170,30 @@ impl Renewals {
         }
     }
 
-    /// This server stops: what has not come by now is not waited for any more.
+    /// This server stops: what has not come by now is not waited for any more. What has come,
+    /// and is in the spool, is brought by the next start.
     pub(super) async fn await_nothing(&self) {
-        let awaited = std::mem::take(&mut *self.awaited.lock());
+        let (awaited, unkept) = (std::mem::take(&mut *self.awaited.lock()), self.unkept());
         for (attempt, (id, _)) in awaited {
-            self.nothing_comes(id, &attempt, true).await;
+            if !unkept.contains(&attempt) {
+                self.nothing_comes(id, &attempt, true).await;
+            }
         }
     }
 
-    /// What an earlier process was still waiting for will not come. Goes on in the background
-    /// where the database is away.
+    /// What an earlier process was still waiting for will not come, unless it is in the spool.
+    /// Goes on in the background where the database is away.
     pub async fn forget_awaited(&self) {
+        let unkept = self.unkept();
         let Some(spool) = self.spool.clone() else {
             return;
         };
         match on_disk(move || spool.awaited()).await {
             Ok(awaited) => {
-                for (attempt, id) in awaited {
+                let lost = awaited
+                    .into_iter()
+                    .filter(|(attempt, _)| !unkept.contains(attempt));
+                for (attempt, id) in lost {
                     let renewals = self.clone();
                     self.tasks
                         .spawn(async move { renewals.nothing_comes(id, &attempt, true).await });
