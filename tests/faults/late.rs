@@ -13,6 +13,7 @@ on_every_database! {
     a_pair_that_comes_after_its_attempt_has_failed_is_waited_for_and_kept,
     where_nothing_comes_late_either_the_next_attempt_waits_no_longer,
     a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice,
+    a_realm_that_is_saved_meanwhile_makes_nobody_forget_what_may_come,
     a_server_that_stops_waits_for_a_late_pair,
     a_run_waits_for_a_late_pair,
     a_killed_server_waits_no_longer_for_what_will_not_come,
@@ -87,6 +88,28 @@ async fn a_pair_that_comes_late_ends_the_trouble_where_nothing_is_sent_twice(
     server.client.generation("r", "k", 2).await;
     assert_eq!(server.client.secret("r", "k").await["state"], "active");
     scene.renews_again(&server.client, "k").await;
+    scene.judge(&server.client).await;
+}
+
+async fn a_realm_that_is_saved_meanwhile_makes_nobody_forget_what_may_come(database: TestDatabase) {
+    let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    scene.provider.hold(Held::After);
+    scene.due().await;
+    eventually("the provider has rotated", async || {
+        (scene.provider.rotations() == 2).then_some(())
+    })
+    .await;
+    let mut realm = rotating_realm(&scene.provider);
+    realm["policy"]["timeout_s"] = json!(2);
+    server.client.save_realm("r", realm).await;
+    next_waits(&scene, &server).await;
+    assert_eq!(scene.provider.received(), 2, "nothing is sent meanwhile");
+    scene.provider.hold(Held::Nowhere);
+    // The pair that came is of the realm as it was: only its refresh token is used.
+    server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.provider.rotations(), 3);
     scene.judge(&server.client).await;
 }
 
