@@ -18,7 +18,7 @@ use crate::realm::Source;
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::policy::Repeat;
 use crate::realm::store as realm_store;
-use crate::token::candidate::{self, Candidate, Promotion};
+use crate::token::candidate::{Candidate, Promotion};
 use crate::token::expiry::{Expiry, schedule};
 use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored, StoredFailure, Unclear};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, TokenRecord, Waiting, seal, store};
@@ -74,7 +74,7 @@ impl Renewals {
         let candidate = new.candidate(claimed);
         let stored = self
             .until_lease_ends(claimed, candidate.as_ref(), || {
-                self.store_token_once(claimed, &new, candidate.as_ref())
+                self.store_token_once(claimed, &new)
             })
             .await;
         let settled = self.settled(claimed, &new.stored.held, stored).await;
@@ -206,13 +206,7 @@ impl Renewals {
         }
     }
 
-    /// What must not be dropped is written down by the very commit that finds the fence moved.
-    async fn store_token_once(
-        &self,
-        claimed: &Claimed,
-        new: &NewToken,
-        candidate: Option<&Candidate>,
-    ) -> Result<bool, DbError> {
+    async fn store_token_once(&self, claimed: &Claimed, new: &NewToken) -> Result<bool, DbError> {
         let now = self.clock.now();
         self.database
             .write(|transaction, _| {
@@ -225,9 +219,6 @@ impl Renewals {
                             .await?;
                         (Outcome::Stored, Some(new.generation))
                     } else {
-                        if let Some(candidate) = candidate {
-                            candidate::write_down(transaction, candidate).await?;
-                        }
                         (Outcome::Discarded, None)
                     };
                     history::append(transaction, &new.entry, outcome, None, generation).await?;

@@ -129,14 +129,8 @@ pub async fn keep(
         return Ok(Promotion::Superseded);
     }
     let promotion = promote(database, candidate, now).await?;
-    match promotion {
-        Promotion::Superseded => append(database, candidate).await?,
-        // It may have been written down before.
-        Promotion::Token | Promotion::RefreshToken => {
-            Entity::delete_by_id(candidate.attempt.0.as_str())
-                .exec(database)
-                .await?;
-        }
+    if promotion == Promotion::Superseded {
+        append(database, candidate).await?;
     }
     Ok(promotion)
 }
@@ -180,19 +174,6 @@ async fn promote(
         return Ok(Promotion::RefreshToken);
     }
     Ok(Promotion::Superseded)
-}
-
-/// Puts a candidate beside its token, so that it outlives this process; [`keep`] follows.
-/// Inside a transaction.
-pub async fn write_down(
-    database: &impl ConnectionTrait,
-    candidate: &Candidate,
-) -> Result<(), DbErr> {
-    // Not where the secret was deleted.
-    match store::generation_locked(database, candidate.secret).await? {
-        Some(_) => append(database, candidate).await,
-        None => Ok(()),
-    }
 }
 
 async fn append(database: &impl ConnectionTrait, candidate: &Candidate) -> Result<(), DbErr> {
