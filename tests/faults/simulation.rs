@@ -250,9 +250,24 @@ impl<'a> Life<'a> {
         self.provider.next(stage);
         self.replicas[chosen].sweep().await;
         tokio::select! {
-            _ = self.provider.holds() => true,
-            () = self.settled() => false,
+            _ = self.provider.holds() => {}
+            () = self.settled() => return false,
         }
+        // Another may have been woken by what it kept late.
+        let own = name_of(
+            &self
+                .database
+                .directory
+                .path()
+                .join(self.replicas[chosen].name),
+        );
+        let owned = format!("CASE WHEN lease_owner = '{own}' THEN 1 ELSE 0 END");
+        if self.number(&owned).await == 1 {
+            return true;
+        }
+        self.provider.let_go();
+        self.settled().await;
+        false
     }
 
     async fn kill_in_flight(&mut self, chosen: usize, stage: Next) {
