@@ -20,7 +20,8 @@ use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::token::expiry::Expiry;
-use crate::token::lease::{Claimed, Unclear};
+use crate::token::lease::Claimed;
+use crate::token::lost::Unclear;
 use crate::token::{Wait, Waiting};
 use crate::upstream::{Inputs, Obtained, Previous};
 

@@ -18,7 +18,8 @@ use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
-use crate::token::lease::{self, Claimed, Unclear};
+use crate::token::lease::Claimed;
+use crate::token::lost::{self, Unclear};
 use crate::upstream::{Obtained, Previous};
 
 /// A request that was sent in time, and is not answered yet.
@@ -147,7 +148,7 @@ impl Renewals {
         let note = || {
             let now = self.clock.now();
             self.database.write(move |transaction, _| {
-                Box::pin(lease::nothing_comes(transaction, id, attempt, sent, now))
+                Box::pin(lost::nothing_comes(transaction, id, attempt, sent, now))
             })
         };
         let noted = note

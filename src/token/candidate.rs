@@ -14,6 +14,7 @@ use token_server_entity::{token, token::Column as TokenColumn};
 
 use super::expiry::Expiry;
 use super::lease::{self, Claimed};
+use super::lost::nothing_lost;
 use super::{HeldRefresh, HeldToken, Serving, store};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
@@ -163,7 +164,7 @@ async fn promote(
         store::wake_children(database, candidate.secret, now).await?;
         return Ok(Promotion::Token);
     }
-    let update = lease::nothing_lost(token::Entity::update_many());
+    let update = nothing_lost(token::Entity::update_many());
     let promoted = lease::new_refresh(update, Some(&candidate.refresh))
         .filter(newest())
         .exec(database)

@@ -11,6 +11,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
+use super::lost::{Unclear, is_awaited, lost, nothing_lost};
 use super::{Announced, HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
@@ -112,23 +113,6 @@ pub async fn claim(
         .exec(database)
         .await
         .map(|_| ())
-}
-
-/// Notes that the attempt of the lease that ends may have used up the refresh token. First
-/// in an update: MySQL evaluates from left to right, and the claim is overwritten after.
-fn lost(awaited: bool) -> UpdateMany<Entity> {
-    Entity::update_many()
-        .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
-        .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
-        .col_expr(Column::LostAwaited, Expr::value(awaited))
-}
-
-/// Forgets a lost attempt: what it may have obtained is here, or of no use any more.
-pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
-    update
-        .col_expr(Column::LostAttempt, Expr::value(None::<String>))
-        .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
-        .col_expr(Column::LostAwaited, Expr::value(false))
 }
 
 fn chosen(ids: &[SecretId]) -> Condition {
@@ -287,16 +271,6 @@ pub(super) fn untroubled(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
 }
 
-/// Whether a failed attempt may have used up the refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unclear {
-    No,
-    /// It may, and nobody will bring what took its place.
-    Lost,
-    /// It may, and the answer may still come.
-    Awaited,
-}
-
 /// What a failure leaves behind.
 #[derive(Clone, Debug)]
 pub struct StoredFailure<'a> {
@@ -347,32 +321,6 @@ pub async fn store_failure(
     Ok(stored.rows_affected == 1)
 }
 
-/// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
-/// turns out that nothing was sent, nothing is lost, and the next attempt is due. Inside a
-/// transaction.
-pub async fn nothing_comes(
-    database: &impl ConnectionTrait,
-    id: SecretId,
-    attempt: &AttemptId,
-    sent: bool,
-    now: EpochMs,
-) -> Result<(), DbErr> {
-    let update = if sent {
-        Entity::update_many().col_expr(Column::LostAwaited, Expr::value(false))
-    } else {
-        nothing_lost(Entity::update_many()).col_expr(Column::RenewAt, unless_paused(Some(now)))
-    };
-    let lost = update
-        .filter(Column::SecretId.eq(id.0))
-        .filter(Column::LostAttempt.eq(attempt.0.as_str()))
-        .exec(database)
-        .await?;
-    if lost.rows_affected == 1 {
-        super::store::wake_waiting(database, &[id], now).await?;
-    }
-    Ok(())
-}
-
 /// Gives a lease back because something must come first; due again at `renew_at`, or when
 /// that has come. False as for [`store_token`].
 pub async fn store_waiting(
@@ -406,17 +354,6 @@ pub async fn store_waiting(
         .exec(database)
         .await?;
     Ok(stored.rows_affected == 1)
-}
-
-/// Whether somebody may still bring what a lost attempt obtained. Of a row that is locked.
-async fn is_awaited(database: &impl ConnectionTrait, id: SecretId) -> Result<bool, DbErr> {
-    let awaited = Entity::find_by_id(id.0)
-        .select_only()
-        .column(Column::LostAwaited)
-        .into_tuple::<bool>()
-        .one(database)
-        .await?;
-    Ok(awaited == Some(true))
 }
 
 /// Gives a lease back whose failure could not be stored: the refresh token may be used up all
@@ -546,7 +483,7 @@ pub(super) fn versions_are(id: SecretId, of_secret: Version, of_realm: Version) 
 }
 
 /// A secret that was paused meanwhile stays without a date.
-fn unless_paused(renew_at: Option<EpochMs>) -> SimpleExpr {
+pub(super) fn unless_paused(renew_at: Option<EpochMs>) -> SimpleExpr {
     CaseStatement::new()
         .case(Column::Paused.eq(false), Expr::value(renew_at))
         .finally(Expr::value(None::<EpochMs>))

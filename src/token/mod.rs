@@ -5,6 +5,7 @@ pub mod due;
 pub mod expiry;
 pub mod lease;
 pub mod listing;
+pub mod lost;
 pub mod retired;
 pub mod state;
 pub mod store;

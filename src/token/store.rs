@@ -8,7 +8,7 @@ use sea_orm::{
 use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
-use super::{TokenRecord, candidate, lease, retired};
+use super::{TokenRecord, candidate, lost, retired};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 
@@ -205,7 +205,7 @@ fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
 /// was given another.
 pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
     candidate::forget(database, id).await?;
-    lease::nothing_lost(Entity::update_many())
+    lost::nothing_lost(Entity::update_many())
         .col_expr(Column::RefreshToken, Expr::value(None::<Sealed>))
         .col_expr(Column::RefreshExpiresAt, Expr::value(None::<EpochMs>))
         .col_expr(Column::RefreshLine, Expr::col(Column::RefreshLine).add(1))

@@ -19,10 +19,7 @@ async fn a_pair_that_the_database_does_not_take_before_the_lease_ends_is_kept_wh
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     let lock = lock(&scene.database).await;
     scene.provider.hold(Held::Nowhere);
     eventually("the pair is in the spool", async || {

@@ -68,10 +68,7 @@ async fn a_pair_that_neither_database_nor_spool_can_take_is_kept_when_there_is_r
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     // A database on another disk is locked instead.
     let lock = lock(&scene.database).await;
     disk.fill();

@@ -78,10 +78,7 @@ mod broken {
         scene.begin(&b.client).await;
         scene.provider.hold(Held::After);
         scene.due().await;
-        eventually("the provider has rotated", async || {
-            (scene.provider.rotations() == 2).then_some(())
-        })
-        .await;
+        scene.rotated(2).await;
         let (a, c) = (scene.replica("a"), scene.replica("c"));
         node("--kill", "2");
         scene.provider.hold(Held::Nowhere);
@@ -156,10 +153,7 @@ mod broken {
         b.signal(Signal::STOP);
         scene.provider.hold(Held::After);
         scene.due().await;
-        eventually("the provider has rotated for a", async || {
-            (scene.provider.rotations() == 2).then_some(())
-        })
-        .await;
+        scene.rotated(2).await;
         a.signal(Signal::STOP);
         scene.provider.hold(Held::Nowhere);
         // There is no time to wait for a.

@@ -50,10 +50,7 @@ async fn killed_after_the_rotation(database: TestDatabase, reuse: Reuse) -> Scen
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     scene.kill("a", server).await;
     scene.provider.hold(Held::Nowhere);
     scene
@@ -109,10 +106,7 @@ async fn killed_before_the_commit_a_server_brings_the_pair_from_its_spool(databa
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     let lock = lock(&scene.database).await;
     scene.provider.hold(Held::Nowhere);
     eventually("the pair is in the spool", async || {

@@ -23,10 +23,7 @@ on_every_database! {
 async fn fails_while_the_answer_is_held(scene: &Scene, server: &ServerProcess, state: &str) {
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     server.client.state("r", "k", state).await;
 }
 
@@ -97,10 +94,7 @@ async fn a_realm_that_is_saved_meanwhile_makes_nobody_forget_what_may_come(datab
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     let mut realm = rotating_realm(&scene.provider);
     realm["policy"]["timeout_s"] = json!(2);
     server.client.save_realm("r", realm).await;

@@ -104,6 +104,14 @@ impl Scene {
         connection.close().await.expect("the connection closes");
     }
 
+    /// Waits until the provider has rotated so often.
+    pub async fn rotated(&self, count: usize) {
+        eventually("the provider has rotated", async || {
+            (self.provider.rotations() == count).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the provider has been asked so often.
     pub async fn asked(&self, count: usize) {
         eventually("the provider is asked", async || {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::kit::{TestDatabase, on_every_database};
 use crate::provider::{Held, Reuse};
 use crate::scene::{LIFETIME_S, Scene};
 
@@ -97,10 +97,7 @@ async fn a_server_told_to_stop_stores_what_is_in_flight_and_cuts_no_request(
         let body = serde_json::json!({"realm": "r", "key": "k"});
         tokio::spawn(async move { client.post("/api/token/flush", &body).await })
     };
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     server.terminate();
     scene.provider.hold(Held::Nowhere);
     assert_eq!(server.exit_code(), Some(0));
@@ -123,10 +120,7 @@ async fn a_second_signal_to_stop_changes_nothing(database: TestDatabase) {
     scene.begin(&server.client).await;
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     server.terminate();
     server.terminate();
     scene.provider.hold(Held::Nowhere);

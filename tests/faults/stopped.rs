@@ -40,10 +40,7 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
     stand_still(&other);
     scene.provider.hold(Held::After);
     scene.due().await;
-    eventually("the provider has rotated", async || {
-        (scene.provider.rotations() == 2).then_some(())
-    })
-    .await;
+    scene.rotated(2).await;
     stand_still(&holder);
     // The answer is in the socket of a process that stands still.
     scene.provider.hold(Held::Nowhere);

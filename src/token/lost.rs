@@ -1,0 +1,80 @@
+//! Attempts whose outcome never came: they may have used up the refresh token. Whoever comes
+//! next waits for what they may still bring.
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
+};
+use token_server_entity::token::{Column, Entity};
+
+use super::lease::unless_paused;
+use super::store;
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{AttemptId, SecretId};
+
+/// Whether a failed attempt may have used up the refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    No,
+    /// It may, and nobody will bring what took its place.
+    Lost,
+    /// It may, and the answer may still come.
+    Awaited,
+}
+
+/// Notes that the attempt of the lease that ends may have used up the refresh token. First
+/// in an update: MySQL evaluates from left to right, and the claim is overwritten after.
+pub(super) fn lost(awaited: bool) -> UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
+        .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
+        .col_expr(Column::LostAwaited, Expr::value(awaited))
+}
+
+/// Forgets a lost attempt: what it may have obtained is here, or of no use any more.
+pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update
+        .col_expr(Column::LostAttempt, Expr::value(None::<String>))
+        .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
+        .col_expr(Column::LostAwaited, Expr::value(false))
+}
+
+/// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
+/// turns out that nothing was sent, nothing is lost, and the next attempt is due. Inside a
+/// transaction.
+pub async fn nothing_comes(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    attempt: &AttemptId,
+    sent: bool,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    let update = if sent {
+        Entity::update_many().col_expr(Column::LostAwaited, Expr::value(false))
+    } else {
+        nothing_lost(Entity::update_many()).col_expr(Column::RenewAt, unless_paused(Some(now)))
+    };
+    let lost = update
+        .filter(Column::SecretId.eq(id.0))
+        .filter(Column::LostAttempt.eq(attempt.0.as_str()))
+        .exec(database)
+        .await?;
+    if lost.rows_affected == 1 {
+        store::wake_waiting(database, &[id], now).await?;
+    }
+    Ok(())
+}
+
+/// Whether somebody may still bring what a lost attempt obtained. Of a row that is locked.
+pub(super) async fn is_awaited(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+) -> Result<bool, DbErr> {
+    let awaited = Entity::find_by_id(id.0)
+        .select_only()
+        .column(Column::LostAwaited)
+        .into_tuple::<bool>()
+        .one(database)
+        .await?;
+    Ok(awaited == Some(true))
+}
