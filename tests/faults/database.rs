@@ -17,9 +17,7 @@ async fn a_pair_that_the_database_does_not_take_before_the_lease_ends_is_kept_wh
     let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     let lock = lock(&scene.database).await;
     scene.provider.hold(Held::Nowhere);
     eventually("the pair is in the spool", async || {

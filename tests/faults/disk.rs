@@ -66,9 +66,7 @@ async fn a_pair_that_neither_database_nor_spool_can_take_is_kept_when_there_is_r
     let disk = SmallDisk::on(scene.database.directory.path());
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     // A database on another disk is locked instead.
     let lock = lock(&scene.database).await;
     disk.fill();

@@ -76,9 +76,7 @@ mod broken {
         let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
         let b = scene.replica("b");
         scene.begin(&b.client).await;
-        scene.provider.hold(Held::After);
-        scene.due().await;
-        scene.rotated(2).await;
+        scene.rotates_unanswered().await;
         let (a, c) = (scene.replica("a"), scene.replica("c"));
         node("--kill", "2");
         scene.provider.hold(Held::Nowhere);
@@ -151,9 +149,7 @@ mod broken {
         scene.register(&a.client, "k").await;
         b.client.generation("r", "k", 1).await;
         b.signal(Signal::STOP);
-        scene.provider.hold(Held::After);
-        scene.due().await;
-        scene.rotated(2).await;
+        scene.rotates_unanswered().await;
         a.signal(Signal::STOP);
         scene.provider.hold(Held::Nowhere);
         // There is no time to wait for a.

@@ -48,9 +48,7 @@ async fn killed_after_the_rotation(database: TestDatabase, reuse: Reuse) -> Scen
     let mut scene = Scene::set(database, reuse, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     scene.kill("a", server).await;
     scene.provider.hold(Held::Nowhere);
     scene
@@ -104,9 +102,7 @@ async fn killed_before_the_commit_a_server_brings_the_pair_from_its_spool(databa
     let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     let lock = lock(&scene.database).await;
     scene.provider.hold(Held::Nowhere);
     eventually("the pair is in the spool", async || {

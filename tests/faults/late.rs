@@ -21,9 +21,7 @@ on_every_database! {
 
 /// The provider rotates, and keeps its answer until the attempt is over.
 async fn fails_while_the_answer_is_held(scene: &Scene, server: &ServerProcess, state: &str) {
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     server.client.state("r", "k", state).await;
 }
 
@@ -92,9 +90,7 @@ async fn a_realm_that_is_saved_meanwhile_makes_nobody_forget_what_may_come(datab
     let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     let mut realm = rotating_realm(&scene.provider);
     realm["policy"]["timeout_s"] = json!(2);
     server.client.save_realm("r", realm).await;

@@ -13,7 +13,7 @@ use crate::galera;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{Client, Reply};
 use crate::kit::{TestDatabase, eventually};
-use crate::provider::{ATTEMPT, Reuse, RotatingProvider};
+use crate::provider::{ATTEMPT, Held, Reuse, RotatingProvider};
 
 /// An attempt's timeout of a second, and the slack.
 pub const LEASE: Ms = Ms::from_secs(6);
@@ -110,6 +110,13 @@ impl Scene {
             (self.provider.rotations() == count).then_some(())
         })
         .await;
+    }
+
+    /// A second pair is on its way: the provider has rotated, and keeps its answer back.
+    pub async fn rotates_unanswered(&self) {
+        self.provider.hold(Held::After);
+        self.due().await;
+        self.rotated(2).await;
     }
 
     /// Waits until the provider has been asked so often.

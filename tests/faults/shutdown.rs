@@ -118,9 +118,7 @@ async fn a_second_signal_to_stop_changes_nothing(database: TestDatabase) {
     let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     server.terminate();
     server.terminate();
     scene.provider.hold(Held::Nowhere);

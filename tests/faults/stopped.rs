@@ -38,9 +38,7 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
     scene.begin(&holder.client).await;
     // Only one of them is awake when the token becomes due.
     stand_still(&other);
-    scene.provider.hold(Held::After);
-    scene.due().await;
-    scene.rotated(2).await;
+    scene.rotates_unanswered().await;
     stand_still(&holder);
     // The answer is in the socket of a process that stands still.
     scene.provider.hold(Held::Nowhere);
