@@ -40,6 +40,7 @@ pub struct Model {
     pub lost_at: Option<EpochMs>,
     /// Whether somebody may still bring what it obtained.
     pub lost_awaited: bool,
+    pub lost_again: bool,
 
     // When it is renewed.
     /// Due from then on; absent: never (paused, fixed, does not expire).

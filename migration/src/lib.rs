@@ -18,6 +18,7 @@ mod m20261125_000013_create_quota;
 mod m20261125_000014_create_retired;
 mod m20261125_000015_add_announced;
 mod m20261125_000016_create_event;
+mod m20261126_000017_add_lost_again;
 
 use std::collections::HashSet;
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000014_create_retired::Migration),
             Box::new(m20261125_000015_add_announced::Migration),
             Box::new(m20261125_000016_create_event::Migration),
+            Box::new(m20261126_000017_add_lost_again::Migration),
         ]
     }
 

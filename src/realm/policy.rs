@@ -47,6 +47,8 @@ pub struct Policy {
     pub repeat: Repeat,
     /// How long the previous token stays valid after a new one was issued.
     pub grace: Option<Ms>,
+    /// How long the provider accepts a refresh token that was used.
+    pub refresh_overlap: Option<Ms>,
     pub min_flush_interval: Option<Ms>,
     pub quotas: Vec<Quota>,
     /// Requests to this realm at once, from one process.
@@ -68,6 +70,7 @@ impl Policy {
                 )
                 .unwrap_or_default(),
             grace: seconds("grace_s", 0, DAY_S),
+            refresh_overlap: seconds("refresh_overlap_s", 0, DAY_S),
             min_flush_interval: seconds("min_flush_interval_s", 0, DAY_S),
             quotas: fields.each("quota", QUOTAS_MAX, read_quota),
             concurrency: fields

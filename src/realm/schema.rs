@@ -232,6 +232,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "Whether asking again for the same token keeps its expiry (default) or extends it.",
     ),
     (
+        "policy.refresh_overlap_s",
+        "How long the provider accepts a refresh token that was used: one that a replica may have used before it fell silent is sent again by then.",
+    ),
+    (
         "policy.grace_s",
         "How long the previous token stays valid after a new one.",
     ),

@@ -326,7 +326,8 @@ impl Renewals {
                 inputs.refresh_token.is_some() && document.consumes_refresh_token();
             if uses_refresh_token {
                 let timeout = self.upstream.timeout(&realm.source);
-                if let Some(waiting) = self.awaits_candidate(claimed, timeout) {
+                let policy = realm.source.policy();
+                if let Some(waiting) = self.awaits_candidate(claimed, &policy, timeout) {
                     return Err(NotOpened::Waiting(waiting));
                 }
             }

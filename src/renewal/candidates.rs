@@ -6,13 +6,14 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::attempt::Cause;
 use super::history::{self, Entry, Outcome};
 use super::{Inner, Renewals, on_disk};
-use crate::foundation::clock::Timeline;
+use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{AttemptId, Generation};
+use crate::foundation::ids::AttemptId;
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
 
@@ -94,12 +95,7 @@ impl Renewals {
         };
         match kept {
             Ok(promotion) => {
-                self.kept(&candidate.attempt).await;
-                self.wake.notify_one();
-                tracing::info!(
-                    attempt = candidate.attempt.0, promotion = ?promotion,
-                    "a token that could not be stored under its lease is kept"
-                );
+                self.is_kept(&candidate.attempt, promotion).await;
                 Some(promotion)
             }
             Err(error) => {
@@ -109,35 +105,49 @@ impl Renewals {
         }
     }
 
+    /// A pair that could not be stored under its lease is in the database.
+    pub(super) async fn is_kept(&self, attempt: &AttemptId, promotion: Promotion) {
+        self.kept(attempt).await;
+        self.wake.notify_one();
+        tracing::info!(
+            attempt = attempt.0, promotion = ?promotion,
+            "a token that could not be stored under its lease is kept"
+        );
+    }
+
     async fn keep_once(&self, candidate: &Candidate) -> Result<Promotion, DbError> {
-        let (now, replica) = (self.clock.now(), &self.replica);
+        let now = self.clock.now();
         self.database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let before = store::find_by_id(transaction, candidate.secret).await?;
-                    let promotion = candidate::keep(transaction, candidate, now).await?;
-                    let stored = promotion == Promotion::Token;
-                    if let Some(record) = before.filter(|_| stored) {
-                        let expiry = candidate.held.expiry;
-                        self.announce_recovery(transaction, &record, expiry, now)
-                            .await?;
-                        let entry = Entry {
-                            realm: record.realm,
-                            key: record.key,
-                            attempt: candidate.attempt.clone(),
-                            cause: Cause::Recovered.as_str(),
-                            started_at: candidate.held.obtained_at,
-                            took: now.since(candidate.held.obtained_at),
-                            replica: replica.clone(),
-                        };
-                        let generation = Some(Generation(candidate.consumed.0 + 1));
-                        history::append(transaction, &entry, Outcome::Stored, None, generation)
-                            .await?;
-                    }
-                    Ok(promotion)
-                })
-            })
+            .write(|transaction, _| Box::pin(self.keep_in(transaction, candidate, now)))
             .await
+    }
+
+    /// Keeps a pair, and notes in the history where it became the token.
+    pub(super) async fn keep_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        candidate: &Candidate,
+        now: EpochMs,
+    ) -> Result<Promotion, DbErr> {
+        let before = store::find_by_id(transaction, candidate.secret).await?;
+        let promotion = candidate::keep(transaction, candidate, now).await?;
+        if let (Some(record), Promotion::Token(generation)) = (before, promotion) {
+            let expiry = candidate.held.expiry;
+            self.announce_recovery(transaction, &record, expiry, now)
+                .await?;
+            let entry = Entry {
+                realm: record.realm,
+                key: record.key,
+                attempt: candidate.attempt.clone(),
+                cause: Cause::Recovered.as_str(),
+                started_at: candidate.held.obtained_at,
+                took: now.since(candidate.held.obtained_at),
+                replica: self.replica.clone(),
+            };
+            let (stored, generation) = (Outcome::Stored, Some(generation));
+            history::append(transaction, &entry, stored, None, generation).await?;
+        }
+        Ok(promotion)
     }
 
     /// Brings what an earlier process left in the spool; answers how much there was. Before

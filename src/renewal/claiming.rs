@@ -11,7 +11,7 @@ use crate::token::lease::{self, Claim, Claimed, Ground, Suspect};
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
-/// Leases that ran out, looked at in one sweep.
+/// Leases looked at in one sweep.
 const SUSPECTS_MAX: u64 = 1000;
 
 impl Renewals {
@@ -56,17 +56,21 @@ impl Renewals {
             .unwrap_or(self.settings.realm_concurrency)
     }
 
-    /// Leases that have run out by the wall clock.
+    /// Leases that are held, or were by whoever will not give them back.
     pub(super) async fn suspects(&self) -> Result<Vec<Suspect>, DbError> {
-        Ok(lease::run_out(self.database.reader(), self.clock.now(), SUSPECTS_MAX).await?)
+        Ok(lease::held(self.database.reader(), SUSPECTS_MAX).await?)
     }
 
-    /// Those whose holder was watched long enough to be taken over.
+    /// Those that have run out by the wall clock, and whose holder was watched long enough to
+    /// be taken over.
     pub(super) fn abandoned(&self, suspects: &[Suspect]) -> Vec<Suspect> {
-        self.watch
+        let mut watched = self
+            .watch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .observe(suspects, self.clock.boot())
+            .observe(suspects, self.clock.boot());
+        watched.retain(|suspect| suspect.has_run_out(self.clock.now()));
+        watched
     }
 
     /// Takes over a lease, unless its holder came back or another replica was first.

@@ -10,10 +10,11 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, SecretId};
 use crate::realm::document::{ProviderDocument, TicketRule};
 use crate::realm::failure::Failure;
+use crate::realm::policy::Policy;
 use crate::secret::Secret;
 use crate::ticket;
 use crate::token::lease::Claimed;
-use crate::token::{AwaitedParent, TokenRecord, Wait, Waiting, store};
+use crate::token::{AwaitedParent, LostAttempt, TokenRecord, Wait, Waiting, store};
 use crate::upstream::ParentToken;
 
 /// How long what waits for its parent waits before it looks again by itself.
@@ -107,18 +108,38 @@ impl Renewals {
 
     /// The refresh token may have been used up by an attempt whose outcome never came, and
     /// whoever made it may still bring the next: it is waited for until the stored token
-    /// nears its expiry, or for a lease where there is none.
-    pub(super) fn awaits_candidate(&self, claimed: &Claimed, timeout: Ms) -> Option<Waiting> {
+    /// nears its expiry, or for a lease where there is none. Not where the provider accepts
+    /// the used one until then anyway.
+    pub(super) fn awaits_candidate(
+        &self,
+        claimed: &Claimed,
+        policy: &Policy,
+        timeout: Ms,
+    ) -> Option<Waiting> {
         let record = &claimed.record;
         let lost = record.lost.as_ref().filter(|lost| lost.awaited)?;
         let (now, two_leases) = (self.clock.now(), Ms(2 * (timeout.0 + LEASE_SLACK.0)));
         let end = record.valid(now).and_then(|held| held.expiry.at());
         let until = end.map_or(lost.at.plus(two_leases), |end| end.minus(two_leases));
+        let until = policy
+            .refresh_overlap
+            .and_then(|overlap| self.used_again_at(lost, overlap, timeout))
+            .map_or(until, |again| again.min(until));
         (until > now).then(|| Waiting {
             why: "an attempt whose outcome is unknown may still bring the next refresh token"
                 .to_owned(),
             until: Wait::Candidate(until),
         })
+    }
+
+    /// When a refresh token may be sent again that a lost attempt may have used up: not within
+    /// its lease, and so that the provider, who has not counted longer than since it was
+    /// claimed, has it in time. None where that is past, or where it may have been used up twice.
+    fn used_again_at(&self, lost: &LostAttempt, overlap: Ms, timeout: Ms) -> Option<EpochMs> {
+        let first = lost.at.plus(timeout).plus(LEASE_SLACK).plus(timeout);
+        let last = lost.at.plus(overlap).minus(timeout);
+        let last = last.minus(self.settings.max_skew);
+        (!lost.again && first.max(self.clock.now()) <= last).then_some(first)
     }
 
     /// When what waits looks again by itself. Where it waits for a parent in trouble, not

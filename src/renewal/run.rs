@@ -114,9 +114,10 @@ impl Renewals {
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
-        let suspects = self.suspects().await?;
+        let (suspects, now) = (self.suspects().await?, self.clock.now());
         self.abandoned(&suspects);
-        let Some(longest) = suspects.iter().map(|suspect| suspect.lease).max() else {
+        let run_out = suspects.iter().filter(|suspect| suspect.has_run_out(now));
+        let Some(longest) = run_out.map(|suspect| suspect.lease).max() else {
             return Ok(());
         };
         tokio::time::sleep(longest.as_duration()).await;

@@ -14,7 +14,7 @@ pub struct FenceWatch {
 }
 
 impl FenceWatch {
-    /// Takes note of all leases that have run out, and names those watched long enough.
+    /// Takes note of all leases that are held, and names those watched long enough.
     pub fn observe(&mut self, suspects: &[Suspect], now: BootMs) -> Vec<Suspect> {
         let seen_before = std::mem::take(&mut self.first_seen);
         for suspect in suspects {
@@ -38,12 +38,13 @@ impl FenceWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::clock::Ms;
+    use crate::foundation::clock::{EpochMs, Ms};
 
     fn suspect(fence: i64) -> Suspect {
         Suspect {
             id: SecretId(1),
             fence: Fence(fence),
+            until: EpochMs(0),
             lease: Ms(1000),
         }
     }

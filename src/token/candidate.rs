@@ -13,7 +13,7 @@ use token_server_entity::candidate::{Column, Entity};
 use token_server_entity::{token, token::Column as TokenColumn};
 
 use super::expiry::Expiry;
-use super::lease::{self, Claimed};
+use super::lease::{self, Claimed, Novelty};
 use super::lost::nothing_lost;
 use super::{HeldRefresh, HeldToken, Serving, store};
 use crate::foundation::clock::EpochMs;
@@ -38,8 +38,8 @@ pub struct Candidate {
 /// What became of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promotion {
-    /// It is the stored token now.
-    Token,
+    /// It is the stored token now, of this generation.
+    Token(Generation),
     /// Secret or realm have changed meanwhile: only its refresh token is in use.
     RefreshToken,
     /// A newer token was stored meanwhile, or the secret was given another refresh token.
@@ -154,7 +154,12 @@ async fn promote(
         candidate.realm_version,
     );
     let update = lease::untroubled(token::Entity::update_many());
-    let update = lease::new_token(update, &candidate.held, candidate.renew_at, 1, now);
+    let update = lease::raised(lease::new_token(
+        update,
+        &candidate.held,
+        candidate.renew_at,
+        now,
+    ));
     let promoted = lease::new_refresh(update, Some(&candidate.refresh))
         .filter(newest())
         .filter(same_versions)
@@ -162,7 +167,7 @@ async fn promote(
         .await?;
     if promoted.rows_affected == 1 {
         store::wake_children(database, candidate.secret, now).await?;
-        return Ok(Promotion::Token);
+        return Ok(Promotion::Token(Novelty::New.after(candidate.consumed)));
     }
     let update = nothing_lost(token::Entity::update_many());
     let promoted = lease::new_refresh(update, Some(&candidate.refresh))

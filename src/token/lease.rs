@@ -5,8 +5,8 @@
 
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, UpdateMany,
 };
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
@@ -69,13 +69,20 @@ pub struct Claimed {
     pub until: EpochMs,
 }
 
-/// A row whose lease has run out.
+/// A row that somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspect {
     pub id: SecretId,
     pub fence: Fence,
+    pub until: EpochMs,
     /// How long the lease was given for.
     pub lease: Ms,
+}
+
+impl Suspect {
+    pub fn has_run_out(&self, now: EpochMs) -> bool {
+        self.until < now
+    }
 }
 
 /// Claims what still meets its ground, inside a transaction; read it back by
@@ -152,26 +159,21 @@ pub async fn claimed_by(
     Ok(tokens.into_iter().filter_map(with_neighbours).collect())
 }
 
-/// Waits for whoever is changing a token's row, a change of its secret included. Without
-/// it the versions below would be compared before that change is seen: under READ
-/// COMMITTED, MySQL evaluates a subquery before it waits for the row. The first statement
-/// of every transaction that stores a result.
-pub async fn lock(database: &impl ConnectionTrait, claimed: &Claimed) -> Result<(), DbErr> {
-    Entity::find_by_id(claimed.record.secret_id.0)
-        .select_only()
-        .column(Column::Fence)
-        .lock_exclusive()
-        .into_tuple::<i64>()
-        .one(database)
-        .await
-        .map(|_| ())
-}
-
 /// Whether the provider issued a new token or repeated the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Novelty {
     New,
     Repeated,
+}
+
+impl Novelty {
+    /// The generation that a token has in the place of one.
+    pub fn after(self, generation: Generation) -> Generation {
+        match self {
+            Self::New => Generation(generation.0 + 1),
+            Self::Repeated => generation,
+        }
+    }
 }
 
 /// What an attempt does to the refresh token.
@@ -201,12 +203,13 @@ pub async fn store_token(
     new: &Stored,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
-    let rise = match new.novelty {
-        Novelty::New => 1,
-        Novelty::Repeated => 0,
-    };
     let update = untroubled(released(claimed));
-    let update = new_token(update, &new.held, new.renew_at, rise, now);
+    let update = new_token(update, &new.held, new.renew_at, now);
+    let update = match new.novelty {
+        Novelty::New => raised(update),
+        // Unless a newer one was stored meanwhile.
+        Novelty::Repeated => update.filter(Column::Generation.eq(claimed.record.generation.0)),
+    };
     let update = match &new.refresh {
         RefreshChange::Keep => update,
         RefreshChange::Forget => new_refresh(update, None),
@@ -224,12 +227,15 @@ pub async fn store_token(
     Ok(true)
 }
 
+pub(super) fn raised(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update.col_expr(Column::Generation, Expr::col(Column::Generation).add(1))
+}
+
 /// Puts a token in the place of the one before.
 pub(super) fn new_token(
     update: UpdateMany<Entity>,
     held: &HeldToken,
     renew_at: Option<EpochMs>,
-    rise: i64,
     now: EpochMs,
 ) -> UpdateMany<Entity> {
     let (served, per_read) = held.serving.columns();
@@ -241,7 +247,6 @@ pub(super) fn new_token(
         .col_expr(Column::Extra, Expr::value(held.extra.clone()))
         .col_expr(Column::ExpiresAt, Expr::value(held.expiry.at()))
         .col_expr(Column::ObtainedAt, Expr::value(held.obtained_at))
-        .col_expr(Column::Generation, Expr::col(Column::Generation).add(rise))
         .col_expr(Column::Forced, Expr::value(false))
         .col_expr(Column::RenewAt, unless_paused(renew_at))
         .col_expr(Column::UpdatedAt, Expr::value(now))
@@ -415,22 +420,25 @@ pub async fn release_all_of(
     Ok(update.exec(database).await?.rows_affected)
 }
 
-/// Leases that have run out by the wall clock. That alone does not allow taking over.
-pub async fn run_out(
-    database: &impl ConnectionTrait,
-    now: EpochMs,
-    limit: u64,
-) -> Result<Vec<Suspect>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::LeaseUntil.lt(now))
+/// The leases that end first. That one has run out by the wall clock does not allow taking
+/// over.
+pub async fn held(database: &impl ConnectionTrait, limit: u64) -> Result<Vec<Suspect>, DbErr> {
+    let rows: Vec<(i64, i64, EpochMs, Option<EpochMs>)> = Entity::find()
+        .select_only()
+        .columns([Column::SecretId, Column::Fence])
+        .columns([Column::LeaseUntil, Column::LastAttemptAt])
+        .filter(Column::LeaseUntil.is_not_null())
+        .order_by_asc(Column::LeaseUntil)
         .limit(limit)
+        .into_tuple()
         .all(database)
         .await?;
-    let suspect = |row: token::Model| {
+    let suspect = |(id, fence, until, claimed_at): (i64, i64, EpochMs, Option<EpochMs>)| {
         Some(Suspect {
-            id: SecretId(row.secret_id),
-            fence: Fence(row.fence),
-            lease: row.lease_until?.since(row.last_attempt_at?),
+            id: SecretId(id),
+            fence: Fence(fence),
+            until,
+            lease: until.since(claimed_at?),
         })
     };
     Ok(rows.into_iter().filter_map(suspect).collect())

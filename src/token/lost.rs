@@ -1,7 +1,7 @@
 //! Attempts whose outcome never came: they may have used up the refresh token. Whoever comes
 //! next waits for what they may still bring.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
 };
@@ -26,6 +26,10 @@ pub enum Unclear {
 /// in an update: MySQL evaluates from left to right, and the claim is overwritten after.
 pub(super) fn lost(awaited: bool) -> UpdateMany<Entity> {
     Entity::update_many()
+        .col_expr(
+            Column::LostAgain,
+            Expr::col(Column::LostAttempt).is_not_null(),
+        )
         .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
         .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
         .col_expr(Column::LostAwaited, Expr::value(awaited))
@@ -37,6 +41,7 @@ pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::LostAttempt, Expr::value(None::<String>))
         .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
         .col_expr(Column::LostAwaited, Expr::value(false))
+        .col_expr(Column::LostAgain, Expr::value(false))
 }
 
 /// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it

@@ -100,6 +100,8 @@ pub struct LostAttempt {
     pub at: EpochMs,
     /// Whether somebody may still bring what it obtained.
     pub awaited: bool,
+    /// Another attempt with the same refresh token was lost before.
+    pub again: bool,
 }
 
 /// A parent without a valid token, as it was seen.
@@ -194,6 +196,7 @@ impl TokenRecord {
                 attempt: AttemptId(attempt),
                 at,
                 awaited: row.lost_awaited,
+                again: row.lost_again,
             }),
             _ => None,
         };

@@ -59,6 +59,7 @@ pub async fn insert(
         lost_attempt: Set(None),
         lost_at: Set(None),
         lost_awaited: Set(false),
+        lost_again: Set(false),
         expires_at: Set(None),
         generation: Set(generation.0),
         obtained_at: Set(None),
@@ -158,7 +159,11 @@ pub async fn hasten(
         .map(|_| ())
 }
 
-/// A token's generation, which nobody raises until the transaction ends.
+/// A token's generation, which nobody raises until the transaction ends; the first statement
+/// of every transaction that stores a result. It waits for whoever is changing the row, a
+/// change of its secret included. Without it the versions would be compared before that
+/// change is seen: under READ COMMITTED, MySQL evaluates a subquery before it waits for the
+/// row.
 pub async fn generation_locked(
     database: &impl ConnectionTrait,
     id: SecretId,

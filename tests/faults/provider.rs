@@ -127,6 +127,10 @@ impl RotatingProvider {
         self.server.url("/token")
     }
 
+    pub fn reuse(&self) -> Reuse {
+        self.authority.reuse
+    }
+
     /// The refresh token that a client begins with.
     pub fn first_refresh_token(client: &str) -> String {
         format!("refresh.{client}.0")

@@ -180,6 +180,10 @@ impl Scene {
 
 /// A realm whose refresh tokens rotate; its requests name their attempts.
 pub fn rotating_realm(provider: &RotatingProvider) -> Value {
+    let overlap_s = match provider.reuse() {
+        Reuse::AcceptedFor(Ms(accepted)) => accepted / 1000,
+        Reuse::EndsFamily => 0,
+    };
     json!({
         "params": {"refresh_token": {"title": "The first refresh token"}},
         "url": provider.url(), "method": "POST", "content_type": "form",
@@ -190,7 +194,9 @@ pub fn rotating_realm(provider: &RotatingProvider) -> Value {
         ],
         "token_path": "access_token", "expires_in_path": "expires_in",
         "refresh_token_path": "refresh_token",
-        "policy": {"timeout_s": 1, "min_flush_interval_s": 0},
+        "policy": {
+            "timeout_s": 1, "min_flush_interval_s": 0, "refresh_overlap_s": overlap_s,
+        },
     })
 }
 

@@ -142,16 +142,19 @@ enum Fault {
     KilledAfter,
     /// Stands still until others may take over, and then goes on.
     StandsStill,
+    /// The same, and is killed then.
+    DiesStandingStill,
     /// Loses its database with a pair in hand, and is killed then.
     DatabaseLost,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault::Nothing,
     Fault::Busy,
     Fault::KilledBefore,
     Fault::KilledAfter,
     Fault::StandsStill,
+    Fault::DiesStandingStill,
     Fault::DatabaseLost,
 ];
 
@@ -226,7 +229,8 @@ impl<'a> Life<'a> {
             }
             Fault::KilledBefore => self.kill_in_flight(chosen, Next::HeldBefore).await,
             Fault::KilledAfter => self.kill_in_flight(chosen, Next::HeldAfter).await,
-            Fault::StandsStill => self.stand_still(chosen).await,
+            Fault::StandsStill => self.stand_still(chosen, false).await,
+            Fault::DiesStandingStill => self.stand_still(chosen, true).await,
             Fault::DatabaseLost => self.lose_database(chosen).await,
         }
         self.provider.next(Next::Usual);
@@ -290,10 +294,11 @@ impl<'a> Life<'a> {
         self.settle().await;
     }
 
-    async fn stand_still(&mut self, chosen: usize) {
+    async fn stand_still(&mut self, chosen: usize, dies: bool) {
         if !self.in_flight(chosen, Next::HeldAfter).await {
             return;
         }
+        let held = self.provider.log().pop().expect("a request is held");
         for _ in 0..2 {
             self.clock.advance(Ms(LEASE.0 + self.dice.between(0, 2000)));
             for (index, replica) in self.replicas.iter().enumerate() {
@@ -301,6 +306,13 @@ impl<'a> Life<'a> {
                     replica.sweep().await;
                 }
             }
+        }
+        if dies {
+            self.kill(chosen).await;
+            self.killed.insert(Killed {
+                key: held.client,
+                attempt: held.attempt,
+            });
         }
         self.provider.let_go();
         self.settle().await;

@@ -10,12 +10,14 @@ use crate::scene::{LENIENT, LIFETIME_S, Scene};
 
 on_every_database! {
     a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
+    a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used_one_is_accepted,
     a_replica_that_stood_still_refuses_no_read,
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
 on_galera! {
     a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
+    a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used_one_is_accepted,
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
@@ -58,6 +60,24 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
     assert_eq!(scene.provider.received(), 2, "nothing is sent meanwhile");
     go_on(&holder);
     other.client.generation("r", "k", 2).await;
+    assert_eq!(scene.read(&other.client, 0, "k").await, Some(2));
+    scene.renews_again(&other.client, "k").await;
+    scene.judge(&other.client).await;
+}
+
+async fn a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used_one_is_accepted(
+    database: TestDatabase,
+) {
+    let mut scene = Scene::set(database, LENIENT, LIFETIME_S).await;
+    let (holder, other) = (scene.replica("a"), scene.replica("b"));
+    scene.begin(&holder.client).await;
+    stand_still(&other);
+    scene.rotates_unanswered().await;
+    stand_still(&holder);
+    scene.provider.hold(Held::Nowhere);
+    go_on(&other);
+    other.client.generation("r", "k", 2).await;
+    scene.kill("a", holder).await;
     assert_eq!(scene.read(&other.client, 0, "k").await, Some(2));
     scene.renews_again(&other.client, "k").await;
     scene.judge(&other.client).await;

@@ -3,7 +3,7 @@
 
 use sea_orm::ConnectionTrait;
 use serde_json::json;
-use token_server::foundation::clock::Ms;
+use token_server::foundation::clock::{Clock, Ms, Timeline};
 
 use super::{Scene, invalid_grant, only_refreshing};
 use crate::kit::{Answer, TestDatabase, eventually, on_every_database};
@@ -14,6 +14,10 @@ on_every_database! {
     a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_token,
     another_refresh_token_given_meanwhile_outlives_the_one_in_flight,
     a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry,
+    a_refresh_token_that_may_be_used_up_is_sent_again_while_the_provider_accepts_it,
+    a_refresh_token_that_may_be_used_up_is_not_sent_again_where_it_could_come_too_late,
+    a_refresh_token_that_may_be_used_up_twice_is_not_sent_again,
+    a_token_stored_after_a_pair_that_was_promoted_meanwhile_is_of_the_next_generation,
     a_refusal_is_void_where_a_newer_token_has_come_meanwhile,
     a_refusal_after_a_lost_attempt_says_that_it_may_have_used_up_the_token,
     candidates_go_with_their_secret_and_with_a_newer_success,
@@ -142,20 +146,21 @@ async fn another_refresh_token_given_meanwhile_outlives_the_one_in_flight(databa
 }
 
 /// A lease of ten seconds' timeout that another replica was given when the token became
-/// due, and that ran out.
-async fn lose_an_attempt(scene: &Scene, database: &TestDatabase) {
-    run(
-        database,
+/// due, and that ran out; answers when it was given.
+async fn lose_an_attempt(scene: &Scene, database: &TestDatabase) -> i64 {
+    // Past the latest date of the first renewal.
+    let wait = Ms::from_secs(3_060);
+    let given = scene.clock.now().plus(wait).0;
+    let lease = format!(
         "UPDATE ts_token SET fence = fence + 1, claim_id = 'lost', lease_owner = 'gone', \
-         last_attempt_at = renew_at, lease_until = renew_at + 15000",
-    )
-    .await;
-    // Past the latest date of the first renewal; the lease has run out, and is watched.
-    scene.clock.advance(Ms::from_secs(3_060));
+         last_attempt_at = {given}, lease_until = {given} + 15000"
+    );
+    run(database, &lease).await;
+    scene.clock.advance(wait);
     scene.server.app().wake.notify_one();
     eventually("the lease is watched", async || {
         let swept = scene.server.app().renewals.last_sweep()?;
-        (swept.0 >= 3_060_000).then_some(())
+        (swept.0 >= wait.0).then_some(())
     })
     .await;
     scene.clock.advance(Ms::from_secs(16));
@@ -165,6 +170,75 @@ async fn lose_an_attempt(scene: &Scene, database: &TestDatabase) {
         (database.number(taken).await == 1).then_some(())
     })
     .await;
+    given
+}
+
+/// When what waits is due again.
+async fn waits_until(scene: &Scene, database: &TestDatabase) -> i64 {
+    eventually("it waits", async || {
+        let secret = scene.server.client.secret("r", "k").await;
+        secret["waiting"].is_string().then_some(())
+    })
+    .await;
+    database.number("SELECT renew_at FROM ts_token").await
+}
+
+/// Where used refresh tokens are accepted for so long.
+async fn accepting(database: &TestDatabase, overlap_s: i64) -> Scene {
+    let mut config = only_refreshing();
+    config["policy"] = json!({"refresh_overlap_s": overlap_s});
+    let scene = Scene::set(database, config).await;
+    scene.next(Some("second"));
+    scene.save(Some("first")).await;
+    scene.server.client.generation("r", "k", 1).await;
+    scene
+}
+
+async fn a_refresh_token_that_may_be_used_up_is_sent_again_while_the_provider_accepts_it(
+    database: TestDatabase,
+) {
+    let scene = accepting(&database, 60).await;
+    let lost = lose_an_attempt(&scene, &database).await;
+    // The lease, and the time of an attempt.
+    let again = waits_until(&scene, &database).await;
+    assert_eq!(again, lost + 25_000);
+    assert_eq!(scene.provider.request_count(), 1, "nothing is sent before");
+    scene.next(Some("third"));
+    scene.clock.advance(Ms(again - scene.clock.now().0));
+    scene.server.client.generation("r", "k", 2).await;
+    assert_eq!(scene.sent_refresh_token(1).as_deref(), Some("second"));
+}
+
+async fn a_refresh_token_that_may_be_used_up_is_not_sent_again_where_it_could_come_too_late(
+    database: TestDatabase,
+) {
+    let scene = accepting(&database, 30).await;
+    lose_an_attempt(&scene, &database).await;
+    let end = database.number("SELECT expires_at FROM ts_token").await;
+    assert_eq!(waits_until(&scene, &database).await, end - 30_000);
+}
+
+async fn a_refresh_token_that_may_be_used_up_twice_is_not_sent_again(database: TestDatabase) {
+    let scene = accepting(&database, 60).await;
+    run(&database, "UPDATE ts_token SET lost_attempt = 'before'").await;
+    lose_an_attempt(&scene, &database).await;
+    let end = database.number("SELECT expires_at FROM ts_token").await;
+    assert_eq!(waits_until(&scene, &database).await, end - 30_000);
+}
+
+async fn a_token_stored_after_a_pair_that_was_promoted_meanwhile_is_of_the_next_generation(
+    database: TestDatabase,
+) {
+    let scene = scene(&database).await;
+    scene.next(Some("third"));
+    scene.in_flight(2).await;
+    // A promotion leaves the lease alone.
+    run(&database, "UPDATE ts_token SET generation = generation + 1").await;
+    scene.provider.release();
+    let stored = scene.server.client.generation("r", "k", 3).await;
+    assert_eq!(stored["state"], "active");
+    let history = "SELECT generation FROM ts_renewal WHERE outcome = 'stored' ORDER BY id DESC";
+    assert_eq!(database.number(history).await, 3);
 }
 
 async fn a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry(
@@ -172,11 +246,8 @@ async fn a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry(
 ) {
     let scene = scene(&database).await;
     lose_an_attempt(&scene, &database).await;
-    let secret = eventually("it waits", async || {
-        let secret = scene.server.client.secret("r", "k").await;
-        secret["waiting"].is_string().then_some(secret)
-    })
-    .await;
+    waits_until(&scene, &database).await;
+    let secret = scene.server.client.secret("r", "k").await;
     assert_eq!(secret["state"], "active");
     assert_eq!(
         scene.provider.request_count(),

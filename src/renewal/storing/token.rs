@@ -1,0 +1,255 @@
+//! A token: in its place under the fence, or kept by compare-and-set.
+
+use secrecy::SecretString;
+
+use crate::foundation::clock::Ms;
+use crate::foundation::database::DbError;
+use crate::foundation::ids::Generation;
+use crate::realm::Source;
+use crate::realm::policy::Repeat;
+use crate::renewal::Renewals;
+use crate::renewal::attempt::{Attempted, Cause, Fresh, Opened};
+use crate::renewal::history::{self, Entry, Outcome};
+use crate::token::candidate::{Candidate, Promotion};
+use crate::token::expiry::{Expiry, schedule};
+use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored};
+use crate::token::{Column, HeldRefresh, HeldToken, Serving, seal, store};
+use crate::upstream::Obtained;
+
+/// A token, ready to be stored.
+pub(in crate::renewal) struct NewToken {
+    stored: Stored,
+    entry: Entry,
+}
+
+/// Where a token is, once it was brought to the database.
+enum Put {
+    /// In its place, under this generation.
+    Stored(Generation),
+    /// The lease was lost, or secret or realm have changed: it is kept nevertheless.
+    Kept(Promotion),
+    /// Nowhere, for the same reasons: the provider can be asked for another.
+    Refused,
+}
+
+impl NewToken {
+    /// What must not be dropped if it cannot be stored: the refresh token before it may be
+    /// used up.
+    pub(in crate::renewal) fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
+        let stored = &self.stored;
+        match &stored.refresh {
+            RefreshChange::Replace(refresh) => Some(Candidate::of(
+                claimed,
+                stored.held.clone(),
+                stored.renew_at,
+                refresh.clone(),
+            )),
+            RefreshChange::Keep | RefreshChange::Forget => None,
+        }
+    }
+}
+
+impl Renewals {
+    pub(in crate::renewal) async fn store_token(
+        &self,
+        claimed: &Claimed,
+        cause: Cause,
+        opened: &Opened,
+        obtained: Obtained,
+        took: Ms,
+    ) -> Attempted {
+        let record = &claimed.record;
+        let new = self.new_token(claimed, opened, cause, &obtained, took);
+        let candidate = new.candidate(claimed);
+        let put = self
+            .until_lease_ends(claimed, candidate.as_ref(), || {
+                self.put_token(claimed, &new, candidate.as_ref())
+            })
+            .await;
+        let promotion = match (put, candidate) {
+            (Ok(Put::Stored(generation)), _) => {
+                self.kept(&claimed.attempt).await;
+                tracing::info!(
+                    realm = %record.realm, key = %record.key, cause = cause.as_str(),
+                    outcome = "stored", generation = generation.0, duration_ms = took.0,
+                    "renewed"
+                );
+                return self.fresh_token(opened, obtained, &new, generation);
+            }
+            (Ok(Put::Kept(promotion)), _) => {
+                self.is_kept(&claimed.attempt, promotion).await;
+                Some(promotion)
+            }
+            (Ok(Put::Refused), _) => {
+                tracing::info!(
+                    realm = %record.realm, key = %record.key, cause = cause.as_str(),
+                    outcome = "discarded", duration_ms = took.0,
+                    "the lease was lost, or secret or realm changed meanwhile"
+                );
+                return Attempted::Discarded;
+            }
+            (Err(error), candidate) => {
+                tracing::error!(
+                    %error, realm = %record.realm, key = %record.key,
+                    "a token could not be stored"
+                );
+                let promotion = match candidate {
+                    Some(candidate) => self.keep(candidate).await,
+                    None => None,
+                };
+                self.give_back(claimed).await;
+                promotion
+            }
+        };
+        match promotion {
+            Some(Promotion::Token(generation)) => {
+                self.fresh_token(opened, obtained, &new, generation)
+            }
+            Some(Promotion::RefreshToken | Promotion::Superseded) => Attempted::Discarded,
+            None => Attempted::Unstored,
+        }
+    }
+
+    /// The token as it is served, to whoever waited for it.
+    fn fresh_token(
+        &self,
+        opened: &Opened,
+        obtained: Obtained,
+        new: &NewToken,
+        generation: Generation,
+    ) -> Attempted {
+        let served = match (&opened.realm.source, obtained.served) {
+            (_, Some(served)) => Ok(served),
+            (Source::Provider(document), None) => self.upstream.served(
+                document,
+                &opened.secret.params,
+                &obtained.token,
+                &obtained.extra,
+            ),
+            (_, None) => Ok(obtained.token),
+        };
+        match served {
+            Ok(token) => Attempted::Stored(Box::new(Fresh {
+                token,
+                token_type: obtained.token_type,
+                extra: obtained.extra,
+                expiry: new.stored.held.expiry,
+                generation,
+            })),
+            // Stored it is; each read says why it cannot be served.
+            Err(failure) => {
+                tracing::warn!(detail = %failure.detail, "a stored token cannot be rendered");
+                Attempted::Unstored
+            }
+        }
+    }
+
+    pub(in crate::renewal) fn new_token(
+        &self,
+        claimed: &Claimed,
+        opened: &Opened,
+        cause: Cause,
+        obtained: &Obtained,
+        took: Ms,
+    ) -> NewToken {
+        let record = &claimed.record;
+        let entry = self.entry(claimed, cause, obtained.requested_at, took);
+        let policy = opened.realm.source.policy();
+        let (novelty, expiry) = match &record.held {
+            Some(held) if opened.repeats(obtained) => (
+                Novelty::Repeated,
+                repeated(held.expiry, obtained.expiry, policy.repeat),
+            ),
+            _ => (Novelty::New, obtained.expiry),
+        };
+        let first = record.held.is_none();
+        let sent = obtained.requested_at;
+        let seal = |column, plain: &SecretString| seal(record.secret_id, column, plain, &self.ring);
+        let per_read = match &opened.realm.source {
+            Source::Provider(document) => document.serving.as_ref().is_some_and(|s| s.per_read),
+            Source::CustomLogic(_) | Source::Fixed => false,
+        };
+        let extra = (!obtained.extra.is_null())
+            .then(|| seal(Column::Extra, &obtained.extra.to_string().into()));
+        let stored = Stored {
+            held: HeldToken {
+                sealed: seal(Column::Token, &obtained.token),
+                token_type: obtained.token_type.clone(),
+                serving: match &obtained.served {
+                    _ if per_read => Serving::PerRead,
+                    Some(served) => Serving::Rendered(seal(Column::Served, served)),
+                    None => Serving::AsItCame,
+                },
+                extra,
+                expiry,
+                obtained_at: sent,
+            },
+            refresh: match &obtained.refresh {
+                Some(refresh) => RefreshChange::Replace(HeldRefresh {
+                    sealed: seal(Column::RefreshToken, &refresh.token),
+                    expires_at: refresh.expires_at,
+                }),
+                None if obtained.refresh_refused || opened.leaves_spent => RefreshChange::Forget,
+                None => RefreshChange::Keep,
+            },
+            novelty,
+            renew_at: expiry
+                .at()
+                .map(|end| schedule(sent, end, &policy, first, &self.randomness).renew_at),
+        };
+        NewToken { stored, entry }
+    }
+
+    /// All in one transaction: where the fence has moved, what must not be dropped is kept by
+    /// the very commit that finds it so.
+    async fn put_token(
+        &self,
+        claimed: &Claimed,
+        new: &NewToken,
+        candidate: Option<&Candidate>,
+    ) -> Result<Put, DbError> {
+        let (now, id) = (self.clock.now(), claimed.record.secret_id);
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let before = store::generation_locked(transaction, id).await?;
+                    let stored = lease::store_token(transaction, claimed, &new.stored, now).await?;
+                    if stored && let Some(before) = before {
+                        let generation = new.stored.novelty.after(before);
+                        let expiry = new.stored.held.expiry;
+                        self.announce_recovery(transaction, &claimed.record, expiry, now)
+                            .await?;
+                        let (entry, stored) = (&new.entry, Outcome::Stored);
+                        history::append(transaction, entry, stored, None, Some(generation)).await?;
+                        return Ok(Put::Stored(generation));
+                    }
+                    let record = store::find_by_id(transaction, id).await?;
+                    if let Some(record) = record
+                        && record.held.as_ref() == Some(&new.stored.held)
+                    {
+                        // It was stored by a COMMIT whose answer was lost.
+                        return Ok(Put::Stored(record.generation));
+                    }
+                    let discarded = Outcome::Discarded;
+                    history::append(transaction, &new.entry, discarded, None, None).await?;
+                    lease::release(transaction, claimed).await?;
+                    match candidate {
+                        Some(candidate) => {
+                            let promotion = self.keep_in(transaction, candidate, now).await?;
+                            Ok(Put::Kept(promotion))
+                        }
+                        None => Ok(Put::Refused),
+                    }
+                })
+            })
+            .await
+    }
+}
+
+/// Which expiry counts where a provider gave the same token again.
+fn repeated(held: Expiry, obtained: Expiry, repeat: Repeat) -> Expiry {
+    match repeat {
+        Repeat::Keeps => held.earlier(obtained),
+        Repeat::Extends => obtained,
+    }
+}
