@@ -21,6 +21,7 @@ use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
+use crate::memory::Memory;
 use crate::registry::Registry;
 use crate::renewal::{Parts, Renewals, Spool};
 use crate::ticket::inbox::Inbox;
@@ -72,6 +73,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub registry: Registry,
     pub renewals: Renewals,
+    /// What readers are served from.
+    pub memory: Memory,
     /// Takes pushed tickets.
     pub inbox: Inbox,
     pub denials: Denials,
@@ -100,6 +103,13 @@ impl App {
         }
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
         let metrics = Arc::new(Metrics::new());
+        let memory = Memory::new(
+            settings.memory_bytes,
+            database.clone(),
+            ring.clone(),
+            clock.clone(),
+            metrics.followed.clone(),
+        );
         let wake = Arc::new(Notify::new());
         let upstream = Arc::new(Upstream::new(
             &settings.upstream,
@@ -117,6 +127,7 @@ impl App {
             settings: settings.renewal.clone(),
             spool: open_spool(&settings.data_dir),
             wake: wake.clone(),
+            memory: memory.clone(),
         });
         let replayed = renewals.replay_spool().await;
         if replayed > 0 {
@@ -162,7 +173,9 @@ impl App {
                 clock.clone(),
                 randomness.clone(),
                 wake.clone(),
+                memory.clone(),
             ),
+            memory,
             denials: Denials::start(database.clone(), metrics.audit_dropped.clone()),
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
@@ -182,7 +195,7 @@ impl App {
         let now = self.clock.now();
         if let Some(key) = &self.settings.admin_key {
             self.database
-                .write_alone(|writer| keys::set_bootstrap(writer, key, now))
+                .write(|transaction, _| Box::pin(keys::set_bootstrap(transaction, key, now)))
                 .await?;
             return Ok(None);
         }
@@ -199,8 +212,9 @@ impl App {
                 key
             }
         };
+        let made = &key;
         self.database
-            .write_alone(|writer| keys::set_bootstrap(writer, &key, now))
+            .write(|transaction, _| Box::pin(keys::set_bootstrap(transaction, made, now)))
             .await?;
         Ok(Some(path))
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
+    /// Tokens that are remembered take at most so much.
+    pub memory_bytes: u64,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,

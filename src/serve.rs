@@ -33,6 +33,7 @@ pub struct Running {
     stopping: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
     maintenance: JoinHandle<()>,
+    follower: JoinHandle<()>,
     /// None where there is no webhook.
     courier: Option<JoinHandle<()>>,
     jobs: Jobs,
@@ -73,6 +74,10 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
     });
     app.renewals.start_sweeping();
     let stopping = CancellationToken::new();
+    let follower = tokio::spawn({
+        let (memory, stopping) = (app.memory.clone(), stopping.clone());
+        async move { memory.follow(stopping).await }
+    });
     let server = Server::new_with_acceptor(acceptor)
         .name("token-server")
         .idle_timeout(app.settings.http.idle_timeout);
@@ -92,6 +97,7 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         stopping,
         http,
         maintenance,
+        follower,
         courier,
         jobs,
     })
@@ -126,6 +132,7 @@ impl Running {
             tracing::warn!(%error, "the HTTP server ended with an error");
         }
         self.maintenance.abort();
+        self.follower.abort();
         if let Some(courier) = self.courier {
             courier.abort();
         }

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod candidate;
+pub mod change;
 pub mod event;
 pub mod lock;
 pub mod quota;

@@ -4,7 +4,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::foundation::hex;
 use crate::foundation::randomness::Randomness;
@@ -25,21 +24,17 @@ pub fn generate(randomness: &Randomness) -> SecretString {
 }
 
 /// The hash of a key. One pass of SHA-256 is enough: a key is 256 random bits.
-#[derive(Clone, Debug)]
-pub struct KeyHash(String);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
     pub fn of(key: &SecretString) -> Self {
-        Self(hex(&Sha256::digest(key.expose_secret().as_bytes())))
+        Self(Sha256::digest(key.expose_secret().as_bytes()).into())
     }
 
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// In constant time.
-    pub fn is(&self, stored: &str) -> bool {
-        self.0.as_bytes().ct_eq(stored.as_bytes()).into()
+    /// As it is stored.
+    pub fn hex(&self) -> String {
+        hex(&self.0)
     }
 }
 

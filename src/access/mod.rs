@@ -8,8 +8,6 @@ pub mod store;
 
 use scope::{Pattern, Scope};
 
-use crate::foundation::ids::{KeyName, RealmId};
-
 /// A caller whose key was recognised.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -31,12 +29,12 @@ impl Caller {
     }
 
     /// Whether the key's patterns cover a secret.
-    pub fn covers(&self, realm: &RealmId, key: &KeyName) -> bool {
+    pub fn covers(&self, realm: &str, key: &str) -> bool {
         let covers = |patterns: &Option<Vec<Pattern>>, name: &str| {
             patterns
                 .as_ref()
                 .is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
         };
-        covers(&self.realms, realm.as_str()) && covers(&self.secret_keys, key.as_str())
+        covers(&self.realms, realm) && covers(&self.secret_keys, key)
     }
 }

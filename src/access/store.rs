@@ -11,6 +11,7 @@ use token_server_entity::api_key::{self, Column, Entity};
 use super::Caller;
 use super::key::{KeyHash, hint};
 use super::scope::{Pattern, Scope};
+use crate::feed::{self, Change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
@@ -49,27 +50,35 @@ pub enum Creation {
     NameTaken,
 }
 
-/// The caller a key belongs to, if it is known, not revoked and not expired.
-pub async fn recognise(
+/// A key that was recognised.
+#[derive(Clone, Debug)]
+pub struct KnownKey {
+    pub caller: Caller,
+    pub expires_at: Option<EpochMs>,
+}
+
+/// Whom a key belongs to, if it is known, not revoked and not expired.
+pub async fn find_good(
     database: &impl ConnectionTrait,
-    key: &SecretString,
+    hash: &KeyHash,
     now: EpochMs,
-) -> Result<Option<Caller>, DbErr> {
-    let hash = KeyHash::of(key);
+) -> Result<Option<KnownKey>, DbErr> {
     let row = Entity::find()
-        .filter(Column::Hash.eq(hash.as_str()))
+        .filter(Column::Hash.eq(hash.hex()))
         .one(database)
         .await?;
-    let good = row.filter(|row| {
-        hash.is(&row.hash) && row.revoked_at.is_none() && row.expires_at.is_none_or(|end| now < end)
-    });
+    let good =
+        row.filter(|row| row.revoked_at.is_none() && row.expires_at.is_none_or(|end| now < end));
     Ok(good.map(|row| {
         let key = ListedKey::from_row(row);
-        Caller {
-            name: key.name,
-            scopes: key.scopes,
-            realms: key.realms,
-            secret_keys: key.secret_keys,
+        KnownKey {
+            caller: Caller {
+                name: key.name,
+                scopes: key.scopes,
+                realms: key.realms,
+                secret_keys: key.secret_keys,
+            },
+            expires_at: key.expires_at,
         }
     }))
 }
@@ -83,7 +92,7 @@ pub async fn create(
     let inserted = Entity::insert(api_key::ActiveModel {
         id: NotSet,
         name: Set(new.name.clone()),
-        hash: Set(KeyHash::of(key).as_str().to_owned()),
+        hash: Set(KeyHash::of(key).hex()),
         hint: Set(hint(key)),
         scopes: Set(scopes_to_text(&new.scopes)),
         realms: Set(patterns_to_text(new.realms.as_deref())),
@@ -101,7 +110,8 @@ pub async fn create(
     }
 }
 
-/// Makes the configured key the bootstrap key, replacing an earlier one.
+/// Makes the configured key the bootstrap key, replacing an earlier one. Inside a
+/// transaction.
 pub async fn set_bootstrap(
     database: &impl ConnectionTrait,
     key: &SecretString,
@@ -116,15 +126,32 @@ pub async fn set_bootstrap(
     };
     match create(database, &new, key, now).await? {
         Creation::Created(_) => Ok(()),
-        Creation::NameTaken => Entity::update_many()
-            .col_expr(Column::Hash, Expr::value(KeyHash::of(key).as_str()))
-            .col_expr(Column::Hint, Expr::value(hint(key)))
-            .col_expr(Column::RevokedAt, Expr::value(None::<EpochMs>))
-            .filter(Column::Name.eq(BOOTSTRAP_NAME))
-            .exec(database)
-            .await
-            .map(|_| ()),
+        Creation::NameTaken => replace_bootstrap(database, key).await,
     }
+}
+
+async fn replace_bootstrap(
+    database: &impl ConnectionTrait,
+    key: &SecretString,
+) -> Result<(), DbErr> {
+    let (hash, hint) = (KeyHash::of(key).hex(), hint(key));
+    let named = Column::Name.eq(BOOTSTRAP_NAME);
+    let same = Condition::all()
+        .add(named.clone())
+        .add(Column::Hash.eq(hash.as_str()))
+        .add(Column::RevokedAt.is_null());
+    if Entity::find().filter(same).one(database).await?.is_some() {
+        return Ok(());
+    }
+    feed::append(database, Change::Keys).await?;
+    Entity::update_many()
+        .col_expr(Column::Hash, Expr::value(hash))
+        .col_expr(Column::Hint, Expr::value(hint))
+        .col_expr(Column::RevokedAt, Expr::value(None::<EpochMs>))
+        .filter(named)
+        .exec(database)
+        .await
+        .map(|_| ())
 }
 
 /// Whether anyone can administer this server.
@@ -149,7 +176,7 @@ pub async fn list(database: &impl ConnectionTrait, page: Page) -> Result<Listed<
     Ok(rows.map(ListedKey::from_row))
 }
 
-/// False where there is no such key, or it is revoked already.
+/// False where there is no such key, or it is revoked already. Inside a transaction.
 pub async fn revoke(database: &impl ConnectionTrait, id: i64, now: EpochMs) -> Result<bool, DbErr> {
     let revoked = Entity::update_many()
         .col_expr(Column::RevokedAt, Expr::value(now))
@@ -157,7 +184,11 @@ pub async fn revoke(database: &impl ConnectionTrait, id: i64, now: EpochMs) -> R
         .filter(Column::RevokedAt.is_null())
         .exec(database)
         .await?;
-    Ok(revoked.rows_affected == 1)
+    if revoked.rows_affected == 0 {
+        return Ok(false);
+    }
+    feed::append(database, Change::Keys).await?;
+    Ok(true)
 }
 
 impl ListedKey {

@@ -2,6 +2,7 @@
 //! key has its scope; the scheme stands in the specification by the same token.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,9 +14,9 @@ use secrecy::SecretString;
 
 use super::front::RequestId;
 use super::problem::Problem;
+use crate::access::Caller;
 use crate::access::audit::{Entry, Outcome};
 use crate::access::scope::Scope;
-use crate::access::{Caller, store};
 use crate::app::App;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::registry::Actor;
@@ -45,7 +46,7 @@ impl Asks for ReadMetrics {
 
 /// A caller whose key has the scope `S`.
 pub struct Key<S> {
-    caller: Caller,
+    caller: Arc<Caller>,
     call: Call,
     scope: PhantomData<S>,
 }
@@ -97,7 +98,7 @@ impl<S> Key<S> {
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
         self.check(
-            self.caller.covers(realm, key),
+            self.caller.covers(realm.as_str(), key.as_str()),
             "This API key does not cover that realm and key.",
         )
     }
@@ -158,11 +159,8 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         let call = Call::of(request)?;
         let caller = match presented(request) {
             Some(key) => {
-                let (database, now) = (&call.app.database, call.app.clock.now());
-                database
-                    .patiently(|reader| store::recognise(reader, &key, now))
-                    .await
-                    .map_err(Problem::from)?
+                let recognised = call.app.memory.recognise(&key).await;
+                recognised.map_err(Problem::from)?
             }
             None => None,
         };
@@ -195,7 +193,7 @@ fn scheme(name: &'static str, description: &'static str) -> MetaSecurityScheme {
 }
 
 /// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617).
-fn presented(request: &Request) -> Option<SecretString> {
+pub fn presented(request: &Request) -> Option<SecretString> {
     let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = header.split_once(' ')?;
     let credentials = credentials.trim();

@@ -9,11 +9,13 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use serde_json::Value;
 use tracing::Instrument;
 
+use super::hot::Hot;
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::metrics::{RequestLabels, seconds};
 
-const REQUEST_ID: &str = "x-request-id";
+pub const REQUEST_ID: &str = "x-request-id";
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// So many times the limit is read of a body that is too large.
 const DRAINED_MAX: usize = 8;
 
@@ -103,6 +105,7 @@ impl Paths {
 pub struct Front<E> {
     inner: Arc<E>,
     paths: Paths,
+    hot: Hot,
     app: App,
 }
 
@@ -111,6 +114,7 @@ impl<E: Endpoint + 'static> Front<E> {
         Self {
             inner: Arc::new(inner),
             paths,
+            hot: Hot::new(&app),
             app,
         }
     }
@@ -167,6 +171,9 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        if let Some(response) = self.hot.answer(&self.app, &request) {
+            return Ok(response);
+        }
         let id = self.app.randomness.id();
         request.set_data(RequestId(id.clone()));
         let begun = self.app.clock.boot();
@@ -189,7 +196,7 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
             headers.insert(REQUEST_ID, value);
         }
         if path.starts_with("/api/") {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::CACHE_CONTROL, NO_STORE);
         }
         let took = self.app.clock.boot().since(begun);
         self.app.metrics.request_seconds.observe(seconds(took));

@@ -7,6 +7,7 @@ mod body;
 mod dry_runs;
 mod front;
 mod health;
+mod hot;
 mod lists;
 mod presets;
 mod problem;

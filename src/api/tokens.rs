@@ -4,6 +4,7 @@ use poem_openapi::payload::{Json, Response};
 use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
+use serde::{Serialize, Serializer};
 
 use super::Group;
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
@@ -13,7 +14,7 @@ use super::problem::Problem;
 use super::secrets::names;
 use crate::access::scope::Scope;
 use crate::app::App;
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::registry::{NewToken, SecretPatch};
@@ -25,18 +26,21 @@ const MIN_TTL_MAX_S: i64 = 31_536_000;
 pub struct Tokens;
 
 /// A token, as applications get it.
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Token")]
-struct TokenView {
+pub struct TokenView {
     token: String,
     /// How long it is valid, in milliseconds; 31536000000 where it never expires.
     expires_in: i64,
-    /// `database` or `upstream`.
+    /// `cache`, `database` or `upstream`.
     source: String,
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
     /// What the realm takes from the answer beside the token.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "plain")]
     extra: Option<Any<serde_json::Value>>,
     /// RFC 3339, UTC; null: it never expires.
     expires_at: Option<String>,
@@ -44,43 +48,59 @@ struct TokenView {
     generation: i64,
     /// True where a fresher token was asked for and could not be had.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     stale: Option<bool>,
     /// Whether a flush renewed the token.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     flushed: Option<bool>,
     /// Why it did not.
     #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     flush_denied: Option<String>,
+}
+
+impl TokenView {
+    pub fn of(served: Served) -> Self {
+        let (flushed, flush_denied) = match served.flushed {
+            None => (None, None),
+            Some(Flushed::Yes) => (Some(true), None),
+            Some(Flushed::No { reason, .. }) => (Some(false), Some(reason)),
+        };
+        Self {
+            token: served.token.expose_secret().to_owned(),
+            expires_in: served.expires_in.0,
+            source: served.origin.as_str().to_owned(),
+            token_type: served.token_type,
+            extra: Some(served.extra).filter(|extra| !extra.is_null()).map(Any),
+            expires_at: served.expires_at,
+            generation: served.generation.0,
+            stale: served.stale.then_some(true),
+            flushed,
+            flush_denied,
+        }
+    }
 }
 
 type TokenAnswer = Result<Response<Json<TokenView>>, Problem>;
 
 fn answer(served: Served) -> Response<Json<TokenView>> {
-    let (flushed, flush_denied, retry_after) = match served.flushed {
-        None => (None, None, None),
-        Some(Flushed::Yes) => (Some(true), None, None),
-        Some(Flushed::No {
-            reason,
-            retry_after,
-        }) => (Some(false), Some(reason), retry_after),
+    let retry_after = match &served.flushed {
+        Some(Flushed::No { retry_after, .. }) => *retry_after,
+        Some(Flushed::Yes) | None => None,
     };
-    let view = TokenView {
-        token: served.token.expose_secret().to_owned(),
-        expires_in: served.expires_in.0,
-        source: served.origin.as_str().to_owned(),
-        token_type: served.token_type,
-        extra: Some(served.extra).filter(|extra| !extra.is_null()).map(Any),
-        expires_at: served.expiry.at().map(Timeline::to_rfc3339),
-        generation: served.generation.0,
-        stale: served.stale.then_some(true),
-        flushed,
-        flush_denied,
-    };
-    let response = Response::new(Json(view));
+    let response = Response::new(Json(TokenView::of(served)));
     match retry_after {
         Some(wait) => response.header("Retry-After", wait.as_secs_ceil().max(1)),
         None => response,
     }
+}
+
+fn plain<S: Serializer>(
+    extra: &Option<Any<serde_json::Value>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    extra.as_ref().map(|extra| &extra.0).serialize(serializer)
 }
 
 /// A request to renew a token now.

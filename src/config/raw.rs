@@ -115,6 +115,7 @@ struct RawRenewal {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRead {
+    memory_mib: u32,
     min_ttl_s: u32,
     max_wait_s: u32,
 }
@@ -209,6 +210,7 @@ impl Raw {
                 read_patience: millis(self.database.read_patience_ms),
             },
             renewal: self.renewal.check(&self.read, webhook.as_ref()),
+            memory_bytes: u64::from(self.read.memory_mib) << 20,
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

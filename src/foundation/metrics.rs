@@ -45,12 +45,15 @@ pub struct Metrics {
     pub renewals: Family<RenewalLabels, Counter>,
     pub upstream_seconds: Histogram,
     pub reads: Family<ReadLabels, Counter>,
+    /// Of `reads`, those from memory.
+    pub cache_reads: Counter,
     pub requests: Family<RequestLabels, Counter>,
     pub request_seconds: Histogram,
     pub flush_denied: Counter,
     pub quota_spent: Counter,
     pub lease_steals: Counter,
     pub sweeps: Counter,
+    pub followed: Counter,
     pub audit_dropped: Counter,
     pub deliveries: Family<DeliveryLabels, Counter>,
     pub secrets: Family<StateLabels, Gauge>,
@@ -65,17 +68,21 @@ impl Metrics {
     pub fn new() -> Self {
         // 1 ms to 33 s.
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let reads = Family::<ReadLabels, Counter>::default();
+        let cache_reads = reads.get_or_create_owned(&ReadLabels { source: "cache" });
         let mut metrics = Self {
             registry: Registry::with_prefix("token_server"),
             renewals: Family::default(),
             upstream_seconds: seconds(),
-            reads: Family::default(),
+            reads,
+            cache_reads,
             requests: Family::default(),
             request_seconds: seconds(),
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
             sweeps: Counter::default(),
+            followed: Counter::default(),
             audit_dropped: Counter::default(),
             deliveries: Family::default(),
             secrets: Family::default(),
@@ -133,6 +140,11 @@ impl Metrics {
             "sweeps",
             "Looks for tokens that are due; one a second at least",
             self.sweeps.clone(),
+        );
+        registry.register(
+            "feed_followed",
+            "Times the feed of changes was read to its end; four a second",
+            self.followed.clone(),
         );
         registry.register(
             "audit_dropped",

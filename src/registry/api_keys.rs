@@ -49,6 +49,7 @@ impl Registry {
                 })
             })
             .await?;
+        self.memory.keys_changed();
         Ok(revoked)
     }
 }

@@ -17,6 +17,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::fields::escape;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, OpenError};
+use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
@@ -114,6 +115,7 @@ pub struct Registry {
     expressions: Arc<Expressions>,
     /// Woken after every change: what is due now is renewed now.
     wake: Arc<Notify>,
+    memory: Memory,
 }
 
 impl Registry {
@@ -124,6 +126,7 @@ impl Registry {
         clock: SharedClock,
         randomness: Randomness,
         wake: Arc<Notify>,
+        memory: Memory,
     ) -> Self {
         Self {
             database,
@@ -133,6 +136,7 @@ impl Registry {
             randomness,
             expressions: Arc::new(Expressions::new()),
             wake,
+            memory,
         }
     }
 }

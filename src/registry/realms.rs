@@ -227,6 +227,7 @@ impl Registry {
                 })
             })
             .await??;
+        self.memory.changed_all_in(id);
         Ok(())
     }
 }

@@ -104,6 +104,8 @@ impl Registry {
         let secrets = store::find_all(reader, &ids).await?;
         let realm_ids = records.iter().map(|record| record.realm.as_str());
         let realms = realms::find_all(reader, realm_ids).await?;
+        // Who has seen a token here is never served an older one.
+        records.iter().for_each(|record| self.memory.seen(record));
         let listed = |record: TokenRecord| {
             let row = secrets.iter().find(|row| row.id == record.secret_id.0)?;
             let opened = Secret::open(row.clone(), &self.ring).ok();
@@ -131,7 +133,9 @@ impl Registry {
             .write(|transaction, _| Box::pin(self.merge_secret(transaction, patch, by, now)))
             .await??;
         self.wake.notify_one();
-        self.secret(&patch.realm, &patch.key).await
+        let listed = self.secret(&patch.realm, &patch.key).await?;
+        self.memory.changed(listed.record.secret_id);
+        Ok(listed)
     }
 
     async fn merge_secret(
@@ -232,7 +236,8 @@ impl Registry {
         by: &Actor,
     ) -> Result<(), RegistryError> {
         let now = self.clock.now();
-        self.database
+        let deleted = self
+            .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     let Some(record) = tokens::find(transaction, realm, key).await? else {
@@ -241,10 +246,11 @@ impl Registry {
                     tokens::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
                     note(transaction, by, "secret.delete", target(realm, key), now).await?;
-                    Ok(Ok(()))
+                    Ok(Ok(record.secret_id))
                 })
             })
             .await??;
+        self.memory.changed(deleted);
         Ok(())
     }
 

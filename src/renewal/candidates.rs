@@ -13,7 +13,7 @@ use super::history::{self, Entry, Outcome};
 use super::{Inner, Renewals, on_disk};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::AttemptId;
+use crate::foundation::ids::{AttemptId, SecretId};
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
 
@@ -95,7 +95,8 @@ impl Renewals {
         };
         match kept {
             Ok(promotion) => {
-                self.is_kept(&candidate.attempt, promotion).await;
+                self.is_kept(&candidate.attempt, candidate.secret, promotion)
+                    .await;
                 Some(promotion)
             }
             Err(error) => {
@@ -106,7 +107,8 @@ impl Renewals {
     }
 
     /// A pair that could not be stored under its lease is in the database.
-    pub(super) async fn is_kept(&self, attempt: &AttemptId, promotion: Promotion) {
+    pub(super) async fn is_kept(&self, attempt: &AttemptId, id: SecretId, promotion: Promotion) {
+        self.memory.changed(id);
         self.kept(attempt).await;
         self.wake.notify_one();
         tracing::info!(

@@ -36,6 +36,7 @@ use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
+use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
 use flight::Flights;
@@ -105,6 +106,7 @@ pub struct Inner {
     /// Rows sealed with a key of another replica, and when they were found so.
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
     wake: Arc<Notify>,
+    memory: Memory,
     /// By the boot clock; negative before the first sweep.
     last_sweep: AtomicI64,
     tasks: TaskTracker,
@@ -131,6 +133,7 @@ pub struct Parts {
     pub settings: RenewalSettings,
     pub spool: Option<Spool>,
     pub wake: Arc<Notify>,
+    pub memory: Memory,
 }
 
 impl Renewals {
@@ -159,6 +162,7 @@ impl Renewals {
             watch: Mutex::default(),
             left_to_others: Mutex::default(),
             wake: parts.wake,
+            memory: parts.memory,
             last_sweep: AtomicI64::new(-1),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -223,7 +223,7 @@ pub async fn store_token(
     if matches!(new.refresh, RefreshChange::Replace(_)) {
         candidate::forget_before(database, id, claimed.record.generation).await?;
     }
-    super::store::wake_children(database, id, now).await?;
+    super::store::is_stored(database, id, now).await?;
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
 use super::{TokenRecord, candidate, lost, retired};
+use crate::feed::{self, Change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 
@@ -31,6 +32,17 @@ pub async fn find_by_id(
 ) -> Result<Option<TokenRecord>, DbErr> {
     let row = Entity::find_by_id(id.0).one(database).await?;
     Ok(row.map(TokenRecord::from_row))
+}
+
+pub async fn find_all(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<Vec<TokenRecord>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(TokenRecord::from_row).collect())
 }
 
 /// Makes the row of a new secret; due at `renew_at`. Generations go on where one of that
@@ -107,11 +119,22 @@ pub async fn store_fixed(
         .filter(Column::SecretId.eq(id.0))
         .exec(database)
         .await?;
-    wake_children(database, id, now).await
+    is_stored(database, id, now).await
+}
+
+/// What follows from a new token, in its transaction: those derived from it are due, and
+/// readers learn of it.
+pub(super) async fn is_stored(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    wake_children(database, id, now).await?;
+    feed::append(database, Change::Token(id)).await
 }
 
 /// What waited for a token is due, now that it is stored.
-pub async fn wake_children(
+async fn wake_children(
     database: &impl ConnectionTrait,
     parent: SecretId,
     now: EpochMs,
@@ -321,7 +344,8 @@ pub async fn delete(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let this = Condition::all().add(Column::SecretId.eq(id.0));
-    retired::remember(database, this, now).await?;
+    retired::remember(database, this.clone(), now).await?;
+    feed::append_all(database, this).await?;
     candidate::forget(database, id).await?;
     Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
 }
@@ -332,7 +356,8 @@ pub async fn delete_all_in(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
-    retired::remember(database, of_realm, now).await?;
+    retired::remember(database, of_realm.clone(), now).await?;
+    feed::append_all(database, of_realm).await?;
     candidate::forget_all_in(database, realm).await?;
     Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))

@@ -403,8 +403,9 @@ impl<'a> Life<'a> {
     }
 
     async fn read(&mut self) {
-        let caller = self.draw(self.replicas.len());
-        let replica = &self.replicas[caller];
+        let replica = &self.replicas[self.draw(self.replicas.len())];
+        // No connection leads to two replicas.
+        let caller = usize::from(replica.name == "b");
         let (renewals, ask) = (
             replica.app.renewals.clone(),
             Ask {
@@ -426,7 +427,7 @@ impl<'a> Life<'a> {
             Err(_) => Given::Refused(503),
         };
         self.samples.push(Sample {
-            caller: 0,
+            caller,
             key: self.key.as_str().to_owned(),
             asked_at,
             answered_at: self.clock.now(),

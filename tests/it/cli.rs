@@ -290,7 +290,10 @@ async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database
         let revoked = run(&database, &format!("api-key revoke {id}")).await;
         assert_eq!(revoked.code, Some(code), "{}", revoked.stderr);
     }
-    shop.get("/metrics").await.expect(401);
+    eventually("the server has followed", async || {
+        (shop.get("/metrics").await.status == 401).then_some(())
+    })
+    .await;
     let entries = server.client.list("/api/audit").await;
     let by_command_line = entries
         .iter()

@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 20] = [
     "foundation",
+    "feed",
     "realm",
     "access",
     "secret",
     "token",
+    "memory",
     "upstream",
     "ticket",
     "webhook",

@@ -14,6 +14,7 @@ mod demo;
 mod derived;
 mod dry_runs;
 mod house;
+mod memory;
 mod oauth;
 mod predecessor;
 mod presets;

@@ -233,7 +233,7 @@ async fn a_token_is_answered_with_its_life_in_milliseconds_and_its_source(databa
     world.obtain(&json!({})).await;
     world.clock.advance(Ms(1001));
     for (flush, token, expires_in, source) in [
-        ("false", "token-1", 7_198_999, "database"),
+        ("false", "token-1", 7_198_999, "cache"),
         ("true", "token-2", 7_200_000, "upstream"),
     ] {
         let path = format!("/api/token?realm=r&key=k&flush={flush}");

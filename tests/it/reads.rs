@@ -9,7 +9,7 @@ use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
-    a_token_is_fetched_in_the_background_and_then_served_from_the_database,
+    a_token_is_fetched_in_the_background_and_then_served_from_memory,
     three_hundred_callers_for_a_missing_token_cause_one_request,
     an_expired_token_is_never_served,
     a_reader_of_a_valid_token_never_waits_for_its_renewal,
@@ -21,9 +21,7 @@ on_every_database! {
     generations_go_on_after_a_secret_is_deleted_and_made_again,
 }
 
-async fn a_token_is_fetched_in_the_background_and_then_served_from_the_database(
-    database: TestDatabase,
-) {
+async fn a_token_is_fetched_in_the_background_and_then_served_from_memory(database: TestDatabase) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
     client.register(&provider.url("/token")).await;
@@ -31,7 +29,7 @@ async fn a_token_is_fetched_in_the_background_and_then_served_from_the_database(
     let token = reply.json();
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(token["token"], "token-1");
-    assert_eq!(token["source"], "database");
+    assert_eq!(token["source"], "cache");
     assert_eq!(token["generation"], 1);
     let left = token["expires_in"].as_i64().expect("a number");
     assert!(
@@ -113,7 +111,7 @@ async fn min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fai
         client.get(&path).await
     };
     clock.advance(Ms::from_secs(10));
-    assert_eq!(ask(7189).await.expect(200).json()["source"], "database");
+    assert_eq!(ask(7189).await.expect(200).json()["source"], "cache");
     let fresh = ask(7190).await.expect(200).json();
     assert_eq!(fresh["token"], "token-2");
     assert_eq!(fresh["source"], "upstream");
@@ -277,7 +275,12 @@ async fn a_read_waits_while_the_database_is_restarted() {
     mariadb.answers().await;
     let database = TestDatabase::on_server(mariadb.url()).await;
     let provider = Provider::start().await;
-    let server = Server::start(&database).await;
+    // Of what is not remembered.
+    let options = Options {
+        env: vec![("TOKEN_SERVER__READ__MEMORY_MIB", "0".to_owned())],
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
     let client = server.client.clone();
     client.register(&provider.url("/token")).await;
     client.generation("r", "k", 1).await;

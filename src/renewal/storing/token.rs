@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
+use crate::memory::{Remembered, Remembering};
 use crate::realm::Source;
 use crate::realm::policy::Repeat;
 use crate::renewal::Renewals;
@@ -74,10 +75,11 @@ impl Renewals {
                     outcome = "stored", generation = generation.0, duration_ms = took.0,
                     "renewed"
                 );
-                return self.fresh_token(opened, obtained, &new, generation);
+                return self.fresh_token(claimed, opened, obtained, &new, generation);
             }
             (Ok(Put::Kept(promotion)), _) => {
-                self.is_kept(&claimed.attempt, promotion).await;
+                self.is_kept(&claimed.attempt, record.secret_id, promotion)
+                    .await;
                 Some(promotion)
             }
             (Ok(Put::Refused), _) => {
@@ -103,16 +105,17 @@ impl Renewals {
         };
         match promotion {
             Some(Promotion::Token(generation)) => {
-                self.fresh_token(opened, obtained, &new, generation)
+                self.fresh_token(claimed, opened, obtained, &new, generation)
             }
             Some(Promotion::RefreshToken | Promotion::Superseded) => Attempted::Discarded,
             None => Attempted::Unstored,
         }
     }
 
-    /// The token as it is served, to whoever waited for it.
+    /// The token as it is served, to whoever waited for it and to all who read from now on.
     fn fresh_token(
         &self,
+        claimed: &Claimed,
         opened: &Opened,
         obtained: Obtained,
         new: &NewToken,
@@ -129,19 +132,44 @@ impl Renewals {
             (_, None) => Ok(obtained.token),
         };
         match served {
-            Ok(token) => Attempted::Stored(Box::new(Fresh {
-                token,
-                token_type: obtained.token_type,
-                extra: obtained.extra,
-                expiry: new.stored.held.expiry,
-                generation,
-            })),
+            Ok(token) => {
+                let fresh = Fresh {
+                    token,
+                    token_type: obtained.token_type,
+                    extra: obtained.extra,
+                    expiry: new.stored.held.expiry,
+                    generation,
+                };
+                self.remember(claimed, &fresh, &new.stored);
+                Attempted::Stored(Box::new(fresh))
+            }
             // Stored it is; each read says why it cannot be served.
             Err(failure) => {
                 tracing::warn!(detail = %failure.detail, "a stored token cannot be rendered");
+                self.memory.changed(claimed.record.secret_id);
                 Attempted::Unstored
             }
         }
+    }
+
+    fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &Stored) {
+        let record = &claimed.record;
+        if stored.held.serving == Serving::PerRead {
+            return self.memory.changed(record.secret_id);
+        }
+        self.memory.stored(Remembered::new(Remembering {
+            id: record.secret_id,
+            realm: record.realm.clone(),
+            key: record.key.clone(),
+            token: fresh.token.clone(),
+            token_type: fresh.token_type.clone(),
+            extra: fresh.extra.clone(),
+            expiry: fresh.expiry,
+            generation: fresh.generation,
+            obtained_at: stored.held.obtained_at,
+            renew_at: stored.renew_at,
+            read_at: self.clock.boot(),
+        }));
     }
 
     pub(in crate::renewal) fn new_token(

@@ -1,0 +1,98 @@
+//! `GET /api/token` where everything is in memory: the caller, the token, and nothing to be
+//! said but that. It waits for nothing, so it needs no task of its own; all else goes the
+//! long way, and so does whatever is not plain.
+
+use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use poem::http::{HeaderValue, Method, StatusCode};
+use poem::{Request, Response};
+use prometheus_client::metrics::counter::Counter;
+
+use super::auth::presented;
+use super::front::{NO_STORE, REQUEST_ID};
+use super::tokens::TokenView;
+use crate::access::key::KeyHash;
+use crate::access::scope::Scope;
+use crate::app::App;
+use crate::foundation::metrics::{RequestLabels, seconds};
+
+const PATH: &str = "/api/token";
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+pub struct Hot {
+    answered: Counter,
+}
+
+impl Hot {
+    pub fn new(app: &App) -> Self {
+        let labels = RequestLabels {
+            route: PATH.to_owned(),
+            method: Method::GET.to_string(),
+            status: StatusCode::OK.as_u16(),
+        };
+        Self {
+            answered: app.metrics.requests.get_or_create_owned(&labels),
+        }
+    }
+
+    /// None where it goes the long way.
+    pub fn answer(&self, app: &App, request: &Request) -> Option<Response> {
+        if *request.method() != Method::GET || request.uri().path() != PATH {
+            return None;
+        }
+        let begun = app.clock.boot();
+        let (realm, key) = plain_names(request.uri().query()?)?;
+        let caller = app.memory.sure_caller(&KeyHash::of(&presented(request)?))?;
+        if !caller.has(Scope::TokenRead) || !caller.covers(realm, key) {
+            return None;
+        }
+        let view = TokenView::of(app.renewals.read_at_once(realm, key)?);
+        let body = serde_json::to_vec(&view).ok()?;
+        let id = HeaderValue::try_from(app.randomness.id()).ok()?;
+        let mut response = Response::from(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(REQUEST_ID, id);
+        self.answered.inc();
+        let took = app.clock.boot().since(begun);
+        app.metrics.request_seconds.observe(seconds(took));
+        Some(response)
+    }
+}
+
+/// Realm and key, where the query holds nothing else, and nothing that is escaped.
+fn plain_names(query: &str) -> Option<(&str, &str)> {
+    if query.contains(['%', '+']) {
+        return None;
+    }
+    let (one, other) = query.split_once('&')?;
+    let (realm, key) = match (one.strip_prefix("realm="), other.strip_prefix("key=")) {
+        (Some(realm), Some(key)) => (realm, key),
+        _ => (other.strip_prefix("realm=")?, one.strip_prefix("key=")?),
+    };
+    (!realm.contains('&') && !key.contains('&')).then_some((realm, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_realm_and_a_key_in_plain_letters_are_answered_at_once() {
+        for query in ["realm=r&key=k", "key=k&realm=r"] {
+            assert_eq!(plain_names(query), Some(("r", "k")), "{query}");
+        }
+        for query in [
+            "",
+            "realm=r",
+            "realm=r&realm=k",
+            "realm=r&key=k&flush=true",
+            "realm=r&min_ttl_s=5&key=k",
+            "realm=r&key=a%20b",
+            "realm=r&key=a+b",
+            "key=k&realm=r&",
+        ] {
+            assert_eq!(plain_names(query), None, "{query}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The feed of changes: each transaction that changes what readers hold in memory says so in
+//! it. It is a hint. Its numbers become visible out of order, and on a cluster they leave
+//! gaps, so whoever follows it reads the last of it again for a while.
+
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use token_server_entity::change::{self, Column, Entity};
+use token_server_entity::token;
+
+use crate::foundation::database::delete_some;
+use crate::foundation::ids::SecretId;
+
+/// What was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A secret's token is another, or is gone.
+    Token(SecretId),
+    /// An API key is good no longer.
+    Keys,
+}
+
+const TOKEN: &str = "token";
+const KEYS: &str = "keys";
+
+/// Says it, inside the transaction that makes the change.
+pub async fn append(database: &impl ConnectionTrait, change: Change) -> Result<(), DbErr> {
+    let (subject, row_id) = match change {
+        Change::Token(id) => (TOKEN, Some(id.0)),
+        Change::Keys => (KEYS, None),
+    };
+    Entity::insert(change::ActiveModel {
+        id: NotSet,
+        subject: Set(subject.to_owned()),
+        row_id: Set(row_id),
+    })
+    .exec_without_returning(database)
+    .await
+    .map(|_| ())
+}
+
+/// Says it of tokens that are about to be deleted.
+pub async fn append_all(database: &impl ConnectionTrait, deleted: Condition) -> Result<(), DbErr> {
+    let ids = Query::select()
+        .expr(Expr::value(TOKEN))
+        .column(token::Column::SecretId)
+        .from(token::Entity)
+        .cond_where(deleted)
+        .to_owned();
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns([Column::Subject, Column::RowId])
+        .select_from(ids)
+        .map_err(|error| DbErr::Custom(error.to_string()))?;
+    database.execute(&insert).await.map(|_| ())
+}
+
+/// The number of the newest entry that can be seen; 0 where there is none.
+pub async fn newest(database: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let newest: Option<Option<i64>> = Entity::find()
+        .select_only()
+        .column_as(Column::Id.max(), "newest")
+        .into_tuple()
+        .one(database)
+        .await?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
+/// What stands after a number, in order; none where only a newer version knows what it is.
+pub async fn after(
+    database: &impl ConnectionTrait,
+    number: i64,
+    limit: u64,
+) -> Result<Vec<(i64, Option<Change>)>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::Id.gt(number))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(database)
+        .await?;
+    let change = |row: change::Model| {
+        let change = match (row.subject.as_str(), row.row_id) {
+            (TOKEN, Some(id)) => Some(Change::Token(SecretId(id))),
+            (KEYS, _) => Some(Change::Keys),
+            _ => None,
+        };
+        (row.id, change)
+    };
+    Ok(rows.into_iter().map(change).collect())
+}
+
+/// Deletes at most `limit` entries up to a number; answers how many.
+pub async fn prune(database: &impl ConnectionTrait, number: i64, limit: u64) -> Result<u64, DbErr> {
+    let oldest_first = Entity::find()
+        .filter(Column::Id.lte(number))
+        .order_by_asc(Column::Id);
+    delete_some(database, oldest_first, Column::Id, limit).await
+}

@@ -1,0 +1,179 @@
+//! Follows the feed: what other processes have changed is read again, and what they have
+//! deleted or revoked is forgotten.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio_util::sync::CancellationToken;
+
+use super::position::Position;
+use super::{Memory, Remembered};
+use crate::feed::{self, Change};
+use crate::foundation::clock::{BootMs, Ms};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::SecretId;
+use crate::token::store;
+
+const FOLLOWED_EVERY: Duration = Duration::from_millis(250);
+/// Entries read at once.
+const PAGE: u64 = 1000;
+/// Rows read at once.
+const ROWS_MAX: usize = 500;
+/// A follower that is behind for longer forgets all, and begins anew.
+const BEHIND_MAX: Ms = Ms::from_secs(30);
+/// Entries are deleted when everybody has read them, or is behind for too long.
+const KEPT: Ms = Ms::from_secs(60);
+/// At the start, so many are read that stand there already: others that came before them may
+/// still become visible.
+const READ_AGAIN: i64 = 5000;
+
+/// How far a follower has come.
+struct Followed {
+    position: Position,
+    read_at: BootMs,
+    /// What was passed then, and may be deleted when it has been kept for long enough.
+    passed: (i64, BootMs),
+    /// What is to be deleted now.
+    old: Option<i64>,
+}
+
+impl Memory {
+    /// Follows the feed until the process stops.
+    pub async fn follow(&self, stopping: CancellationToken) {
+        let mut pace = tokio::time::interval(FOLLOWED_EVERY);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut followed = None;
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = pace.tick() => {}
+            }
+            match self.follow_once(followed.take()).await {
+                Ok(now) => followed = Some(now),
+                Err((before, error)) => {
+                    tracing::warn!(%error, "the feed of changes cannot be read: what is remembered is compared with the database");
+                    followed = before;
+                }
+            }
+        }
+    }
+
+    /// Reads to the end once.
+    async fn follow_once(
+        &self,
+        before: Option<Followed>,
+    ) -> Result<Followed, (Option<Followed>, DbError)> {
+        let now = self.clock.boot();
+        let current = before.filter(|before| now.since(before.read_at) <= BEHIND_MAX);
+        let mut followed = match current {
+            Some(followed) => followed,
+            None => match feed::newest(self.database.reader()).await {
+                Ok(newest) => {
+                    // What was remembered may have changed while nobody followed.
+                    self.cells.forget_all();
+                    self.callers.forget_all();
+                    let position = Position::after((newest - READ_AGAIN).max(0));
+                    Followed {
+                        passed: (position.low(), now),
+                        position,
+                        read_at: now,
+                        old: None,
+                    }
+                }
+                Err(error) => return Err((None, error.into())),
+            },
+        };
+        match self.read_to_end(&mut followed, now).await {
+            Ok(()) => {
+                followed.read_at = now;
+                self.followed.store(now.0, Ordering::Release);
+                self.times_followed.inc();
+                self.prune(&mut followed, now).await;
+                Ok(followed)
+            }
+            Err(error) => Err((Some(followed), error.into())),
+        }
+    }
+
+    async fn read_to_end(&self, followed: &mut Followed, now: BootMs) -> Result<(), DbErr> {
+        let mut after = followed.position.low();
+        loop {
+            let entries = feed::after(self.database.reader(), after, PAGE).await?;
+            let mut changed = Vec::new();
+            let full = entries.len() as u64 == PAGE;
+            for (number, change) in entries {
+                after = number;
+                if !followed.position.see(number, now) {
+                    continue;
+                }
+                match change {
+                    Some(Change::Token(id)) if self.cells.get(id).is_some() => changed.push(id),
+                    Some(Change::Token(id)) => self.changed(id),
+                    Some(Change::Keys) => self.callers.forget_all(),
+                    // Of a newer version: it may concern anything.
+                    None => {
+                        self.cells.forget_all();
+                        self.callers.forget_all();
+                    }
+                }
+            }
+            changed.sort_unstable();
+            changed.dedup();
+            for ids in changed.chunks(ROWS_MAX) {
+                self.read_again(ids).await;
+            }
+            followed.position.advance(now);
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What cannot be read is forgotten.
+    async fn read_again(&self, ids: &[SecretId]) {
+        // Who reads one just now may read what it was before.
+        ids.iter()
+            .for_each(|id| self.recent.changed(*id, self.clock.boot(), || ()));
+        let (since, read_at) = (self.begin(), self.clock.boot());
+        let records = match store::find_all(self.database.reader(), ids).await {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::warn!(%error, "what has changed cannot be read, and is forgotten");
+                Vec::new()
+            }
+        };
+        for id in ids {
+            let record = records.iter().find(|record| record.secret_id == *id);
+            let cell = record.map(|record| Remembered::of(record, &self.ring, read_at));
+            match cell {
+                Some(Ok(Some(cell))) => self.remember(cell, since),
+                Some(Ok(None) | Err(_)) | None => self.changed(*id),
+            }
+        }
+    }
+
+    /// Deletes a piece of what everybody has read.
+    async fn prune(&self, followed: &mut Followed, now: BootMs) {
+        let (passed, since) = followed.passed;
+        if now.since(since) >= KEPT {
+            followed.old = Some(passed);
+            followed.passed = (followed.position.low(), now);
+        }
+        let Some(old) = followed.old else {
+            return;
+        };
+        let pruned = self
+            .database
+            .write_alone(|writer| feed::prune(writer, old, PAGE))
+            .await;
+        match pruned {
+            Ok(PAGE..) => {}
+            Ok(_) => followed.old = None,
+            Err(error) => {
+                followed.old = None;
+                tracing::warn!(%error, "old entries of the feed could not be deleted");
+            }
+        }
+    }
+}

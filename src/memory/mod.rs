@@ -1,0 +1,199 @@
+//! What readers are served from: the tokens and the callers that this process remembers,
+//! bounded in size. The truth is the database. What changes there is followed by the feed;
+//! beside it, what is remembered is compared with the database now and then.
+
+mod callers;
+mod cells;
+mod follower;
+mod position;
+mod recent;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+
+use crate::access::Caller;
+use crate::access::key::KeyHash;
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::database::Database;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::sealing::KeyRing;
+use crate::token::TokenRecord;
+use callers::Callers;
+use cells::Cells;
+pub use cells::{Remembered, Remembering};
+use recent::Recent;
+pub use recent::Since;
+
+/// What is remembered is compared with the database so often, whatever the feed says.
+const COMPARED_EVERY: Ms = Ms::from_secs(60);
+/// The same for what may have changed: a token that is due, or anything while the feed is late.
+const DOUBTED_EVERY: Ms = Ms::from_secs(1);
+/// The feed is late where it was not followed for so long.
+const LATE: Ms = Ms::from_secs(1);
+/// How long a comparison waits for the database. What is remembered is good until then.
+pub const COMPARING: Duration = Duration::from_millis(250);
+
+/// Shared by readers, by whoever stores a token, and by the follower of the feed.
+#[derive(Clone)]
+pub struct Memory(Arc<Inner>);
+
+#[doc(hidden)]
+pub struct Inner {
+    database: Database,
+    ring: Arc<KeyRing>,
+    clock: SharedClock,
+    cells: Cells,
+    callers: Callers,
+    recent: Recent,
+    /// When the feed was last read to its end, by the boot clock; negative before.
+    followed: AtomicI64,
+    times_followed: Counter,
+}
+
+impl std::ops::Deref for Memory {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// What is remembered of something.
+#[derive(Clone, Debug)]
+pub enum Look<T> {
+    Sure(T),
+    /// To be compared with the database, by this reader.
+    Doubtful(T),
+    Nothing,
+}
+
+impl Memory {
+    /// Tokens take at most so much memory; 0: none is remembered.
+    pub fn new(
+        max_bytes: u64,
+        database: Database,
+        ring: Arc<KeyRing>,
+        clock: SharedClock,
+        times_followed: Counter,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            cells: Cells::new(max_bytes),
+            callers: Callers::new(),
+            recent: Recent::default(),
+            followed: AtomicI64::new(i64::MIN),
+            times_followed,
+            database,
+            ring,
+            clock,
+        }))
+    }
+
+    /// A token that nothing speaks against; decides nothing for other readers.
+    pub fn sure_token(&self, realm: &str, key: &str) -> Option<Arc<Remembered>> {
+        let cell = self.cells.find(realm, key)?;
+        (!self.is_doubtful(&cell.checked, cell.is_due(self.clock.now()))).then_some(cell)
+    }
+
+    pub fn token(&self, realm: &RealmId, key: &KeyName) -> Look<Arc<Remembered>> {
+        match self.cells.find(realm.as_str(), key.as_str()) {
+            Some(cell) => {
+                let due = cell.is_due(self.clock.now());
+                match self.is_to_compare(&cell.checked, due) {
+                    true => Look::Doubtful(cell),
+                    false => Look::Sure(cell),
+                }
+            }
+            None => Look::Nothing,
+        }
+    }
+
+    /// A caller that nothing speaks against; decides nothing for others.
+    pub fn sure_caller(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
+        let known = self.callers.find(hash)?;
+        if self.is_doubtful(&known.checked, false) {
+            return None;
+        }
+        known.good_at(self.clock.now())
+    }
+
+    /// Whether the feed has not been followed for a while.
+    fn is_late(&self) -> bool {
+        let followed = BootMs(self.followed.load(Ordering::Acquire));
+        self.clock.boot().since(followed) > LATE
+    }
+
+    fn is_doubtful(&self, checked: &AtomicI64, due: bool) -> bool {
+        let since = self.since(checked);
+        since > COMPARED_EVERY || (since > DOUBTED_EVERY && (due || self.is_late()))
+    }
+
+    /// The same, for one of many who ask at once.
+    fn is_to_compare(&self, checked: &AtomicI64, due: bool) -> bool {
+        let before = checked.load(Ordering::Acquire);
+        self.is_doubtful(checked, due)
+            && checked
+                .compare_exchange(
+                    before,
+                    self.clock.boot().0,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+                .is_ok()
+    }
+
+    fn since(&self, checked: &AtomicI64) -> Ms {
+        let checked = BootMs(checked.load(Ordering::Acquire));
+        self.clock.boot().since(checked)
+    }
+
+    /// Taken before the database is read for what will be remembered.
+    pub fn begin(&self) -> Since {
+        self.recent.now(self.clock.boot())
+    }
+
+    /// Remembers what was read since then, unless it was changed meanwhile.
+    pub fn remember(&self, cell: Remembered, since: Since) {
+        let now = self.clock.boot();
+        self.recent
+            .unless_changed(cell.id, since, now, || self.cells.put(cell));
+    }
+
+    /// A token was just stored by this process: readers get it from now on.
+    pub fn stored(&self, cell: Remembered) {
+        let now = self.clock.boot();
+        self.recent.changed(cell.id, now, || self.cells.put(cell));
+    }
+
+    /// A token was just changed, or deleted, by this process.
+    pub fn changed(&self, id: SecretId) {
+        let now = self.clock.boot();
+        self.recent.changed(id, now, || self.cells.forget(id));
+    }
+
+    /// A record was shown: what is remembered is older, or the same.
+    pub fn seen(&self, record: &TokenRecord) {
+        let id = record.secret_id;
+        if self
+            .cells
+            .get(id)
+            .is_some_and(|cell| cell.generation < record.generation)
+        {
+            self.changed(id);
+        }
+    }
+
+    /// All of a realm were deleted by this process.
+    pub fn changed_all_in(&self, realm: &RealmId) {
+        for id in self.cells.ids_in(realm) {
+            self.changed(id);
+        }
+    }
+
+    /// An API key was revoked or replaced.
+    pub fn keys_changed(&self) {
+        self.callers.forget_all();
+    }
+}
