@@ -26,24 +26,33 @@ pub enum Change {
 const TOKEN: &str = "token";
 const KEYS: &str = "keys";
 
-/// Says it, inside the transaction that makes the change.
-pub async fn append(database: &impl ConnectionTrait, change: Change) -> Result<(), DbErr> {
-    let (subject, row_id) = match change {
-        Change::Token(id) => (TOKEN, Some(id.0)),
-        Change::Keys => (KEYS, None),
-    };
-    Entity::insert(change::ActiveModel {
-        id: NotSet,
-        subject: Set(subject.to_owned()),
-        row_id: Set(row_id),
-    })
-    .exec_without_returning(database)
-    .await
-    .map(|_| ())
+/// Says it, inside the transaction that makes the changes.
+pub async fn append(database: &impl ConnectionTrait, changes: &[Change]) -> Result<(), DbErr> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let rows = changes.iter().map(|change| {
+        let (subject, row_id) = match change {
+            Change::Token(id) => (TOKEN, Some(id.0)),
+            Change::Keys => (KEYS, None),
+        };
+        change::ActiveModel {
+            id: NotSet,
+            subject: Set(subject.to_owned()),
+            row_id: Set(row_id),
+        }
+    });
+    Entity::insert_many(rows)
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
 }
 
 /// Says it of tokens that are about to be deleted.
-pub async fn append_all(database: &impl ConnectionTrait, deleted: Condition) -> Result<(), DbErr> {
+pub async fn append_deleted(
+    database: &impl ConnectionTrait,
+    deleted: Condition,
+) -> Result<(), DbErr> {
     let ids = Query::select()
         .expr(Expr::value(TOKEN))
         .column(token::Column::SecretId)

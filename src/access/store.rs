@@ -143,7 +143,7 @@ async fn replace_bootstrap(
     if Entity::find().filter(same).one(database).await?.is_some() {
         return Ok(());
     }
-    feed::append(database, Change::Keys).await?;
+    feed::append(database, &[Change::Keys]).await?;
     Entity::update_many()
         .col_expr(Column::Hash, Expr::value(hash))
         .col_expr(Column::Hint, Expr::value(hint))
@@ -187,7 +187,7 @@ pub async fn revoke(database: &impl ConnectionTrait, id: i64, now: EpochMs) -> R
     if revoked.rows_affected == 0 {
         return Ok(false);
     }
-    feed::append(database, Change::Keys).await?;
+    feed::append(database, &[Change::Keys]).await?;
     Ok(true)
 }
 

@@ -172,7 +172,7 @@ impl Renewals {
     /// Makes one attempt under a claim.
     pub(super) async fn attempt(&self, claimed: Claimed, cause: Cause) -> Attempted {
         self.metrics.in_flight.inc();
-        let attempted = self.attempt_counted(&claimed, cause).await;
+        let attempted = self.attempt_counted(&Arc::new(claimed), cause).await;
         self.metrics.in_flight.dec();
         let (outcome, class) = match &attempted {
             Attempted::Stored(_) => ("stored", ""),
@@ -189,7 +189,7 @@ impl Renewals {
         attempted
     }
 
-    async fn attempt_counted(&self, claimed: &Claimed, cause: Cause) -> Attempted {
+    async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: Cause) -> Attempted {
         let started = self.clock.now();
         let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,

@@ -56,7 +56,36 @@ pub async fn append(
     failure: Option<&Failure>,
     generation: Option<Generation>,
 ) -> Result<(), DbErr> {
-    Entity::insert(renewal::ActiveModel {
+    Entity::insert(row(entry, outcome, failure, generation))
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
+}
+
+/// Attempts whose tokens were stored, and under which generations.
+pub async fn append_stored(
+    database: &impl ConnectionTrait,
+    stored: &[(&Entry, Generation)],
+) -> Result<(), DbErr> {
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let rows = stored
+        .iter()
+        .map(|(entry, generation)| row(entry, Outcome::Stored, None, Some(*generation)));
+    Entity::insert_many(rows)
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
+}
+
+fn row(
+    entry: &Entry,
+    outcome: Outcome,
+    failure: Option<&Failure>,
+    generation: Option<Generation>,
+) -> renewal::ActiveModel {
+    renewal::ActiveModel {
         id: NotSet,
         realm_id: Set(entry.realm.as_str().to_owned()),
         key_name: Set(entry.key.as_str().to_owned()),
@@ -69,10 +98,7 @@ pub async fn append(
         started_at: Set(entry.started_at),
         duration_ms: Set(entry.took.0),
         replica: Set(entry.replica.0.clone()),
-    })
-    .exec_without_returning(database)
-    .await
-    .map(|_| ())
+    }
 }
 
 #[derive(Clone, Debug, Default)]

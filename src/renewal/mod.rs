@@ -46,6 +46,7 @@ use quota::Quotas;
 pub use run::{Progress, RunScope, RunSummary};
 use skew::Skew;
 pub use spool::Spool;
+use storing::Batch;
 use watch::FenceWatch;
 
 /// Added to an attempt's timeout: the time to store its result.
@@ -102,6 +103,7 @@ pub struct Inner {
     quotas: Quotas,
     permits: Permits,
     flights: Flights,
+    batch: Batch,
     watch: Mutex<FenceWatch>,
     /// Rows sealed with a key of another replica, and when they were found so.
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
@@ -159,6 +161,7 @@ impl Renewals {
             skew: Skew::default(),
             quotas: Quotas::default(),
             flights: Flights::default(),
+            batch: Batch::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),
             wake: parts.wake,

@@ -1,7 +1,10 @@
 //! Stores what an attempt brought, under the fence it was claimed with.
 
+mod batch;
 mod failure;
 mod token;
+
+pub(super) use batch::Batch;
 
 use std::pin::pin;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The sweep: choose what is due, claim it, set attempts off. It is woken each second by
 //! the scheduler, by every change, and by every attempt that ends.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::Renewals;
@@ -8,11 +9,18 @@ use super::attempt::Cause;
 use super::permits::Permit;
 use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::RealmId;
+use crate::foundation::ids::{RealmId, SecretId};
 use crate::foundation::metrics::StateLabels;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::{due, listing};
+
+/// What a sweep claims, and the permits for it.
+#[derive(Default)]
+struct Chosen {
+    ids: Vec<SecretId>,
+    permits: BTreeMap<RealmId, Vec<Permit>>,
+}
 
 /// Due for that long: overdue.
 const OVERDUE: Ms = Ms::from_secs(60);
@@ -47,11 +55,15 @@ impl Renewals {
         }
         self.sweep_abandoned().await?;
         let now = self.clock.now();
+        let mut chosen = BTreeMap::new();
         for realm in due::due_realms(self.database.reader(), now).await? {
             if self.stopping.is_cancelled() {
                 return Ok(());
             }
-            self.sweep_realm(&realm, now).await?;
+            self.choose_in(&realm, now, &mut chosen).await?;
+        }
+        for (timeout, chosen) in chosen {
+            self.claim_chosen(timeout, chosen).await?;
         }
         Ok(())
     }
@@ -67,28 +79,40 @@ impl Renewals {
         Ok(())
     }
 
-    /// Claims only what has a free permit, so that a claim is also the intent to send.
-    async fn sweep_realm(&self, id: &RealmId, now: EpochMs) -> Result<(), DbError> {
+    /// Chooses only what has a free permit, so that a claim is also the intent to send.
+    async fn choose_in(
+        &self,
+        id: &RealmId,
+        now: EpochMs,
+        chosen: &mut BTreeMap<Ms, Chosen>,
+    ) -> Result<(), DbError> {
         let Some(realm) = self.load_realm(id).await? else {
             return Ok(());
         };
-        let mut permits = self.permits.take_free(id, self.realm_limit(&realm));
+        let permits = self.permits.take_free(id, self.realm_limit(&realm));
+        self.sweep_again_at_pace(id);
         if permits.is_empty() {
-            self.sweep_again_at_pace(id);
             return Ok(());
         }
         let limit = permits.len() as u64;
         let except = self.left_to_others();
         let ids = due::due_in(self.database.reader(), id, now, &except, limit).await?;
-        if ids.is_empty() {
-            return Ok(());
+        if !ids.is_empty() {
+            let timeout = self.upstream.timeout(&realm.source);
+            let chosen = chosen.entry(timeout).or_default();
+            chosen.ids.extend(ids);
+            chosen.permits.insert(id.clone(), permits);
         }
-        let timeout = self.upstream.timeout(&realm.source);
-        for claimed in self.claim(&Ground::Due(ids), timeout).await? {
-            self.set_off(claimed, permits.pop());
+        Ok(())
+    }
+
+    /// Claims at once what is given the same time.
+    async fn claim_chosen(&self, timeout: Ms, mut chosen: Chosen) -> Result<(), DbError> {
+        for claimed in self.claim(&Ground::Due(chosen.ids), timeout).await? {
+            let permits = chosen.permits.get_mut(&claimed.record.realm);
+            let permit = permits.and_then(Vec::pop);
+            self.set_off(claimed, permit);
         }
-        drop(permits);
-        self.sweep_again_at_pace(id);
         Ok(())
     }
 

@@ -166,7 +166,7 @@ async fn promote(
         .exec(database)
         .await?;
     if promoted.rows_affected == 1 {
-        store::is_stored(database, candidate.secret, now).await?;
+        store::are_stored(database, &[candidate.secret], now).await?;
         return Ok(Promotion::Token(Novelty::New.after(candidate.consumed)));
     }
     let update = nothing_lost(token::Entity::update_many());

@@ -195,8 +195,8 @@ pub struct Stored {
     pub renew_at: Option<EpochMs>,
 }
 
-/// Stores a token, and ends the wait of those derived from it. A repeated one keeps its
-/// generation. False where the lease was lost, or secret or realm have changed.
+/// Stores a token whose row is locked; [`super::store::are_stored`] follows. A repeated one
+/// keeps its generation. False where the lease was lost, or secret or realm have changed.
 pub async fn store_token(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
@@ -223,7 +223,6 @@ pub async fn store_token(
     if matches!(new.refresh, RefreshChange::Replace(_)) {
         candidate::forget_before(database, id, claimed.record.generation).await?;
     }
-    super::store::is_stored(database, id, now).await?;
     Ok(true)
 }
 

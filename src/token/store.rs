@@ -1,6 +1,8 @@
 //! Token rows in the database: looking up, making, rescheduling, deleting.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
     QuerySelect,
@@ -119,31 +121,25 @@ pub async fn store_fixed(
         .filter(Column::SecretId.eq(id.0))
         .exec(database)
         .await?;
-    is_stored(database, id, now).await
+    are_stored(database, &[id], now).await
 }
 
-/// What follows from a new token, in its transaction: those derived from it are due, and
+/// What follows from new tokens, in their transaction: those derived from them are due, and
 /// readers learn of it.
-pub(super) async fn is_stored(
+pub async fn are_stored(
     database: &impl ConnectionTrait,
-    id: SecretId,
+    ids: &[SecretId],
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    wake_children(database, id, now).await?;
-    feed::append(database, Change::Token(id)).await
-}
-
-/// What waited for a token is due, now that it is stored.
-async fn wake_children(
-    database: &impl ConnectionTrait,
-    parent: SecretId,
-    now: EpochMs,
-) -> Result<(), DbErr> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     due_now(now)
-        .filter(Column::WaitsFor.eq(parent.0))
+        .filter(Column::WaitsFor.is_in(ids.iter().map(|id| id.0)))
         .exec(database)
-        .await
-        .map(|_| ())
+        .await?;
+    let changes: Vec<_> = ids.iter().map(|id| Change::Token(*id)).collect();
+    feed::append(database, &changes).await
 }
 
 /// What waited for a ticket or a candidate is due: that has come, or will not.
@@ -199,6 +195,25 @@ pub async fn generation_locked(
         .one(database)
         .await?;
     Ok(found.map(Generation))
+}
+
+/// The same of several, but for those that somebody else is changing just now.
+pub async fn generations_locked(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<HashMap<SecretId, Generation>, DbErr> {
+    let found: Vec<(i64, i64)> = Entity::find()
+        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .select_only()
+        .columns([Column::SecretId, Column::Generation])
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let found = found.into_iter();
+    Ok(found
+        .map(|(id, generation)| (SecretId(id), Generation(generation)))
+        .collect())
 }
 
 /// The same for a parent whose token was refused: it must be replaced, not repeated. Only
@@ -345,7 +360,7 @@ pub async fn delete(
 ) -> Result<(), DbErr> {
     let this = Condition::all().add(Column::SecretId.eq(id.0));
     retired::remember(database, this.clone(), now).await?;
-    feed::append_all(database, this).await?;
+    feed::append_deleted(database, this).await?;
     candidate::forget(database, id).await?;
     Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
 }
@@ -357,7 +372,7 @@ pub async fn delete_all_in(
 ) -> Result<(), DbErr> {
     let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
     retired::remember(database, of_realm.clone(), now).await?;
-    feed::append_all(database, of_realm).await?;
+    feed::append_deleted(database, of_realm).await?;
     candidate::forget_all_in(database, realm).await?;
     Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))

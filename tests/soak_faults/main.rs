@@ -39,6 +39,7 @@ use checker::{History, violations};
 use fleet::{Fleet, REPLICAS};
 use kit::TestDatabase;
 use kit::database::DatabaseServer;
+use kit::server::Client;
 use provider::{Outcome, Reuse, RotatingProvider};
 use scene::{LEASE, LENIENT, parked, register, rotating_realm, stored};
 use token_server::foundation::clock::{BootMs, Clock, Ms, SystemClock};
@@ -46,6 +47,8 @@ use token_server::foundation::randomness::Randomness;
 
 pub const LIFETIME_S: i64 = 600;
 const CALLERS: usize = 20;
+/// Tokens that were lost, and events of each, that are told.
+const TOLD_MAX: usize = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 struct Size {
@@ -123,7 +126,31 @@ async fn main() -> ExitCode {
         lifetime: Ms::from_secs(LIFETIME_S),
         lease: LEASE,
     };
+    for key in history.parked.iter().take(TOLD_MAX) {
+        tell(&client, &history, key).await;
+    }
     report(&size, &fleet, &history)
+}
+
+/// What became of a token: what the provider saw, and what the replicas noted.
+async fn tell(client: &Client, history: &History, key: &str) {
+    println!("{key}");
+    let exchanges = history.provider.iter().filter(|seen| seen.client == *key);
+    let exchanges: Vec<_> = exchanges.collect();
+    for seen in &exchanges[exchanges.len().saturating_sub(TOLD_MAX)..] {
+        let attempt = &seen.attempt;
+        let killed = history
+            .killed
+            .iter()
+            .any(|killed| killed.attempt == *attempt);
+        let (at, presented, outcome) = (seen.at.0, seen.presented, &seen.outcome);
+        println!("  {at} {attempt} presented {presented}: {outcome:?}, killed: {killed}");
+    }
+    let path = format!("/api/renewal?realm=r&key={key}&pageSize=10");
+    let noted = client.get(&path).await.expect(200).json();
+    for entry in noted["data"]["list"].as_array().into_iter().flatten() {
+        println!("  {entry}");
+    }
 }
 
 fn report(size: &Size, fleet: &Fleet, history: &History) -> ExitCode {

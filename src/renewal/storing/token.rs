@@ -1,8 +1,11 @@
 //! A token: in its place under the fence, or kept by compare-and-set.
 
+use std::sync::Arc;
+
+use sea_orm::{DatabaseTransaction, DbErr};
 use secrecy::SecretString;
 
-use crate::foundation::clock::Ms;
+use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
 use crate::memory::{Remembered, Remembering};
@@ -53,14 +56,14 @@ impl NewToken {
 impl Renewals {
     pub(in crate::renewal) async fn store_token(
         &self,
-        claimed: &Claimed,
+        claimed: &Arc<Claimed>,
         cause: Cause,
         opened: &Opened,
         obtained: Obtained,
         took: Ms,
     ) -> Attempted {
         let record = &claimed.record;
-        let new = self.new_token(claimed, opened, cause, &obtained, took);
+        let new = Arc::new(self.new_token(claimed, opened, cause, &obtained, took));
         let candidate = new.candidate(claimed);
         let put = self
             .until_lease_ends(claimed, candidate.as_ref(), || {
@@ -228,9 +231,22 @@ impl Renewals {
         NewToken { stored, entry }
     }
 
+    /// With those of other attempts, where nothing is in the way.
+    async fn put_token(
+        &self,
+        claimed: &Arc<Claimed>,
+        new: &Arc<NewToken>,
+        candidate: Option<&Candidate>,
+    ) -> Result<Put, DbError> {
+        match self.store_among_others(claimed, new).await {
+            Some(generation) => Ok(Put::Stored(generation)),
+            None => self.put_token_alone(claimed, new, candidate).await,
+        }
+    }
+
     /// All in one transaction: where the fence has moved, what must not be dropped is kept by
     /// the very commit that finds it so.
-    async fn put_token(
+    async fn put_token_alone(
         &self,
         claimed: &Claimed,
         new: &NewToken,
@@ -240,16 +256,12 @@ impl Renewals {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let before = store::generation_locked(transaction, id).await?;
-                    let stored = lease::store_token(transaction, claimed, &new.stored, now).await?;
-                    if stored && let Some(before) = before {
-                        let generation = new.stored.novelty.after(before);
-                        let expiry = new.stored.held.expiry;
-                        self.announce_recovery(transaction, &claimed.record, expiry, now)
-                            .await?;
-                        let (entry, stored) = (&new.entry, Outcome::Stored);
-                        history::append(transaction, entry, stored, None, Some(generation)).await?;
-                        return Ok(Put::Stored(generation));
+                    if let Some(before) = store::generation_locked(transaction, id).await? {
+                        let result = [(claimed, new, before)];
+                        let stored = self.store_locked(transaction, &result, now).await?;
+                        if let Some(generation) = stored[0] {
+                            return Ok(Put::Stored(generation));
+                        }
                     }
                     let record = store::find_by_id(transaction, id).await?;
                     if let Some(record) = record
@@ -271,6 +283,34 @@ impl Renewals {
                 })
             })
             .await
+    }
+
+    /// Stores tokens whose rows are locked and of these generations. Answers the new ones;
+    /// none where the lease was lost, or secret or realm have changed.
+    pub(super) async fn store_locked(
+        &self,
+        transaction: &DatabaseTransaction,
+        results: &[(&Claimed, &NewToken, Generation)],
+        now: EpochMs,
+    ) -> Result<Vec<Option<Generation>>, DbErr> {
+        let mut generations = Vec::new();
+        let (mut ids, mut entries) = (Vec::new(), Vec::new());
+        for (claimed, new, before) in results {
+            if !lease::store_token(transaction, claimed, &new.stored, now).await? {
+                generations.push(None);
+                continue;
+            }
+            let generation = new.stored.novelty.after(*before);
+            let expiry = new.stored.held.expiry;
+            self.announce_recovery(transaction, &claimed.record, expiry, now)
+                .await?;
+            ids.push(claimed.record.secret_id);
+            entries.push((&new.entry, generation));
+            generations.push(Some(generation));
+        }
+        store::are_stored(transaction, &ids, now).await?;
+        history::append_stored(transaction, &entries).await?;
+        Ok(generations)
     }
 }
 

@@ -4,9 +4,9 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -207,6 +207,7 @@ fn spawned() -> &'static str {
 /// A MariaDB server of this process. It ends with the process, even a killed one.
 pub struct DatabaseServer {
     url: String,
+    pid: Arc<AtomicU32>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -221,6 +222,8 @@ impl DatabaseServer {
     pub fn start() -> Self {
         let (orders, ordered) = mpsc::channel();
         let (sender, receiver) = mpsc::channel();
+        let pid = Arc::new(AtomicU32::new(0));
+        let its_pid = pid.clone();
         thread::spawn(move || {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
             let port = free_port();
@@ -228,6 +231,7 @@ impl DatabaseServer {
             // `setpriv` has the kernel end the server with the thread that started it, so
             // this thread stays.
             let mut server = run(directory.path(), port);
+            its_pid.store(server.id(), Ordering::Relaxed);
             sender.send(port).expect("the test waits for the port");
             for order in ordered {
                 match order {
@@ -237,7 +241,10 @@ impl DatabaseServer {
                         server.wait().expect("the server ends");
                         let _ = ended.send(());
                     }
-                    Order::Start => server = run(directory.path(), port),
+                    Order::Start => {
+                        server = run(directory.path(), port);
+                        its_pid.store(server.id(), Ordering::Relaxed);
+                    }
                 }
             }
             let _ = server.kill();
@@ -248,6 +255,7 @@ impl DatabaseServer {
             .expect("MariaDB could be started; `make setup` installs it");
         Self {
             url: format!("mysql://root@127.0.0.1:{port}"),
+            pid,
             orders,
         }
     }
@@ -255,6 +263,11 @@ impl DatabaseServer {
     /// Its root URL, without a database.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Of its process, now.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
     }
 
     /// Ends it, and waits until it has ended.

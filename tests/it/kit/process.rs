@@ -1,6 +1,7 @@
 //! The server as a process of its own, which can be killed.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -23,6 +24,7 @@ pub fn command(database: &TestDatabase, more: &[(&'static str, String)]) -> Comm
 pub struct ServerProcess {
     child: Child,
     pub client: Client,
+    pub address: SocketAddr,
     log: mpsc::Receiver<String>,
 }
 
@@ -59,8 +61,13 @@ impl ServerProcess {
         Self {
             child,
             client: Client::new(format!("http://{address}")),
+            address: address.parse().expect("an address"),
             log,
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has logged since it served.

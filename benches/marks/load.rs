@@ -1,0 +1,187 @@
+//! Load: connections that are kept, each with one request after the other, as fast as they are
+//! answered or at a rate of their own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+
+/// An answer that takes longer is an error.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sees an answer's body; false where it is wrong.
+pub type Check = Arc<dyn Fn(usize, &[u8]) -> bool + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Load {
+    pub address: SocketAddr,
+    /// Each connection begins with another one, and goes round.
+    pub requests: Arc<[Vec<u8>]>,
+    pub connections: usize,
+    pub duration: Duration,
+    /// Requests a second, of all connections together; none: as fast as it goes.
+    pub rate: Option<f64>,
+    pub check: Check,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub struct Seen {
+    pub answered: u64,
+    pub errors: u64,
+    seconds: f64,
+    /// In microseconds.
+    latencies: Vec<u32>,
+}
+
+impl Seen {
+    pub fn per_second(&self) -> f64 {
+        self.answered as f64 / self.seconds
+    }
+
+    /// The latency that so many do not exceed, in milliseconds.
+    pub fn percentile(&mut self, part: f64) -> f64 {
+        self.latencies.sort_unstable();
+        let last = self.latencies.len().saturating_sub(1);
+        let index = (last as f64 * part) as usize;
+        self.latencies
+            .get(index)
+            .map_or(f64::NAN, |us| f64::from(*us) / 1000.0)
+    }
+}
+
+/// A request for a token.
+pub fn token_request(realm: &str, key: &str, api_key: &str) -> Vec<u8> {
+    format!(
+        "GET /api/token?realm={realm}&key={key} HTTP/1.1\r\nHost: bench\r\n\
+         Authorization: Bearer {api_key}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+pub async fn run(load: &Load) -> Seen {
+    let begun = Instant::now();
+    let end = begun + load.duration;
+    let connections: Vec<_> = (0..load.connections)
+        .map(|number| tokio::spawn(connection(load.clone(), number, begun, end)))
+        .collect();
+    let mut all = Seen::default();
+    for connection in connections {
+        let seen = connection.await.expect("a connection ends");
+        all.answered += seen.answered;
+        all.errors += seen.errors;
+        all.latencies.extend(seen.latencies);
+    }
+    all.seconds = begun.elapsed().as_secs_f64();
+    all
+}
+
+/// A connection that is kept, and made anew where it breaks.
+pub struct Connection {
+    address: SocketAddr,
+    open: Option<TcpStream>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            open: None,
+            answer: Vec::with_capacity(4096),
+        }
+    }
+
+    /// The body of an answer that has status 200.
+    pub async fn ask(&mut self, request: &[u8]) -> std::io::Result<&[u8]> {
+        let asked = timeout(PATIENCE, self.exchange(request)).await;
+        match asked.unwrap_or_else(|late| Err(late.into())) {
+            Ok(body) => Ok(&self.answer[body..]),
+            Err(error) => {
+                self.open = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads one answer with a Content-Length; answers where its body begins.
+    async fn exchange(&mut self, request: &[u8]) -> std::io::Result<usize> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let open = TcpStream::connect(self.address).await?;
+                open.set_nodelay(true)?;
+                none.insert(open)
+            }
+        };
+        open.write_all(request).await?;
+        self.answer.clear();
+        let mut whole = None;
+        loop {
+            if open.read_buf(&mut self.answer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if whole.is_none() {
+                whole = head(&self.answer)?;
+            }
+            if let Some((body, length)) = whole
+                && self.answer.len() >= body + length
+            {
+                return Ok(body);
+            }
+        }
+    }
+}
+
+async fn connection(load: Load, number: usize, begun: Instant, end: Instant) -> Seen {
+    let mut seen = Seen::default();
+    let mut connection = Connection::new(load.address);
+    let pause = load
+        .rate
+        .map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));
+    // Spread over the pause.
+    let part = number as f64 / load.connections as f64;
+    let mut due = begun + pause.unwrap_or_default().mul_f64(part);
+    for round in number.. {
+        if pause.is_some() {
+            sleep_until(due.into()).await;
+        } else {
+            due = Instant::now();
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        let request = &load.requests[round % load.requests.len()];
+        match connection.ask(request).await {
+            Ok(body) if (load.check)(number, body) => {
+                seen.answered += 1;
+                let us = due.elapsed().as_micros();
+                seen.latencies.push(u32::try_from(us).unwrap_or(u32::MAX));
+            }
+            Ok(_) | Err(_) => seen.errors += 1,
+        }
+        due += pause.unwrap_or_default();
+    }
+    seen
+}
+
+/// Where the body begins, and how long it is; none: the head is not complete.
+fn head(answer: &[u8]) -> std::io::Result<Option<(usize, usize)>> {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let wrong = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+    let head = std::str::from_utf8(&answer[..end]).map_err(|_| wrong())?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(wrong());
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
+    });
+    Ok(Some((end + 4, length.ok_or_else(wrong)?)))
+}

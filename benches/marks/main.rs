@@ -1,0 +1,148 @@
+//! The marks of the server: each is measured against its reference in the same run. See
+//! docs/performance.md. `make bench` runs all of them; numbers as arguments choose some.
+//! Without `--bench`, as tests run it, it only shows that it runs: everything is small.
+
+// A benchmark fails by panicking, tells on standard output, and its numbers are small.
+#![allow(clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+// The kit serves the integration tests; a benchmark needs a part of it.
+#[allow(dead_code, unused_imports, unused_macros)]
+#[path = "../../tests/it/kit/mod.rs"]
+mod kit;
+
+mod cost;
+mod herd;
+mod load;
+mod many;
+mod plain;
+mod reads;
+mod renewals;
+mod report;
+mod stock;
+mod world;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use report::Report;
+
+/// How much is measured.
+struct Size {
+    runs: usize,
+    one_run: Duration,
+    connections: usize,
+    renewals: usize,
+    restarted: usize,
+    sweeps: usize,
+    idle: usize,
+    held: usize,
+    seeds: u64,
+    herd: usize,
+}
+
+const WHOLE: Size = Size {
+    runs: 7,
+    one_run: Duration::from_secs(3),
+    connections: 300,
+    renewals: 6400,
+    restarted: 10_000,
+    sweeps: 500,
+    idle: 1_000_000,
+    held: 100_000,
+    seeds: 20,
+    herd: 100_000,
+};
+
+const SMALL: Size = Size {
+    runs: 2,
+    one_run: Duration::from_millis(200),
+    connections: 4,
+    renewals: 64,
+    restarted: 64,
+    sweeps: 10,
+    idle: 2000,
+    held: 500,
+    seeds: 2,
+    herd: 1000,
+};
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, body] = &arguments[..]
+        && first == plain::ARGUMENT
+    {
+        return plain::serve(body.clone()).await;
+    }
+    let whole = arguments.iter().any(|argument| argument == "--bench");
+    let size = if whole { &WHOLE } else { &SMALL };
+    let chosen: Vec<u8> = arguments
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let wanted = |marks: &[u8]| chosen.is_empty() || marks.iter().any(|mark| chosen.contains(mark));
+    let mut report = Report::default();
+    if wanted(&[1]) {
+        reads::measure(size, &mut report).await;
+    }
+    if wanted(&[3]) {
+        renewals::on_mariadb(size, &mut report).await;
+    }
+    if wanted(&[4]) {
+        renewals::on_sqlite(size, &mut report).await;
+    }
+    if wanted(&[5]) {
+        many::idle_sweeps(size, &mut report).await;
+    }
+    if wanted(&[6]) {
+        renewals::after_a_restart(size, &mut report).await;
+    }
+    if wanted(&[7, 8]) {
+        many::held(size, &mut report).await;
+    }
+    if wanted(&[9]) {
+        herd::simulate(size, &mut report);
+    }
+    if whole && chosen.is_empty() {
+        keep(&report);
+    }
+}
+
+/// Writes the table beside what it was measured on.
+fn keep(report: &Report) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
+    let text = format!(
+        "# Results\n\nWritten by `make bench`. What is measured, and how, is in \
+         [docs/performance.md](../docs/performance.md).\n\n{}\n\n{}",
+        machine(),
+        report.table()
+    );
+    fs::write(&path, text).expect("the results can be written");
+}
+
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown", |model| {
+        model.trim_start_matches([' ', '\t', ':'])
+    });
+    let count = cpus
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "token-server {}; {count} × {model}; Linux {}; SQLite with synchronous=FULL, MariaDB with \
+         innodb_flush_log_at_trx_commit=1.",
+        env!("CARGO_PKG_VERSION"),
+        kernel.trim()
+    )
+}

@@ -1,0 +1,91 @@
+//! Marks 5, 7 and 8: what many tokens cost while nothing is due.
+
+use std::time::{Duration, Instant};
+
+use crate::Size;
+use crate::cost::resident_kib;
+use crate::kit::TestDatabase;
+use crate::kit::server::{Options, Server};
+use crate::load::{Connection, token_request};
+use crate::report::{Mark, Report, Runs};
+use crate::stock;
+use crate::world::{self, Provider, key_name, realm_name};
+
+const FEW: usize = 1000;
+
+/// A database with so many tokens, none due.
+async fn stocked(tokens: usize) -> TestDatabase {
+    let database = TestDatabase::sqlite();
+    let provider = Provider::start(Duration::ZERO, 86_400).await;
+    let server = world::server(&database, "a", &[]);
+    world::register(&database, &server.client, &provider.url(), 1, 1).await;
+    server.kill();
+    stock::add(&database, 1..tokens + 1).await;
+    database
+}
+
+pub async fn idle_sweeps(size: &Size, report: &mut Report) {
+    let mut sides = Vec::new();
+    for tokens in [FEW, size.idle] {
+        let database = stocked(tokens).await;
+        let server = Server::start_with(&database, Options::default()).await;
+        sides.push((database, server, Runs::default()));
+    }
+    for _ in 0..size.runs {
+        for (_, server, cost) in &mut sides {
+            let begun = Instant::now();
+            for _ in 0..size.sweeps {
+                let sweeps = || server.app().metrics.sweeps.get();
+                let before = sweeps();
+                server.app().wake.notify_one();
+                while sweeps() == before {
+                    tokio::task::yield_now().await;
+                }
+            }
+            cost.push(begun.elapsed().as_secs_f64() * 1e6 / size.sweeps as f64);
+        }
+    }
+    let (few, many) = (&sides[0].2, &sides[1].2);
+    report.add(
+        5,
+        "an idle sweep with many tokens, over one with 1,000",
+        many.over(few),
+        Mark::AtMost(1.5),
+    );
+    report.add(
+        5,
+        "an idle sweep with 1,000 tokens, µs",
+        few.clone(),
+        Mark::Shown,
+    );
+    report.one(5, "many", size.idle as f64, Mark::Shown);
+}
+
+pub async fn held(size: &Size, report: &mut Report) {
+    let database = stocked(FEW + size.held).await;
+    let begun = Instant::now();
+    let server = world::server(&database, "a", &[]);
+    let ready = begun.elapsed().as_secs_f64();
+    report.one(8, "seconds from start to ready", ready, Mark::AtMost(1.0));
+    let key = world::reading_key(&server.client).await;
+    let mut connection = Connection::new(server.address);
+    let mut read_all = async |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let request = token_request(&realm_name(0), &key_name(number), &key);
+            connection.ask(&request).await.expect("it answers");
+        }
+    };
+    read_all(1..FEW + 1).await;
+    let few = resident_kib(server.pid());
+    report.one(
+        7,
+        "MiB resident with 1,000 tokens",
+        few / 1024.0,
+        Mark::AtMost(64.0),
+    );
+    read_all(FEW + 1..FEW + size.held + 1).await;
+    let many = resident_kib(server.pid());
+    let each = (many - few) / size.held as f64;
+    report.one(7, "KiB for each token more", each, Mark::AtMost(1.5));
+    report.one(7, "tokens more", size.held as f64, Mark::Shown);
+}

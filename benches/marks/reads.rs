@@ -1,0 +1,140 @@
+//! Mark 1: what a read costs beside a handler that does nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Size;
+use crate::cost::cpu_seconds;
+use crate::kit::TestDatabase;
+use crate::load::{self, Load, Seen, token_request};
+use crate::plain::Plain;
+use crate::report::{Mark, Report, Runs};
+use crate::world::{self, Provider, key_name, realm_name};
+
+/// One side of a comparison.
+struct Side {
+    pid: u32,
+    load: Load,
+    cost: Runs,
+    rate: Runs,
+    latency: Runs,
+    errors: u64,
+}
+
+impl Side {
+    fn new(pid: u32, load: Load) -> Self {
+        Self {
+            pid,
+            load,
+            cost: Runs::default(),
+            rate: Runs::default(),
+            latency: Runs::default(),
+            errors: 0,
+        }
+    }
+
+    /// As fast as it goes.
+    async fn flood(&mut self) {
+        let before = cpu_seconds(self.pid);
+        let seen = load::run(&self.load).await;
+        let cost = cpu_seconds(self.pid) - before;
+        self.cost.push(cost * 1e6 / seen.answered as f64);
+        self.rate.push(seen.per_second());
+        self.errors += seen.errors;
+    }
+
+    async fn at_rate(&mut self, rate: f64) {
+        let load = Load {
+            rate: Some(rate),
+            ..self.load.clone()
+        };
+        let mut seen: Seen = load::run(&load).await;
+        self.latency.push(seen.percentile(0.99));
+        self.errors += seen.errors;
+    }
+}
+
+pub async fn measure(size: &Size, report: &mut Report) {
+    let database = TestDatabase::sqlite();
+    let provider = Provider::start(Duration::ZERO, 7200).await;
+    let server = world::server(&database, "a", &[]);
+    world::register(&database, &server.client, &provider.url(), 1, 1).await;
+    let key = world::reading_key(&server.client).await;
+    let (realm, name) = (realm_name(0), key_name(0));
+    let answer = server.client.with_key(&key).token(&realm, &name).await;
+    let body = answer.expect(200).text;
+    let (plain, again) = (Plain::start(&body), Plain::start(&body));
+    let length = body.len();
+    let load_of = |address| Load {
+        address,
+        requests: Arc::from([token_request(&realm, &name, &key)]),
+        connections: size.connections,
+        duration: size.one_run,
+        rate: None,
+        // The life that is left may be a digit shorter.
+        check: Arc::new(move |_, body| body.len().abs_diff(length) <= 1),
+    };
+    let mut ours = Side::new(server.pid(), load_of(server.address));
+    let mut theirs = Side::new(plain.pid(), load_of(plain.address));
+    let mut same = Side::new(again.pid(), load_of(again.address));
+    for _ in 0..size.runs {
+        for side in [&mut ours, &mut theirs, &mut same] {
+            side.flood().await;
+        }
+    }
+    let half = theirs.rate.median() / 2.0;
+    for _ in 0..size.runs {
+        for side in [&mut ours, &mut theirs, &mut same] {
+            side.at_rate(half).await;
+        }
+    }
+    let ratio = ours.cost.over(&theirs.cost);
+    report.add(
+        1,
+        "CPU of a read, over a plain handler's",
+        ratio,
+        Mark::AtMost(1.25),
+    );
+    report.add(
+        1,
+        "the same, plain over plain",
+        same.cost.over(&theirs.cost),
+        Mark::Shown,
+    );
+    report.add(1, "CPU of a read, µs", ours.cost.clone(), Mark::Shown);
+    report.add(
+        1,
+        "CPU of the plain handler, µs",
+        theirs.cost.clone(),
+        Mark::Shown,
+    );
+    let ratio = ours.rate.over(&theirs.rate);
+    report.add(
+        1,
+        "reads a second, over the plain handler's",
+        ratio,
+        Mark::AtLeast(0.85),
+    );
+    report.add(
+        1,
+        "the same, plain over plain",
+        same.rate.over(&theirs.rate),
+        Mark::Shown,
+    );
+    report.add(1, "reads a second", ours.rate.clone(), Mark::Shown);
+    let ratio = ours.latency.over(&theirs.latency);
+    report.add(
+        1,
+        "p99 at half the plain handler's rate, over its",
+        ratio,
+        Mark::AtMost(1.5),
+    );
+    report.add(
+        1,
+        "the same, plain over plain",
+        same.latency.over(&theirs.latency),
+        Mark::Shown,
+    );
+    let errors = ours.errors + theirs.errors + same.errors;
+    report.one(1, "errors", errors as f64, Mark::AtMost(0.0));
+}

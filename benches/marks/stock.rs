@@ -1,0 +1,94 @@
+//! Many tokens, put into a database at once: what hundred thousand renewals would leave.
+
+use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel};
+use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
+use token_server::foundation::ids::{KeyName, RealmId, SecretId};
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::KeyRing;
+use token_server::secret::params::Params;
+use token_server::secret::seal_params;
+use token_server::token::{Column, seal};
+use token_server_entity::{secret, token};
+
+use crate::kit::TestDatabase;
+use crate::kit::server::SEALING_KEYS;
+use crate::world::{TOKEN_BYTES, key_name, realm_name};
+
+/// Rows of one statement.
+const ROWS: usize = 200;
+/// None is due while anything is measured.
+const LIFE: Ms = Ms::from_secs(86_400);
+
+/// Tokens numbered so, none due, in a realm that is there.
+pub async fn add(database: &TestDatabase, numbers: std::ops::Range<usize>) {
+    let randomness = Randomness::from_system().expect("the system has randomness");
+    let ring = KeyRing::parse(&SEALING_KEYS.into(), randomness).expect("the tests' keys are good");
+    let now = SystemClock.now();
+    let connection = database.connect().await;
+    let numbers: Vec<usize> = numbers.collect();
+    for piece in numbers.chunks(ROWS) {
+        let rows = piece.iter().map(|number| row(*number, now, &ring));
+        let (secrets, tokens): (Vec<_>, Vec<_>) = rows.unzip();
+        let secrets = secret::Entity::insert_many(secrets);
+        let done = secrets.exec_without_returning(&connection).await;
+        done.expect("secrets are stored");
+        let tokens = token::Entity::insert_many(tokens);
+        let done = tokens.exec_without_returning(&connection).await;
+        done.expect("tokens are stored");
+    }
+    connection.close().await.expect("the connection closes");
+}
+
+fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, token::ActiveModel) {
+    // Beyond what the server itself has counted.
+    let id = i64::try_from(number).expect("a small number") + 1_000_000;
+    let (realm, key) = (realm_name(0), key_name(number));
+    let name = (RealmId::stored(realm.clone()), KeyName::stored(key.clone()));
+    let value = format!("{number:0TOKEN_BYTES$}");
+    let secret = secret::Model {
+        id,
+        realm_id: realm.clone(),
+        key_name: key.clone(),
+        params: seal_params(&name.0, &name.1, &Params::default(), ring),
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    let token = token::ActiveModel {
+        secret_id: Set(id),
+        realm_id: Set(realm),
+        key_name: Set(key),
+        token: Set(Some(seal(SecretId(id), Column::Token, &value.into(), ring))),
+        token_type: Set(None),
+        served: Set(None),
+        per_read: Set(false),
+        extra: Set(None),
+        expires_at: Set(Some(now.plus(LIFE))),
+        generation: Set(1),
+        obtained_at: Set(Some(now)),
+        refresh_token: Set(None),
+        refresh_expires_at: Set(None),
+        refresh_line: Set(0),
+        lost_attempt: Set(None),
+        lost_at: Set(None),
+        lost_awaited: Set(false),
+        lost_again: Set(false),
+        renew_at: Set(Some(now.plus(Ms(LIFE.0 / 2)))),
+        paused: Set(false),
+        last_attempt_at: Set(Some(now)),
+        forced: Set(false),
+        waiting: Set(None),
+        waits_for: Set(None),
+        failures: Set(0),
+        failing_since: Set(None),
+        failure_class: Set(None),
+        failure_detail: Set(None),
+        announced: Set(None),
+        lease_owner: Set(None),
+        lease_until: Set(None),
+        claim_id: Set(None),
+        fence: Set(1),
+        updated_at: Set(now),
+    };
+    (secret.into_active_model(), token)
+}

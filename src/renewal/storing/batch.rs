@@ -1,0 +1,125 @@
+//! Many results in one transaction: while one is committed, those that come meanwhile gather
+//! for the next. What stands in the way of one of them holds up no other: rows that somebody
+//! else is changing are left out, and whatever could not be stored so is stored alone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::token::NewToken;
+use crate::foundation::database::DbError;
+use crate::foundation::ids::Generation;
+use crate::renewal::Renewals;
+use crate::token::lease::Claimed;
+use crate::token::store;
+
+/// Results in one transaction: its locks are held for a moment only.
+const RESULTS_MAX: usize = 50;
+
+struct Result {
+    claimed: Arc<Claimed>,
+    new: Arc<NewToken>,
+    stored: oneshot::Sender<Option<Generation>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Result>,
+    /// Somebody stores what waits.
+    stored: bool,
+}
+
+/// Results on their way to the database.
+#[derive(Default)]
+pub(in crate::renewal) struct Batch(Mutex<Queue>);
+
+impl Batch {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Renewals {
+    /// Stores a token with those of other attempts. None where it must be stored alone,
+    /// whatever the reason.
+    pub(super) async fn store_among_others(
+        &self,
+        claimed: &Arc<Claimed>,
+        new: &Arc<NewToken>,
+    ) -> Option<Generation> {
+        let (told, stored) = oneshot::channel();
+        let result = Result {
+            claimed: claimed.clone(),
+            new: new.clone(),
+            stored: told,
+        };
+        let nobody_stores = {
+            let mut queue = self.batch.lock();
+            queue.waiting.push(result);
+            !std::mem::replace(&mut queue.stored, true)
+        };
+        if nobody_stores {
+            let renewals = self.clone();
+            self.tasks
+                .spawn(async move { renewals.store_what_waits().await });
+        }
+        stored.await.ok()?
+    }
+
+    async fn store_what_waits(&self) {
+        loop {
+            let batch: Vec<Result> = {
+                let mut queue = self.batch.lock();
+                let count = queue.waiting.len().min(RESULTS_MAX);
+                if count == 0 {
+                    queue.stored = false;
+                    return;
+                }
+                queue.waiting.drain(..count).collect()
+            };
+            let stored = self.store_batch(&batch).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, results = batch.len(), "results are stored one by one");
+                vec![None; batch.len()]
+            });
+            for (result, generation) in batch.into_iter().zip(stored) {
+                // Who has gone meanwhile finds it in the database.
+                let _ = result.stored.send(generation);
+            }
+        }
+    }
+
+    async fn store_batch(
+        &self,
+        batch: &[Result],
+    ) -> std::result::Result<Vec<Option<Generation>>, DbError> {
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let ids: Vec<_> = batch
+                        .iter()
+                        .map(|result| result.claimed.record.secret_id)
+                        .collect();
+                    let before = store::generations_locked(transaction, &ids).await?;
+                    let locked: Vec<_> = batch
+                        .iter()
+                        .filter_map(|result| {
+                            let before = before.get(&result.claimed.record.secret_id)?;
+                            Some((&*result.claimed, &*result.new, *before))
+                        })
+                        .collect();
+                    let stored = self.store_locked(transaction, &locked, now).await?;
+                    let mut stored = locked.iter().zip(stored).peekable();
+                    let of_each = batch.iter().map(|result| {
+                        let next = stored.next_if(|((claimed, ..), _)| {
+                            claimed.attempt == result.claimed.attempt
+                                && claimed.record.secret_id == result.claimed.record.secret_id
+                        });
+                        next.and_then(|(_, generation)| generation)
+                    });
+                    Ok(of_each.collect())
+                })
+            })
+            .await
+    }
+}
