@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: run setup check test test-mysql test-galera fuzz soak soak-faults openapi
+.PHONY: run setup check test test-mysql test-galera fuzz soak soak-faults bench openapi
 
 # A server with a simulated provider on embedded SQLite.
 run:
@@ -50,6 +50,11 @@ soak: setup
 soak-faults: setup
 	$(CARGO) test --locked --test soak_faults -- lenient
 	$(CARGO) test --locked --test soak_faults -- strict
+
+# Measures every mark, prints the table and keeps it in benches/RESULTS.md. Some of them:
+# cargo bench --bench marks -- 1 3
+bench: setup
+	$(CARGO) bench --locked --bench marks
 
 # Writes the specification, and the schema of realm documents, that the code makes.
 openapi:

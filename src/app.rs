@@ -134,7 +134,6 @@ impl App {
             tracing::info!(replayed, "found what an earlier process left in the spool");
         }
         if replica.owns_its_name() {
-            renewals.forget_awaited().await;
             match renewals.release_own_leases().await {
                 Ok(0) => {}
                 Ok(released) => tracing::info!(

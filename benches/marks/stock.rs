@@ -73,6 +73,7 @@ fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, tok
         lost_at: Set(None),
         lost_awaited: Set(false),
         lost_again: Set(false),
+        lost_owner: Set(None),
         renew_at: Set(Some(now.plus(Ms(LIFE.0 / 2)))),
         paused: Set(false),
         last_attempt_at: Set(Some(now)),

@@ -40,7 +40,10 @@ pub struct Model {
     pub lost_at: Option<EpochMs>,
     /// Whether somebody may still bring what it obtained.
     pub lost_awaited: bool,
+    /// Whether it was not the first with this refresh token.
     pub lost_again: bool,
+    /// Who made it.
+    pub lost_owner: Option<String>,
 
     // When it is renewed.
     /// Due from then on; absent: never (paused, fixed, does not expire).

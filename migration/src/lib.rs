@@ -18,7 +18,7 @@ mod m20261125_000013_create_quota;
 mod m20261125_000014_create_retired;
 mod m20261125_000015_add_announced;
 mod m20261125_000016_create_event;
-mod m20261126_000017_add_lost_again;
+mod m20261126_000017_extend_lost_attempts;
 mod m20261126_000018_create_change;
 
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000014_create_retired::Migration),
             Box::new(m20261125_000015_add_announced::Migration),
             Box::new(m20261125_000016_create_event::Migration),
-            Box::new(m20261126_000017_add_lost_again::Migration),
+            Box::new(m20261126_000017_extend_lost_attempts::Migration),
             Box::new(m20261126_000018_create_change::Migration),
         ]
     }

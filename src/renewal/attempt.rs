@@ -84,7 +84,7 @@ pub struct Fresh {
 
 /// What an attempt needs, opened.
 pub(super) struct Opened {
-    pub realm: Realm,
+    pub realm: Arc<Realm>,
     pub secret: Secret,
     pub previous: Previous,
     /// The request uses up a refresh token.
@@ -302,7 +302,8 @@ impl Renewals {
     }
 
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
-        let realm = Realm::from_row(claimed.realm.clone(), &self.expressions)
+        let realm = self
+            .read_realm(claimed.realm.clone())
             .map_err(|error| Failure::ours(error.to_string()))?;
         let secret = Secret::open(claimed.secret.clone(), &self.ring)?;
         let held = claimed.record.held.as_ref();

@@ -7,7 +7,9 @@ use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{AttemptId, SecretId};
 use crate::realm::Realm;
-use crate::token::lease::{self, Claim, Claimed, Ground, Suspect};
+use crate::token::lease::{self, Claim, Claimed, Ground};
+use crate::token::lost;
+use crate::token::suspect::{self, Suspect};
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
@@ -58,19 +60,23 @@ impl Renewals {
 
     /// Leases that are held, or were by whoever will not give them back.
     pub(super) async fn suspects(&self) -> Result<Vec<Suspect>, DbError> {
-        Ok(lease::held(self.database.reader(), SUSPECTS_MAX).await?)
+        Ok(suspect::held(self.database.reader(), SUSPECTS_MAX).await?)
     }
 
     /// Those that have run out by the wall clock, and whose holder was watched long enough to
     /// be taken over.
     pub(super) fn abandoned(&self, suspects: &[Suspect]) -> Vec<Suspect> {
-        let mut watched = self
-            .watch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .observe(suspects, self.clock.boot());
+        let now = self.clock.boot();
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = watch.observe(suspects, now);
         watched.retain(|suspect| suspect.has_run_out(self.clock.now()));
         watched
+    }
+
+    /// How long until another of them will be.
+    pub(super) fn next_abandoned(&self, suspects: &[Suspect]) -> Option<Ms> {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.next(suspects, self.clock.boot())
     }
 
     /// Takes over a lease, unless its holder came back or another replica was first.
@@ -90,11 +96,18 @@ impl Renewals {
     }
 
     /// A restarted replica releases what its earlier process held, and one that stops what
-    /// it still holds, but for what it will bring when it starts again.
+    /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
+    /// longer.
     pub async fn release_own_leases(&self) -> Result<u64, DbError> {
         let (replica, unkept) = (&self.replica, &self.unkept());
+        let now = self.clock.now();
         self.database
-            .write(|transaction, _| Box::pin(lease::release_all_of(transaction, replica, unkept)))
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    lost::nothing_comes_from(transaction, replica, unkept, now).await?;
+                    lease::release_all_of(transaction, replica, unkept, now).await
+                })
+            })
             .await
     }
 

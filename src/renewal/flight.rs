@@ -2,7 +2,7 @@
 //! process by joining the flight under way, across replicas by the lease.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -60,7 +60,12 @@ impl Flights {
 impl Renewals {
     /// Joins the flight for a secret, or starts one. A caller that goes away does not
     /// end it.
-    pub(super) async fn fresh(&self, realm: &Realm, seen: &TokenRecord, cause: Cause) -> Landed {
+    pub(super) async fn fresh(
+        &self,
+        realm: &Arc<Realm>,
+        seen: &TokenRecord,
+        cause: Cause,
+    ) -> Landed {
         let mut landing = self.join_or_start(realm, seen, cause);
         let deadline = self.settings.max_wait.as_duration();
         match tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await {
@@ -70,7 +75,7 @@ impl Renewals {
         }
     }
 
-    fn join_or_start(&self, realm: &Realm, seen: &TokenRecord, cause: Cause) -> Landing {
+    fn join_or_start(&self, realm: &Arc<Realm>, seen: &TokenRecord, cause: Cause) -> Landing {
         let id = seen.secret_id;
         let mut flights = self.flights.lock();
         if let Some(under_way) = flights.get(&id) {

@@ -10,9 +10,9 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::Renewals;
 use super::attempt::{Cause, Opened};
 use super::refusal::Asked;
-use super::{Renewals, on_disk};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
@@ -114,7 +114,6 @@ impl Renewals {
             answer.abort();
             return (Unclear::Lost, stored);
         }
-        self.note_awaited(claimed).await;
         let (renewals, claimed) = (self.clone(), claimed.clone());
         self.tasks.spawn(async move {
             let answer = answer.await.ok();
@@ -132,7 +131,7 @@ impl Renewals {
             match candidate {
                 Some(candidate) => {
                     renewals.keep(candidate).await;
-                    renewals.await_no_more(&claimed.attempt).await;
+                    renewals.await_no_more(&claimed.attempt);
                 }
                 None => {
                     let id = claimed.record.secret_id;
@@ -163,7 +162,7 @@ impl Renewals {
             .await;
         match noted {
             Ok(()) => {
-                self.await_no_more(attempt).await;
+                self.await_no_more(attempt);
                 self.wake.notify_one();
             }
             // The next start says so.
@@ -171,57 +170,8 @@ impl Renewals {
         }
     }
 
-    /// This server stops: what has not come by now is not waited for any more. What has come,
-    /// and is in the spool, is brought by the next start.
-    pub(super) async fn await_nothing(&self) {
-        let (awaited, unkept) = (std::mem::take(&mut *self.awaited.lock()), self.unkept());
-        for (attempt, (id, _)) in awaited {
-            if !unkept.contains(&attempt) {
-                self.nothing_comes(id, &attempt, true).await;
-            }
-        }
-    }
-
-    /// What an earlier process was still waiting for will not come, unless it is in the spool.
-    /// Goes on in the background where the database is away.
-    pub async fn forget_awaited(&self) {
-        let unkept = self.unkept();
-        let Some(spool) = self.spool.clone() else {
-            return;
-        };
-        match on_disk(move || spool.awaited()).await {
-            Ok(awaited) => {
-                let lost = awaited
-                    .into_iter()
-                    .filter(|(attempt, _)| !unkept.contains(attempt));
-                for (attempt, id) in lost {
-                    let renewals = self.clone();
-                    self.tasks
-                        .spawn(async move { renewals.nothing_comes(id, &attempt, true).await });
-                }
-            }
-            Err(error) => tracing::error!(%error, "the spool cannot be read"),
-        }
-    }
-
-    /// So that the next process knows of it, should this one be killed.
-    async fn note_awaited(&self, claimed: &Claimed) {
-        if let Some(spool) = self.spool.clone() {
-            let (attempt, id) = (claimed.attempt.clone(), claimed.record.secret_id);
-            if let Err(error) = on_disk(move || spool.put_awaited(&attempt, id)).await {
-                tracing::warn!(%error, "what is waited for could not be noted in the spool");
-            }
-        }
-    }
-
-    async fn await_no_more(&self, attempt: &AttemptId) {
+    fn await_no_more(&self, attempt: &AttemptId) {
         self.awaited.lock().remove(attempt);
-        if let Some(spool) = self.spool.clone() {
-            let attempt = attempt.clone();
-            if let Err(error) = on_disk(move || spool.remove_awaited(&attempt)).await {
-                tracing::warn!(%error, "a file of the spool could not be removed");
-            }
-        }
     }
 }
 

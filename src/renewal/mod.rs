@@ -13,6 +13,7 @@ mod pace;
 mod permits;
 mod quota;
 pub mod read;
+mod realms;
 mod refusal;
 mod run;
 mod skew;
@@ -43,6 +44,7 @@ use flight::Flights;
 use late::Awaited;
 use permits::Permits;
 use quota::Quotas;
+use realms::Realms;
 pub use run::{Progress, RunScope, RunSummary};
 use skew::Skew;
 pub use spool::Spool;
@@ -89,6 +91,7 @@ pub struct Inner {
     ring: Arc<KeyRing>,
     upstream: Arc<Upstream>,
     expressions: Expressions,
+    realms: Realms,
     clock: SharedClock,
     randomness: Randomness,
     replica: ReplicaId,
@@ -150,6 +153,7 @@ impl Renewals {
             ring: parts.ring,
             upstream: parts.upstream,
             expressions: Expressions::new(),
+            realms: Realms::default(),
             clock: parts.clock,
             randomness: parts.randomness,
             replica: parts.replica,
@@ -184,7 +188,6 @@ impl Renewals {
                 "attempts did not end within the grace time"
             );
         }
-        self.await_nothing().await;
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");
         }

@@ -3,6 +3,8 @@
 
 mod flush;
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 
 use super::Renewals;
@@ -361,7 +363,7 @@ impl Renewals {
             .map_err(|failure| unavailable(Some(failure.class), &failure.detail, RETRY_LATER))
     }
 
-    async fn realm_of(&self, record: &TokenRecord) -> Result<Realm, ReadError> {
+    async fn realm_of(&self, record: &TokenRecord) -> Result<Arc<Realm>, ReadError> {
         self.load_realm(&record.realm).await?.ok_or_else(|| {
             unavailable(
                 Some(FailureClass::Ours),

@@ -2,6 +2,7 @@
 //! timers.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -196,7 +197,7 @@ impl Renewals {
     }
 
     /// A realm that may be asked now.
-    async fn open_realm(&self, id: &RealmId) -> Result<Option<Realm>, DbError> {
+    async fn open_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
         let now = self.clock.now();
         let realm = self.load_realm(id).await?;
         Ok(realm.filter(|realm| realm.blocked_until.is_none_or(|until| until <= now)))

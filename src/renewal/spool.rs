@@ -6,15 +6,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::foundation::ids::{AttemptId, SecretId};
+use crate::foundation::ids::AttemptId;
 use crate::token::candidate::{Candidate, CandidateRow};
 
 /// Below the data directory.
 const DIRECTORY: &str = "spool";
-/// Of a pair.
 const EXTENSION: &str = "json";
-/// Of an attempt whose answer is waited for; in it is the id of the secret.
-const AWAITED: &str = "awaited";
 /// File systems that end with the machine, the container or the function.
 const PASSING: [(&str, u64); 3] = [
     ("tmpfs", 0x0102_1994),
@@ -63,7 +60,10 @@ impl Spool {
 
     /// The candidate is in the database.
     pub fn remove(&self, attempt: &AttemptId) -> io::Result<()> {
-        removed(&self.file(attempt))
+        match fs::remove_file(self.file(attempt)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Everything that was left, and the files that cannot be read: those stay.
@@ -86,42 +86,6 @@ impl Spool {
         Ok((left, unreadable))
     }
 
-    /// Notes that an attempt's answer is waited for.
-    pub fn put_awaited(&self, attempt: &AttemptId, secret: SecretId) -> io::Result<()> {
-        fs::write(self.awaited_file(attempt), secret.to_string())
-    }
-
-    pub fn remove_awaited(&self, attempt: &AttemptId) -> io::Result<()> {
-        removed(&self.awaited_file(attempt))
-    }
-
-    /// The attempts that an earlier process was waiting for.
-    pub fn awaited(&self) -> io::Result<Vec<(AttemptId, SecretId)>> {
-        let mut awaited = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_none_or(|extension| extension != AWAITED)
-            {
-                continue;
-            }
-            let attempt = path
-                .file_stem()
-                .map(|name| name.to_string_lossy().into_owned());
-            match (attempt, fs::read_to_string(&path)?.parse()) {
-                (Some(attempt), Ok(id)) => awaited.push((AttemptId(attempt), SecretId(id))),
-                // Half written: who waits does so until the token nears its expiry.
-                _ => removed(&path)?,
-            }
-        }
-        Ok(awaited)
-    }
-
-    fn awaited_file(&self, attempt: &AttemptId) -> PathBuf {
-        self.0.join(&attempt.0).with_extension(AWAITED)
-    }
-
     fn file(&self, attempt: &AttemptId) -> PathBuf {
         self.0.join(&attempt.0).with_extension(EXTENSION)
     }
@@ -132,19 +96,11 @@ impl Spool {
     }
 }
 
-/// Removes a file that may be gone already.
-fn removed(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::foundation::clock::EpochMs;
-    use crate::foundation::ids::{Generation, RefreshLine, Version};
+    use crate::foundation::ids::{Generation, RefreshLine, SecretId, Version};
     use crate::foundation::sealing::Sealed;
     use crate::token::expiry::Expiry;
     use crate::token::{HeldRefresh, HeldToken, Serving};
@@ -183,15 +139,6 @@ mod tests {
         fs::write(directory.path().join("spool/d.json"), b"{").unwrap();
         spool.remove(&AttemptId("b".to_owned())).unwrap();
         spool.remove(&AttemptId("b".to_owned())).unwrap();
-        spool
-            .put_awaited(&AttemptId("e".to_owned()), SecretId(9))
-            .unwrap();
-        spool
-            .put_awaited(&AttemptId("f".to_owned()), SecretId(9))
-            .unwrap();
-        spool.remove_awaited(&AttemptId("f".to_owned())).unwrap();
-        let awaited = spool.awaited().unwrap();
-        assert_eq!(awaited, [(AttemptId("e".to_owned()), SecretId(9))]);
         let (left, unreadable) = Spool::open(directory.path()).unwrap().left().unwrap();
         assert_eq!(left, [candidate("a")]);
         assert_eq!(unreadable, [directory.path().join("spool/d.json")]);

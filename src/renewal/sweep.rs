@@ -2,7 +2,9 @@
 //! the scheduler, by every change, and by every attempt that ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Renewals;
 use super::attempt::Cause;
@@ -14,6 +16,9 @@ use crate::foundation::metrics::StateLabels;
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::{due, listing};
+
+/// By the scheduler.
+const SWEPT_EVERY: Ms = Ms::from_secs(1);
 
 /// What a sweep claims, and the permits for it.
 #[derive(Default)]
@@ -76,6 +81,13 @@ impl Renewals {
                 self.set_off(claimed, None);
             }
         }
+        // Whoever takes over should be in time for what a provider accepts a little longer.
+        if let Some(wait) = self
+            .next_abandoned(&suspects)
+            .filter(|wait| *wait < SWEPT_EVERY)
+        {
+            self.wake_after(wait.as_duration());
+        }
         Ok(())
     }
 
@@ -119,12 +131,18 @@ impl Renewals {
     /// What the pace holds back is swept when it may start.
     fn sweep_again_at_pace(&self, realm: &RealmId) {
         if let Some(wait) = self.permits.paced(realm) {
-            let renewals = self.clone();
-            self.tasks.spawn(async move {
-                tokio::time::sleep(wait).await;
-                renewals.wake.notify_one();
-            });
+            self.wake_after(wait);
         }
+    }
+
+    fn wake_after(&self, wait: Duration) {
+        let renewals = self.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = renewals.stopping.cancelled() => {}
+                () = tokio::time::sleep(wait) => renewals.wake.notify_one(),
+            }
+        });
     }
 
     /// Starts an attempt that outlives the sweep. A lease taken over has no permit: there
@@ -140,11 +158,11 @@ impl Renewals {
     }
 
     /// A realm that this server can read; another is left to newer servers.
-    pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Realm>, DbError> {
+    pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
         let Some(row) = realm_store::find(self.database.reader(), id).await? else {
             return Ok(None);
         };
-        match Realm::from_row(row, &self.expressions) {
+        match self.read_realm(row) {
             Ok(realm) => Ok(Some(realm)),
             Err(error) => {
                 tracing::error!(%error, "a realm is left alone");

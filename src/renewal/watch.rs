@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use crate::foundation::clock::BootMs;
+use crate::foundation::clock::{BootMs, Ms};
 use crate::foundation::ids::{Fence, SecretId};
-use crate::token::lease::Suspect;
+use crate::token::suspect::Suspect;
 
 #[derive(Debug, Default)]
 pub struct FenceWatch {
@@ -33,12 +33,21 @@ impl FenceWatch {
         });
         abandoned.copied().collect()
     }
+
+    /// How long until the next of them was watched long enough.
+    pub fn next(&self, suspects: &[Suspect], now: BootMs) -> Option<Ms> {
+        let left = suspects.iter().filter_map(|suspect| {
+            let (_, since) = self.first_seen.get(&suspect.id)?;
+            Some(Ms(suspect.lease.0 - now.since(*since).0))
+        });
+        left.filter(|left| *left > Ms::ZERO).min()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::foundation::clock::{EpochMs, Ms};
+    use crate::foundation::clock::EpochMs;
 
     fn suspect(fence: i64) -> Suspect {
         Suspect {
@@ -54,7 +63,9 @@ mod tests {
         let mut watch = FenceWatch::default();
         assert!(watch.observe(&[suspect(7)], BootMs(0)).is_empty());
         assert!(watch.observe(&[suspect(7)], BootMs(999)).is_empty());
+        assert_eq!(watch.next(&[suspect(7)], BootMs(900)), Some(Ms(100)));
         assert_eq!(watch.observe(&[suspect(7)], BootMs(1000)), [suspect(7)]);
+        assert_eq!(watch.next(&[suspect(7)], BootMs(1000)), None);
     }
 
     #[test]

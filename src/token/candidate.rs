@@ -115,7 +115,8 @@ impl Candidate {
     }
 }
 
-/// Puts a candidate in the token's place if nothing newer is there; else keeps it beside.
+/// Puts a candidate in the token's place if nothing newer is there; else keeps it beside. Its
+/// attempt is over.
 /// To do it again changes nothing. Inside a transaction.
 pub async fn keep(
     database: &impl ConnectionTrait,
@@ -129,6 +130,7 @@ pub async fn keep(
         // The secret was deleted.
         return Ok(Promotion::Superseded);
     }
+    lease::end(database, candidate.secret, &candidate.attempt).await?;
     let promotion = promote(database, candidate, now).await?;
     if promotion == Promotion::Superseded {
         append(database, candidate).await?;

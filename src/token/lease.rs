@@ -5,15 +5,14 @@
 
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, UpdateMany,
 };
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
-use super::lost::{Unclear, is_awaited, lost, nothing_lost};
+use super::lost::{Unclear, but_for, is_awaited, lost, nothing_lost};
 use super::{Announced, HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
 
@@ -69,22 +68,6 @@ pub struct Claimed {
     pub until: EpochMs,
 }
 
-/// A row that somebody holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Suspect {
-    pub id: SecretId,
-    pub fence: Fence,
-    pub until: EpochMs,
-    /// How long the lease was given for.
-    pub lease: Ms,
-}
-
-impl Suspect {
-    pub fn has_run_out(&self, now: EpochMs) -> bool {
-        self.until < now
-    }
-}
-
 /// Claims what still meets its ground, inside a transaction; read it back by
 /// [`claimed_by`] on the same connection and act only after COMMIT.
 pub async fn claim(
@@ -104,6 +87,17 @@ pub async fn claim(
             .add(Column::SecretId.eq(id.0))
             .add(Column::Fence.eq(fence.0))
             .add(Column::LeaseUntil.lt(claim.now)),
+    };
+    let condition = match ground {
+        Ground::Asked(_) | Ground::Reported(_) => condition,
+        // Who stands still in a transaction holds up no other token.
+        Ground::Due(_) | Ground::Chosen(_) | Ground::Abandoned(..) => {
+            let free = super::store::not_locked(database, condition.clone()).await?;
+            if free.is_empty() {
+                return Ok(());
+            }
+            condition.add(Column::SecretId.is_in(free))
+        }
     };
     let update = match ground {
         Ground::Abandoned(..) => lost(true),
@@ -388,6 +382,20 @@ pub async fn release(database: &impl ConnectionTrait, claimed: &Claimed) -> Resu
     released(claimed).exec(database).await.map(|_| ())
 }
 
+/// Ends the lease of an attempt whose result is kept.
+pub(super) async fn end(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    attempt: &AttemptId,
+) -> Result<(), DbErr> {
+    ended(Entity::update_many())
+        .filter(Column::SecretId.eq(id.0))
+        .filter(Column::ClaimId.eq(attempt.0.as_str()))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
 /// Gives a lease back because the report it was taken for is beyond its budget: the token
 /// is not to be replaced.
 pub async fn refuse_report(
@@ -403,44 +411,21 @@ pub async fn refuse_report(
 
 /// Gives back what an earlier process of this replica left over, or what this one leaves
 /// behind, but for attempts whose result will be brought later. Nobody will bring what the
-/// others obtained.
+/// others obtained: the next attempt is due.
 pub async fn release_all_of(
     database: &impl ConnectionTrait,
     owner: &ReplicaId,
     except: &[AttemptId],
+    now: EpochMs,
 ) -> Result<u64, DbErr> {
-    let mut update = ended(lost(false))
+    let of_owner = lost(false)
         .filter(Column::LeaseUntil.is_not_null())
         .filter(Column::LeaseOwner.eq(owner.0.as_str()));
-    if !except.is_empty() {
-        let except = except.iter().map(|attempt| attempt.0.as_str());
-        update = update.filter(Column::ClaimId.is_not_in(except));
-    }
-    Ok(update.exec(database).await?.rows_affected)
-}
-
-/// The leases that end first. That one has run out by the wall clock does not allow taking
-/// over.
-pub async fn held(database: &impl ConnectionTrait, limit: u64) -> Result<Vec<Suspect>, DbErr> {
-    let rows: Vec<(i64, i64, EpochMs, Option<EpochMs>)> = Entity::find()
-        .select_only()
-        .columns([Column::SecretId, Column::Fence])
-        .columns([Column::LeaseUntil, Column::LastAttemptAt])
-        .filter(Column::LeaseUntil.is_not_null())
-        .order_by_asc(Column::LeaseUntil)
-        .limit(limit)
-        .into_tuple()
-        .all(database)
+    let released = ended(but_for(of_owner, Column::ClaimId, except))
+        .col_expr(Column::RenewAt, unless_paused(Some(now)))
+        .exec(database)
         .await?;
-    let suspect = |(id, fence, until, claimed_at): (i64, i64, EpochMs, Option<EpochMs>)| {
-        Some(Suspect {
-            id: SecretId(id),
-            fence: Fence(fence),
-            until,
-            lease: until.since(claimed_at?),
-        })
-    };
-    Ok(rows.into_iter().filter_map(suspect).collect())
+    Ok(released.rows_affected)
 }
 
 fn ended(update: UpdateMany<Entity>) -> UpdateMany<Entity> {

@@ -10,7 +10,7 @@ use token_server_entity::token::{Column, Entity};
 use super::lease::unless_paused;
 use super::store;
 use crate::foundation::clock::EpochMs;
-use crate::foundation::ids::{AttemptId, SecretId};
+use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 
 /// Whether a failed attempt may have used up the refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(super) fn lost(awaited: bool) -> UpdateMany<Entity> {
             Column::LostAgain,
             Expr::col(Column::LostAttempt).is_not_null(),
         )
+        .col_expr(Column::LostOwner, Expr::col(Column::LeaseOwner))
         .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
         .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
         .col_expr(Column::LostAwaited, Expr::value(awaited))
@@ -42,6 +43,7 @@ pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
         .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
         .col_expr(Column::LostAwaited, Expr::value(false))
         .col_expr(Column::LostAgain, Expr::value(false))
+        .col_expr(Column::LostOwner, Expr::value(None::<String>))
 }
 
 /// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
@@ -68,6 +70,40 @@ pub async fn nothing_comes(
         store::wake_waiting(database, &[id], now).await?;
     }
     Ok(())
+}
+
+/// The same for all lost attempts of a replica whose process has ended, but for those whose
+/// result will be brought. The next attempt is due: the sooner, the more likely a provider
+/// still accepts the used refresh token.
+pub async fn nothing_comes_from(
+    database: &impl ConnectionTrait,
+    owner: &ReplicaId,
+    except: &[AttemptId],
+    now: EpochMs,
+) -> Result<u64, DbErr> {
+    let of_owner = Entity::update_many()
+        .filter(Column::LostAwaited.eq(true))
+        .filter(Column::LostOwner.eq(owner.0.as_str()));
+    let lost = but_for(of_owner, Column::LostAttempt, except)
+        .col_expr(Column::LostAwaited, Expr::value(false))
+        .col_expr(Column::RenewAt, unless_paused(Some(now)))
+        .col_expr(Column::Waiting, Expr::value(None::<String>))
+        .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
+        .exec(database)
+        .await?;
+    Ok(lost.rows_affected)
+}
+
+/// Leaves some attempts out.
+pub(super) fn but_for(
+    update: UpdateMany<Entity>,
+    column: Column,
+    except: &[AttemptId],
+) -> UpdateMany<Entity> {
+    if except.is_empty() {
+        return update;
+    }
+    update.filter(column.is_not_in(except.iter().map(|attempt| attempt.0.as_str())))
 }
 
 /// Whether somebody may still bring what a lost attempt obtained. Of a row that is locked.

@@ -9,6 +9,7 @@ pub mod lost;
 pub mod retired;
 pub mod state;
 pub mod store;
+pub mod suspect;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;

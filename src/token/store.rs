@@ -74,6 +74,7 @@ pub async fn insert(
         lost_at: Set(None),
         lost_awaited: Set(false),
         lost_again: Set(false),
+        lost_owner: Set(None),
         expires_at: Set(None),
         generation: Set(generation.0),
         obtained_at: Set(None),
@@ -197,7 +198,24 @@ pub async fn generation_locked(
     Ok(found.map(Generation))
 }
 
-/// The same of several, but for those that somebody else is changing just now.
+/// What meets a condition, but for what somebody else is changing just now; nobody else
+/// changes it until the transaction ends.
+pub(super) async fn not_locked(
+    database: &impl ConnectionTrait,
+    condition: Condition,
+) -> Result<Vec<i64>, DbErr> {
+    Entity::find()
+        .filter(condition)
+        .select_only()
+        .column(Column::SecretId)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_tuple()
+        .all(database)
+        .await
+}
+
+/// The generations of several, as by [`generation_locked`], but for those that somebody else
+/// is changing just now.
 pub async fn generations_locked(
     database: &impl ConnectionTrait,
     ids: &[SecretId],

@@ -225,8 +225,7 @@ pub async fn held_by(database: &TestDatabase, data_dir: &Path) -> Vec<Killed> {
     let question = Statement::from_sql_and_values(
         connection.get_database_backend(),
         "SELECT key_name, claim_id FROM ts_token WHERE lease_owner = ? UNION ALL \
-         SELECT key_name, lost_attempt FROM ts_token WHERE lost_awaited AND lost_attempt IN \
-         (SELECT attempt_id FROM ts_renewal WHERE replica = ?)",
+         SELECT key_name, lost_attempt FROM ts_token WHERE lost_awaited AND lost_owner = ?",
         [name_of(data_dir).into(), name_of(data_dir).into()],
     );
     let rows = connection.query_all_raw(question).await;

@@ -60,18 +60,11 @@ pub async fn reign(
         (begun.0 + 2 * third, Signal::KILL),
     ]);
     let mut stopped = Stopped::new();
-    let mut gone_on = Vec::new();
     let mut pace = interval(EVERY);
     pace.tick().await;
     while SystemClock.boot() < end {
         pace.tick().await;
-        // Since the event before.
-        for number in std::mem::take(&mut gone_on) {
-            if !stopped.contains_key(&number) {
-                fleet.has_gone_on(number);
-            }
-        }
-        gone_on = go_on(fleet, &mut stopped);
+        go_on(fleet, &mut stopped);
         let due = restarts.first_key_value().map(|(at, _)| *at);
         if due.is_some_and(|at| at <= SystemClock.boot().0) {
             let (_, signal) = restarts.pop_first().expect("it was there");
@@ -99,7 +92,7 @@ pub async fn reign(
             fleet.restart(number).await;
             events.killed += 1;
         } else {
-            fleet.stop(number).await;
+            fleet.signal(number, Signal::STOP);
             provider.let_go();
             stopped.insert(number, 1 + below(STOPPED_MAX, randomness));
             events.stopped += 1;
@@ -111,18 +104,15 @@ pub async fn reign(
     events
 }
 
-/// Lets those go on whose time has come, and answers which.
-fn go_on(fleet: &Fleet, stopped: &mut Stopped) -> Vec<usize> {
-    let mut gone_on = Vec::new();
+/// Lets those go on whose time has come.
+fn go_on(fleet: &Fleet, stopped: &mut Stopped) {
     stopped.retain(|number, left| {
         *left -= 1;
         if *left == 0 {
             fleet.signal(*number, Signal::CONT);
-            gone_on.push(*number);
         }
         *left > 0
     });
-    gone_on
 }
 
 /// Holds a request there; answers which replica made it.

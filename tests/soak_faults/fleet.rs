@@ -1,6 +1,6 @@
 //! The replicas, each of which may be away at any moment.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +19,6 @@ pub struct Fleet {
     pub database: TestDatabase,
     replicas: Mutex<Vec<Option<ServerProcess>>>,
     killed: Mutex<HashSet<Killed>>,
-    /// What a replica was doing when it was stopped: another may have taken it over since.
-    standing: Mutex<HashMap<usize, HashSet<Killed>>>,
 }
 
 impl Fleet {
@@ -29,7 +27,6 @@ impl Fleet {
         Self {
             replicas: Mutex::new(replicas.collect()),
             killed: Mutex::default(),
-            standing: Mutex::default(),
             database,
         }
     }
@@ -51,29 +48,12 @@ impl Fleet {
     /// Notes what a killed replica was doing, and starts it again.
     pub async fn restart(&self, number: usize) {
         let held = held_by(&self.database, &directory(&self.database, number)).await;
-        let standing = self.standing().remove(&number).unwrap_or_default();
         self.killed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(held.into_iter().chain(standing));
+            .extend(held);
         let replica = launch(&self.database, number);
         self.replicas()[number] = Some(replica);
-    }
-
-    /// `SIGSTOP`; notes what it was doing.
-    pub async fn stop(&self, number: usize) {
-        self.signal(number, Signal::STOP);
-        let held = held_by(&self.database, &directory(&self.database, number)).await;
-        self.standing().entry(number).or_default().extend(held);
-    }
-
-    /// It has gone on, and had the time to store what it held.
-    pub fn has_gone_on(&self, number: usize) {
-        self.standing().remove(&number);
-    }
-
-    fn standing(&self) -> MutexGuard<'_, HashMap<usize, HashSet<Killed>>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn signal(&self, number: usize, signal: Signal) {

@@ -207,6 +207,7 @@ fn spawned() -> &'static str {
 /// A MariaDB server of this process. It ends with the process, even a killed one.
 pub struct DatabaseServer {
     url: String,
+    #[allow(dead_code)]
     pid: Arc<AtomicU32>,
     orders: mpsc::Sender<Order>,
 }
@@ -266,6 +267,7 @@ impl DatabaseServer {
     }
 
     /// Of its process, now.
+    #[allow(dead_code)] // For benchmarks.
     pub fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
     }

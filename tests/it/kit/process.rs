@@ -24,6 +24,7 @@ pub fn command(database: &TestDatabase, more: &[(&'static str, String)]) -> Comm
 pub struct ServerProcess {
     child: Child,
     pub client: Client,
+    #[allow(dead_code)] // For benchmarks.
     pub address: SocketAddr,
     log: mpsc::Receiver<String>,
 }
@@ -66,6 +67,7 @@ impl ServerProcess {
         }
     }
 
+    #[allow(dead_code)] // For benchmarks.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

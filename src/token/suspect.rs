@@ -1,0 +1,49 @@
+//! Leases that may have been left behind.
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use token_server_entity::token::{Column, Entity};
+
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::ids::{Fence, SecretId};
+
+/// A row that somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    pub id: SecretId,
+    pub fence: Fence,
+    pub until: EpochMs,
+    /// How long the lease was given for.
+    pub lease: Ms,
+}
+
+impl Suspect {
+    pub fn has_run_out(&self, now: EpochMs) -> bool {
+        self.until < now
+    }
+}
+
+/// The leases that end first. That one has run out by the wall clock does not allow taking
+/// over.
+pub async fn held(database: &impl ConnectionTrait, limit: u64) -> Result<Vec<Suspect>, DbErr> {
+    let rows: Vec<(i64, i64, EpochMs, Option<EpochMs>)> = Entity::find()
+        .select_only()
+        .columns([Column::SecretId, Column::Fence])
+        .columns([Column::LeaseUntil, Column::LastAttemptAt])
+        .filter(Column::LeaseUntil.is_not_null())
+        .order_by_asc(Column::LeaseUntil)
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let suspect = |(id, fence, until, claimed_at): (i64, i64, EpochMs, Option<EpochMs>)| {
+        Some(Suspect {
+            id: SecretId(id),
+            fence: Fence(fence),
+            until,
+            lease: until.since(claimed_at?),
+        })
+    };
+    Ok(rows.into_iter().filter_map(suspect).collect())
+}
