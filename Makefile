@@ -52,7 +52,7 @@ soak-faults: setup
 	$(CARGO) test --locked --test soak_faults -- strict
 
 # Measures every mark, prints the table and keeps it in benches/RESULTS.md. Some of them:
-# cargo bench --bench marks -- 1 3
+# cargo bench --bench marks -- 1 3. Single functions: cargo bench --bench hot
 bench: setup
 	$(CARGO) bench --locked --bench marks
 

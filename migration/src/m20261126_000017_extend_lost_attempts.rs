@@ -1,12 +1,13 @@
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column};
+use crate::dialect::{Dialect, add_column, create_index};
 
 /// What more a token's row knows of an attempt whose outcome never came.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
 const TABLE: &str = "ts_token";
+const INDEX: &str = "ix_ts_token_lost_owner";
 
 fn columns(d: Dialect) -> Vec<ColumnDef> {
     vec![
@@ -21,10 +22,13 @@ impl MigrationTrait for Migration {
         for column in columns(Dialect::of(manager)) {
             add_column(manager, TABLE, column).await?;
         }
-        Ok(())
+        create_index(manager, TABLE, INDEX, &["lost_owner"], false).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_index(Index::drop().name(INDEX).table(TABLE).to_owned())
+            .await?;
         for column in columns(Dialect::of(manager)) {
             let name = column.get_column_name();
             manager

@@ -106,7 +106,27 @@ number! {
     Version
 }
 
-/// One claim, and the attempt made under it.
+/// What claims one token, or several at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimId(String);
+
+impl ClaimId {
+    pub fn new(id: String) -> Self {
+        Self(id)
+    }
+
+    /// Each token that is claimed has an attempt of its own.
+    pub fn attempt(&self, secret: SecretId) -> AttemptId {
+        AttemptId(format!("{}-{secret}", self.0))
+    }
+
+    /// All its attempts stand between these: `.` comes after `-`.
+    pub fn ends(&self) -> (String, String) {
+        (format!("{}-", self.0), format!("{}.", self.0))
+    }
+}
+
+/// One attempt for one token, under one claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttemptId(pub String);
 

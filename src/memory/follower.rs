@@ -16,6 +16,8 @@ use crate::foundation::ids::SecretId;
 use crate::token::store;
 
 const FOLLOWED_EVERY: Duration = Duration::from_millis(250);
+/// A database that does not answer by then is asked anew, from the beginning.
+const FOLLOWING_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once.
 const PAGE: u64 = 1000;
 /// Rows read at once.
@@ -49,7 +51,14 @@ impl Memory {
                 () = stopping.cancelled() => return,
                 _ = pace.tick() => {}
             }
-            match self.follow_once(followed.take()).await {
+            let following = self.follow_once(followed.take());
+            let Ok(ended) = tokio::time::timeout(FOLLOWING_MAX, following).await else {
+                tracing::warn!(
+                    "the feed of changes is not answered: what is remembered is compared with the database"
+                );
+                continue;
+            };
+            match ended {
                 Ok(now) => followed = Some(now),
                 Err((before, error)) => {
                     tracing::warn!(%error, "the feed of changes cannot be read: what is remembered is compared with the database");
@@ -146,9 +155,12 @@ impl Memory {
         for id in ids {
             let record = records.iter().find(|record| record.secret_id == *id);
             let cell = record.map(|record| Remembered::of(record, &self.ring, read_at));
-            match cell {
+            let remembered = match cell {
                 Some(Ok(Some(cell))) => self.remember(cell, since),
-                Some(Ok(None) | Err(_)) | None => self.changed(*id),
+                Some(Ok(None) | Err(_)) | None => false,
+            };
+            if !remembered {
+                self.changed(*id);
             }
         }
     }

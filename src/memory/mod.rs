@@ -20,7 +20,7 @@ use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::sealing::KeyRing;
-use crate::token::TokenRecord;
+use crate::token::{Serving, TokenRecord};
 use callers::Callers;
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
@@ -154,17 +154,24 @@ impl Memory {
         self.recent.now(self.clock.boot())
     }
 
-    /// Remembers what was read since then, unless it was changed meanwhile.
-    pub fn remember(&self, cell: Remembered, since: Since) {
-        let now = self.clock.boot();
+    /// Remembers what was read since then; false where it was changed meanwhile.
+    pub fn remember(&self, cell: Remembered, since: Since) -> bool {
+        let (id, now) = (cell.id, self.clock.boot());
         self.recent
-            .unless_changed(cell.id, since, now, || self.cells.put(cell));
+            .unless_changed(id, since, now, || self.cells.put(cell))
     }
 
-    /// A token was just stored by this process: readers get it from now on.
-    pub fn stored(&self, cell: Remembered) {
+    /// A token was just stored by this process: readers get it from now on, unless somebody
+    /// else has changed it since.
+    pub fn stored(&self, cell: Remembered, since: Since) {
+        let id = cell.id;
+        let remembered = self.remember(cell, since);
         let now = self.clock.boot();
-        self.recent.changed(cell.id, now, || self.cells.put(cell));
+        self.recent.changed(id, now, || {
+            if !remembered {
+                self.cells.forget(id);
+            }
+        });
     }
 
     /// A token was just changed, or deleted, by this process.
@@ -176,10 +183,11 @@ impl Memory {
     /// A record was shown: what is remembered is older, or the same.
     pub fn seen(&self, record: &TokenRecord) {
         let id = record.secret_id;
+        let per_read = matches!(&record.held, Some(held) if held.serving == Serving::PerRead);
         if self
             .cells
             .get(id)
-            .is_some_and(|cell| cell.generation < record.generation)
+            .is_some_and(|cell| per_read || cell.generation < record.generation)
         {
             self.changed(id);
         }

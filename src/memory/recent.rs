@@ -56,16 +56,24 @@ impl Recent {
         then();
     }
 
-    /// Does it unless that token was changed since.
-    pub fn unless_changed(&self, id: SecretId, since: Since, now: BootMs, then: impl FnOnce()) {
+    /// Does it unless that token was changed since; answers whether.
+    pub fn unless_changed(
+        &self,
+        id: SecretId,
+        since: Since,
+        now: BootMs,
+        then: impl FnOnce(),
+    ) -> bool {
         let noted = self.lock();
         let changed = noted
             .changes
             .get(&id)
             .is_some_and(|(change, _)| *change > since.change);
-        if !changed && now.since(since.at) < READING_MAX {
+        let unchanged = !changed && now.since(since.at) < READING_MAX;
+        if unchanged {
             then();
         }
+        unchanged
     }
 }
 
@@ -79,7 +87,8 @@ mod tests {
         let (changed, other) = (SecretId(1), SecretId(2));
         let remembers = |id, since, now| {
             let mut done = false;
-            recent.unless_changed(id, since, now, || done = true);
+            let unchanged = recent.unless_changed(id, since, now, || done = true);
+            assert_eq!(done, unchanged);
             done
         };
         let before = recent.now(BootMs(0));
@@ -103,10 +112,8 @@ mod tests {
         assert_eq!(noted(0, 0), 2000);
         assert!(noted(READING_MAX.0 + 1, 10_000) <= 4000);
         assert!(noted(READING_MAX.0 + 2, 20_000) <= 6000);
-        let mut done = false;
-        recent.unless_changed(SecretId(1), before, BootMs(READING_MAX.0 + 2), || {
-            done = true;
-        });
-        assert!(!done, "it was read too long ago");
+        let late = BootMs(READING_MAX.0 + 2);
+        let unchanged = recent.unless_changed(SecretId(1), before, late, || ());
+        assert!(!unchanged, "it was read too long ago");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::{LEASE_SLACK, Renewals};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{AttemptId, SecretId};
+use crate::foundation::ids::{ClaimId, SecretId};
 use crate::realm::Realm;
 use crate::token::lease::{self, Claim, Claimed, Ground};
 use crate::token::lost;
@@ -28,7 +28,7 @@ impl Renewals {
         let now = self.clock.now();
         let claim = &Claim {
             owner: self.replica.clone(),
-            attempt: AttemptId(self.randomness.id()),
+            id: ClaimId::new(self.randomness.id()),
             now,
             until: now.plus(timeout).plus(LEASE_SLACK),
         };
@@ -37,13 +37,13 @@ impl Renewals {
             .write(|transaction, _| {
                 Box::pin(async move {
                     lease::claim(transaction, ground, claim).await?;
-                    lease::claimed_by(transaction, &claim.attempt).await
+                    lease::claimed_by(transaction, &claim.id).await
                 })
             })
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.database.causal(), &claim.attempt).await?)
+                Ok(lease::claimed_by(self.database.causal(), &claim.id).await?)
             }
             known => known,
         }

@@ -320,6 +320,8 @@ impl Renewals {
     }
 
     async fn stored(&self, record: &TokenRecord, now: EpochMs) -> Result<Served, ReadError> {
+        // Nobody is served an older one after this.
+        self.memory.seen(record);
         let held = record
             .valid(now)
             .ok_or_else(|| unavailable(None, "the token expired", RETRY_SOON))?;

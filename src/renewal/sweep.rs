@@ -101,15 +101,18 @@ impl Renewals {
         let Some(realm) = self.load_realm(id).await? else {
             return Ok(());
         };
-        let permits = self.permits.take_free(id, self.realm_limit(&realm));
-        self.sweep_again_at_pace(id);
+        let mut permits = self.permits.take_free(id, self.realm_limit(&realm));
         if permits.is_empty() {
+            self.sweep_again_at_pace(id);
             return Ok(());
         }
         let limit = permits.len() as u64;
         let except = self.left_to_others();
         let ids = due::due_in(self.database.reader(), id, now, &except, limit).await?;
+        // What is not needed goes back.
+        permits.truncate(ids.len());
         if !ids.is_empty() {
+            self.sweep_again_at_pace(id);
             let timeout = self.upstream.timeout(&realm.source);
             let chosen = chosen.entry(timeout).or_default();
             chosen.ids.extend(ids);

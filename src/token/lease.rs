@@ -13,7 +13,7 @@ use token_server_entity::{realm, secret, token};
 use super::lost::{Unclear, but_for, is_awaited, lost, nothing_lost};
 use super::{Announced, HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::ids::{AttemptId, Fence, Generation, ReplicaId, SecretId, Version};
+use crate::foundation::ids::{AttemptId, ClaimId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
 
 /// Who holds a token, and until when.
@@ -27,7 +27,7 @@ pub struct Lease {
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub owner: ReplicaId,
-    pub attempt: AttemptId,
+    pub id: ClaimId,
     pub now: EpochMs,
     pub until: EpochMs,
 }
@@ -88,17 +88,19 @@ pub async fn claim(
             .add(Column::Fence.eq(fence.0))
             .add(Column::LeaseUntil.lt(claim.now)),
     };
-    let condition = match ground {
-        Ground::Asked(_) | Ground::Reported(_) => condition,
+    let ids = match ground {
+        Ground::Asked(seen) | Ground::Reported(seen) => vec![seen.id],
         // Who stands still in a transaction holds up no other token.
         Ground::Due(_) | Ground::Chosen(_) | Ground::Abandoned(..) => {
-            let free = super::store::not_locked(database, condition.clone()).await?;
-            if free.is_empty() {
-                return Ok(());
-            }
-            condition.add(Column::SecretId.is_in(free))
+            super::store::not_locked(database, condition.clone()).await?
         }
     };
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let attempts = ids.iter().fold(CaseStatement::new(), |attempts, id| {
+        attempts.case(Column::SecretId.eq(id.0), claim.id.attempt(*id).0)
+    });
     let update = match ground {
         Ground::Abandoned(..) => lost(true),
         Ground::Reported(_) => Entity::update_many().col_expr(Column::Forced, Expr::value(true)),
@@ -107,9 +109,10 @@ pub async fn claim(
     update
         .col_expr(Column::LeaseOwner, Expr::value(claim.owner.0.clone()))
         .col_expr(Column::LeaseUntil, Expr::value(claim.until))
-        .col_expr(Column::ClaimId, Expr::value(claim.attempt.0.clone()))
+        .col_expr(Column::ClaimId, attempts.into())
         .col_expr(Column::Fence, Expr::col(Column::Fence).add(1))
         .col_expr(Column::LastAttemptAt, Expr::value(claim.now))
+        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
         .filter(condition)
         .exec(database)
         .await
@@ -122,13 +125,16 @@ fn chosen(ids: &[SecretId]) -> Condition {
         .add(Column::LeaseOwner.is_null())
 }
 
-/// What an attempt has claimed.
+/// What a claim has claimed.
 pub async fn claimed_by(
     database: &impl ConnectionTrait,
-    attempt: &AttemptId,
+    claim: &ClaimId,
 ) -> Result<Vec<Claimed>, DbErr> {
+    // No LIKE: SQLite would read every row.
+    let (first, end) = claim.ends();
     let tokens = Entity::find()
-        .filter(Column::ClaimId.eq(attempt.0.as_str()))
+        .filter(Column::ClaimId.gte(first))
+        .filter(Column::ClaimId.lt(end))
         .filter(Column::LeaseOwner.is_not_null())
         .all(database)
         .await?;
@@ -145,7 +151,7 @@ pub async fn claimed_by(
         Some(Claimed {
             secret: secrets.iter().find(|s| s.id == row.secret_id)?.clone(),
             realm: realms.iter().find(|r| r.id == row.realm_id)?.clone(),
-            attempt: attempt.clone(),
+            attempt: AttemptId(row.claim_id.clone()?),
             until: row.lease_until?,
             record: TokenRecord::from_row(row),
         })

@@ -3,11 +3,13 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    UpdateMany,
 };
 use token_server_entity::token::{Column, Entity};
 
 use super::lease::unless_paused;
+use super::state::parking_classes;
 use super::store;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
@@ -73,25 +75,32 @@ pub async fn nothing_comes(
 }
 
 /// The same for all lost attempts of a replica whose process has ended, but for those whose
-/// result will be brought. The next attempt is due: the sooner, the more likely a provider
-/// still accepts the used refresh token.
+/// result will be brought. What waits, or would be tried again, is due: the sooner, the more
+/// likely a provider still accepts the used refresh token. What is parked stays so.
 pub async fn nothing_comes_from(
     database: &impl ConnectionTrait,
     owner: &ReplicaId,
     except: &[AttemptId],
     now: EpochMs,
-) -> Result<u64, DbErr> {
-    let of_owner = Entity::update_many()
-        .filter(Column::LostAwaited.eq(true))
-        .filter(Column::LostOwner.eq(owner.0.as_str()));
-    let lost = but_for(of_owner, Column::LostAttempt, except)
-        .col_expr(Column::LostAwaited, Expr::value(false))
-        .col_expr(Column::RenewAt, unless_paused(Some(now)))
-        .col_expr(Column::Waiting, Expr::value(None::<String>))
-        .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
+) -> Result<(), DbErr> {
+    let of_owner = |update: UpdateMany<Entity>| {
+        let lost = update
+            .filter(Column::LostAwaited.eq(true))
+            .filter(Column::LostOwner.eq(owner.0.as_str()));
+        but_for(lost, Column::LostAttempt, except)
+    };
+    let not_parked = Condition::any()
+        .add(Column::FailureClass.is_null())
+        .add(Column::FailureClass.is_not_in(parking_classes()));
+    of_owner(store::due_now(now))
+        .filter(not_parked)
         .exec(database)
         .await?;
-    Ok(lost.rows_affected)
+    of_owner(Entity::update_many())
+        .col_expr(Column::LostAwaited, Expr::value(false))
+        .exec(database)
+        .await
+        .map(|_| ())
 }
 
 /// Leaves some attempts out.

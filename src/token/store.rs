@@ -157,7 +157,8 @@ pub async fn wake_waiting(
         .map(|_| ())
 }
 
-fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
+/// Due, and waiting for nothing; not what is paused.
+pub(super) fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
     Entity::update_many()
         .col_expr(Column::RenewAt, Expr::value(now))
         .col_expr(Column::Waiting, Expr::value(None::<String>))
@@ -203,15 +204,16 @@ pub async fn generation_locked(
 pub(super) async fn not_locked(
     database: &impl ConnectionTrait,
     condition: Condition,
-) -> Result<Vec<i64>, DbErr> {
-    Entity::find()
+) -> Result<Vec<SecretId>, DbErr> {
+    let ids: Vec<i64> = Entity::find()
         .filter(condition)
         .select_only()
         .column(Column::SecretId)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
         .into_tuple()
         .all(database)
-        .await
+        .await?;
+    Ok(ids.into_iter().map(SecretId).collect())
 }
 
 /// The generations of several, as by [`generation_locked`], but for those that somebody else
@@ -376,6 +378,8 @@ pub async fn delete(
     id: SecretId,
     now: EpochMs,
 ) -> Result<(), DbErr> {
+    // No generation is stored between the next two statements.
+    generation_locked(database, id).await?;
     let this = Condition::all().add(Column::SecretId.eq(id.0));
     retired::remember(database, this.clone(), now).await?;
     feed::append_deleted(database, this).await?;
@@ -389,6 +393,15 @@ pub async fn delete_all_in(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
+    // No generation is stored between the next two statements.
+    Entity::find()
+        .filter(of_realm.clone())
+        .select_only()
+        .column(Column::SecretId)
+        .lock_exclusive()
+        .into_tuple::<i64>()
+        .all(database)
+        .await?;
     retired::remember(database, of_realm.clone(), now).await?;
     feed::append_deleted(database, of_realm).await?;
     candidate::forget_all_in(database, realm).await?;

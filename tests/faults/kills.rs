@@ -14,6 +14,7 @@ on_every_database! {
     killed_after_a_lenient_provider_rotated_a_server_renews_when_it_is_back,
     killed_after_a_strict_provider_rotated_a_server_says_that_the_token_may_be_spent,
     killed_before_the_commit_a_server_brings_the_pair_from_its_spool,
+    killed_with_the_pairs_of_several_tokens_that_were_due_at_once_a_server_brings_them_all,
     killed_after_the_commit_a_server_asks_for_nothing,
 }
 
@@ -120,6 +121,37 @@ async fn killed_before_the_commit_a_server_brings_the_pair_from_its_spool(databa
     let history = server.client.list("/api/renewal?outcome=stored").await;
     let causes: Vec<&Value> = history.iter().map(|entry| &entry["cause"]).collect();
     assert_eq!(causes[1], "recovered", "{causes:?}");
+}
+
+async fn killed_with_the_pairs_of_several_tokens_that_were_due_at_once_a_server_brings_them_all(
+    database: TestDatabase,
+) {
+    let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.begin(&server.client).await;
+    let keys = ["k", "l", "m"];
+    for key in &keys[1..] {
+        scene.register(&server.client, key).await;
+        server.client.generation("r", key, 1).await;
+    }
+    scene.provider.hold(Held::After);
+    scene.due().await;
+    scene.rotated(2 * keys.len()).await;
+    let lock = lock(&scene.database).await;
+    scene.provider.hold(Held::Nowhere);
+    eventually("all pairs are in the spool", async || {
+        (scene.spooled("a") == keys.len()).then_some(())
+    })
+    .await;
+    scene.kill("a", server).await;
+    unlock(lock).await;
+    let server = scene.replica("a");
+    for key in keys {
+        assert_eq!(scene.read(&server.client, 0, key).await, Some(2));
+        scene.renews_again(&server.client, key).await;
+    }
+    assert_eq!(scene.provider.rotations(), 3 * keys.len());
+    scene.judge(&server.client).await;
 }
 
 async fn killed_after_the_commit_a_server_asks_for_nothing(database: TestDatabase) {

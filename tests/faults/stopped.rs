@@ -68,7 +68,9 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
 async fn a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used_one_is_accepted(
     database: TestDatabase,
 ) {
-    let mut scene = Scene::set(database, LENIENT, LIFETIME_S).await;
+    // For longer than it may take until the other notices.
+    let accepted = Reuse::AcceptedFor(Ms::from_secs(60));
+    let mut scene = Scene::set(database, accepted, LIFETIME_S).await;
     let (holder, other) = (scene.replica("a"), scene.replica("b"));
     scene.begin(&holder.client).await;
     stand_still(&other);

@@ -39,6 +39,19 @@ impl Batch {
     }
 }
 
+struct Ended<'a>(&'a Batch);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = self.0.lock();
+            queue.stored = false;
+            // Who waits is told by the end of its sender, and stores alone.
+            queue.waiting.clear();
+        }
+    }
+}
+
 impl Renewals {
     /// Stores a token with those of other attempts. None where it must be stored alone,
     /// whatever the reason.
@@ -67,11 +80,14 @@ impl Renewals {
     }
 
     async fn store_what_waits(&self) {
+        // Should it panic, the next result is not left to wait for it.
+        let _ended = Ended(&self.batch);
         loop {
             let batch: Vec<Result> = {
                 let mut queue = self.batch.lock();
                 let count = queue.waiting.len().min(RESULTS_MAX);
                 if count == 0 {
+                    // Before the lock is free: whoever comes then stores again.
                     queue.stored = false;
                     return;
                 }
@@ -113,7 +129,6 @@ impl Renewals {
                     let of_each = batch.iter().map(|result| {
                         let next = stored.next_if(|((claimed, ..), _)| {
                             claimed.attempt == result.claimed.attempt
-                                && claimed.record.secret_id == result.claimed.record.secret_id
                         });
                         next.and_then(|(_, generation)| generation)
                     });

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
-use crate::memory::{Remembered, Remembering};
+use crate::memory::{Remembered, Remembering, Since};
 use crate::realm::Source;
 use crate::realm::policy::Repeat;
 use crate::renewal::Renewals;
@@ -65,9 +65,13 @@ impl Renewals {
         let record = &claimed.record;
         let new = Arc::new(self.new_token(claimed, opened, cause, &obtained, took));
         let candidate = new.candidate(claimed);
+        let since = self.memory.begin();
+        let mut among_others = true;
         let put = self
             .until_lease_ends(claimed, candidate.as_ref(), || {
-                self.put_token(claimed, &new, candidate.as_ref())
+                // What was in the way of one try is not to be in the way of others again.
+                let among_others = std::mem::take(&mut among_others);
+                self.put_token(claimed, &new, candidate.as_ref(), among_others)
             })
             .await;
         let promotion = match (put, candidate) {
@@ -78,7 +82,7 @@ impl Renewals {
                     outcome = "stored", generation = generation.0, duration_ms = took.0,
                     "renewed"
                 );
-                return self.fresh_token(claimed, opened, obtained, &new, generation);
+                return self.fresh_token(claimed, opened, obtained, &new, (generation, since));
             }
             (Ok(Put::Kept(promotion)), _) => {
                 self.is_kept(&claimed.attempt, record.secret_id, promotion)
@@ -108,7 +112,7 @@ impl Renewals {
         };
         match promotion {
             Some(Promotion::Token(generation)) => {
-                self.fresh_token(claimed, opened, obtained, &new, generation)
+                self.fresh_token(claimed, opened, obtained, &new, (generation, since))
             }
             Some(Promotion::RefreshToken | Promotion::Superseded) => Attempted::Discarded,
             None => Attempted::Unstored,
@@ -122,7 +126,7 @@ impl Renewals {
         opened: &Opened,
         obtained: Obtained,
         new: &NewToken,
-        generation: Generation,
+        (generation, since): (Generation, Since),
     ) -> Attempted {
         let served = match (&opened.realm.source, obtained.served) {
             (_, Some(served)) => Ok(served),
@@ -143,7 +147,7 @@ impl Renewals {
                     expiry: new.stored.held.expiry,
                     generation,
                 };
-                self.remember(claimed, &fresh, &new.stored);
+                self.remember(claimed, &fresh, &new.stored, since);
                 Attempted::Stored(Box::new(fresh))
             }
             // Stored it is; each read says why it cannot be served.
@@ -155,12 +159,12 @@ impl Renewals {
         }
     }
 
-    fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &Stored) {
+    fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &Stored, since: Since) {
         let record = &claimed.record;
         if stored.held.serving == Serving::PerRead {
             return self.memory.changed(record.secret_id);
         }
-        self.memory.stored(Remembered::new(Remembering {
+        let what = Remembering {
             id: record.secret_id,
             realm: record.realm.clone(),
             key: record.key.clone(),
@@ -172,7 +176,8 @@ impl Renewals {
             obtained_at: stored.held.obtained_at,
             renew_at: stored.renew_at,
             read_at: self.clock.boot(),
-        }));
+        };
+        self.memory.stored(Remembered::new(what), since);
     }
 
     pub(in crate::renewal) fn new_token(
@@ -237,11 +242,12 @@ impl Renewals {
         claimed: &Arc<Claimed>,
         new: &Arc<NewToken>,
         candidate: Option<&Candidate>,
+        among_others: bool,
     ) -> Result<Put, DbError> {
-        match self.store_among_others(claimed, new).await {
-            Some(generation) => Ok(Put::Stored(generation)),
-            None => self.put_token_alone(claimed, new, candidate).await,
+        if among_others && let Some(generation) = self.store_among_others(claimed, new).await {
+            return Ok(Put::Stored(generation));
         }
+        self.put_token_alone(claimed, new, candidate).await
     }
 
     /// All in one transaction: where the fence has moved, what must not be dropped is kept by
