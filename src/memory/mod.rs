@@ -161,16 +161,15 @@ impl Memory {
             .unless_changed(id, since, now, || self.cells.put(cell))
     }
 
-    /// A token was just stored by this process: readers get it from now on, unless somebody
-    /// else has changed it since.
+    /// A token was just stored by this process: readers get it from now on. Where there was
+    /// another change since, the first of them compares it with the database.
     pub fn stored(&self, cell: Remembered, since: Since) {
-        let id = cell.id;
-        let remembered = self.remember(cell, since);
-        let now = self.clock.boot();
-        self.recent.changed(id, now, || {
-            if !remembered {
-                self.cells.forget(id);
+        let (id, now) = (cell.id, self.clock.boot());
+        self.recent.changed_since(id, since, now, |only| {
+            if !only {
+                cell.checked.store(i64::MIN, Ordering::Release);
             }
+            self.cells.put(cell);
         });
     }
 

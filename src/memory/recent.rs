@@ -44,16 +44,16 @@ impl Recent {
     /// Notes a change and does what follows from it, before anybody else remembers anything.
     pub fn changed(&self, id: SecretId, now: BootMs, then: impl FnOnce()) {
         let mut noted = self.lock();
-        noted.last += 1;
-        let change = (noted.last, now);
-        noted.changes.insert(id, change);
-        if noted.changes.len() > noted.full.max(NOTED_MIN) {
-            noted
-                .changes
-                .retain(|_, (_, at)| now.since(*at) <= READING_MAX);
-            noted.full = 2 * noted.changes.len();
-        }
+        noted.note(id, now);
         then();
+    }
+
+    /// The same; tells whether it was the only one since then.
+    pub fn changed_since(&self, id: SecretId, since: Since, now: BootMs, then: impl FnOnce(bool)) {
+        let mut noted = self.lock();
+        let only = noted.is_unchanged(id, since, now);
+        noted.note(id, now);
+        then(only);
     }
 
     /// Does it unless that token was changed since; answers whether.
@@ -65,15 +65,29 @@ impl Recent {
         then: impl FnOnce(),
     ) -> bool {
         let noted = self.lock();
-        let changed = noted
-            .changes
-            .get(&id)
-            .is_some_and(|(change, _)| *change > since.change);
-        let unchanged = !changed && now.since(since.at) < READING_MAX;
+        let unchanged = noted.is_unchanged(id, since, now);
         if unchanged {
             then();
         }
         unchanged
+    }
+}
+
+impl Noted {
+    fn note(&mut self, id: SecretId, now: BootMs) {
+        self.last += 1;
+        self.changes.insert(id, (self.last, now));
+        if self.changes.len() > self.full.max(NOTED_MIN) {
+            self.changes
+                .retain(|_, (_, at)| now.since(*at) <= READING_MAX);
+            self.full = 2 * self.changes.len();
+        }
+    }
+
+    fn is_unchanged(&self, id: SecretId, since: Since, now: BootMs) -> bool {
+        let last = self.changes.get(&id);
+        let changed = last.is_some_and(|(change, _)| *change > since.change);
+        !changed && now.since(since.at) < READING_MAX
     }
 }
 

@@ -1,7 +1,7 @@
 //! Attempts whose outcome never came: they may have used up the refresh token. Whoever comes
 //! next waits for what they may still bring.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
     UpdateMany,
@@ -24,18 +24,33 @@ pub enum Unclear {
     Awaited,
 }
 
-/// Notes that the attempt of the lease that ends may have used up the refresh token. First
-/// in an update: MySQL evaluates from left to right, and the claim is overwritten after.
+/// Notes that the attempt of the lease that ends may have used up the refresh token. Where the
+/// result of an earlier one is awaited, that is what is remembered: it may hold the only good
+/// refresh token. First in an update, and in this order: MySQL evaluates from left to right,
+/// and the claim is overwritten after.
 pub(super) fn lost(awaited: bool) -> UpdateMany<Entity> {
+    let unless_awaited = |column: Column, of_this: Column| -> SimpleExpr {
+        CaseStatement::new()
+            .case(Column::LostAwaited.eq(true), Expr::col(column))
+            .finally(Expr::col(of_this))
+            .into()
+    };
+    let still_awaited: SimpleExpr = CaseStatement::new()
+        .case(Column::LostAwaited.eq(true), true)
+        .finally(awaited)
+        .into();
+    let attempt = unless_awaited(Column::LostAttempt, Column::ClaimId);
+    let at = unless_awaited(Column::LostAt, Column::LastAttemptAt);
+    let owner = unless_awaited(Column::LostOwner, Column::LeaseOwner);
     Entity::update_many()
         .col_expr(
             Column::LostAgain,
             Expr::col(Column::LostAttempt).is_not_null(),
         )
-        .col_expr(Column::LostOwner, Expr::col(Column::LeaseOwner))
-        .col_expr(Column::LostAttempt, Expr::col(Column::ClaimId))
-        .col_expr(Column::LostAt, Expr::col(Column::LastAttemptAt))
-        .col_expr(Column::LostAwaited, Expr::value(awaited))
+        .col_expr(Column::LostOwner, owner)
+        .col_expr(Column::LostAttempt, attempt)
+        .col_expr(Column::LostAt, at)
+        .col_expr(Column::LostAwaited, still_awaited)
 }
 
 /// Forgets a lost attempt: what it may have obtained is here, or of no use any more.

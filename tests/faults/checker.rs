@@ -175,20 +175,21 @@ fn was_killed(history: &History, exchange: &Exchange) -> bool {
     })
 }
 
-/// The same refresh token used twice within a lease, unless the first to use it was killed:
-/// its successor may begin at once where it is the same replica.
+/// The same refresh token sent twice within a lease, unless the first to send it was killed:
+/// its successor may begin at once where it is the same replica. A provider may work on a
+/// request long after it came; that it came too soon is ours.
 fn doubled_renewals(history: &History) -> Vec<String> {
     let mut found = Vec::new();
     let mut last: HashMap<(&str, u64), &Exchange> = HashMap::new();
     let mut provider: Vec<_> = history.provider.iter().collect();
-    provider.sort_by_key(|exchange| exchange.at);
+    provider.sort_by_key(|exchange| exchange.received);
     for exchange in provider {
         if !matches!(exchange.outcome, Outcome::Rotated(_)) {
             continue;
         }
         let used = (exchange.client.as_str(), exchange.presented);
         if let Some(before) = last.insert(used, exchange) {
-            let apart = exchange.at.0 - before.at.0;
+            let apart = exchange.received.0 - before.received.0;
             if apart < history.lease.0 && !was_killed(history, before) {
                 found.push(format!(
                     "{}: renewed twice within {apart} ms",
@@ -230,6 +231,7 @@ mod tests {
 
     fn rotation(at: i64, presented: u64) -> Exchange {
         Exchange {
+            received: EpochMs(at),
             at: EpochMs(at),
             client: "k".to_owned(),
             attempt: format!("a{at}"),

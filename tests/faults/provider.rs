@@ -47,6 +47,8 @@ pub enum Outcome {
 /// One request, as far as it was worked on.
 #[derive(Clone, Debug)]
 pub struct Exchange {
+    /// When it came, and when it was worked on.
+    pub received: EpochMs,
     pub at: EpochMs,
     pub client: String,
     /// The attempt that asked, by its own word.
@@ -185,7 +187,7 @@ impl Authority {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn rotate(&self, client: &str, attempt: &str, presented: u64) -> Outcome {
+    fn rotate(&self, received: EpochMs, client: &str, attempt: &str, presented: u64) -> Outcome {
         let now = self.clock.now();
         let mut state = self.state();
         let family = state.families.entry(client.to_owned()).or_default();
@@ -212,6 +214,7 @@ impl Authority {
             family.rotated_at = now.0;
         }
         state.log.push(Exchange {
+            received,
             at: now,
             client: client.to_owned(),
             attempt: attempt.to_owned(),
@@ -244,6 +247,7 @@ impl Endpoint for Authority {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let received = self.clock.now();
         let attempt = request.header(ATTEMPT).unwrap_or_default().to_owned();
         let body = request.take_body().into_bytes().await.unwrap_or_default();
         let presented = url::form_urlencoded::parse(&body)
@@ -267,7 +271,7 @@ impl Endpoint for Authority {
         if !self.pass(Held::Before).await {
             return Ok(Response::builder().status(StatusCode::BAD_GATEWAY).finish());
         }
-        let outcome = self.rotate(&client, &attempt, serial);
+        let outcome = self.rotate(received, &client, &attempt, serial);
         if next == Next::HeldAfter {
             self.hold(&client, &attempt).await;
         }

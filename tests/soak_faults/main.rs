@@ -47,7 +47,9 @@ use token_server::foundation::randomness::Randomness;
 
 pub const LIFETIME_S: i64 = 600;
 const CALLERS: usize = 20;
-/// Tokens that were lost, and events of each, that are told.
+/// Violations that are named.
+const VIOLATIONS_MAX: usize = 20;
+/// Those of which more is told, and events of each.
 const TOLD_MAX: usize = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -126,10 +128,12 @@ async fn main() -> ExitCode {
         lifetime: Ms::from_secs(LIFETIME_S),
         lease: LEASE,
     };
-    for key in history.parked.iter().take(TOLD_MAX) {
+    let found = wrong(&size, &history);
+    for violation in found.iter().take(TOLD_MAX) {
+        let (key, _) = violation.split_once(':').unwrap_or((violation, ""));
         tell(&client, &history, key).await;
     }
-    report(&size, &fleet, &history)
+    report(&size, &fleet, &history, &found)
 }
 
 /// What became of a token: what the provider saw, and what the replicas noted.
@@ -143,8 +147,9 @@ async fn tell(client: &Client, history: &History, key: &str) {
             .killed
             .iter()
             .any(|killed| killed.attempt == *attempt);
-        let (at, presented, outcome) = (seen.at.0, seen.presented, &seen.outcome);
-        println!("  {at} {attempt} presented {presented}: {outcome:?}, killed: {killed}");
+        let (came, at) = (seen.received.0, seen.at.0);
+        let (presented, outcome) = (seen.presented, &seen.outcome);
+        println!("  {came} {at} {attempt} presented {presented}: {outcome:?}, killed: {killed}");
     }
     let path = format!("/api/renewal?realm=r&key={key}&pageSize=10");
     let noted = client.get(&path).await.expect(200).json();
@@ -153,7 +158,16 @@ async fn tell(client: &Client, history: &History, key: &str) {
     }
 }
 
-fn report(size: &Size, fleet: &Fleet, history: &History) -> ExitCode {
+fn wrong(size: &Size, history: &History) -> Vec<String> {
+    let mut found = violations(history);
+    if matches!(size.reuse, Reuse::AcceptedFor(_)) {
+        let lost = history.parked.iter().map(|key| format!("{key}: was lost"));
+        found.extend(lost);
+    }
+    found
+}
+
+fn report(size: &Size, fleet: &Fleet, history: &History, found: &[String]) -> ExitCode {
     let rotated = |exchange: &&provider::Exchange| matches!(exchange.outcome, Outcome::Rotated(_));
     let served = |sample: &&checker::Sample| matches!(sample.given, checker::Given::Token { .. });
     let served = history.samples.iter().filter(served).count();
@@ -170,13 +184,8 @@ fn report(size: &Size, fleet: &Fleet, history: &History) -> ExitCode {
     println!("reads answered       {served}");
     println!("reads refused        {}", history.samples.len() - served);
     println!("needs attention      {}", history.parked.len());
-    let mut found = violations(history);
-    if matches!(size.reuse, Reuse::AcceptedFor(_)) {
-        let lost = history.parked.iter().map(|key| format!("{key}: was lost"));
-        found.extend(lost);
-    }
     println!("violations           {}", found.len());
-    for violation in found.iter().take(20) {
+    for violation in found.iter().take(VIOLATIONS_MAX) {
         println!("  {violation}");
     }
     if found.is_empty() && served > 0 && spooled == 0 {

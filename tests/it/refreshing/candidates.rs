@@ -4,6 +4,8 @@
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 use token_server::foundation::clock::{Clock, Ms, Timeline};
+use token_server::foundation::ids::ReplicaId;
+use token_server::token::lease::release_all_of;
 
 use super::{Scene, invalid_grant, only_refreshing};
 use crate::kit::{Answer, TestDatabase, eventually, on_every_database};
@@ -17,6 +19,7 @@ on_every_database! {
     a_refresh_token_that_may_be_used_up_is_sent_again_while_the_provider_accepts_it,
     a_refresh_token_that_may_be_used_up_is_not_sent_again_where_it_could_come_too_late,
     a_refresh_token_that_may_be_used_up_twice_is_not_sent_again,
+    a_successor_that_dies_makes_nobody_forget_what_is_awaited,
     a_token_stored_after_a_pair_that_was_promoted_meanwhile_is_of_the_next_generation,
     a_refusal_is_void_where_a_newer_token_has_come_meanwhile,
     a_refusal_after_a_lost_attempt_says_that_it_may_have_used_up_the_token,
@@ -40,6 +43,9 @@ async fn run(database: &TestDatabase, sql: &str) {
 /// Another replica has taken the lease over, as far as the row says.
 const TAKEN_OVER: &str =
     "UPDATE ts_token SET fence = fence + 1, claim_id = 'another', lease_owner = 'another'";
+/// And has stored another pair.
+const OVERTAKEN: &str = "UPDATE ts_token SET fence = fence + 1, claim_id = 'another', \
+                         lease_owner = 'another', generation = generation + 1";
 const CANDIDATES: &str = "SELECT COUNT(*) FROM ts_candidate";
 
 impl Scene {
@@ -80,11 +86,7 @@ async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(datab
     scene.next(Some("third"));
     scene.in_flight(2).await;
     // Whoever took over has stored another pair.
-    run(
-        &database,
-        "UPDATE ts_token SET fence = fence + 1, generation = generation + 1",
-    )
-    .await;
+    run(&database, OVERTAKEN).await;
     scene.provider.release();
     eventually("the pair is kept", async || {
         (database.number(CANDIDATES).await == 1).then_some(())
@@ -226,6 +228,30 @@ async fn a_refresh_token_that_may_be_used_up_twice_is_not_sent_again(database: T
     assert_eq!(waits_until(&scene, &database).await, end - 30_000);
 }
 
+async fn a_successor_that_dies_makes_nobody_forget_what_is_awaited(database: TestDatabase) {
+    let scene = scene(&database).await;
+    lose_an_attempt(&scene, &database).await;
+    waits_until(&scene, &database).await;
+    run(
+        &database,
+        "UPDATE ts_token SET claim_id = 'next', lease_owner = 'b', lease_until = renew_at",
+    )
+    .await;
+    let (b, now) = (ReplicaId("b".to_owned()), scene.clock.now());
+    let connection = database.connect().await;
+    let released = release_all_of(&connection, &b, &[], now).await;
+    assert_eq!(released.expect("the statement is good"), 1);
+    let awaited = "SELECT COUNT(*) FROM ts_token WHERE lost_attempt = 'lost' AND lost_awaited \
+                   AND lost_again AND lost_owner = 'gone'";
+    assert_eq!(database.number(awaited).await, 1);
+    waits_until(&scene, &database).await;
+    assert_eq!(
+        scene.provider.request_count(),
+        1,
+        "nothing is sent meanwhile"
+    );
+}
+
 async fn a_token_stored_after_a_pair_that_was_promoted_meanwhile_is_of_the_next_generation(
     database: TestDatabase,
 ) {
@@ -307,11 +333,7 @@ async fn candidates_go_with_their_secret_and_with_a_newer_success(database: Test
     let scene = scene(&database).await;
     scene.next(Some("third"));
     scene.in_flight(2).await;
-    run(
-        &database,
-        "UPDATE ts_token SET fence = fence + 1, generation = generation + 1",
-    )
-    .await;
+    run(&database, OVERTAKEN).await;
     scene.provider.release();
     eventually("the pair is kept", async || {
         (database.number(CANDIDATES).await == 1).then_some(())
