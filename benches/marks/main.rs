@@ -4,6 +4,8 @@
 
 // A benchmark fails by panicking, tells on standard output, and its numbers are small.
 #![allow(clippy::panic, clippy::print_stdout)]
+// It measures real time, to the microsecond.
+#![allow(clippy::disallowed_methods)]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

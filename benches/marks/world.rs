@@ -86,10 +86,7 @@ pub fn server(
     more: &[(&'static str, String)],
 ) -> ServerProcess {
     let directory = database.directory.path().join(name).display().to_string();
-    let mut env = vec![
-        ("TOKEN_SERVER__DATA_DIR", directory),
-        ("TOKEN_SERVER__LOG__FILTER", "warn".to_owned()),
-    ];
+    let mut env = vec![("TOKEN_SERVER__DATA_DIR", directory)];
     env.extend_from_slice(more);
     ServerProcess::start(database, &env)
 }

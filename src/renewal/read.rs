@@ -147,7 +147,7 @@ impl Renewals {
     /// leaves what takes longer to [`Renewals::read`].
     pub fn read_at_once(&self, realm: &str, key: &str) -> Option<Served> {
         let cell = self.memory.sure_token(realm, key)?;
-        let served = self.from_memory(&cell, Ms::ZERO)?;
+        let served = self.remembered(&cell, Ms::ZERO)?;
         self.metrics.cache_reads.inc();
         Some(served)
     }
@@ -155,14 +155,14 @@ impl Renewals {
     async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {
         let (since, read_at) = (self.memory.begin(), self.clock.boot());
         let record = match self.memory.token(&ask.realm, &ask.key) {
-            Look::Sure(cell) => match self.from_memory(&cell, ask.min_ttl) {
+            Look::Sure(cell) => match self.remembered(&cell, ask.min_ttl) {
                 Some(served) => return Ok(served),
                 None => self.find(ask).await?,
             },
             Look::Doubtful(cell) => {
                 let reading = store::find(self.database.reader(), &ask.realm, &ask.key);
-                let remembered = || self.from_memory(&cell, ask.min_ttl);
-                match (within(COMPARING, reading).await, remembered()) {
+                let served = || self.remembered(&cell, ask.min_ttl);
+                match (within(COMPARING, reading).await, served()) {
                     (Some(Ok(Some(record))), Some(served)) if cell.is_of(&record) => {
                         return Ok(served);
                     }
@@ -191,7 +191,7 @@ impl Renewals {
             .ok_or(ReadError::UnknownSecret)
     }
 
-    fn from_memory(&self, cell: &Remembered, min_ttl: Ms) -> Option<Served> {
+    fn remembered(&self, cell: &Remembered, min_ttl: Ms) -> Option<Served> {
         let now = self.clock.now();
         self.is_fresh(cell.expiry, min_ttl, now).then(|| Served {
             token: cell.token.clone(),
