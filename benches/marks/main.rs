@@ -76,8 +76,10 @@ const SMALL: Size = Size {
 
 #[tokio::main]
 async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, body] = &arguments[..]
+    let words: Vec<String> = std::env::args().collect();
+    // Behind the program's own name.
+    let arguments = words.get(1..).unwrap_or_default();
+    if let [first, body] = arguments
         && first == plain::ARGUMENT
     {
         return plain::serve(body.clone()).await;

@@ -88,53 +88,24 @@ pub async fn measure(size: &Size, report: &mut Report) {
             side.at_rate(half).await;
         }
     }
-    let ratio = ours.cost.over(&theirs.cost);
-    report.add(
-        1,
-        "CPU of a read, over a plain handler's",
-        ratio,
-        Mark::AtMost(1.25),
-    );
-    report.add(
-        1,
-        "the same, plain over plain",
-        same.cost.over(&theirs.cost),
-        Mark::Shown,
-    );
-    report.add(1, "CPU of a read, µs", ours.cost.clone(), Mark::Shown);
-    report.add(
-        1,
-        "CPU of the plain handler, µs",
-        theirs.cost.clone(),
-        Mark::Shown,
-    );
-    let ratio = ours.rate.over(&theirs.rate);
-    report.add(
-        1,
-        "reads a second, over the plain handler's",
-        ratio,
-        Mark::AtLeast(0.85),
-    );
-    report.add(
-        1,
-        "the same, plain over plain",
-        same.rate.over(&theirs.rate),
-        Mark::Shown,
-    );
-    report.add(1, "reads a second", ours.rate.clone(), Mark::Shown);
-    let ratio = ours.latency.over(&theirs.latency);
-    report.add(
-        1,
-        "p99 at half the plain handler's rate, over its",
-        ratio,
-        Mark::AtMost(1.5),
-    );
-    report.add(
-        1,
-        "the same, plain over plain",
-        same.latency.over(&theirs.latency),
-        Mark::Shown,
-    );
+    let mut compare = |what: &str, of: fn(&Side) -> &Runs, mark: Mark| {
+        report.add(1, what, of(&ours).over(of(&theirs)), mark);
+        let beside = of(&same).over(of(&theirs));
+        report.add(1, "the same, plain over plain", beside, Mark::Shown);
+    };
+    let cost = "CPU of a read, over a plain handler's";
+    compare(cost, |side| &side.cost, Mark::AtMost(1.25));
+    let rate = "reads a second, over the plain handler's";
+    compare(rate, |side| &side.rate, Mark::AtLeast(0.85));
+    let latency = "p99 at half the plain handler's rate, over its";
+    compare(latency, |side| &side.latency, Mark::AtMost(1.5));
+    for (what, figures) in [
+        ("CPU of a read, µs", &ours.cost),
+        ("CPU of the plain handler, µs", &theirs.cost),
+        ("reads a second", &ours.rate),
+    ] {
+        report.add(1, what, figures.clone(), Mark::Shown);
+    }
     let errors = ours.errors + theirs.errors + same.errors;
     report.one(1, "errors", errors as f64, Mark::AtMost(0.0));
 }

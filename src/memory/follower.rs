@@ -45,24 +45,24 @@ impl Memory {
     pub async fn follow(&self, stopping: CancellationToken) {
         let mut pace = tokio::time::interval(FOLLOWED_EVERY);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut followed = None;
+        let (mut followed, mut fails) = (None, false);
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 _ = pace.tick() => {}
             }
             let following = self.follow_once(followed.take());
-            let Ok(ended) = tokio::time::timeout(FOLLOWING_MAX, following).await else {
-                tracing::warn!(
-                    "the feed of changes is not answered: what is remembered is compared with the database"
-                );
-                continue;
-            };
+            let ended = tokio::time::timeout(FOLLOWING_MAX, following)
+                .await
+                .unwrap_or(Err((None, DbError::Unanswered(FOLLOWING_MAX))));
             match ended {
-                Ok(now) => followed = Some(now),
+                Ok(now) => (followed, fails) = (Some(now), false),
                 Err((before, error)) => {
-                    tracing::warn!(%error, "the feed of changes cannot be read: what is remembered is compared with the database");
-                    followed = before;
+                    // Said once, until it can be read again.
+                    if !fails {
+                        tracing::warn!(%error, "the feed of changes cannot be read: what is remembered is compared with the database");
+                    }
+                    (followed, fails) = (before, true);
                 }
             }
         }

@@ -153,12 +153,14 @@ impl Renewals {
     }
 
     async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {
+        let look = self.memory.token(&ask.realm, &ask.key);
+        if let Look::Sure(cell) = &look
+            && let Some(served) = self.remembered(cell, ask.min_ttl)
+        {
+            return Ok(served);
+        }
         let (since, read_at) = (self.memory.begin(), self.clock.boot());
-        let record = match self.memory.token(&ask.realm, &ask.key) {
-            Look::Sure(cell) => match self.remembered(&cell, ask.min_ttl) {
-                Some(served) => return Ok(served),
-                None => self.find(ask).await?,
-            },
+        let record = match look {
             Look::Doubtful(cell) => {
                 let reading = store::find(self.database.reader(), &ask.realm, &ask.key);
                 let served = || self.remembered(&cell, ask.min_ttl);
@@ -175,7 +177,7 @@ impl Renewals {
                     (Some(Err(_)) | None, None) => self.find(ask).await?,
                 }
             }
-            Look::Nothing => self.find(ask).await?,
+            Look::Sure(_) | Look::Nothing => self.find(ask).await?,
         };
         // What cannot be opened is said by the read.
         if let Ok(Some(cell)) = Remembered::of(&record, &self.ring, read_at) {
