@@ -55,7 +55,6 @@ pub fn url_of(database: &TestDatabase, replica: &str) -> String {
 mod broken {
     use std::process::Command;
 
-    use rustix::process::Signal;
     use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
     use token_server::foundation::clock::Ms;
 
@@ -148,21 +147,21 @@ mod broken {
         a.client.save_realm("r", realm).await;
         scene.register(&a.client, "k").await;
         b.client.generation("r", "k", 1).await;
-        b.signal(Signal::STOP);
+        b.stand_still();
         scene.rotates_unanswered().await;
-        a.signal(Signal::STOP);
+        a.stand_still();
         scene.provider.hold(Held::Nowhere);
         // There is no time to wait for a.
         scene
             .run("UPDATE ts_token SET expires_at = last_attempt_at + 1000")
             .await;
         scene.provider.next(Next::HeldAfter);
-        b.signal(Signal::CONT);
+        b.go_on();
         scene.provider.holds().await;
         assert_eq!(scene.provider.received(), 3);
 
         let node = HeldUp::new(super::url_of(&scene.database, "b")).await;
-        a.signal(Signal::CONT);
+        a.go_on();
         eventually("the late pair is stored on the node of a", async || {
             let stored = "SELECT generation FROM ts_token";
             (scene.database.number(stored).await == 2).then_some(())

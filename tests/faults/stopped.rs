@@ -1,6 +1,5 @@
 //! Row 3: a replica stands still past its lease, and goes on.
 
-use rustix::process::Signal;
 use serde_json::json;
 use token_server::foundation::clock::{Clock, Ms, SystemClock};
 
@@ -22,15 +21,6 @@ on_galera! {
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
-/// It keeps its connections.
-fn stand_still(replica: &ServerProcess) {
-    replica.signal(Signal::STOP);
-}
-
-fn go_on(replica: &ServerProcess) {
-    replica.signal(Signal::CONT);
-}
-
 const TAKEN_OVER: &str = "SELECT COUNT(*) FROM ts_token WHERE lost_awaited";
 
 async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept(
@@ -40,12 +30,12 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
     let (holder, other) = (scene.replica("a"), scene.replica("b"));
     scene.begin(&holder.client).await;
     // Only one of them is awake when the token becomes due.
-    stand_still(&other);
+    other.stand_still();
     scene.rotates_unanswered().await;
-    stand_still(&holder);
+    holder.stand_still();
     // The answer is in the socket of a process that stands still.
     scene.provider.hold(Held::Nowhere);
-    go_on(&other);
+    other.go_on();
     eventually(
         "the lease is taken over, and the pair is waited for",
         async || (scene.database.number(TAKEN_OVER).await == 1).then_some(()),
@@ -59,7 +49,7 @@ async fn a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kep
     assert_eq!(secret["state"], "active");
     assert_eq!(scene.read(&other.client, 0, "k").await, Some(1));
     assert_eq!(scene.provider.received(), 2, "nothing is sent meanwhile");
-    go_on(&holder);
+    holder.go_on();
     other.client.generation("r", "k", 2).await;
     assert_eq!(scene.read(&other.client, 0, "k").await, Some(2));
     scene.renews_again(&other.client, "k").await;
@@ -79,11 +69,11 @@ async fn a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used
     let mut realm = rotating_realm(&scene.provider);
     realm["policy"]["timeout_s"] = json!(4);
     holder.client.save_realm("r", realm).await;
-    stand_still(&other);
+    other.stand_still();
     scene.rotates_unanswered().await;
-    stand_still(&holder);
+    holder.stand_still();
     scene.provider.hold(Held::Nowhere);
-    go_on(&other);
+    other.go_on();
     other.client.generation("r", "k", 2).await;
     scene.kill("a", holder).await;
     assert_eq!(scene.read(&other.client, 0, "k").await, Some(2));
@@ -97,15 +87,15 @@ async fn where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_lon
     let scene = Scene::set(database, LENIENT, LIFETIME_S).await;
     let (holder, other) = (scene.replica("a"), scene.replica("b"));
     scene.register_realm(&holder.client).await;
-    stand_still(&other);
+    other.stand_still();
     scene.provider.hold(Held::Before);
     scene.register(&holder.client, "k").await;
     scene.asked(1).await;
-    stand_still(&holder);
+    holder.stand_still();
     scene.provider.hold(Held::Dropped);
-    go_on(&other);
+    other.go_on();
     other.client.generation("r", "k", 1).await;
-    go_on(&holder);
+    holder.go_on();
     scene.renews_again(&holder.client, "k").await;
     scene.judge(&holder.client).await;
 }
@@ -122,14 +112,14 @@ async fn a_replica_that_stood_still_refuses_no_read(database: TestDatabase) {
                 tokio::spawn(async move { client.token("r", "k").await })
             })
             .collect();
-        stand_still(&server);
+        server.stand_still();
         // Longer than its patience.
         let stopped = SystemClock.boot();
         eventually("it has stood still", async || {
             (SystemClock.boot().since(stopped) > Ms(200)).then_some(())
         })
         .await;
-        go_on(&server);
+        server.go_on();
         for caller in callers {
             caller.await.expect("the caller ends").expect(200);
         }

@@ -92,14 +92,14 @@ pub async fn reign(
             fleet.restart(number).await;
             events.killed += 1;
         } else {
-            fleet.signal(number, Signal::STOP);
+            fleet.stand_still(number);
             provider.let_go();
             stopped.insert(number, 1 + below(STOPPED_MAX, randomness));
             events.stopped += 1;
         }
     }
     for number in stopped.into_keys() {
-        fleet.signal(number, Signal::CONT);
+        fleet.go_on(number);
     }
     events
 }
@@ -109,7 +109,7 @@ fn go_on(fleet: &Fleet, stopped: &mut Stopped) {
     stopped.retain(|number, left| {
         *left -= 1;
         if *left == 0 {
-            fleet.signal(*number, Signal::CONT);
+            fleet.go_on(*number);
         }
         *left > 0
     });

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::process::Signal;
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::LOOK_EVERY;
@@ -56,9 +55,14 @@ impl Fleet {
         self.replicas()[number] = Some(replica);
     }
 
-    pub fn signal(&self, number: usize, signal: Signal) {
+    pub fn stand_still(&self, number: usize) {
         let replicas = self.replicas();
-        replicas[number].as_ref().expect("it runs").signal(signal);
+        replicas[number].as_ref().expect("it runs").stand_still();
+    }
+
+    pub fn go_on(&self, number: usize) {
+        let replicas = self.replicas();
+        replicas[number].as_ref().expect("it runs").go_on();
     }
 
     pub fn killed(&self) -> HashSet<Killed> {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 use super::server::{Client, environment};
@@ -77,9 +77,28 @@ impl ServerProcess {
         self.log.try_iter().collect()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         let sent = kill_process(Pid::from_child(&self.child), signal);
         sent.expect("the process can be signalled");
+    }
+
+    /// SIGSTOP; it keeps its connections. Waits until all of its threads have stopped: on a
+    /// busy machine they still see what happens meanwhile.
+    pub fn stand_still(&self) {
+        self.signal(Signal::STOP);
+        // What has ended instead would be waited for without end.
+        let seen = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), seen);
+        let status = status.expect("the process can be waited for");
+        assert!(
+            status.is_some_and(|status| status.stopped()),
+            "it has ended"
+        );
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// `kill -9`.
