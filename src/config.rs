@@ -57,7 +57,8 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     pub max_body_bytes: usize,
     pub body_timeout: Duration,
-    pub idle_timeout: Duration,
+    pub idle_timeout: Ms,
+    pub request_timeout: Ms,
     pub grace: Ms,
 }
 

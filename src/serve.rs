@@ -1,5 +1,7 @@
 //! Runs the server: HTTP, the sweep, the jobs; stops them in order.
 
+mod connection;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use crate::api;
 use crate::app::App;
 use crate::jobs::maintenance::Maintenance;
 use crate::jobs::{Jobs, JobsError, Wakes};
+use connection::{Limited, Limits};
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +81,12 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         let (memory, stopping) = (app.memory.clone(), stopping.clone());
         async move { memory.follow(stopping).await }
     });
-    let server = Server::new_with_acceptor(acceptor)
-        .name("token-server")
-        .idle_timeout(app.settings.http.idle_timeout);
+    let limits = Limits {
+        idle: app.settings.http.idle_timeout,
+        request: app.settings.http.request_timeout,
+    };
+    let acceptor = Limited::new(acceptor, limits, app.clock.clone());
+    let server = Server::new_with_acceptor(acceptor).name("token-server");
     let http = tokio::spawn({
         let (routes, stopping) = (api::routes(app.clone()), stopping.clone());
         let grace = app.settings.http.grace.as_duration();

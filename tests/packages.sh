@@ -18,24 +18,42 @@ quietly() {
     fi
 }
 
-# install PACKAGE...: from Debian, or say what to type and stop.
-install() {
-    local as_root=()
-    local get=(apt-get -qq -o DPkg::Lock::Timeout=120)
-    if ((EUID != 0)); then
-        as_root=(sudo -n)
-    fi
+# Sets `get` to an apt-get that may change the system, or says what to type and stops.
+as_root() {
+    get=(apt-get -qq -o DPkg::Lock::Timeout=120)
     if ! has apt-get; then
         say "install these with your package manager, then try again: $*" >&2
         exit 1
     fi
-    if ((EUID != 0)) && ! sudo -n true 2>/dev/null; then
+    if ((EUID == 0)); then
+        return
+    fi
+    if ! sudo -n true 2>/dev/null; then
         say "type this, then try again:" >&2
         echo "sudo apt-get update && sudo apt-get install --yes --no-install-recommends $*" >&2
         exit 1
     fi
+    get=(sudo -n env DEBIAN_FRONTEND=noninteractive "${get[@]}")
+}
+
+# install PACKAGE...: from Debian, or say what to type and stop.
+install() {
+    local get
+    as_root "$@"
     say "apt-get install $* (may take a minute)"
-    quietly "${as_root[@]}" "${get[@]}" update
-    quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        "${get[@]}" install --yes --no-install-recommends "$@"
+    quietly "${get[@]}" update
+    DEBIAN_FRONTEND=noninteractive quietly "${get[@]}" install --yes --no-install-recommends "$@"
+}
+
+# unpack PACKAGE DIRECTORY: its files, from Debian. It is not installed: no service starts.
+unpack() {
+    local package="$1" directory="$2" get files
+    as_root "$package"
+    say "apt-get download $package"
+    files="$(mktemp -d)"
+    quietly "${get[@]}" update
+    (cd "$files" && quietly apt-get -qq -o APT::Sandbox::User=root download "$package")
+    mkdir -p "$directory"
+    quietly dpkg-deb -x "$files"/*.deb "$directory"
+    rm -r "$files"
 }

@@ -4,6 +4,7 @@
 #   MariaDB   mariadbd and mariadb-install-db, unless TEST_MYSQL_URL names a server
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
+#   nginx     the reference of benchmarks: installed, or unpacked under target/
 #
 # Debian's packages come from apt-get. Where the system's Node is missing or too
 # old, tests/oidc/package-lock.json pins one that npm unpacks beside the other
@@ -75,4 +76,10 @@ if [[ $modules == stale ]]; then
             exit 1
         fi
     fi
+fi
+
+# Installed it would serve at once, on port 80.
+nginx="$tests/../target/servers/nginx"
+if ! has nginx && [[ ! -x "$nginx/usr/sbin/nginx" ]]; then
+    unpack nginx "$nginx"
 fi

@@ -12,8 +12,17 @@ use tokio::time::{sleep_until, timeout};
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sees an answer's body; false where it is wrong.
-pub type Check = Arc<dyn Fn(usize, &[u8]) -> bool + Send + Sync>;
+/// An answer that came.
+pub struct Answer<'a> {
+    pub connection: usize,
+    /// Which of the requests it answers.
+    pub request: usize,
+    pub asked: Instant,
+    pub body: &'a [u8],
+}
+
+/// Sees an answer; false where it is wrong.
+pub type Check = Arc<dyn Fn(&Answer) -> bool + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Load {
@@ -154,9 +163,17 @@ async fn connection(load: Load, number: usize, begun: Instant, end: Instant) -> 
         if Instant::now() >= end {
             break;
         }
-        let request = &load.requests[round % load.requests.len()];
-        match connection.ask(request).await {
-            Ok(body) if (load.check)(number, body) => {
+        let (request, asked) = (round % load.requests.len(), Instant::now());
+        let right = |body| {
+            (load.check)(&Answer {
+                connection: number,
+                request,
+                asked,
+                body,
+            })
+        };
+        match connection.ask(&load.requests[request]).await {
+            Ok(body) if right(body) => {
                 seen.answered += 1;
                 let us = due.elapsed().as_micros();
                 seen.latencies.push(u32::try_from(us).unwrap_or(u32::MAX));

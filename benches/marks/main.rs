@@ -17,14 +17,33 @@
 #[path = "../../tests/it/kit/mod.rs"]
 mod kit;
 
+// So does the judge of the fault tests, with what it judges.
+#[allow(dead_code)]
+#[path = "../../tests/faults/checker.rs"]
+mod checker;
+#[allow(dead_code, unused_macros)]
+#[macro_use]
+#[path = "../../tests/faults/galera.rs"]
+mod galera;
+#[allow(dead_code)]
+#[path = "../../tests/faults/provider.rs"]
+mod provider;
+#[allow(dead_code)]
+#[path = "../../tests/faults/scene.rs"]
+mod scene;
+
+mod alone;
+mod beside;
 mod cost;
 mod herd;
 mod load;
 mod many;
+mod nginx;
 mod plain;
 mod reads;
 mod renewals;
 mod report;
+mod scaling;
 mod stock;
 mod world;
 
@@ -40,6 +59,7 @@ struct Size {
     one_run: Duration,
     connections: usize,
     renewals: usize,
+    beside: usize,
     restarted: usize,
     sweeps: usize,
     idle: usize,
@@ -53,6 +73,7 @@ const WHOLE: Size = Size {
     one_run: Duration::from_secs(3),
     connections: 300,
     renewals: 6400,
+    beside: 2000,
     restarted: 10_000,
     sweeps: 500,
     idle: 1_000_000,
@@ -66,6 +87,7 @@ const SMALL: Size = Size {
     one_run: Duration::from_millis(200),
     connections: 4,
     renewals: 64,
+    beside: 40,
     restarted: 64,
     sweeps: 10,
     idle: 2000,
@@ -79,10 +101,13 @@ async fn main() {
     let words: Vec<String> = std::env::args().collect();
     // Behind the program's own name.
     let arguments = words.get(1..).unwrap_or_default();
-    if let [first, body] = arguments
-        && first == plain::ARGUMENT
-    {
-        return plain::serve(body.clone()).await;
+    // Processes of their own, which this program starts.
+    match arguments {
+        [first, body] if first == plain::ARGUMENT => return plain::serve(body.clone()).await,
+        [first, address, size] if first == alone::ARGUMENT => {
+            return alone::load(address, size).await;
+        }
+        _ => {}
     }
     let whole = arguments.iter().any(|argument| argument == "--bench");
     let size = if whole { &WHOLE } else { &SMALL };
@@ -94,6 +119,9 @@ async fn main() {
     let mut report = Report::default();
     if wanted(&[1]) {
         reads::measure(size, &mut report).await;
+    }
+    if wanted(&[2]) {
+        Box::pin(beside::measure(size, &mut report)).await;
     }
     if wanted(&[3]) {
         renewals::on_mariadb(size, &mut report).await;
@@ -112,6 +140,9 @@ async fn main() {
     }
     if wanted(&[9]) {
         herd::simulate(size, &mut report);
+    }
+    if wanted(&[10]) {
+        scaling::measure(size, &mut report).await;
     }
     if whole && chosen.is_empty() {
         keep(&report);

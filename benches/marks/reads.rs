@@ -72,7 +72,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
         duration: size.one_run,
         rate: None,
         // The life that is left may be a digit shorter.
-        check: Arc::new(move |_, body| body.len().abs_diff(length) <= 1),
+        check: Arc::new(move |answer| answer.body.len().abs_diff(length) <= 1),
     };
     let mut ours = Side::new(server.pid(), load_of(server.address));
     let mut theirs = Side::new(plain.pid(), load_of(plain.address));

@@ -6,10 +6,11 @@ use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
+use secrecy::ExposeSecret;
 
 use super::auth::presented;
 use super::front::{NO_STORE, REQUEST_ID};
-use super::tokens::TokenView;
+use super::tokens::PlainToken;
 use crate::access::key::KeyHash;
 use crate::access::scope::Scope;
 use crate::app::App;
@@ -17,6 +18,9 @@ use crate::foundation::metrics::{RequestLabels, seconds};
 
 const PATH: &str = "/api/token";
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// Room in an answer for what stands beside the token, where that is not much.
+const BESIDE: usize = 256;
 
 pub struct Hot {
     answered: Counter,
@@ -45,8 +49,9 @@ impl Hot {
         if !caller.has(Scope::TokenRead) || !caller.covers(realm, key) {
             return None;
         }
-        let view = TokenView::of(app.renewals.read_at_once(realm, key)?);
-        let body = serde_json::to_vec(&view).ok()?;
+        let (cell, expires_in) = app.renewals.read_at_once(realm, key)?;
+        let mut body = Vec::with_capacity(cell.token.expose_secret().len() + BESIDE);
+        serde_json::to_writer(&mut body, &PlainToken::of(&cell, expires_in)).ok()?;
         let id = HeaderValue::try_from(app.randomness.id()).ok()?;
         let mut response = Response::from(body);
         let headers = response.headers_mut();

@@ -4,7 +4,8 @@ use poem_openapi::payload::{Json, Response};
 use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::Group;
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
@@ -17,8 +18,9 @@ use crate::app::App;
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
+use crate::memory::Remembered;
 use crate::registry::{NewToken, SecretPatch};
-use crate::renewal::read::{Ask, Flush, Flushed, Refused, Served};
+use crate::renewal::read::{Ask, Flush, Flushed, Origin, Refused, Served};
 
 /// The longest `min_ttl_s`: a year.
 const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -26,7 +28,7 @@ const MIN_TTL_MAX_S: i64 = 31_536_000;
 pub struct Tokens;
 
 /// A token, as applications get it.
-#[derive(Object, Serialize)]
+#[derive(Object)]
 #[oai(rename = "Token")]
 pub struct TokenView {
     token: String,
@@ -35,33 +37,27 @@ pub struct TokenView {
     /// `cache`, `database` or `upstream`.
     source: String,
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
     /// What the realm takes from the answer beside the token.
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[serde(serialize_with = "plain")]
-    extra: Option<Any<serde_json::Value>>,
+    extra: Option<Any<Value>>,
     /// RFC 3339, UTC; null: it never expires.
     expires_at: Option<String>,
     /// Rises by one with each new token.
     generation: i64,
     /// True where a fresher token was asked for and could not be had.
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     stale: Option<bool>,
     /// Whether a flush renewed the token.
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     flushed: Option<bool>,
     /// Why it did not.
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     flush_denied: Option<String>,
 }
 
 impl TokenView {
-    pub fn of(served: Served) -> Self {
+    fn of(served: Served) -> Self {
         let (flushed, flush_denied) = match served.flushed {
             None => (None, None),
             Some(Flushed::Yes) => (Some(true), None),
@@ -82,6 +78,34 @@ impl TokenView {
     }
 }
 
+/// The same of a token in memory, where nothing else is to be said; nothing is copied.
+#[derive(Serialize)]
+pub struct PlainToken<'a> {
+    token: &'a str,
+    expires_in: i64,
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    extra: &'a Value,
+    expires_at: Option<&'a str>,
+    generation: i64,
+}
+
+impl<'a> PlainToken<'a> {
+    pub fn of(cell: &'a Remembered, expires_in: Ms) -> Self {
+        Self {
+            token: cell.token.expose_secret(),
+            expires_in: expires_in.0,
+            source: Origin::Cache.as_str(),
+            token_type: cell.token_type.as_deref(),
+            extra: &cell.extra,
+            expires_at: cell.expires_at.as_deref(),
+            generation: cell.generation.0,
+        }
+    }
+}
+
 type TokenAnswer = Result<Response<Json<TokenView>>, Problem>;
 
 fn answer(served: Served) -> Response<Json<TokenView>> {
@@ -94,13 +118,6 @@ fn answer(served: Served) -> Response<Json<TokenView>> {
         Some(wait) => response.header("Retry-After", wait.as_secs_ceil().max(1)),
         None => response,
     }
-}
-
-fn plain<S: Serializer>(
-    extra: &Option<Any<serde_json::Value>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    extra.as_ref().map(|extra| &extra.0).serialize(serializer)
 }
 
 /// A request to renew a token now.

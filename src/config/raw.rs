@@ -64,6 +64,7 @@ struct RawHttp {
     max_body_bytes: usize,
     body_timeout_s: u32,
     idle_timeout_s: u32,
+    request_timeout_s: u32,
     grace_s: u32,
 }
 
@@ -192,6 +193,11 @@ impl Raw {
                 self.database.max_connections as usize,
             ),
             ("upstream.timeout_s", self.upstream.timeout_s as usize),
+            ("http.idle_timeout_s", self.http.idle_timeout_s as usize),
+            (
+                "http.request_timeout_s",
+                self.http.request_timeout_s as usize,
+            ),
         ] {
             if value == 0 {
                 return Err(ConfigError::of_key(key, "must be 1 or more"));
@@ -242,7 +248,8 @@ impl RawHttp {
             listen,
             max_body_bytes: self.max_body_bytes,
             body_timeout: Duration::from_secs(self.body_timeout_s.into()),
-            idle_timeout: Duration::from_secs(self.idle_timeout_s.into()),
+            idle_timeout: secs(self.idle_timeout_s),
+            request_timeout: secs(self.request_timeout_s),
             grace: secs(self.grace_s),
         })
     }

@@ -143,12 +143,15 @@ impl SteadyClock {
 }
 
 impl Clock for SteadyClock {
+    // For every read of a token: it asks each clock once.
     fn now(&self) -> EpochMs {
-        if self.step() == Ms::ZERO {
-            let wall = Self::wall_at_boot(self.source.as_ref());
-            self.believed.store(wall, Ordering::Relaxed);
+        let (wall, boot) = (self.source.now(), self.source.boot());
+        let believed = EpochMs(self.believed.load(Ordering::Relaxed) + boot.0);
+        if wall == believed || wall.since(believed).0.abs() > self.followed.0 {
+            return believed;
         }
-        EpochMs(self.believed.load(Ordering::Relaxed) + self.source.boot().0)
+        self.believed.store(wall.0 - boot.0, Ordering::Relaxed);
+        wall
     }
 
     fn boot(&self) -> BootMs {

@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::access::Caller;
 use crate::access::key::KeyHash;
-use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::sealing::KeyRing;
@@ -92,9 +92,9 @@ impl Memory {
     }
 
     /// A token that nothing speaks against; decides nothing for other readers.
-    pub fn sure_token(&self, realm: &str, key: &str) -> Option<Arc<Remembered>> {
+    pub fn sure_token(&self, realm: &str, key: &str, now: EpochMs) -> Option<Arc<Remembered>> {
         let cell = self.cells.find(realm, key)?;
-        (!self.is_doubtful(&cell.checked, cell.is_due(self.clock.now()))).then_some(cell)
+        (!self.is_doubtful(&cell.checked, cell.is_due(now))).then_some(cell)
     }
 
     pub fn token(&self, realm: &RealmId, key: &KeyName) -> Look<Arc<Remembered>> {

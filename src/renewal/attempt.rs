@@ -5,10 +5,10 @@ use std::sync::Arc;
 use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Renewals;
 use super::inputs::OpenedParent;
 use super::quota::Spent;
 use super::refusal::Asked;
+use super::{BEGINS_WITHIN, Renewals};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
@@ -211,8 +211,7 @@ impl Renewals {
             }
         };
         let timeout = self.upstream.timeout(&opened.realm.source);
-        if started.plus(timeout) > claimed.until {
-            // The claim took so long that another replica could send, too.
+        if started.plus(timeout) > claimed.until.minus(BEGINS_WITHIN) {
             self.give_back(claimed).await;
             return Attempted::Discarded;
         }

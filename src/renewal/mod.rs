@@ -53,6 +53,9 @@ use watch::FenceWatch;
 
 /// Added to an attempt's timeout: the time to store its result.
 const LEASE_SLACK: Ms = Ms::from_secs(5);
+/// An attempt that begins later after its claim has no time to store what it obtains, and whoever
+/// takes over might send soon after it.
+const BEGINS_WITHIN: Ms = Ms(LEASE_SLACK.0 / 2);
 
 /// A server that stops does not give back unused places in quotas for longer.
 const GIVING_BACK: Duration = Duration::from_secs(2);
@@ -112,6 +115,8 @@ pub struct Inner {
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
     wake: Arc<Notify>,
     memory: Memory,
+    /// The states of all tokens are not counted again before.
+    count_after: Mutex<BootMs>,
     /// By the boot clock; negative before the first sweep.
     last_sweep: AtomicI64,
     tasks: TaskTracker,
@@ -170,6 +175,7 @@ impl Renewals {
             left_to_others: Mutex::default(),
             wake: parts.wake,
             memory: parts.memory,
+            count_after: Mutex::new(BootMs(i64::MIN)),
             last_sweep: AtomicI64::new(-1),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -143,13 +143,17 @@ impl Renewals {
         Ok(served)
     }
 
-    /// What this process remembers, where nothing speaks against it. Waits for nothing, and
-    /// leaves what takes longer to [`Renewals::read`].
-    pub fn read_at_once(&self, realm: &str, key: &str) -> Option<Served> {
-        let cell = self.memory.sure_token(realm, key)?;
-        let served = self.remembered(&cell, Ms::ZERO)?;
+    /// What this process remembers, where nothing speaks against it, and how long that is
+    /// valid. Waits for nothing, and leaves what takes longer to [`Renewals::read`].
+    pub fn read_at_once(&self, realm: &str, key: &str) -> Option<(Arc<Remembered>, Ms)> {
+        let now = self.clock.now();
+        let cell = self.memory.sure_token(realm, key, now)?;
+        if !self.is_fresh(cell.expiry, Ms::ZERO, now) {
+            return None;
+        }
         self.metrics.cache_reads.inc();
-        Some(served)
+        let left = cell.expiry.left(now);
+        Some((cell, left))
     }
 
     async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {

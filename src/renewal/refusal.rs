@@ -18,8 +18,10 @@ use crate::upstream::{Obtained, Previous};
 
 /// Refresh tokens that are tried after the stored one was refused.
 const CANDIDATES_MAX: u64 = 3;
-/// With less time left nothing more is sent.
-const WORTH_SENDING: Ms = Ms::from_secs(1);
+/// With less time left nothing more is sent: a second, or a quarter of a shorter attempt.
+fn worth_sending(timeout: Ms) -> Ms {
+    Ms::from_secs(1).min(Ms(timeout.0 / 4))
+}
 
 /// What came of asking the provider.
 pub(super) enum Asked {
@@ -100,7 +102,7 @@ impl Renewals {
             if refused.iter().flatten().any(|known| same(known, &token)) {
                 continue;
             }
-            if left() < WORTH_SENDING {
+            if left() < worth_sending(timeout) {
                 return out_of_time().into();
             }
             refused.push(Some(token.clone()));
@@ -116,7 +118,7 @@ impl Renewals {
             Source::CustomLogic(_) | Source::Fixed => false,
         };
         if stands_alone {
-            if left() < WORTH_SENDING {
+            if left() < worth_sending(timeout) {
                 return out_of_time().into();
             }
             let asked = self.ask_within(opened, with(opened, None), left()).await;

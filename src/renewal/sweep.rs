@@ -2,9 +2,11 @@
 //! the scheduler, by every change, and by every attempt that ends.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use token_server_entity::realm;
 
 use super::Renewals;
 use super::attempt::Cause;
@@ -29,6 +31,11 @@ struct Chosen {
 
 /// Due for that long: overdue.
 const OVERDUE: Ms = Ms::from_secs(60);
+
+/// Counting the states that takes longer is not done at each scrape, and costs one part in so
+/// many of the time.
+const COUNTED_AT_EACH_SCRAPE: Ms = Ms(50);
+const COUNTING_PART: i64 = 20;
 
 impl Renewals {
     /// Sweeps at once, and then whenever woken, until the server stops.
@@ -59,15 +66,7 @@ impl Renewals {
             other => other?,
         }
         self.sweep_abandoned().await?;
-        let now = self.clock.now();
-        let mut chosen = BTreeMap::new();
-        for realm in due::due_realms(self.database.reader(), now).await? {
-            if self.stopping.is_cancelled() {
-                return Ok(());
-            }
-            self.choose_in(&realm, now, &mut chosen).await?;
-        }
-        for (timeout, chosen) in chosen {
+        for (timeout, chosen) in self.choose().await? {
             self.claim_chosen(timeout, chosen).await?;
         }
         Ok(())
@@ -92,33 +91,39 @@ impl Renewals {
     }
 
     /// Chooses only what has a free permit, so that a claim is also the intent to send.
-    async fn choose_in(
-        &self,
-        id: &RealmId,
-        now: EpochMs,
-        chosen: &mut BTreeMap<Ms, Chosen>,
-    ) -> Result<(), DbError> {
-        let Some(realm) = self.load_realm(id).await? else {
-            return Ok(());
-        };
-        let mut permits = self.permits.take_free(id, self.realm_limit(&realm));
-        if permits.is_empty() {
-            self.sweep_again_at_pace(id);
-            return Ok(());
+    async fn choose(&self) -> Result<BTreeMap<Ms, Chosen>, DbError> {
+        let (reader, now) = (self.database.reader(), self.clock.now());
+        let mut open = Vec::new();
+        for row in due::due_realms(reader, now).await? {
+            let Some(realm) = self.readable(row) else {
+                continue;
+            };
+            let permits = self.permits.take_free(&realm.id, self.realm_limit(&realm));
+            if permits.is_empty() {
+                self.sweep_again_at_pace(&realm.id);
+            } else {
+                open.push((realm, permits));
+            }
         }
-        let limit = permits.len() as u64;
-        let except = self.left_to_others();
-        let ids = due::due_in(self.database.reader(), id, now, &except, limit).await?;
-        // What is not needed goes back.
-        permits.truncate(ids.len());
-        if !ids.is_empty() {
-            self.sweep_again_at_pace(id);
-            let timeout = self.upstream.timeout(&realm.source);
-            let chosen = chosen.entry(timeout).or_default();
-            chosen.ids.extend(ids);
-            chosen.permits.insert(id.clone(), permits);
+        let wanted: Vec<_> = open
+            .iter()
+            .map(|(realm, permits)| (&realm.id, permits.len() as u64))
+            .collect();
+        let mut due = due::due_in_each(reader, &wanted, now, &self.left_to_others()).await?;
+        let mut chosen: BTreeMap<Ms, Chosen> = BTreeMap::new();
+        for (realm, mut permits) in open {
+            let ids = due.remove(&realm.id).unwrap_or_default();
+            // What is not needed goes back.
+            permits.truncate(ids.len());
+            if !ids.is_empty() && !self.stopping.is_cancelled() {
+                self.sweep_again_at_pace(&realm.id);
+                let timeout = self.upstream.timeout(&realm.source);
+                let chosen = chosen.entry(timeout).or_default();
+                chosen.ids.extend(ids);
+                chosen.permits.insert(realm.id.clone(), permits);
+            }
         }
-        Ok(())
+        Ok(chosen)
     }
 
     /// Claims at once what is given the same time.
@@ -162,14 +167,16 @@ impl Renewals {
 
     /// A realm that this server can read; another is left to newer servers.
     pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
-        let Some(row) = realm_store::find(self.database.reader(), id).await? else {
-            return Ok(None);
-        };
+        let row = realm_store::find(self.database.reader(), id).await?;
+        Ok(row.and_then(|row| self.readable(row)))
+    }
+
+    fn readable(&self, row: realm::Model) -> Option<Arc<Realm>> {
         match self.read_realm(row) {
-            Ok(realm) => Ok(Some(realm)),
+            Ok(realm) => Some(realm),
             Err(error) => {
                 tracing::error!(%error, "a realm is left alone");
-                Ok(None)
+                None
             }
         }
     }
@@ -195,12 +202,30 @@ impl Renewals {
             .overdue
             .set(i64::try_from(count).unwrap_or(i64::MAX));
         self.metrics.sweep_lag_ms.set(lag);
+        self.count_states(now).await
+    }
+
+    /// Reads every row: where there are many, only now and then.
+    async fn count_states(&self, now: EpochMs) -> Result<(), DbError> {
+        let begun = self.clock.boot();
+        let after = || {
+            self.count_after
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if begun < *after() {
+            return Ok(());
+        }
         for (state, count) in listing::count_by_state(self.database.reader(), now).await? {
             let state = state.as_str();
             self.metrics
                 .secrets
                 .get_or_create(&StateLabels { state })
                 .set(count);
+        }
+        let took = self.clock.boot().since(begun);
+        if took >= COUNTED_AT_EACH_SCRAPE {
+            *after() = begun.plus(Ms(COUNTING_PART * took.0));
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! What is to be renewed, realm by realm.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement, UnionType};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
-    QuerySelect,
+    QuerySelect, QueryTrait,
 };
 use token_server_entity::realm;
 use token_server_entity::token::{Column, Entity};
@@ -11,30 +13,66 @@ use token_server_entity::token::{Column, Entity};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{RealmId, SecretId};
 
-/// Realms that have something due and are not blocked. Costs one index probe a realm,
-/// however many tokens there are.
+/// Realms of one question to the database.
+const REALMS_AT_ONCE: usize = 100;
+
+/// Realms that have something due, held by nobody, and are not blocked. Costs one index probe
+/// a realm, however many tokens there are.
 pub async fn due_realms(
     database: &impl ConnectionTrait,
     now: EpochMs,
-) -> Result<Vec<RealmId>, DbErr> {
+) -> Result<Vec<realm::Model>, DbErr> {
     let due_token = Query::select()
         .expr(Expr::val(1))
         .from(Entity)
         .and_where(Expr::col((Entity, Column::RealmId)).equals((realm::Entity, realm::Column::Id)))
         .and_where(Column::RenewAt.lte(now))
+        .and_where(Column::LeaseOwner.is_null())
         .to_owned();
     let open = Condition::any()
         .add(realm::Column::BlockedUntil.is_null())
         .add(realm::Column::BlockedUntil.lte(now));
-    let rows = realm::Entity::find()
-        .select_only()
-        .column(realm::Column::Id)
+    realm::Entity::find()
         .filter(open)
         .filter(Expr::exists(due_token))
-        .into_tuple::<String>()
         .all(database)
-        .await?;
-    Ok(rows.into_iter().map(RealmId::stored).collect())
+        .await
+}
+
+/// What is due in each of some realms, at most so many of it; longest due first.
+pub async fn due_in_each(
+    database: &impl ConnectionTrait,
+    realms: &[(&RealmId, u64)],
+    now: EpochMs,
+    except: &[SecretId],
+) -> Result<HashMap<RealmId, Vec<SecretId>>, DbErr> {
+    let mut due: HashMap<_, Vec<_>> = HashMap::new();
+    for realms in realms.chunks(REALMS_AT_ONCE) {
+        let of_each = realms
+            .iter()
+            .map(|(realm, limit)| of_realm(realm, now, except, *limit));
+        let all = of_each.reduce(|mut all, one| all.union(UnionType::All, one).to_owned());
+        let Some(all) = all else { continue };
+        for row in database.query_all(&all).await? {
+            let id = SecretId(row.try_get_by_index(0)?);
+            let realm = RealmId::stored(row.try_get_by_index(1)?);
+            due.entry(realm).or_default().push(id);
+        }
+    }
+    Ok(due)
+}
+
+/// One part of it. What is ordered and limited by itself stands in a subquery.
+fn of_realm(realm: &RealmId, now: EpochMs, except: &[SecretId], limit: u64) -> SelectStatement {
+    let part = due(realm, now, except)
+        .select_only()
+        .columns([Column::SecretId, Column::RealmId])
+        .limit(limit)
+        .into_query();
+    Query::select()
+        .columns([Column::SecretId, Column::RealmId])
+        .from_subquery(part, Alias::new("part"))
+        .to_owned()
 }
 
 /// What is due in a realm and held by nobody, but for some; longest due first.
@@ -45,10 +83,13 @@ pub async fn due_in(
     except: &[SecretId],
     limit: u64,
 ) -> Result<Vec<SecretId>, DbErr> {
-    let due = free_in(realm, except)
+    ids(database, due(realm, now, except), limit).await
+}
+
+fn due(realm: &RealmId, now: EpochMs, except: &[SecretId]) -> sea_orm::Select<Entity> {
+    free_in(realm, except)
         .filter(Column::RenewAt.lte(now))
-        .order_by(Column::RenewAt, Order::Asc);
-    ids(database, due, limit).await
+        .order_by(Column::RenewAt, Order::Asc)
 }
 
 /// Everything that can be renewed in a realm, due or not, after a place in the list.

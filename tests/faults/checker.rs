@@ -52,7 +52,8 @@ pub struct History {
     pub parked: Vec<String>,
     pub killed: HashSet<Killed>,
     pub lifetime: Ms,
-    pub lease: Ms,
+    /// Two replicas that send the same refresh token do so that far apart, at least.
+    pub apart: Ms,
 }
 
 /// Everything that must not have happened.
@@ -175,7 +176,7 @@ fn was_killed(history: &History, exchange: &Exchange) -> bool {
     })
 }
 
-/// The same refresh token sent twice within a lease, unless the first to send it was killed:
+/// The same refresh token sent again too soon, unless the first to send it was killed:
 /// its successor may begin at once where it is the same replica. A provider may work on a
 /// request long after it came; that it came too soon is ours.
 fn doubled_renewals(history: &History) -> Vec<String> {
@@ -190,7 +191,7 @@ fn doubled_renewals(history: &History) -> Vec<String> {
         let used = (exchange.client.as_str(), exchange.presented);
         if let Some(before) = last.insert(used, exchange) {
             let apart = exchange.received.0 - before.received.0;
-            if apart < history.lease.0 && !was_killed(history, before) {
+            if apart < history.apart.0 && !was_killed(history, before) {
                 found.push(format!(
                     "{}: renewed twice within {apart} ms",
                     exchange.client
@@ -279,7 +280,7 @@ mod tests {
             parked: Vec::new(),
             killed: HashSet::new(),
             lifetime: Ms(1000),
-            lease: Ms(100),
+            apart: Ms(100),
         }
     }
 
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_doubled_within_a_lease_is_found_unless_the_first_was_killed() {
+    fn a_renewal_doubled_too_soon_is_found_unless_the_first_was_killed() {
         let double = |history: &mut History| history.provider.push(rotation(790, 1));
         assert!(found(double).contains("within 90 ms"));
         for (kill, excused) in [(700, true), (790, false)] {

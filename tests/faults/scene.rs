@@ -17,6 +17,9 @@ use crate::provider::{ATTEMPT, Held, Reuse, RotatingProvider};
 
 /// An attempt's timeout of a second, and the slack.
 pub const LEASE: Ms = Ms::from_secs(6);
+/// Whoever takes over sends when the lease is over. The first began to send within half of the
+/// slack, and had sent within its timeout.
+pub const APART: Ms = Ms(LEASE.0 - 2500 - 1000);
 /// Two leases: what a lenient provider grants a refresh token that was used.
 pub const LENIENT: Reuse = Reuse::AcceptedFor(Ms(2 * LEASE.0));
 /// Long enough that nothing is renewed by itself while a test runs.
@@ -173,7 +176,7 @@ impl Scene {
             parked: parked(client).await,
             killed: self.killed.clone(),
             lifetime: self.lifetime,
-            lease: LEASE,
+            apart: APART,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::checker::{Given, History, Killed, Sample, Stored, violations};
 use crate::kit::server::environment;
 use crate::kit::{TestDatabase, eventually, on_every_database};
 use crate::provider::{Next, Outcome, Reuse, RotatingProvider};
-use crate::scene::{LEASE, LENIENT, PARKED, held_by, name_of, rotating_realm, spooled};
+use crate::scene::{APART, LEASE, LENIENT, PARKED, held_by, name_of, rotating_realm, spooled};
 
 on_every_database! {
     whatever_goes_wrong_no_token_is_lost_or_doubled_or_served_after_its_end,
@@ -461,7 +461,7 @@ impl<'a> Life<'a> {
             parked,
             killed: std::mem::take(&mut self.killed),
             lifetime: Ms::from_secs(LIFETIME_S),
-            lease: LEASE,
+            apart: APART,
         };
         let found = violations(&history);
         let registry = &self.replicas[0].app.registry;

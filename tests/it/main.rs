@@ -9,6 +9,7 @@ mod access;
 mod bulkheads;
 mod cli;
 mod clocks;
+mod connections;
 mod crashes;
 mod demo;
 mod derived;

@@ -102,6 +102,12 @@ impl Fleet {
         }
     }
 
+    /// How many are renewed in vain.
+    pub async fn troubled(&self) -> i64 {
+        let query = format!("SELECT COUNT(*) FROM ts_token WHERE failures > 0 AND NOT {PARKED}");
+        self.database.number(&query).await
+    }
+
     pub async fn all_due(&self) {
         let connection = self.database.connect().await;
         let due = format!("UPDATE ts_token SET renew_at = 0 WHERE NOT {PARKED}");

@@ -41,7 +41,7 @@ use kit::TestDatabase;
 use kit::database::DatabaseServer;
 use kit::server::Client;
 use provider::{Outcome, Reuse, RotatingProvider};
-use scene::{LEASE, LENIENT, parked, register, rotating_realm, stored};
+use scene::{APART, LENIENT, parked, register, rotating_realm, stored};
 use token_server::foundation::clock::{BootMs, Clock, Ms, SystemClock};
 use token_server::foundation::randomness::Randomness;
 
@@ -118,6 +118,7 @@ async fn main() -> ExitCode {
         .await;
     fleet.all_due().await;
     fleet.wait_for_no("renew_at = 0 AND NOT parked").await;
+    let troubled = fleet.troubled().await;
     let client = fleet.client(0).expect("all replicas run");
     let history = History {
         provider: provider.log(),
@@ -126,9 +127,9 @@ async fn main() -> ExitCode {
         killed: fleet.killed(),
         samples,
         lifetime: Ms::from_secs(LIFETIME_S),
-        lease: LEASE,
+        apart: APART,
     };
-    let found = wrong(&size, &history);
+    let found = wrong(&size, &history, troubled);
     for violation in found.iter().take(TOLD_MAX) {
         let (key, _) = violation.split_once(':').unwrap_or((violation, ""));
         tell(&client, &history, key).await;
@@ -158,8 +159,11 @@ async fn tell(client: &Client, history: &History, key: &str) {
     }
 }
 
-fn wrong(size: &Size, history: &History) -> Vec<String> {
+fn wrong(size: &Size, history: &History, troubled: i64) -> Vec<String> {
     let mut found = violations(history);
+    if troubled > 0 {
+        found.push(format!("{troubled} tokens could not be renewed in the end"));
+    }
     if matches!(size.reuse, Reuse::AcceptedFor(_)) {
         let lost = history.parked.iter().map(|key| format!("{key}: was lost"));
         found.extend(lost);

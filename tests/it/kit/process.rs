@@ -84,6 +84,7 @@ impl ServerProcess {
 
     /// SIGSTOP; it keeps its connections. Waits until all of its threads have stopped: on a
     /// busy machine they still see what happens meanwhile.
+    #[allow(dead_code)] // For the fault tests.
     pub fn stand_still(&self) {
         self.signal(Signal::STOP);
         // What has ended instead would be waited for without end.
@@ -97,6 +98,7 @@ impl ServerProcess {
     }
 
     /// SIGCONT.
+    #[allow(dead_code)] // For the fault tests.
     pub fn go_on(&self) {
         self.signal(Signal::CONT);
     }

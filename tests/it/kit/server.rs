@@ -1,6 +1,7 @@
 //! A server within the test's own process, on a port of its own, and a client for it.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
@@ -78,6 +79,10 @@ impl Server {
 
     pub fn app(&self) -> &App {
         self.running.app()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running.address()
     }
 
     pub async fn stop(self) {

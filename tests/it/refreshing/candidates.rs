@@ -2,7 +2,7 @@
 //! for under; and what may have been used up is not sent again while its successor may come.
 
 use sea_orm::ConnectionTrait;
-use serde_json::json;
+use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, Ms, Timeline};
 use token_server::foundation::ids::ReplicaId;
 use token_server::token::lease::release_all_of;
@@ -13,6 +13,7 @@ use crate::kit::{Answer, TestDatabase, eventually, on_every_database};
 on_every_database! {
     a_pair_whose_lease_was_lost_takes_the_tokens_place,
     a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused,
+    a_kept_pair_is_tried_however_short_an_attempt_is,
     a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_token,
     another_refresh_token_given_meanwhile_outlives_the_one_in_flight,
     a_lost_attempt_is_waited_for_until_the_stored_token_nears_its_expiry,
@@ -27,7 +28,11 @@ on_every_database! {
 }
 
 async fn scene(database: &TestDatabase) -> Scene {
-    let scene = Scene::set(database, only_refreshing()).await;
+    begin(database, only_refreshing()).await
+}
+
+async fn begin(database: &TestDatabase, config: Value) -> Scene {
+    let scene = Scene::set(database, config).await;
     scene.next(Some("second"));
     scene.save(Some("first")).await;
     scene.server.client.generation("r", "k", 1).await;
@@ -81,19 +86,19 @@ async fn a_pair_whose_lease_was_lost_takes_the_tokens_place(database: TestDataba
     assert_eq!(scene.sent_refresh_token(2).as_deref(), Some("third"));
 }
 
-async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(database: TestDatabase) {
-    let scene = scene(&database).await;
+/// A pair, "third", is kept beside the stored one, because another replica was faster.
+async fn keep_one_beside(database: &TestDatabase, scene: &Scene) {
     scene.next(Some("third"));
     scene.in_flight(2).await;
     // Whoever took over has stored another pair.
-    run(&database, OVERTAKEN).await;
+    run(database, OVERTAKEN).await;
     scene.provider.release();
     eventually("the pair is kept", async || {
         (database.number(CANDIDATES).await == 1).then_some(())
     })
     .await;
     run(
-        &database,
+        database,
         "UPDATE ts_token SET claim_id = NULL, lease_owner = NULL, lease_until = NULL",
     )
     .await;
@@ -101,6 +106,11 @@ async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(datab
     let answer = json!({"access_token": "again", "expires_in": 3600, "refresh_token": "fourth"});
     let answer = Answer::status(200).with_json(&answer);
     scene.provider.answer_next(answer);
+}
+
+async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(database: TestDatabase) {
+    let scene = scene(&database).await;
+    keep_one_beside(&database, &scene).await;
     scene.renewed(3).await;
     let sent = [2, 3].map(|index| scene.sent_refresh_token(index));
     assert_eq!(sent, [Some("second".to_owned()), Some("third".to_owned())]);
@@ -110,6 +120,20 @@ async fn a_pair_that_comes_after_a_newer_one_is_tried_when_that_is_refused(datab
         0,
         "it is of no use any more"
     );
+}
+
+async fn a_kept_pair_is_tried_however_short_an_attempt_is(database: TestDatabase) {
+    let mut config = only_refreshing();
+    config["policy"] = json!({"timeout_s": 1});
+    let scene = begin(&database, config).await;
+    keep_one_beside(&database, &scene).await;
+    scene.in_flight(3).await;
+    // So long the provider takes to refuse.
+    scene.clock.advance(Ms(100));
+    scene.provider.release();
+    scene.server.client.generation("r", "k", 3).await;
+    assert_eq!(scene.sent_refresh_token(3).as_deref(), Some("third"));
+    assert_eq!(scene.served().await, "again");
 }
 
 async fn a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_token(
