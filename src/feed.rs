@@ -11,7 +11,7 @@ use sea_orm::{
 use token_server_entity::change::{self, Column, Entity};
 use token_server_entity::token;
 
-use crate::foundation::database::delete_some;
+use crate::foundation::database::{delete_some, pieces};
 use crate::foundation::ids::SecretId;
 
 /// What was changed.
@@ -28,9 +28,13 @@ const KEYS: &str = "keys";
 
 /// Says it, inside the transaction that makes the changes.
 pub async fn append(database: &impl ConnectionTrait, changes: &[Change]) -> Result<(), DbErr> {
-    if changes.is_empty() {
-        return Ok(());
+    for changes in pieces(changes) {
+        append_piece(database, changes).await?;
     }
+    Ok(())
+}
+
+async fn append_piece(database: &impl ConnectionTrait, changes: &[Change]) -> Result<(), DbErr> {
     let rows = changes.iter().map(|change| {
         let (subject, row_id) = match change {
             Change::Token(id) => (TOKEN, Some(id.0)),

@@ -7,7 +7,7 @@ use sea_orm::{
 use token_server_entity::renewal::{self, Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::{delete_some, one_page};
+use crate::foundation::database::{delete_some, one_page, pieces};
 use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::failure::Failure;
@@ -67,16 +67,15 @@ pub async fn append_stored(
     database: &impl ConnectionTrait,
     stored: &[(&Entry, Generation)],
 ) -> Result<(), DbErr> {
-    if stored.is_empty() {
-        return Ok(());
+    for stored in pieces(stored) {
+        let rows = stored
+            .iter()
+            .map(|(entry, generation)| row(entry, Outcome::Stored, None, Some(*generation)));
+        Entity::insert_many(rows)
+            .exec_without_returning(database)
+            .await?;
     }
-    let rows = stored
-        .iter()
-        .map(|(entry, generation)| row(entry, Outcome::Stored, None, Some(*generation)));
-    Entity::insert_many(rows)
-        .exec_without_returning(database)
-        .await
-        .map(|_| ())
+    Ok(())
 }
 
 fn row(

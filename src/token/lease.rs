@@ -13,6 +13,7 @@ use token_server_entity::{realm, secret, token};
 use super::lost::{Unclear, but_for, is_awaited, lost, nothing_lost};
 use super::{Announced, HeldRefresh, HeldToken, TokenRecord, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::padded;
 use crate::foundation::ids::{AttemptId, ClaimId, Fence, Generation, ReplicaId, SecretId, Version};
 use crate::realm::failure::Failure;
 
@@ -98,6 +99,7 @@ pub async fn claim(
     if ids.is_empty() {
         return Ok(());
     }
+    let ids = padded(ids);
     let attempts = ids.iter().fold(CaseStatement::new(), |attempts, id| {
         attempts.case(Column::SecretId.eq(id.0), claim.id.attempt(*id).0)
     });
@@ -121,7 +123,7 @@ pub async fn claim(
 
 fn chosen(ids: &[SecretId]) -> Condition {
     Condition::all()
-        .add(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .add(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
         .add(Column::LeaseOwner.is_null())
 }
 
@@ -138,13 +140,14 @@ pub async fn claimed_by(
         .filter(Column::LeaseOwner.is_not_null())
         .all(database)
         .await?;
-    let ids = tokens.iter().map(|row| row.secret_id);
+    let ids = padded(tokens.iter().map(|row| row.secret_id));
+    let names = padded(tokens.iter().map(|row| row.realm_id.as_str()));
     let secrets = secret::Entity::find()
         .filter(secret::Column::Id.is_in(ids))
         .all(database)
         .await?;
     let realms = realm::Entity::find()
-        .filter(realm::Column::Id.is_in(tokens.iter().map(|row| row.realm_id.as_str())))
+        .filter(realm::Column::Id.is_in(names))
         .all(database)
         .await?;
     let with_neighbours = |row: token::Model| {

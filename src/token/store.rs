@@ -13,6 +13,7 @@ use token_server_entity::token::{self, Column, Entity};
 use super::{TokenRecord, candidate, lost, retired};
 use crate::feed::{self, Change};
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::padded;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 
 pub async fn find(
@@ -41,7 +42,7 @@ pub async fn find_all(
     ids: &[SecretId],
 ) -> Result<Vec<TokenRecord>, DbErr> {
     let rows = Entity::find()
-        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .filter(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
         .all(database)
         .await?;
     Ok(rows.into_iter().map(TokenRecord::from_row).collect())
@@ -136,7 +137,7 @@ pub async fn are_stored(
         return Ok(());
     }
     due_now(now)
-        .filter(Column::WaitsFor.is_in(ids.iter().map(|id| id.0)))
+        .filter(Column::WaitsFor.is_in(padded(ids.iter().map(|id| id.0))))
         .exec(database)
         .await?;
     let changes: Vec<_> = ids.iter().map(|id| Change::Token(*id)).collect();
@@ -150,7 +151,7 @@ pub async fn wake_waiting(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     due_now(now)
-        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .filter(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
         .filter(Column::Waiting.is_not_null())
         .exec(database)
         .await
@@ -223,7 +224,7 @@ pub async fn generations_locked(
     ids: &[SecretId],
 ) -> Result<HashMap<SecretId, Generation>, DbErr> {
     let found: Vec<(i64, i64)> = Entity::find()
-        .filter(Column::SecretId.is_in(ids.iter().map(|id| id.0)))
+        .filter(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
         .select_only()
         .columns([Column::SecretId, Column::Generation])
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)

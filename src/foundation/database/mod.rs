@@ -1,6 +1,7 @@
 //! The database: one handle for reading, one way to write, on SQLite and MySQL alike.
 
 mod connect;
+mod lists;
 mod migrate;
 mod paging;
 mod retry;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::limit::within;
 pub use connect::ConnectError;
+pub use lists::{padded, pieces};
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 
