@@ -142,7 +142,7 @@ mod tests {
     fn the_defaults_are_complete() {
         let settings = load(&[]).unwrap();
         assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.renewal.concurrency, 64);
+        assert_eq!(settings.renewal.concurrency, 128);
         assert_eq!(
             settings.database.url.expose_secret(),
             "sqlite://./data/token-server.db?mode=rwc"
