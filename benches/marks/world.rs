@@ -73,6 +73,18 @@ impl Provider {
         self.server.url("/token")
     }
 
+    pub fn answered(&self) -> u64 {
+        self.counts.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has answered so often: that costs the servers nothing.
+    pub async fn has_answered(&self, count: u64) {
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        while self.answered() < count {
+            pace.tick().await;
+        }
+    }
+
     /// The most requests that were in progress at once.
     pub fn peak(&self) -> usize {
         self.counts.peak.load(Ordering::Relaxed)

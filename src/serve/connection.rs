@@ -22,18 +22,18 @@ pub struct Limits {
     pub request: Ms,
 }
 
-/// Accepts connections with limits.
-pub struct Limited<A> {
-    inner: A,
-    limits: Limits,
-    clock: SharedClock,
-}
-
 impl Limits {
     /// Whatever happens, nothing runs out before.
     fn shorter(self) -> Ms {
         self.idle.min(self.request)
     }
+}
+
+/// Accepts connections with limits.
+pub struct Limited<A> {
+    inner: A,
+    limits: Limits,
+    clock: SharedClock,
 }
 
 impl<A> Limited<A> {

@@ -51,10 +51,9 @@ pub async fn due_in_each(
     for realms in realms.chunks(REALMS_AT_ONCE) {
         let mut parts = padded(realms.iter().copied());
         // What makes it longer asks for nothing.
-        parts
-            .iter_mut()
-            .skip(realms.len())
-            .for_each(|(_, limit)| *limit = 0);
+        for (_, limit) in &mut parts[realms.len()..] {
+            *limit = 0;
+        }
         let of_each = parts
             .into_iter()
             .map(|(realm, limit)| of_realm(realm, now, except, limit));
