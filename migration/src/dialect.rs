@@ -92,6 +92,20 @@ pub async fn create_index(
     manager.create_index(index).await
 }
 
+/// Drops an index if it is there.
+pub async fn drop_index(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    name: &'static str,
+) -> Result<(), DbErr> {
+    if !manager.has_index(table, name).await? {
+        return Ok(());
+    }
+    manager
+        .drop_index(Index::drop().name(name).table(table).to_owned())
+        .await
+}
+
 /// Adds a column unless it is there.
 pub async fn add_column(
     manager: &SchemaManager<'_>,

@@ -20,6 +20,7 @@ mod m20261125_000015_add_announced;
 mod m20261125_000016_create_event;
 mod m20261126_000017_extend_lost_attempts;
 mod m20261126_000018_create_change;
+mod m20261127_000019_drop_claim_index;
 
 use std::collections::HashSet;
 
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000016_create_event::Migration),
             Box::new(m20261126_000017_extend_lost_attempts::Migration),
             Box::new(m20261126_000018_create_change::Migration),
+            Box::new(m20261127_000019_drop_claim_index::Migration),
         ]
     }
 

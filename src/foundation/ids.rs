@@ -119,11 +119,6 @@ impl ClaimId {
     pub fn attempt(&self, secret: SecretId) -> AttemptId {
         AttemptId(format!("{}-{secret}", self.0))
     }
-
-    /// All its attempts stand between these: `.` comes after `-`.
-    pub fn ends(&self) -> (String, String) {
-        (format!("{}-", self.0), format!("{}.", self.0))
-    }
 }
 
 /// One attempt for one token, under one claim.

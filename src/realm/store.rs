@@ -8,7 +8,7 @@ use sea_orm::{
 use token_server_entity::realm::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::one_page;
+use crate::foundation::database::{one_page, padded};
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
 
@@ -33,6 +33,25 @@ pub async fn find_all(
 ) -> Result<Vec<realm::Model>, DbErr> {
     Entity::find()
         .filter(Column::Id.is_in(ids))
+        .all(database)
+        .await
+}
+
+/// Those that no provider has blocked for now.
+pub async fn open_among(
+    database: &impl ConnectionTrait,
+    ids: &[RealmId],
+    now: EpochMs,
+) -> Result<Vec<realm::Model>, DbErr> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let open = Condition::any()
+        .add(Column::BlockedUntil.is_null())
+        .add(Column::BlockedUntil.lte(now));
+    Entity::find()
+        .filter(Column::Id.is_in(padded(ids.iter().map(RealmId::as_str))))
+        .filter(open)
         .all(database)
         .await
 }

@@ -302,7 +302,7 @@ impl Renewals {
 
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
         let realm = self
-            .read_realm(claimed.realm.clone())
+            .read_realm(&claimed.realm)
             .map_err(|error| Failure::ours(error.to_string()))?;
         let secret = Secret::open(claimed.secret.clone(), &self.ring)?;
         let held = claimed.record.held.as_ref();

@@ -34,16 +34,11 @@ impl Renewals {
         };
         let claimed = self
             .database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    lease::claim(transaction, ground, claim).await?;
-                    lease::claimed_by(transaction, &claim.id).await
-                })
-            })
+            .write(|transaction, _| Box::pin(lease::claim(transaction, ground, claim)))
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.database.causal(), &claim.id).await?)
+                Ok(lease::claimed_by(self.database.causal(), ground, &claim.id).await?)
             }
             known => known,
         }
@@ -98,7 +93,7 @@ impl Renewals {
     /// A restarted replica releases what its earlier process held, and one that stops what
     /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
     /// longer.
-    pub async fn release_own_leases(&self) -> Result<u64, DbError> {
+    pub async fn release_own_leases(&self) -> Result<usize, DbError> {
         let (replica, unkept) = (&self.replica, &self.unkept());
         let now = self.clock.now();
         self.database

@@ -17,11 +17,11 @@ const KEPT_MAX: usize = 1000;
 pub(super) struct Realms(Mutex<HashMap<RealmId, (realm::Model, Arc<Realm>)>>);
 
 impl Renewals {
-    pub(super) fn read_realm(&self, row: realm::Model) -> Result<Arc<Realm>, UnreadableRealm> {
+    pub(super) fn read_realm(&self, row: &realm::Model) -> Result<Arc<Realm>, UnreadableRealm> {
         let id = RealmId::stored(row.id.clone());
         let kept = || self.realms.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((same, realm)) = kept().get(&id)
-            && *same == row
+            && same == row
         {
             return Ok(realm.clone());
         }
@@ -30,7 +30,7 @@ impl Renewals {
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
-        kept.insert(id, (row, realm.clone()));
+        kept.insert(id, (row.clone(), realm.clone()));
         Ok(realm)
     }
 }

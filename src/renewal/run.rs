@@ -139,10 +139,7 @@ impl Renewals {
         match &scope.realm {
             Some(realm) => Ok(vec![realm.clone()]),
             None if scope.all => Ok(realm_store::all_ids(reader).await?),
-            None => {
-                let due = due::due_realms(reader, self.clock.now()).await?;
-                Ok(due.into_iter().map(|row| RealmId::stored(row.id)).collect())
-            }
+            None => Ok(due::due_realms(reader, self.clock.now()).await?),
         }
     }
 

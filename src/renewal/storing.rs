@@ -21,7 +21,7 @@ use crate::token::candidate::Candidate;
 use crate::token::expiry::Expiry;
 use crate::token::lease::{self, Claimed};
 use crate::token::lost::Unclear;
-use crate::token::{TokenRecord, Waiting, store};
+use crate::token::{TokenRecord, Waiting, results};
 use crate::webhook::event::Event;
 
 /// A commit that takes longer is not waited for before the spool is written.
@@ -85,10 +85,13 @@ impl Renewals {
         let stored = self
             .database
             .write(|transaction, _| {
-                Box::pin(async move {
-                    store::generation_locked(transaction, claimed.record.secret_id).await?;
-                    lease::store_waiting(transaction, claimed, new, again, now).await
-                })
+                Box::pin(results::store_waiting(
+                    transaction,
+                    claimed,
+                    new,
+                    again,
+                    now,
+                ))
             })
             .await;
         match stored {

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use token_server_entity::realm;
+use tokio::time::Instant;
 
 use super::Renewals;
 use super::attempt::Cause;
@@ -19,8 +20,10 @@ use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::{due, listing};
 
-/// By the scheduler.
-const SWEPT_EVERY: Ms = Ms::from_secs(1);
+/// A little less than between two sweeps of the scheduler.
+const LEASES_LOOKED_AT_EVERY: Ms = Ms(900);
+/// From the begin of one sweep to that of the next: what ends meanwhile is followed by one.
+const SWEPT_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
 /// What a sweep claims, and the permits for it.
 #[derive(Default)]
@@ -47,32 +50,40 @@ impl Renewals {
     }
 
     async fn sweep_when_woken(&self) {
+        let mut leases_after = BootMs(i64::MIN);
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.wake.notified() => {}
             }
-            if let Err(error) = self.sweep().await {
+            let next = Instant::now() + SWEPT_AT_MOST_EVERY;
+            if let Err(error) = self.sweep(&mut leases_after).await {
                 tracing::error!(%error, "the sweep could not reach the database; it tries again");
             }
             self.note_sweep();
+            tokio::time::sleep_until(next).await;
         }
     }
 
-    async fn sweep(&self) -> Result<(), DbError> {
+    async fn sweep(&self, leases_after: &mut BootMs) -> Result<(), DbError> {
         match self.clocks_agree().await {
             // It was said, and is said again as long as it lasts.
             Err(DbError::ClockApart(_)) => return Ok(()),
             other => other?,
         }
-        self.sweep_abandoned().await?;
+        self.sweep_abandoned(leases_after).await?;
         for (timeout, chosen) in self.choose().await? {
             self.claim_chosen(timeout, chosen).await?;
         }
         Ok(())
     }
 
-    async fn sweep_abandoned(&self) -> Result<(), DbError> {
+    /// Looks at leases about as often as the scheduler sweeps, and when one may be taken over: in
+    /// time for what a provider accepts a little longer.
+    async fn sweep_abandoned(&self, after: &mut BootMs) -> Result<(), DbError> {
+        if self.clock.boot() < *after {
+            return Ok(());
+        }
         let suspects = self.suspects().await?;
         for suspect in self.abandoned(&suspects) {
             // Set off one by one: what is taken over here nobody else will look after.
@@ -80,13 +91,12 @@ impl Renewals {
                 self.set_off(claimed, None);
             }
         }
-        // Whoever takes over should be in time for what a provider accepts a little longer.
-        if let Some(wait) = self
-            .next_abandoned(&suspects)
-            .filter(|wait| *wait < SWEPT_EVERY)
-        {
+        let mut next = LEASES_LOOKED_AT_EVERY;
+        if let Some(wait) = self.next_abandoned(&suspects).filter(|wait| *wait < next) {
             self.wake_after(wait.as_duration());
+            next = wait;
         }
+        *after = self.clock.boot().plus(next);
         Ok(())
     }
 
@@ -94,8 +104,9 @@ impl Renewals {
     async fn choose(&self) -> Result<BTreeMap<Ms, Chosen>, DbError> {
         let (reader, now) = (self.database.reader(), self.clock.now());
         let mut open = Vec::new();
-        for row in due::due_realms(reader, now).await? {
-            let Some(realm) = self.readable(row) else {
+        let realms = due::due_realms(reader, now).await?;
+        for row in realm_store::open_among(reader, &realms, now).await? {
+            let Some(realm) = self.readable(&row) else {
                 continue;
             };
             let permits = self.permits.take_free(&realm.id, self.realm_limit(&realm));
@@ -168,10 +179,10 @@ impl Renewals {
     /// A realm that this server can read; another is left to newer servers.
     pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
         let row = realm_store::find(self.database.reader(), id).await?;
-        Ok(row.and_then(|row| self.readable(row)))
+        Ok(row.and_then(|row| self.readable(&row)))
     }
 
-    fn readable(&self, row: realm::Model) -> Option<Arc<Realm>> {
+    fn readable(&self, row: &realm::Model) -> Option<Arc<Realm>> {
         match self.read_realm(row) {
             Ok(realm) => Some(realm),
             Err(error) => {

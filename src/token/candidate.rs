@@ -5,19 +5,21 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 pub use token_server_entity::candidate::Model as CandidateRow;
 use token_server_entity::candidate::{Column, Entity};
 use token_server_entity::{token, token::Column as TokenColumn};
 
 use super::expiry::Expiry;
-use super::lease::{self, Claimed, Novelty};
-use super::lost::nothing_lost;
+use super::lease::Claimed;
+use super::locked::{lock_one, write};
+use super::lost::Unclear;
+use super::results::versions;
 use super::{HeldRefresh, HeldToken, Serving, store};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::is_duplicate;
+use crate::foundation::database::{is_duplicate, padded};
 use crate::foundation::ids::{AttemptId, Generation, RealmId, RefreshLine, SecretId, Version};
 
 /// What an attempt obtained, and what has to be the same for it to take the token's place.
@@ -115,73 +117,44 @@ impl Candidate {
     }
 }
 
-/// Puts a candidate in the token's place if nothing newer is there; else keeps it beside. Its
-/// attempt is over.
+/// Puts a candidate in the token's place if nothing newer is there, whoever holds the lease;
+/// else keeps it beside. Its attempt is over.
 /// To do it again changes nothing. Inside a transaction.
 pub async fn keep(
     database: &impl ConnectionTrait,
     candidate: &Candidate,
     now: EpochMs,
 ) -> Result<Promotion, DbErr> {
-    if store::generation_locked(database, candidate.secret)
-        .await?
-        .is_none()
-    {
+    let id = candidate.secret;
+    let Some(mut row) = lock_one(database, id).await? else {
         // The secret was deleted.
         return Ok(Promotion::Superseded);
-    }
-    lease::end(database, candidate.secret, &candidate.attempt).await?;
-    let promotion = promote(database, candidate, now).await?;
-    if promotion == Promotion::Superseded {
-        append(database, candidate).await?;
-    }
-    Ok(promotion)
-}
-
-/// Compare-and-set on the generation, whoever holds the lease.
-async fn promote(
-    database: &impl ConnectionTrait,
-    candidate: &Candidate,
-    now: EpochMs,
-) -> Result<Promotion, DbErr> {
-    let newest = || {
-        Condition::all()
-            .add(TokenColumn::SecretId.eq(candidate.secret.0))
-            .add(TokenColumn::Generation.eq(candidate.consumed.0))
-            .add(TokenColumn::RefreshLine.eq(candidate.line.0))
     };
-    let same_versions = lease::versions_are(
-        candidate.secret,
-        candidate.secret_version,
-        candidate.realm_version,
-    );
-    let update = lease::untroubled(token::Entity::update_many());
-    let update = lease::raised(lease::new_token(
-        update,
-        &candidate.held,
-        candidate.renew_at,
-        now,
-    ));
-    let promoted = lease::new_refresh(update, Some(&candidate.refresh))
-        .filter(newest())
-        .filter(same_versions)
-        .exec(database)
-        .await?;
-    if promoted.rows_affected == 1 {
-        store::are_stored(database, &[candidate.secret], now).await?;
-        return Ok(Promotion::Token(Novelty::New.after(candidate.consumed)));
+    if row.is_claimed_by(&candidate.attempt) {
+        row.end_lease(Unclear::No);
     }
-    let update = nothing_lost(token::Entity::update_many());
-    let promoted = lease::new_refresh(update, Some(&candidate.refresh))
-        .filter(newest())
-        .exec(database)
-        .await?;
-    if promoted.rows_affected == 1 {
-        // What waited for this candidate need not wait any longer.
-        store::wake_waiting(database, &[candidate.secret], now).await?;
-        return Ok(Promotion::RefreshToken);
+    if row.generation() != candidate.consumed || row.refresh_line() != candidate.line {
+        write(database, [row]).await?;
+        append(database, candidate).await?;
+        return Ok(Promotion::Superseded);
     }
-    Ok(Promotion::Superseded)
+    row.put_refresh(Some(&candidate.refresh));
+    let obtained_with = (candidate.secret_version, candidate.realm_version);
+    if versions(database, &[id]).await?.get(&id) == Some(&obtained_with) {
+        row.untroubled();
+        row.raise();
+        row.put(&candidate.held, now);
+        row.due(candidate.renew_at);
+        let generation = row.generation();
+        write(database, [row]).await?;
+        store::are_stored(database, &[id], now).await?;
+        return Ok(Promotion::Token(generation));
+    }
+    row.nothing_lost();
+    write(database, [row]).await?;
+    // What waited for this candidate need not wait any longer.
+    store::wake_waiting(database, &[id], now).await?;
+    Ok(Promotion::RefreshToken)
 }
 
 async fn append(database: &impl ConnectionTrait, candidate: &Candidate) -> Result<(), DbErr> {
@@ -209,18 +182,31 @@ pub async fn newest_of(
     Ok(rows.into_iter().map(Candidate::from_row).collect())
 }
 
-/// A refresh token newer than these was accepted: they are of no use any more.
+/// Refresh tokens newer than these were accepted, when the tokens were of these generations:
+/// they are of no use any more.
 pub async fn forget_before(
     database: &impl ConnectionTrait,
-    secret: SecretId,
-    generation: Generation,
+    accepted: &[(SecretId, Generation)],
 ) -> Result<(), DbErr> {
-    Entity::delete_many()
-        .filter(Column::SecretId.eq(secret.0))
-        .filter(Column::Consumed.lt(generation.0))
-        .exec(database)
-        .await
-        .map(|_| ())
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    let ids = padded(accepted.iter().map(|(secret, _)| secret.0));
+    let kept: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::SecretId)
+        .filter(Column::SecretId.is_in(ids))
+        .into_tuple()
+        .all(database)
+        .await?;
+    for (secret, generation) in accepted.iter().filter(|(id, _)| kept.contains(&id.0)) {
+        Entity::delete_many()
+            .filter(Column::SecretId.eq(secret.0))
+            .filter(Column::Consumed.lt(generation.0))
+            .exec(database)
+            .await?;
+    }
+    Ok(())
 }
 
 pub async fn forget(database: &impl ConnectionTrait, secret: SecretId) -> Result<(), DbErr> {

@@ -1,14 +1,13 @@
 //! Attempts whose outcome never came: they may have used up the refresh token. Whoever comes
 //! next waits for what they may still bring.
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    UpdateMany,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, UpdateMany,
 };
 use token_server_entity::token::{Column, Entity};
 
-use super::lease::unless_paused;
+use super::locked::{lock_one, write};
 use super::state::parking_classes;
 use super::store;
 use crate::foundation::clock::EpochMs;
@@ -24,45 +23,6 @@ pub enum Unclear {
     Awaited,
 }
 
-/// Notes that the attempt of the lease that ends may have used up the refresh token. Where the
-/// result of an earlier one is awaited, that is what is remembered: it may hold the only good
-/// refresh token. First in an update, and in this order: MySQL evaluates from left to right,
-/// and the claim is overwritten after.
-pub(super) fn lost(awaited: bool) -> UpdateMany<Entity> {
-    let unless_awaited = |column: Column, of_this: Column| -> SimpleExpr {
-        CaseStatement::new()
-            .case(Column::LostAwaited.eq(true), Expr::col(column))
-            .finally(Expr::col(of_this))
-            .into()
-    };
-    let still_awaited: SimpleExpr = CaseStatement::new()
-        .case(Column::LostAwaited.eq(true), true)
-        .finally(awaited)
-        .into();
-    let attempt = unless_awaited(Column::LostAttempt, Column::ClaimId);
-    let at = unless_awaited(Column::LostAt, Column::LastAttemptAt);
-    let owner = unless_awaited(Column::LostOwner, Column::LeaseOwner);
-    Entity::update_many()
-        .col_expr(
-            Column::LostAgain,
-            Expr::col(Column::LostAttempt).is_not_null(),
-        )
-        .col_expr(Column::LostOwner, owner)
-        .col_expr(Column::LostAttempt, attempt)
-        .col_expr(Column::LostAt, at)
-        .col_expr(Column::LostAwaited, still_awaited)
-}
-
-/// Forgets a lost attempt: what it may have obtained is here, or of no use any more.
-pub(super) fn nothing_lost(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
-    update
-        .col_expr(Column::LostAttempt, Expr::value(None::<String>))
-        .col_expr(Column::LostAt, Expr::value(None::<EpochMs>))
-        .col_expr(Column::LostAwaited, Expr::value(false))
-        .col_expr(Column::LostAgain, Expr::value(false))
-        .col_expr(Column::LostOwner, Expr::value(None::<String>))
-}
-
 /// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
 /// turns out that nothing was sent, nothing is lost, and the next attempt is due. Inside a
 /// transaction.
@@ -73,20 +33,18 @@ pub async fn nothing_comes(
     sent: bool,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    let update = if sent {
-        Entity::update_many().col_expr(Column::LostAwaited, Expr::value(false))
-    } else {
-        nothing_lost(Entity::update_many()).col_expr(Column::RenewAt, unless_paused(Some(now)))
+    let row = lock_one(database, id).await?;
+    let Some(mut row) = row.filter(|row| row.has_lost(attempt)) else {
+        return Ok(());
     };
-    let lost = update
-        .filter(Column::SecretId.eq(id.0))
-        .filter(Column::LostAttempt.eq(attempt.0.as_str()))
-        .exec(database)
-        .await?;
-    if lost.rows_affected == 1 {
-        store::wake_waiting(database, &[id], now).await?;
+    if sent {
+        row.nothing_comes();
+    } else {
+        row.nothing_lost();
+        row.due(Some(now));
     }
-    Ok(())
+    write(database, [row]).await?;
+    store::wake_waiting(database, &[id], now).await
 }
 
 /// The same for all lost attempts of a replica whose process has ended, but for those whose
@@ -119,27 +77,9 @@ pub async fn nothing_comes_from(
 }
 
 /// Leaves some attempts out.
-pub(super) fn but_for(
-    update: UpdateMany<Entity>,
-    column: Column,
-    except: &[AttemptId],
-) -> UpdateMany<Entity> {
+fn but_for(update: UpdateMany<Entity>, column: Column, except: &[AttemptId]) -> UpdateMany<Entity> {
     if except.is_empty() {
         return update;
     }
     update.filter(column.is_not_in(except.iter().map(|attempt| attempt.0.as_str())))
-}
-
-/// Whether somebody may still bring what a lost attempt obtained. Of a row that is locked.
-pub(super) async fn is_awaited(
-    database: &impl ConnectionTrait,
-    id: SecretId,
-) -> Result<bool, DbErr> {
-    let awaited = Entity::find_by_id(id.0)
-        .select_only()
-        .column(Column::LostAwaited)
-        .into_tuple::<bool>()
-        .one(database)
-        .await?;
-    Ok(awaited == Some(true))
 }

@@ -1,8 +1,6 @@
 //! Token rows in the database: looking up, making, rescheduling, deleting.
 
-use std::collections::HashMap;
-
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
     QuerySelect,
@@ -10,7 +8,8 @@ use sea_orm::{
 use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
-use super::{TokenRecord, candidate, lost, retired};
+use super::locked::{lock_one, write};
+use super::{TokenRecord, candidate, retired};
 use crate::feed::{self, Change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
@@ -181,11 +180,7 @@ pub async fn hasten(
         .map(|_| ())
 }
 
-/// A token's generation, which nobody raises until the transaction ends; the first statement
-/// of every transaction that stores a result. It waits for whoever is changing the row, a
-/// change of its secret included. Without it the versions would be compared before that
-/// change is seen: under READ COMMITTED, MySQL evaluates a subquery before it waits for the
-/// row.
+/// A token's generation, which nobody raises until the transaction ends.
 pub async fn generation_locked(
     database: &impl ConnectionTrait,
     id: SecretId,
@@ -198,43 +193,6 @@ pub async fn generation_locked(
         .one(database)
         .await?;
     Ok(found.map(Generation))
-}
-
-/// What meets a condition, but for what somebody else is changing just now; nobody else
-/// changes it until the transaction ends.
-pub(super) async fn not_locked(
-    database: &impl ConnectionTrait,
-    condition: Condition,
-) -> Result<Vec<SecretId>, DbErr> {
-    let ids: Vec<i64> = Entity::find()
-        .filter(condition)
-        .select_only()
-        .column(Column::SecretId)
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .into_tuple()
-        .all(database)
-        .await?;
-    Ok(ids.into_iter().map(SecretId).collect())
-}
-
-/// The generations of several, as by [`generation_locked`], but for those that somebody else
-/// is changing just now.
-pub async fn generations_locked(
-    database: &impl ConnectionTrait,
-    ids: &[SecretId],
-) -> Result<HashMap<SecretId, Generation>, DbErr> {
-    let found: Vec<(i64, i64)> = Entity::find()
-        .filter(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
-        .select_only()
-        .columns([Column::SecretId, Column::Generation])
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .into_tuple()
-        .all(database)
-        .await?;
-    let found = found.into_iter();
-    Ok(found
-        .map(|(id, generation)| (SecretId(id), Generation(generation)))
-        .collect())
 }
 
 /// The same for a parent whose token was refused: it must be replaced, not repeated. Only
@@ -269,14 +227,13 @@ fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
 /// was given another.
 pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
     candidate::forget(database, id).await?;
-    lost::nothing_lost(Entity::update_many())
-        .col_expr(Column::RefreshToken, Expr::value(None::<Sealed>))
-        .col_expr(Column::RefreshExpiresAt, Expr::value(None::<EpochMs>))
-        .col_expr(Column::RefreshLine, Expr::col(Column::RefreshLine).add(1))
-        .filter(Column::SecretId.eq(id.0))
-        .exec(database)
-        .await
-        .map(|_| ())
+    let Some(mut row) = lock_one(database, id).await? else {
+        return Ok(());
+    };
+    row.nothing_lost();
+    row.put_refresh(None);
+    row.next_refresh_line();
+    write(database, [row]).await
 }
 
 /// Makes a secret due now and forgets its trouble, because its parameters changed or a

@@ -11,10 +11,10 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
 use crate::renewal::Renewals;
 use crate::token::lease::Claimed;
-use crate::token::store;
+use crate::token::locked::Busy;
 
 /// Results in one transaction: its locks are held for a moment only.
-const RESULTS_MAX: usize = 50;
+const RESULTS_MAX: usize = 64;
 
 struct Result {
     claimed: Arc<Claimed>,
@@ -112,27 +112,12 @@ impl Renewals {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let ids: Vec<_> = batch
+                    let results: Vec<_> = batch
                         .iter()
-                        .map(|result| result.claimed.record.secret_id)
+                        .map(|result| (&*result.claimed, &*result.new))
                         .collect();
-                    let before = store::generations_locked(transaction, &ids).await?;
-                    let locked: Vec<_> = batch
-                        .iter()
-                        .filter_map(|result| {
-                            let before = before.get(&result.claimed.record.secret_id)?;
-                            Some((&*result.claimed, &*result.new, *before))
-                        })
-                        .collect();
-                    let stored = self.store_locked(transaction, &locked, now).await?;
-                    let mut stored = locked.iter().zip(stored).peekable();
-                    let of_each = batch.iter().map(|result| {
-                        let next = stored.next_if(|((claimed, ..), _)| {
-                            claimed.attempt == result.claimed.attempt
-                        });
-                        next.and_then(|(_, generation)| generation)
-                    });
-                    Ok(of_each.collect())
+                    self.store_in(transaction, &results, Busy::LeaveOut, now)
+                        .await
                 })
             })
             .await

@@ -8,9 +8,9 @@ use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Opened};
 use crate::renewal::decide::next_attempt;
 use crate::renewal::history::{self, Entry, Outcome};
-use crate::token::lease::{self, Claimed, StoredFailure};
+use crate::token::lease::Claimed;
 use crate::token::lost::Unclear;
-use crate::token::store;
+use crate::token::results::{self, StoredFailure};
 use crate::webhook::event::{self, Event};
 
 /// A failure, ready to be stored.
@@ -93,9 +93,8 @@ impl Renewals {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    store::generation_locked(transaction, claimed.record.secret_id).await?;
                     let stored =
-                        lease::store_failure(transaction, claimed, &new.stored, now).await?;
+                        results::store_failure(transaction, claimed, &new.stored, now).await?;
                     let failure = new.stored.failure;
                     if stored && failure.blocks_realm() {
                         let until = new.stored.renew_at;

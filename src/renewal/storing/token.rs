@@ -16,7 +16,9 @@ use crate::renewal::attempt::{Attempted, Cause, Fresh, Opened};
 use crate::renewal::history::{self, Entry, Outcome};
 use crate::token::candidate::{Candidate, Promotion};
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::{self, Claimed, Novelty, RefreshChange, Stored};
+use crate::token::lease::{self, Claimed};
+use crate::token::locked::Busy;
+use crate::token::results::{self, Novelty, RefreshChange, Stored};
 use crate::token::{Column, HeldRefresh, HeldToken, Serving, seal, store};
 use crate::upstream::Obtained;
 
@@ -262,12 +264,12 @@ impl Renewals {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    if let Some(before) = store::generation_locked(transaction, id).await? {
-                        let result = [(claimed, new, before)];
-                        let stored = self.store_locked(transaction, &result, now).await?;
-                        if let Some(generation) = stored[0] {
-                            return Ok(Put::Stored(generation));
-                        }
+                    let result = [(claimed, new)];
+                    let stored = self
+                        .store_in(transaction, &result, Busy::Await, now)
+                        .await?;
+                    if let [Some(generation)] = stored[..] {
+                        return Ok(Put::Stored(generation));
                     }
                     let record = store::find_by_id(transaction, id).await?;
                     if let Some(record) = record
@@ -291,28 +293,30 @@ impl Renewals {
             .await
     }
 
-    /// Stores tokens whose rows are locked and of these generations. Answers the new ones;
-    /// none where the lease was lost, or secret or realm have changed.
-    pub(super) async fn store_locked(
+    /// Stores tokens, and what follows from them. Answers their generations; none where the
+    /// lease was lost, or secret or realm have changed.
+    pub(super) async fn store_in(
         &self,
         transaction: &DatabaseTransaction,
-        results: &[(&Claimed, &NewToken, Generation)],
+        results: &[(&Claimed, &NewToken)],
+        busy: Busy,
         now: EpochMs,
     ) -> Result<Vec<Option<Generation>>, DbErr> {
-        let mut generations = Vec::new();
+        let tokens: Vec<_> = results
+            .iter()
+            .map(|(claimed, new)| (*claimed, &new.stored))
+            .collect();
+        let generations = results::store_tokens(transaction, &tokens, busy, now).await?;
         let (mut ids, mut entries) = (Vec::new(), Vec::new());
-        for (claimed, new, before) in results {
-            if !lease::store_token(transaction, claimed, &new.stored, now).await? {
-                generations.push(None);
+        for ((claimed, new), generation) in results.iter().zip(&generations) {
+            let Some(generation) = *generation else {
                 continue;
-            }
-            let generation = new.stored.novelty.after(*before);
+            };
             let expiry = new.stored.held.expiry;
             self.announce_recovery(transaction, &claimed.record, expiry, now)
                 .await?;
             ids.push(claimed.record.secret_id);
             entries.push((&new.entry, generation));
-            generations.push(Some(generation));
         }
         store::are_stored(transaction, &ids, now).await?;
         history::append_stored(transaction, &entries).await?;

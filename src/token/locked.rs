@@ -1,0 +1,239 @@
+//! Rows that nobody else changes until the transaction ends: read whole, changed here, and
+//! written back by one statement, however many there are.
+
+use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable,
+    QueryFilter, QuerySelect,
+};
+use token_server_entity::token::{self, Column, Entity};
+
+use super::lease::{Claim, Claimed};
+use super::lost::Unclear;
+use super::{Announced, HeldRefresh, HeldToken};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::pieces;
+use crate::foundation::ids::{AttemptId, Generation, RefreshLine, SecretId};
+use crate::realm::failure::Failure;
+
+/// What is done about rows that somebody else is changing just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    Await,
+    /// Who stands still in a transaction holds up no other token.
+    LeaveOut,
+}
+
+/// A row as it stands in its transaction. What is changed is kept by [`write`] only.
+#[derive(Debug)]
+pub struct Locked {
+    row: token::Model,
+}
+
+/// Locks what meets a condition, as it then is.
+pub(super) async fn lock(
+    database: &impl ConnectionTrait,
+    condition: Condition,
+    busy: Busy,
+) -> Result<Vec<Locked>, DbErr> {
+    let found = Entity::find().filter(condition);
+    let found = match busy {
+        Busy::Await => found.lock_exclusive(),
+        Busy::LeaveOut => found.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
+    };
+    let rows = found.all(database).await?;
+    Ok(rows.into_iter().map(|row| Locked { row }).collect())
+}
+
+/// Waits for whoever is changing the row, a change of its secret included.
+pub(super) async fn lock_one(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+) -> Result<Option<Locked>, DbErr> {
+    let this = Condition::all().add(Column::SecretId.eq(id.0));
+    Ok(lock(database, this, Busy::Await).await?.pop())
+}
+
+/// Writes rows back. Each of them is there: it is found by its key, and what it would be
+/// inserted with replaces what it has.
+pub(super) async fn write(
+    database: &impl ConnectionTrait,
+    rows: impl IntoIterator<Item = Locked>,
+) -> Result<(), DbErr> {
+    let rows: Vec<_> = rows.into_iter().map(|locked| locked.row).collect();
+    let names = [Column::SecretId, Column::RealmId, Column::KeyName];
+    let changed = Column::iter().filter(|column| !names.iter().any(|name| same(*name, *column)));
+    let replaces = OnConflict::column(Column::SecretId)
+        .update_columns(changed)
+        .to_owned();
+    for rows in pieces(&rows) {
+        Entity::insert_many(rows.iter().cloned().map(IntoActiveModel::into_active_model))
+            .on_conflict(replaces.clone())
+            .exec_without_returning(database)
+            .await?;
+    }
+    Ok(())
+}
+
+fn same(one: Column, other: Column) -> bool {
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
+}
+
+impl Locked {
+    pub fn id(&self) -> SecretId {
+        SecretId(self.row.secret_id)
+    }
+
+    pub fn generation(&self) -> Generation {
+        Generation(self.row.generation)
+    }
+
+    pub fn refresh_line(&self) -> RefreshLine {
+        RefreshLine(self.row.refresh_line)
+    }
+
+    /// As it is now.
+    pub fn as_row(&self) -> &token::Model {
+        &self.row
+    }
+
+    /// Whether the lease is still the one that was claimed.
+    pub fn is_held_by(&self, claimed: &Claimed) -> bool {
+        self.row.fence == claimed.record.fence.0 && self.is_claimed_by(&claimed.attempt)
+    }
+
+    pub fn is_claimed_by(&self, attempt: &AttemptId) -> bool {
+        self.row.claim_id.as_ref() == Some(&attempt.0)
+    }
+
+    /// Whether that is the attempt which may have used up the refresh token.
+    pub fn has_lost(&self, attempt: &AttemptId) -> bool {
+        self.row.lost_attempt.as_ref() == Some(&attempt.0)
+    }
+
+    pub fn awaits_candidate(&self) -> bool {
+        self.row.lost_awaited
+    }
+
+    /// Begins a lease, for an attempt.
+    pub fn claim(&mut self, claim: &Claim) {
+        let attempt = claim.id.attempt(self.id());
+        let row = &mut self.row;
+        row.lease_owner = Some(claim.owner.0.clone());
+        row.lease_until = Some(claim.until);
+        row.claim_id = Some(attempt.0);
+        row.fence += 1;
+        row.last_attempt_at = Some(claim.now);
+    }
+
+    /// Ends the lease. Where its attempt may have used up the refresh token, that is noted;
+    /// but where the result of an earlier one is awaited, that one is what is remembered: it
+    /// may hold the only good refresh token.
+    pub fn end_lease(&mut self, unclear: Unclear) {
+        let row = &mut self.row;
+        let (owner, attempt) = (row.lease_owner.take(), row.claim_id.take());
+        row.lease_until = None;
+        let awaited = match unclear {
+            Unclear::No => return,
+            Unclear::Lost => false,
+            Unclear::Awaited => true,
+        };
+        row.lost_again = row.lost_attempt.is_some();
+        if !row.lost_awaited {
+            row.lost_owner = owner;
+            row.lost_attempt = attempt;
+            row.lost_at = row.last_attempt_at;
+            row.lost_awaited = awaited;
+        }
+    }
+
+    /// What a lost attempt may have obtained is here, or of no use any more.
+    pub fn nothing_lost(&mut self) {
+        let row = &mut self.row;
+        row.lost_attempt = None;
+        row.lost_at = None;
+        row.lost_awaited = false;
+        row.lost_again = false;
+        row.lost_owner = None;
+    }
+
+    /// What a lost attempt has obtained will not come.
+    pub fn nothing_comes(&mut self) {
+        self.row.lost_awaited = false;
+    }
+
+    /// Forgets what went wrong, and what was waited for.
+    pub fn untroubled(&mut self) {
+        self.nothing_lost();
+        let row = &mut self.row;
+        row.failures = 0;
+        row.failing_since = None;
+        row.failure_class = None;
+        row.failure_detail = None;
+        row.announced = None;
+        row.waiting = None;
+        row.waits_for = None;
+    }
+
+    /// A secret that was paused meanwhile stays without a date.
+    pub fn due(&mut self, renew_at: Option<EpochMs>) {
+        self.row.renew_at = renew_at.filter(|_| !self.row.paused);
+    }
+
+    /// Puts a token in the place of the one before.
+    pub fn put(&mut self, held: &HeldToken, now: EpochMs) {
+        let row = &mut self.row;
+        let (served, per_read) = held.serving.columns();
+        row.token = Some(held.sealed.clone());
+        row.token_type.clone_from(&held.token_type);
+        row.served = served;
+        row.per_read = per_read;
+        row.extra.clone_from(&held.extra);
+        row.expires_at = held.expiry.at();
+        row.obtained_at = Some(held.obtained_at);
+        row.forced = false;
+        row.updated_at = now;
+    }
+
+    /// The token is another one than before.
+    pub fn raise(&mut self) {
+        self.row.generation += 1;
+    }
+
+    pub fn put_refresh(&mut self, refresh: Option<&HeldRefresh>) {
+        self.row.refresh_token = refresh.map(|refresh| refresh.sealed.clone());
+        self.row.refresh_expires_at = refresh.and_then(|refresh| refresh.expires_at);
+    }
+
+    /// The secret was given another refresh token.
+    pub fn next_refresh_line(&mut self) {
+        self.row.refresh_line += 1;
+    }
+
+    /// Whether the refused token is to be replaced.
+    pub fn force(&mut self, forced: bool) {
+        self.row.forced = forced;
+    }
+
+    /// One failure more, and whose next token ends the wait.
+    pub fn failed(&mut self, failure: &Failure, parent: Option<SecretId>, now: EpochMs) {
+        let row = &mut self.row;
+        row.failures += 1;
+        row.failing_since.get_or_insert(now);
+        row.failure_class = Some(failure.class.as_str().to_owned());
+        row.failure_detail = Some(failure.detail.clone());
+        row.waiting = None;
+        row.waits_for = parent.map(|parent| parent.0);
+        row.updated_at = now;
+    }
+
+    /// What the webhook is told of it.
+    pub fn announce(&mut self, announced: Announced) {
+        self.row.announced = Some(announced.as_str().to_owned());
+    }
+
+    pub fn wait_for(&mut self, why: &str, parent: Option<SecretId>) {
+        self.row.waiting = Some(why.to_owned());
+        self.row.waits_for = parent.map(|parent| parent.0);
+    }
+}

@@ -1,0 +1,214 @@
+//! Results of attempts: stored only under the fence they were claimed with, and only if secret
+//! and realm are still of the versions they were obtained with.
+
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr};
+use token_server_entity::token::{Column, Entity};
+use token_server_entity::{realm, secret};
+
+use super::lease::Claimed;
+use super::locked::{Busy, Locked, lock, lock_one, write};
+use super::lost::Unclear;
+use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate, store};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::padded;
+use crate::foundation::ids::{Generation, SecretId, Version};
+use crate::realm::failure::Failure;
+
+/// Whether the provider issued a new token or repeated the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    New,
+    Repeated,
+}
+
+/// What an attempt does to the refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshChange {
+    /// The answer held none.
+    Keep,
+    /// The provider refused it, and the main request did without.
+    Forget,
+    Replace(HeldRefresh),
+}
+
+/// A token, ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub held: HeldToken,
+    pub refresh: RefreshChange,
+    pub novelty: Novelty,
+    pub renew_at: Option<EpochMs>,
+}
+
+/// What a failure leaves behind.
+#[derive(Clone, Debug)]
+pub struct StoredFailure<'a> {
+    pub failure: &'a Failure,
+    /// Whose next token ends the wait.
+    pub parent: Option<SecretId>,
+    pub renew_at: EpochMs,
+    pub unclear: Unclear,
+    /// What the webhook is told of it; none: nothing new.
+    pub announced: Option<Announced>,
+}
+
+/// Stores tokens. Answers their generations; none where the lease was lost, or secret or realm
+/// have changed, or where the row is left out because somebody else is changing it.
+pub async fn store_tokens(
+    database: &impl ConnectionTrait,
+    results: &[(&Claimed, &Stored)],
+    busy: Busy,
+    now: EpochMs,
+) -> Result<Vec<Option<Generation>>, DbErr> {
+    let ids: Vec<_> = results.iter().map(|(of, _)| of.record.secret_id).collect();
+    let these = Column::SecretId.is_in(padded(ids.iter().map(|id| id.0)));
+    let rows = lock(database, Condition::all().add(these), busy).await?;
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id(), row)).collect();
+    let versions = versions(database, &ids).await?;
+    let (mut stored, mut generations) = (Vec::new(), Vec::new());
+    for (claimed, new) in results {
+        let id = claimed.record.secret_id;
+        let row = rows
+            .remove(&id)
+            .filter(|row| is_current(row, claimed, &versions));
+        let put = row.and_then(|row| put_token(row, claimed, new, now));
+        generations.push(put.as_ref().map(Locked::generation));
+        stored.extend(put);
+    }
+    write(database, stored).await?;
+    let rotated = results.iter().zip(&generations);
+    let rotated = rotated.filter(|((_, new), generation)| {
+        generation.is_some() && matches!(new.refresh, RefreshChange::Replace(_))
+    });
+    let rotated: Vec<_> = rotated
+        .map(|((claimed, _), _)| (claimed.record.secret_id, claimed.record.generation))
+        .collect();
+    candidate::forget_before(database, &rotated).await?;
+    Ok(generations)
+}
+
+/// A repeated token keeps its generation, and is not put over a newer one that was stored
+/// meanwhile.
+fn put_token(mut row: Locked, claimed: &Claimed, new: &Stored, now: EpochMs) -> Option<Locked> {
+    match new.novelty {
+        Novelty::New => row.raise(),
+        Novelty::Repeated if row.generation() == claimed.record.generation => {}
+        Novelty::Repeated => return None,
+    }
+    row.end_lease(Unclear::No);
+    row.untroubled();
+    row.put(&new.held, now);
+    row.due(new.renew_at);
+    match &new.refresh {
+        RefreshChange::Keep => {}
+        RefreshChange::Forget => row.put_refresh(None),
+        RefreshChange::Replace(refresh) => row.put_refresh(Some(refresh)),
+    }
+    Some(row)
+}
+
+/// Stores a failure and when to try again. False as for [`store_tokens`], and where a newer
+/// token has come meanwhile.
+pub async fn store_failure(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    new: &StoredFailure<'_>,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let Some(mut row) = unchanged(database, claimed).await? else {
+        return Ok(false);
+    };
+    row.end_lease(new.unclear);
+    row.failed(new.failure, new.parent, now);
+    row.due(Some(new.renew_at));
+    if let Some(announced) = new.announced {
+        row.announce(announced);
+    }
+    write(database, [row]).await?;
+    Ok(true)
+}
+
+/// Gives a lease back because something must come first; due again at `renew_at`, or when
+/// that has come. False as for [`store_failure`].
+pub async fn store_waiting(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+    waiting: &Waiting,
+    renew_at: EpochMs,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let Some(mut row) = unchanged(database, claimed).await? else {
+        return Ok(false);
+    };
+    let (mut parent, mut has_come) = (None, false);
+    match waiting.until {
+        Wait::Parent(awaited) => {
+            parent = Some(awaited.id);
+            // Its token may have come meanwhile, and has woken whoever waited by then.
+            let generation = store::generation_locked(database, awaited.id).await?;
+            has_come = generation.is_some_and(|generation| generation > awaited.generation);
+        }
+        // It may have come meanwhile, or will not.
+        Wait::Candidate(_) => has_come = !row.awaits_candidate(),
+        Wait::Something | Wait::Quota(_) => {}
+    }
+    row.end_lease(Unclear::No);
+    row.wait_for(&waiting.why, parent);
+    row.due(Some(if has_come { now } else { renew_at }));
+    write(database, [row]).await?;
+    Ok(true)
+}
+
+/// The row, locked, if nothing has changed since it was claimed.
+async fn unchanged(
+    database: &impl ConnectionTrait,
+    claimed: &Claimed,
+) -> Result<Option<Locked>, DbErr> {
+    let id = claimed.record.secret_id;
+    let Some(row) = lock_one(database, id).await? else {
+        return Ok(None);
+    };
+    let versions = versions(database, &[id]).await?;
+    let same = row.generation() == claimed.record.generation;
+    Ok(Some(row).filter(|row| same && is_current(row, claimed, &versions)))
+}
+
+fn is_current(row: &Locked, claimed: &Claimed, versions: &Versions) -> bool {
+    row.is_held_by(claimed) && versions.get(&row.id()) == Some(&claimed.versions())
+}
+
+/// Of a secret and its realm.
+pub(super) type Versions = HashMap<SecretId, (Version, Version)>;
+
+/// The versions of secrets and their realms. Asked for when the rows are locked, and not with
+/// that: whoever changes a secret has its row locked until that can be seen.
+pub(super) async fn versions(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<Versions, DbErr> {
+    let query = Query::select()
+        .column((Entity, Column::SecretId))
+        .column((secret::Entity, secret::Column::Version))
+        .column((realm::Entity, realm::Column::Version))
+        .from(Entity)
+        .inner_join(
+            secret::Entity,
+            Expr::col((secret::Entity, secret::Column::Id)).equals((Entity, Column::SecretId)),
+        )
+        .inner_join(
+            realm::Entity,
+            Expr::col((realm::Entity, realm::Column::Id)).equals((Entity, Column::RealmId)),
+        )
+        .and_where(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
+        .to_owned();
+    let mut versions = Versions::new();
+    for row in database.query_all(&query).await? {
+        let of_secret = Version(row.try_get_by_index(1)?);
+        let of_realm = Version(row.try_get_by_index(2)?);
+        versions.insert(SecretId(row.try_get_by_index(0)?), (of_secret, of_realm));
+    }
+    Ok(versions)
+}
