@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Size;
 use crate::cost::resident_kib;
 use crate::kit::TestDatabase;
+use crate::kit::database::DatabaseServer;
 use crate::kit::server::{Options, Server};
 use crate::load::{Connection, token_request};
 use crate::report::{Mark, Report, Runs};
@@ -13,56 +14,71 @@ use crate::world::{self, Provider, key_name, realm_name};
 
 const FEW: usize = 1000;
 
-/// A database with so many tokens, none due.
-async fn stocked(tokens: usize) -> TestDatabase {
-    let database = TestDatabase::sqlite();
+/// Longer than between two sweeps at least.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// So many tokens in a database, none due.
+async fn stock(database: &TestDatabase, tokens: usize) {
     let provider = Provider::start(Duration::ZERO, 86_400).await;
-    let server = world::server(&database, "a", &[]);
-    world::register(&database, &server.client, &provider.url(), 1, 1).await;
+    let server = world::server(database, "a", &[]);
+    world::register(database, &server.client, &provider.url(), 1, 1).await;
     server.kill();
-    stock::add(&database, 1..tokens + 1).await;
-    database
+    stock::add(database, 1..tokens + 1).await;
 }
 
 pub async fn idle_sweeps(size: &Size, report: &mut Report) {
+    let (few, many) = (TestDatabase::sqlite(), TestDatabase::sqlite());
+    compare_idle_sweeps(size, report, "SQLite", [few, many]).await;
+    let mariadb = DatabaseServer::start();
+    mariadb.answers().await;
+    let few = TestDatabase::on_server(mariadb.url()).await;
+    let many = TestDatabase::on_server(mariadb.url()).await;
+    compare_idle_sweeps(size, report, "MariaDB", [few, many]).await;
+    report.one(5, "many", size.idle as f64, Mark::Shown);
+}
+
+async fn compare_idle_sweeps(
+    size: &Size,
+    report: &mut Report,
+    on: &str,
+    [few, many]: [TestDatabase; 2],
+) {
     let mut sides = Vec::new();
-    for tokens in [FEW, size.idle] {
-        let database = stocked(tokens).await;
+    for (database, tokens) in [(few, FEW), (many, size.idle)] {
+        stock(&database, tokens).await;
         let server = Server::start_with(&database, Options::default()).await;
         sides.push((database, server, Runs::default()));
     }
     for _ in 0..size.runs {
         for (_, server, cost) in &mut sides {
-            let begun = Instant::now();
+            let mut took = Duration::ZERO;
             for _ in 0..size.sweeps {
-                let sweeps = || server.app().metrics.sweeps.get();
-                let before = sweeps();
-                server.app().wake.notify_one();
-                while sweeps() == before {
-                    tokio::task::yield_now().await;
-                }
+                tokio::time::sleep(PAUSE).await;
+                took += one_sweep(server).await;
             }
-            cost.push(begun.elapsed().as_secs_f64() * 1e6 / size.sweeps as f64);
+            cost.push(took.as_secs_f64() * 1e6 / size.sweeps as f64);
         }
     }
     let (few, many) = (&sides[0].2, &sides[1].2);
-    report.add(
-        5,
-        "an idle sweep with many tokens, over one with 1,000",
-        many.over(few),
-        Mark::AtMost(1.5),
-    );
-    report.add(
-        5,
-        "an idle sweep with 1,000 tokens, µs",
-        few.clone(),
-        Mark::Shown,
-    );
-    report.one(5, "many", size.idle as f64, Mark::Shown);
+    let ratio = format!("an idle sweep with many tokens, over one with 1,000, {on}");
+    report.add(5, &ratio, many.over(few), Mark::AtMost(1.5));
+    let cost = format!("an idle sweep with 1,000 tokens, {on}, µs");
+    report.add(5, &cost, few.clone(), Mark::Shown);
+}
+
+async fn one_sweep(server: &Server) -> Duration {
+    let sweeps = || server.app().metrics.sweeps.get();
+    let (before, begun) = (sweeps(), Instant::now());
+    server.app().wake.notify_one();
+    while sweeps() == before {
+        tokio::task::yield_now().await;
+    }
+    begun.elapsed()
 }
 
 pub async fn held(size: &Size, report: &mut Report) {
-    let database = stocked(FEW + size.held).await;
+    let database = TestDatabase::sqlite();
+    stock(&database, FEW + size.held).await;
     let begun = Instant::now();
     let server = world::server(&database, "a", &[]);
     let ready = begun.elapsed().as_secs_f64();

@@ -32,26 +32,7 @@ pub async fn find_all(
     ids: impl IntoIterator<Item = &str>,
 ) -> Result<Vec<realm::Model>, DbErr> {
     Entity::find()
-        .filter(Column::Id.is_in(ids))
-        .all(database)
-        .await
-}
-
-/// Those that no provider has blocked for now.
-pub async fn open_among(
-    database: &impl ConnectionTrait,
-    ids: &[RealmId],
-    now: EpochMs,
-) -> Result<Vec<realm::Model>, DbErr> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let open = Condition::any()
-        .add(Column::BlockedUntil.is_null())
-        .add(Column::BlockedUntil.lte(now));
-    Entity::find()
-        .filter(Column::Id.is_in(padded(ids.iter().map(RealmId::as_str))))
-        .filter(open)
+        .filter(Column::Id.is_in(padded(ids)))
         .all(database)
         .await
 }
@@ -88,7 +69,23 @@ pub async fn list(
 }
 
 pub async fn all_ids(database: &impl ConnectionTrait) -> Result<Vec<RealmId>, DbErr> {
+    ids(database, Condition::all()).await
+}
+
+/// Of those that no provider has blocked for now.
+pub async fn open_ids(
+    database: &impl ConnectionTrait,
+    now: EpochMs,
+) -> Result<Vec<RealmId>, DbErr> {
+    let open = Condition::any()
+        .add(Column::BlockedUntil.is_null())
+        .add(Column::BlockedUntil.lte(now));
+    ids(database, open).await
+}
+
+async fn ids(database: &impl ConnectionTrait, condition: Condition) -> Result<Vec<RealmId>, DbErr> {
     let ids = Entity::find()
+        .filter(condition)
         .select_only()
         .column(Column::Id)
         .order_by(Column::Id, Order::Asc)

@@ -139,7 +139,11 @@ impl Renewals {
         match &scope.realm {
             Some(realm) => Ok(vec![realm.clone()]),
             None if scope.all => Ok(realm_store::all_ids(reader).await?),
-            None => Ok(due::due_realms(reader, self.clock.now()).await?),
+            None => {
+                let now = self.clock.now();
+                let open = realm_store::open_ids(reader, now).await?;
+                Ok(due::due_among(reader, &open, now).await?)
+            }
         }
     }
 

@@ -103,9 +103,13 @@ impl Renewals {
     /// Chooses only what has a free permit, so that a claim is also the intent to send.
     async fn choose(&self) -> Result<BTreeMap<Ms, Chosen>, DbError> {
         let (reader, now) = (self.database.reader(), self.clock.now());
+        let realms =
+            due::due_among(reader, &realm_store::open_ids(reader, now).await?, now).await?;
+        if realms.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let mut open = Vec::new();
-        let realms = due::due_realms(reader, now).await?;
-        for row in realm_store::open_among(reader, &realms, now).await? {
+        for row in realm_store::find_all(reader, realms.iter().map(RealmId::as_str)).await? {
             let Some(realm) = self.readable(&row) else {
                 continue;
             };

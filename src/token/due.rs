@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement, UnionType};
+use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
 };
-use token_server_entity::realm;
 use token_server_entity::token::{Column, Entity};
 
 use crate::foundation::clock::EpochMs;
@@ -17,47 +16,46 @@ use crate::foundation::ids::{RealmId, SecretId};
 /// Realms of one question to the database.
 const REALMS_AT_ONCE: usize = 64;
 
-/// Realms that have something due; on MySQL it may be held by somebody. Costs one index probe
+/// Those of some realms that have something due, maybe held by somebody. Costs one index probe
 /// a realm, however many tokens there are.
-pub async fn due_realms(
+pub async fn due_among(
     database: &impl ConnectionTrait,
+    realms: &[RealmId],
     now: EpochMs,
 ) -> Result<Vec<RealmId>, DbErr> {
-    let query = match database.get_database_backend() {
-        DbBackend::Sqlite => each_asked_for(now),
-        _ => earliest_of_each(now),
-    };
-    let rows = database.query_all(&query).await?;
-    let names = rows.iter().map(|row| row.try_get_by_index(0));
-    names.map(|name| name.map(RealmId::stored)).collect()
+    let mut due = Vec::new();
+    for realms in realms.chunks(REALMS_AT_ONCE) {
+        let earliest_of_each = padded(realms).into_iter().zip(0..).map(earliest);
+        let Some(all) = all_of(earliest_of_each) else {
+            continue;
+        };
+        for row in database.query_all(&all).await? {
+            let (number, earliest): (i64, Option<EpochMs>) =
+                (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            let realm = usize::try_from(number).ok().and_then(|at| realms.get(at));
+            due.extend(
+                realm
+                    .filter(|_| earliest.is_some_and(|at| at <= now))
+                    .cloned(),
+            );
+        }
+    }
+    Ok(due)
 }
 
-/// SQLite would read the whole index for groups of it.
-fn each_asked_for(now: EpochMs) -> SelectStatement {
-    let due_token = Query::select()
-        .expr(Expr::val(1))
-        .from(Entity)
-        .and_where(Expr::col((Entity, Column::RealmId)).equals((realm::Entity, realm::Column::Id)))
-        .and_where(Column::RenewAt.lte(now))
-        .and_where(Column::LeaseOwner.is_null())
-        .to_owned();
+/// When something is due first in a realm. Databases look up the least of a name in an index;
+/// they read every row for an EXISTS, or for the least of each name.
+fn earliest((realm, number): (&RealmId, i64)) -> SelectStatement {
     Query::select()
-        .column(realm::Column::Id)
-        .from(realm::Entity)
-        .and_where(Expr::exists(due_token))
-        .to_owned()
-}
-
-/// MySQL goes from realm to realm through the index, as long as nothing else is asked for; an
-/// EXISTS would read every row.
-fn earliest_of_each(now: EpochMs) -> SelectStatement {
-    Query::select()
-        .column(Column::RealmId)
+        .expr(Expr::val(number))
         .expr(Column::RenewAt.min())
         .from(Entity)
-        .and_where(Column::RenewAt.lte(now))
-        .group_by_col(Column::RealmId)
+        .and_where(Column::RealmId.eq(realm.as_str()))
         .to_owned()
+}
+
+fn all_of(parts: impl Iterator<Item = SelectStatement>) -> Option<SelectStatement> {
+    parts.reduce(|mut all, one| all.union(UnionType::All, one).to_owned())
 }
 
 /// What is due in each of some realms, at most so many of it; longest due first.
@@ -77,8 +75,7 @@ pub async fn due_in_each(
         let of_each = parts
             .into_iter()
             .map(|(realm, limit)| of_realm(realm, now, except, limit));
-        let all = of_each.reduce(|mut all, one| all.union(UnionType::All, one).to_owned());
-        let Some(all) = all else { continue };
+        let Some(all) = all_of(of_each) else { continue };
         for row in database.query_all(&all).await? {
             let id = SecretId(row.try_get_by_index(0)?);
             let realm = RealmId::stored(row.try_get_by_index(1)?);

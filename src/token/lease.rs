@@ -15,6 +15,7 @@ use super::lost::Unclear;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{AttemptId, ClaimId, Fence, Generation, ReplicaId, SecretId, Version};
+use crate::realm::store as realm_store;
 
 /// Who holds a token, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,10 +165,7 @@ async fn with_neighbours(
         .filter(secret::Column::Id.is_in(ids))
         .all(database)
         .await?;
-    let realms = realm::Entity::find()
-        .filter(realm::Column::Id.is_in(padded(names)))
-        .all(database)
-        .await?;
+    let realms = realm_store::find_all(database, names).await?;
     let mut secrets: HashMap<_, _> = secrets.into_iter().map(|row| (row.id, row)).collect();
     let realms: HashMap<_, _> = realms
         .into_iter()
