@@ -71,14 +71,22 @@ pub fn token_request(realm: &str, key: &str, api_key: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Opens all connections, and then measures.
 pub async fn run(load: &Load) -> Seen {
+    let opening = (0..load.connections).map(|_| open(load.clone()));
+    let opening: Vec<_> = opening.map(tokio::spawn).collect();
+    let mut opened = Vec::new();
+    for opening in opening {
+        opened.push(opening.await.expect("a connection is opened"));
+    }
     let begun = Instant::now();
     let end = begun + load.duration;
-    let connections: Vec<_> = (0..load.connections)
-        .map(|number| tokio::spawn(connection(load.clone(), number, begun, end)))
+    let asking = opened.into_iter().enumerate();
+    let asking: Vec<_> = asking
+        .map(|(number, open)| tokio::spawn(connection(load.clone(), open, number, begun, end)))
         .collect();
     let mut all = Seen::default();
-    for connection in connections {
+    for connection in asking {
         let seen = connection.await.expect("a connection ends");
         all.answered += seen.answered;
         all.errors += seen.errors;
@@ -145,9 +153,21 @@ impl Connection {
     }
 }
 
-async fn connection(load: Load, number: usize, begun: Instant, end: Instant) -> Seen {
-    let mut seen = Seen::default();
+/// Asks once. What goes wrong goes wrong again, and is counted then.
+async fn open(load: Load) -> Connection {
     let mut connection = Connection::new(load.address);
+    let _ = connection.ask(&load.requests[0]).await;
+    connection
+}
+
+async fn connection(
+    load: Load,
+    mut connection: Connection,
+    number: usize,
+    begun: Instant,
+    end: Instant,
+) -> Seen {
+    let mut seen = Seen::default();
     let pause = load
         .rate
         .map(|rate| Duration::from_secs_f64(load.connections as f64 / rate));

@@ -64,6 +64,8 @@ pub struct Row {
     number: u8,
     what: String,
     figure: Runs,
+    /// The reference over itself.
+    beside: Option<Runs>,
     mark: Mark,
 }
 
@@ -73,9 +75,18 @@ impl Row {
         match self.mark {
             Mark::AtMost(limit) if median <= limit => "reached",
             Mark::AtLeast(limit) if median >= limit => "reached",
+            Mark::AtMost(_) | Mark::AtLeast(_) if self.is_noise() => "undecided",
             Mark::AtMost(_) | Mark::AtLeast(_) => "**missed**",
             Mark::Shown => "",
         }
+    }
+
+    /// Whether the reference differs as much from itself.
+    fn is_noise(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| {
+            let (low, high) = beside.ends();
+            (low..=high).contains(&self.figure.median())
+        })
     }
 }
 
@@ -102,14 +113,30 @@ pub struct Report {
 }
 
 impl Report {
-    #[allow(clippy::print_stdout)]
     pub fn add(&mut self, number: u8, what: &str, figure: Runs, mark: Mark) {
-        let row = Row {
+        self.push(Row {
             number,
             what: what.to_owned(),
             figure,
+            beside: None,
             mark,
-        };
+        });
+    }
+
+    /// A ratio, and that of the reference over itself.
+    pub fn compare(&mut self, number: u8, what: &str, figure: Runs, beside: Runs, mark: Mark) {
+        self.push(Row {
+            number,
+            what: what.to_owned(),
+            figure,
+            beside: Some(beside.clone()),
+            mark,
+        });
+        self.add(number, "the same, plain over plain", beside, Mark::Shown);
+    }
+
+    #[allow(clippy::print_stdout)]
+    fn push(&mut self, row: Row) {
         println!("{row}");
         self.rows.push(row);
     }

@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use token_server_entity::realm;
-use tokio::time::Instant;
 
 use super::Renewals;
 use super::attempt::Cause;
@@ -23,7 +22,7 @@ use crate::token::{due, listing};
 /// A little less than between two sweeps of the scheduler.
 const LEASES_LOOKED_AT_EVERY: Ms = Ms(900);
 /// From the begin of one sweep to that of the next: what ends meanwhile is followed by one.
-const SWEPT_AT_MOST_EVERY: Duration = Duration::from_millis(20);
+const SWEPT_AT_MOST_EVERY: Ms = Ms(20);
 
 /// What a sweep claims, and the permits for it.
 #[derive(Default)]
@@ -56,12 +55,13 @@ impl Renewals {
                 () = self.stopping.cancelled() => return,
                 () = self.wake.notified() => {}
             }
-            let next = Instant::now() + SWEPT_AT_MOST_EVERY;
+            let begun = self.clock.boot();
             if let Err(error) = self.sweep(&mut leases_after).await {
                 tracing::error!(%error, "the sweep could not reach the database; it tries again");
             }
             self.note_sweep();
-            tokio::time::sleep_until(next).await;
+            let took = self.clock.boot().since(begun);
+            tokio::time::sleep(Ms(SWEPT_AT_MOST_EVERY.0 - took.0).as_duration()).await;
         }
     }
 
@@ -108,8 +108,10 @@ impl Renewals {
         if realms.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let mut rows = realm_store::find_all(reader, realms.iter().map(RealmId::as_str)).await?;
+        self.begin_anywhere(&mut rows);
         let mut open = Vec::new();
-        for row in realm_store::find_all(reader, realms.iter().map(RealmId::as_str)).await? {
+        for row in rows {
             let Some(realm) = self.readable(&row) else {
                 continue;
             };
@@ -139,6 +141,13 @@ impl Renewals {
             }
         }
         Ok(chosen)
+    }
+
+    /// Where permits are short, none is always the first.
+    fn begin_anywhere<T>(&self, list: &mut [T]) {
+        let last = i64::try_from(list.len()).unwrap_or(i64::MAX) - 1;
+        let first = self.randomness.between(0, last.max(0));
+        list.rotate_left(usize::try_from(first).unwrap_or(0));
     }
 
     /// Claims at once what is given the same time.
