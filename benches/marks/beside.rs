@@ -44,27 +44,27 @@ struct World {
     killed: Vec<Killed>,
 }
 
-impl World {
-    fn launch(&self) -> ServerProcess {
-        let more = RENEWS.map(|(name, value)| (name, value.to_owned()));
-        block_in_place(|| world::server(&self.database, "b", &more))
-    }
+/// The replica that renews.
+fn launch(database: &TestDatabase) -> ServerProcess {
+    let more = RENEWS.map(|(name, value)| (name, value.to_owned()));
+    block_in_place(|| world::server(database, "b", &more))
+}
 
+impl World {
     /// Makes tokens due, some at a time, until then; meanwhile kills who renews them, and starts
     /// it again.
     async fn renew_until(&mut self, end: Instant) {
         let killed_at = Instant::now() + (end - Instant::now()) / 2;
-        let due = make_due(&self.database, end);
         let database = &self.database;
-        let ((), ()) = tokio::join!(due, async {
+        let ((), ()) = tokio::join!(make_due(database, end), async {
             sleep_until(killed_at.into()).await;
             if let Some(renews) = self.renews.take() {
                 renews.kill();
             }
             let directory = database.directory.path().join("b");
             self.killed.extend(held_by(database, &directory).await);
+            self.renews = Some(launch(database));
         });
-        self.renews = Some(self.launch());
     }
 }
 
@@ -155,7 +155,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
         renews: None,
         killed: Vec::new(),
     };
-    world.renews = Some(world.launch());
+    world.renews = Some(launch(&world.database));
     let realm = rotating_realm(&world.provider);
     reads.client.save_realm("r", realm).await;
     for number in 0..size.beside {

@@ -10,6 +10,7 @@ on_every_database! {
     a_provider_that_never_answers_delays_none_of_a_hundred_healthy_ones,
     a_rate_limit_holds_for_its_realm_and_for_no_other,
     ten_thousand_due_secrets_of_a_realm_that_is_held_delay_no_other,
+    where_attempts_are_few_a_busy_realm_leaves_some_to_others,
     an_absurd_retry_after_holds_a_realm_no_longer_than_the_limit,
 }
 
@@ -132,6 +133,35 @@ async fn ten_thousand_due_secrets_of_a_realm_that_is_held_delay_no_other(databas
     }
     assert_eq!(busy.request_count(), 1);
     assert_eq!(database.number(due).await, 10_000);
+}
+
+async fn where_attempts_are_few_a_busy_realm_leaves_some_to_others(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let limits = [
+        ("TOKEN_SERVER__RENEWAL__CONCURRENCY", "1".to_owned()),
+        ("TOKEN_SERVER__RENEWAL__REALM_RATE", "1000000".to_owned()),
+    ];
+    let options = Options {
+        env: limits.to_vec(),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    let client = &server.client;
+    provider.hold();
+    client.register_realm("a", &provider.url("/a")).await;
+    client.register_realm("b", &provider.url("/b")).await;
+    for number in 0..40 {
+        client.save_secret("a", &format!("k{number}")).await;
+    }
+    client.save_secret("b", "k").await;
+    provider.release();
+    for number in 0..40 {
+        client.generation("a", &format!("k{number}"), 1).await;
+    }
+    client.generation("b", "k", 1).await;
+    let paths: Vec<_> = provider.requests().into_iter().map(|r| r.path).collect();
+    assert_eq!(paths.len(), 41);
+    assert_ne!(paths[40], "/b", "the busy realm came first each time");
 }
 
 async fn an_absurd_retry_after_holds_a_realm_no_longer_than_the_limit(database: TestDatabase) {
