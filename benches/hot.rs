@@ -93,10 +93,13 @@ fn hot(criterion: &mut Criterion) {
     });
     let hash = KeyHash::of(&key);
     criterion.bench_function("recognise a caller", |bencher| {
-        bencher.iter(|| app.memory.sure_caller(&hash));
+        bencher.iter(|| app.memory.sure_caller(&hash, app.clock.moment()));
     });
     criterion.bench_function("find a token in memory", |bencher| {
-        bencher.iter(|| app.renewals.read_at_once("realm", "key"));
+        bencher.iter(|| {
+            app.renewals
+                .read_at_once("realm", "key", app.clock.moment())
+        });
     });
     let randomness = Randomness::from_system().expect("the system has randomness");
     let ring = KeyRing::parse(&KeyRing::generate(&randomness), randomness.clone());

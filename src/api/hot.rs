@@ -6,11 +6,10 @@ use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
-use secrecy::ExposeSecret;
 
 use super::auth::presented;
 use super::front::{NO_STORE, REQUEST_ID};
-use super::tokens::PlainToken;
+use super::tokens::plain;
 use crate::access::key::KeyHash;
 use crate::access::scope::Scope;
 use crate::app::App;
@@ -18,9 +17,6 @@ use crate::foundation::metrics::{RequestLabels, seconds};
 
 const PATH: &str = "/api/token";
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-
-/// Room in an answer for what stands beside the token, where that is not much.
-const BESIDE: usize = 256;
 
 pub struct Hot {
     answered: Counter,
@@ -43,15 +39,16 @@ impl Hot {
         if *request.method() != Method::GET || request.uri().path() != PATH {
             return None;
         }
-        let begun = app.clock.boot();
+        let now = app.clock.moment();
         let (realm, key) = plain_names(request.uri().query()?)?;
-        let caller = app.memory.sure_caller(&KeyHash::of(&presented(request)?))?;
+        let caller = app
+            .memory
+            .sure_caller(&KeyHash::of(&presented(request)?), now)?;
         if !caller.has(Scope::TokenRead) || !caller.covers(realm, key) {
             return None;
         }
-        let (cell, expires_in) = app.renewals.read_at_once(realm, key)?;
-        let mut body = Vec::with_capacity(cell.token.expose_secret().len() + BESIDE);
-        serde_json::to_writer(&mut body, &PlainToken::of(&cell, expires_in)).ok()?;
+        let (cell, expires_in) = app.renewals.read_at_once(realm, key, now)?;
+        let body = plain(&cell, expires_in).ok()?;
         let id = HeaderValue::try_from(app.randomness.id()).ok()?;
         let mut response = Response::from(body);
         let headers = response.headers_mut();
@@ -59,7 +56,7 @@ impl Hot {
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(REQUEST_ID, id);
         self.answered.inc();
-        let took = app.clock.boot().since(begun);
+        let took = app.clock.boot().since(now.boot);
         app.metrics.request_seconds.observe(seconds(took));
         Some(response)
     }

@@ -80,10 +80,24 @@ impl BootMs {
     }
 }
 
+/// What both clocks say at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    pub wall: EpochMs,
+    pub boot: BootMs,
+}
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> EpochMs;
     fn boot(&self) -> BootMs;
+
+    fn moment(&self) -> Moment {
+        Moment {
+            wall: self.now(),
+            boot: self.boot(),
+        }
+    }
 
     /// How far the machine's wall clock was set away from what is believed.
     fn step(&self) -> Ms {
@@ -143,15 +157,20 @@ impl SteadyClock {
 }
 
 impl Clock for SteadyClock {
-    // For every read of a token: it asks each clock once.
     fn now(&self) -> EpochMs {
+        self.moment().wall
+    }
+
+    // For every read of a token: it asks each clock once.
+    fn moment(&self) -> Moment {
         let (wall, boot) = (self.source.now(), self.source.boot());
         let believed = EpochMs(self.believed.load(Ordering::Relaxed) + boot.0);
         if wall == believed || wall.since(believed).0.abs() > self.followed.0 {
-            return believed;
+            let wall = believed;
+            return Moment { wall, boot };
         }
         self.believed.store(wall.0 - boot.0, Ordering::Relaxed);
-        wall
+        Moment { wall, boot }
     }
 
     fn boot(&self) -> BootMs {

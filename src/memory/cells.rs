@@ -18,6 +18,8 @@ use crate::token::{HeldToken, TokenRecord};
 
 /// What a cell costs beside what it holds: its places in two tables.
 const OVERHEAD: usize = 200;
+/// Around a text in JSON.
+const QUOTES: usize = 2;
 /// Cells there is room for from the beginning.
 const USUAL: usize = 1000;
 
@@ -27,7 +29,8 @@ pub struct Remembered {
     pub id: SecretId,
     pub realm: RealmId,
     pub key: KeyName,
-    pub token: SecretString,
+    /// As JSON: readers are given it so.
+    json: SecretString,
     pub token_type: Option<String>,
     /// Served with it: an object, or null.
     pub extra: Value,
@@ -64,7 +67,7 @@ impl Remembered {
             id: what.id,
             realm: what.realm,
             key: what.key,
-            token: what.token,
+            json: as_json(&what.token),
             token_type: what.token_type,
             extra_bytes: match &what.extra {
                 Value::Null => 0,
@@ -108,6 +111,16 @@ impl Remembered {
         })))
     }
 
+    /// The token, in quotes and escaped.
+    pub fn as_json(&self) -> &str {
+        self.json.expose_secret()
+    }
+
+    pub fn token(&self) -> SecretString {
+        let text: String = serde_json::from_str(self.as_json()).expect("it was made of a text");
+        text.into()
+    }
+
     /// Whether it is of this very renewal.
     pub fn is_of(&self, record: &TokenRecord) -> bool {
         let obtained = |held: &HeldToken| held.obtained_at == self.obtained_at;
@@ -127,12 +140,20 @@ impl Remembered {
 
     fn bytes(&self) -> usize {
         let names = self.realm.as_str().len() + self.key.as_str().len();
-        let texts = self.token.expose_secret().len()
+        let texts = self.json.expose_secret().len()
             + self.token_type.as_ref().map_or(0, String::len)
             + self.expires_at.as_ref().map_or(0, String::len);
         // Parsed JSON takes several times its text.
         size_of::<Self>() + 2 * names + texts + 4 * self.extra_bytes + OVERHEAD
     }
+}
+
+/// Its text stands in memory once: where nothing is to be escaped, it needs no more room.
+fn as_json(token: &SecretString) -> SecretString {
+    let token = token.expose_secret();
+    let mut json = Vec::with_capacity(token.len() + QUOTES);
+    serde_json::to_writer(&mut json, token).expect("a text can be written as JSON");
+    String::from_utf8(json).expect("JSON is UTF-8").into()
 }
 
 /// The name of a secret.

@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::access::Caller;
 use crate::access::key::KeyHash;
-use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock};
+use crate::foundation::clock::{BootMs, Moment, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::sealing::KeyRing;
@@ -92,9 +92,10 @@ impl Memory {
     }
 
     /// A token that nothing speaks against; decides nothing for other readers.
-    pub fn sure_token(&self, realm: &str, key: &str, now: EpochMs) -> Option<Arc<Remembered>> {
+    pub fn sure_token(&self, realm: &str, key: &str, now: Moment) -> Option<Arc<Remembered>> {
         let cell = self.cells.find(realm, key)?;
-        (!self.is_doubtful(&cell.checked, cell.is_due(now))).then_some(cell)
+        let due = cell.is_due(now.wall);
+        (!self.is_doubtful(&cell.checked, due, now.boot)).then_some(cell)
     }
 
     pub fn token(&self, realm: &RealmId, key: &KeyName) -> Look<Arc<Remembered>> {
@@ -111,42 +112,31 @@ impl Memory {
     }
 
     /// A caller that nothing speaks against; decides nothing for others.
-    pub fn sure_caller(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
+    pub fn sure_caller(&self, hash: &KeyHash, now: Moment) -> Option<Arc<Caller>> {
         let known = self.callers.find(hash)?;
-        if self.is_doubtful(&known.checked, false) {
+        if self.is_doubtful(&known.checked, false, now.boot) {
             return None;
         }
-        known.good_at(self.clock.now())
+        known.good_at(now.wall)
     }
 
     /// Whether the feed has not been followed for a while.
-    fn is_late(&self) -> bool {
-        let followed = BootMs(self.followed.load(Ordering::Acquire));
-        self.clock.boot().since(followed) > LATE
+    fn is_late(&self, now: BootMs) -> bool {
+        now.since(BootMs(self.followed.load(Ordering::Acquire))) > LATE
     }
 
-    fn is_doubtful(&self, checked: &AtomicI64, due: bool) -> bool {
-        let since = self.since(checked);
-        since > COMPARED_EVERY || (since > DOUBTED_EVERY && (due || self.is_late()))
+    fn is_doubtful(&self, checked: &AtomicI64, due: bool, now: BootMs) -> bool {
+        let since = now.since(BootMs(checked.load(Ordering::Acquire)));
+        since > COMPARED_EVERY || (since > DOUBTED_EVERY && (due || self.is_late(now)))
     }
 
     /// The same, for one of many who ask at once.
     fn is_to_compare(&self, checked: &AtomicI64, due: bool) -> bool {
-        let before = checked.load(Ordering::Acquire);
-        self.is_doubtful(checked, due)
+        let (before, now) = (checked.load(Ordering::Acquire), self.clock.boot());
+        self.is_doubtful(checked, due, now)
             && checked
-                .compare_exchange(
-                    before,
-                    self.clock.boot().0,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                )
+                .compare_exchange(before, now.0, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
-    }
-
-    fn since(&self, checked: &AtomicI64) -> Ms {
-        let checked = BootMs(checked.load(Ordering::Acquire));
-        self.clock.boot().since(checked)
     }
 
     /// Taken before the database is read for what will be remembered.

@@ -11,7 +11,7 @@ use super::Renewals;
 use super::attempt::Cause;
 use super::flight::Landed;
 use super::quota::Spent;
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::clock::{EpochMs, Moment, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, KeyName, RealmId};
 use crate::foundation::limit::within;
@@ -145,14 +145,18 @@ impl Renewals {
 
     /// What this process remembers, where nothing speaks against it, and how long that is
     /// valid. Waits for nothing, and leaves what takes longer to [`Renewals::read`].
-    pub fn read_at_once(&self, realm: &str, key: &str) -> Option<(Arc<Remembered>, Ms)> {
-        let now = self.clock.now();
+    pub fn read_at_once(
+        &self,
+        realm: &str,
+        key: &str,
+        now: Moment,
+    ) -> Option<(Arc<Remembered>, Ms)> {
         let cell = self.memory.sure_token(realm, key, now)?;
-        if !self.is_fresh(cell.expiry, Ms::ZERO, now) {
+        if !self.is_fresh(cell.expiry, Ms::ZERO, now.wall) {
             return None;
         }
         self.metrics.cache_reads.inc();
-        let left = cell.expiry.left(now);
+        let left = cell.expiry.left(now.wall);
         Some((cell, left))
     }
 
@@ -200,7 +204,7 @@ impl Renewals {
     fn remembered(&self, cell: &Remembered, min_ttl: Ms) -> Option<Served> {
         let now = self.clock.now();
         self.is_fresh(cell.expiry, min_ttl, now).then(|| Served {
-            token: cell.token.clone(),
+            token: cell.token(),
             token_type: cell.token_type.clone(),
             extra: cell.extra.clone(),
             expires_at: cell.expires_at.clone(),

@@ -29,6 +29,7 @@ mod registry;
 mod renewals;
 mod reports;
 mod sealing;
+mod sweeps;
 mod ten_minutes;
 mod tickets;
 mod upstream;

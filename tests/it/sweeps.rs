@@ -1,0 +1,65 @@
+//! What is idle costs nothing.
+
+use sea_orm::{ConnectionTrait, Statement};
+use token_server::foundation::clock::{Clock, SystemClock};
+use token_server::foundation::ids::RealmId;
+use token_server::token::due;
+
+use crate::kit::{Provider, Server, TestDatabase};
+
+/// Copies of each of a thousand numbers, none due.
+const MANY: &str = "INSERT INTO ts_token (secret_id, realm_id, key_name, per_read, generation, \
+     refresh_line, lost_awaited, renew_at, paused, forced, failures, fence, updated_at) \
+     SELECT 1000 + a.d + 10 * b.d + 100 * c.d, realm_id, CONCAT('k', a.d, b.d, c.d), FALSE, 1, 0, \
+     FALSE, 99999999999999, FALSE, FALSE, 0, 1, 0 \
+     FROM DIGITS a, DIGITS b, DIGITS c, ts_token WHERE key_name = 'first'";
+const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
+     UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 \
+     UNION ALL SELECT 8 UNION ALL SELECT 9)";
+
+mod an_idle_sweep_reads_as_few_rows_where_there_are_many_tokens {
+    /// SQLite counts nothing of the kind; mark 5 measures it there.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn on_mysql() {
+        super::an_idle_sweep(crate::kit::TestDatabase::mysql().await).await;
+    }
+}
+
+async fn an_idle_sweep(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let server = Server::start(&database).await;
+    for realm in ["a", "b", "c"] {
+        server
+            .client
+            .register_realm(realm, &provider.url("/token"))
+            .await;
+    }
+    server.client.save_secret("b", "first").await;
+    server.client.generation("b", "first", 1).await;
+    server.stop().await;
+    let connection = database.connect().await;
+    let many = MANY.replace("DIGITS", DIGITS);
+    let done = connection.execute_unprepared(&many).await;
+    assert_eq!(done.expect("the statement is good").rows_affected(), 1000);
+    let realms = ["a", "b", "c"].map(|name| RealmId::new(name).expect("a name"));
+    // A statement that was prepared may be planned anew.
+    for _ in 0..3 {
+        let before = rows_read(&connection).await;
+        let due = due::due_among(&connection, &realms, SystemClock.now()).await;
+        assert!(due.expect("the query is good").is_empty());
+        let read = rows_read(&connection).await - before;
+        assert!(read < 20, "{read} rows were read");
+    }
+}
+
+/// By this connection, in whatever way.
+async fn rows_read(connection: &impl ConnectionTrait) -> i64 {
+    let counters = "SHOW SESSION STATUS LIKE 'Handler_read%'";
+    let statement = Statement::from_string(connection.get_database_backend(), counters);
+    let rows = connection.query_all_raw(statement).await;
+    let count = |row: &sea_orm::QueryResult| -> i64 {
+        let text: String = row.try_get_by_index(1).expect("a counter");
+        text.parse().expect("a number")
+    };
+    rows.expect("the server counts").iter().map(count).sum()
+}
