@@ -21,8 +21,8 @@ use crate::token::{due, listing};
 
 /// A little less than between two sweeps of the scheduler.
 const LEASES_LOOKED_AT_EVERY: Ms = Ms(900);
-/// From the begin of one sweep to that of the next: what ends meanwhile is followed by one.
-const SWEPT_AT_MOST_EVERY: Ms = Ms(20);
+/// Between two sweeps: what ends meanwhile is followed by one.
+const PAUSE: Duration = Duration::from_millis(15);
 
 /// What a sweep claims, and the permits for it.
 #[derive(Default)]
@@ -55,13 +55,11 @@ impl Renewals {
                 () = self.stopping.cancelled() => return,
                 () = self.wake.notified() => {}
             }
-            let begun = self.clock.boot();
             if let Err(error) = self.sweep(&mut leases_after).await {
                 tracing::error!(%error, "the sweep could not reach the database; it tries again");
             }
             self.note_sweep();
-            let took = self.clock.boot().since(begun);
-            tokio::time::sleep(Ms(SWEPT_AT_MOST_EVERY.0 - took.0).as_duration()).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -81,7 +79,8 @@ impl Renewals {
     /// Looks at leases about as often as the scheduler sweeps, and when one may be taken over: in
     /// time for what a provider accepts a little longer.
     async fn sweep_abandoned(&self, after: &mut BootMs) -> Result<(), DbError> {
-        if self.clock.boot() < *after {
+        let left = after.since(self.clock.boot());
+        if left > Ms::ZERO && left <= LEASES_LOOKED_AT_EVERY {
             return Ok(());
         }
         let suspects = self.suspects().await?;
