@@ -16,6 +16,10 @@ use crate::foundation::database::pieces;
 use crate::foundation::ids::{AttemptId, Generation, RefreshLine, SecretId};
 use crate::realm::failure::Failure;
 
+/// About so long is one statement at most, but for a longer row: by default MariaDB takes
+/// 16 MiB.
+const STATEMENT_BYTES: usize = 1 << 20;
+
 /// What is done about rows that somebody else is changing just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Busy {
@@ -66,13 +70,37 @@ pub(super) async fn write(
     let replaces = OnConflict::column(Column::SecretId)
         .update_columns(changed)
         .to_owned();
-    for rows in pieces(&rows) {
+    for rows in statements(&rows).flat_map(pieces) {
         Entity::insert_many(rows.iter().cloned().map(IntoActiveModel::into_active_model))
             .on_conflict(replaces.clone())
             .exec_without_returning(database)
             .await?;
     }
     Ok(())
+}
+
+/// Rows that are not too long for one statement together.
+fn statements(mut rows: &[token::Model]) -> impl Iterator<Item = &[token::Model]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |row: &&token::Model| {
+            bytes += sealed_bytes(row);
+            bytes <= STATEMENT_BYTES
+        };
+        let count = rows.iter().take_while(fits).count().max(1).min(rows.len());
+        let (these, rest) = rows.split_at(count);
+        rows = rest;
+        (!these.is_empty()).then_some(these)
+    })
+}
+
+fn sealed_bytes(row: &token::Model) -> usize {
+    let sealed = [&row.token, &row.served, &row.extra, &row.refresh_token];
+    sealed
+        .into_iter()
+        .flatten()
+        .map(|sealed| sealed.0.len())
+        .sum()
 }
 
 fn same(one: Column, other: Column) -> bool {

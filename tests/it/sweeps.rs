@@ -1,11 +1,44 @@
-//! What is idle costs nothing.
+//! What sweeps read, and what they claim at once.
 
 use sea_orm::{ConnectionTrait, Statement};
-use token_server::foundation::clock::{Clock, SystemClock};
+use token_server::foundation::clock::{Clock, Ms, SystemClock};
 use token_server::foundation::ids::RealmId;
 use token_server::token::due;
 
-use crate::kit::{Provider, Server, TestDatabase};
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    tokens_as_long_as_answers_may_be_are_renewed_together,
+}
+
+/// Of each realm: all of them are renewed at once.
+const IN_REALM: usize = 6;
+
+async fn tokens_as_long_as_answers_may_be_are_renewed_together(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
+    let client = &server.client;
+    let long = |letter: &str| Answer::token(&letter.repeat(1_000_000), 7200);
+    provider.answer_with(long("a"));
+    // A database takes 16 MiB in one statement.
+    let realms = ["a", "b", "c"];
+    for realm in realms {
+        client.register_realm(realm, &provider.url("/token")).await;
+        for number in 0..IN_REALM {
+            client.save_secret(realm, &format!("k{number}")).await;
+        }
+    }
+    for generation in 1..=2 {
+        for realm in realms {
+            for number in 0..IN_REALM {
+                let key = format!("k{number}");
+                client.generation(realm, &key, generation).await;
+            }
+        }
+        provider.answer_with(long("b"));
+        clock.advance(Ms::from_secs(7000));
+    }
+}
 
 /// Copies of each of a thousand numbers, none due.
 const MANY: &str = "INSERT INTO ts_token (secret_id, realm_id, key_name, per_read, generation, \
