@@ -19,8 +19,8 @@ use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::{due, listing};
 
-/// A little less than between two sweeps of the scheduler.
-const LEASES_LOOKED_AT_EVERY: Ms = Ms(900);
+/// By the scheduler.
+const SWEPT_EVERY: Ms = Ms::from_secs(1);
 /// Between two sweeps: what ends meanwhile is followed by one.
 const PAUSE: Duration = Duration::from_millis(15);
 
@@ -49,13 +49,12 @@ impl Renewals {
     }
 
     async fn sweep_when_woken(&self) {
-        let mut leases_after = BootMs(i64::MIN);
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.wake.notified() => {}
             }
-            if let Err(error) = self.sweep(&mut leases_after).await {
+            if let Err(error) = self.sweep().await {
                 tracing::error!(%error, "the sweep could not reach the database; it tries again");
             }
             self.note_sweep();
@@ -63,26 +62,20 @@ impl Renewals {
         }
     }
 
-    async fn sweep(&self, leases_after: &mut BootMs) -> Result<(), DbError> {
+    async fn sweep(&self) -> Result<(), DbError> {
         match self.clocks_agree().await {
             // It was said, and is said again as long as it lasts.
             Err(DbError::ClockApart(_)) => return Ok(()),
             other => other?,
         }
-        self.sweep_abandoned(leases_after).await?;
+        self.sweep_abandoned().await?;
         for (timeout, chosen) in self.choose().await? {
             self.claim_chosen(timeout, chosen).await?;
         }
         Ok(())
     }
 
-    /// Looks at leases about as often as the scheduler sweeps, and when one may be taken over: in
-    /// time for what a provider accepts a little longer.
-    async fn sweep_abandoned(&self, after: &mut BootMs) -> Result<(), DbError> {
-        let left = after.since(self.clock.boot());
-        if left > Ms::ZERO && left <= LEASES_LOOKED_AT_EVERY {
-            return Ok(());
-        }
+    async fn sweep_abandoned(&self) -> Result<(), DbError> {
         let suspects = self.suspects().await?;
         for suspect in self.abandoned(&suspects) {
             // Set off one by one: what is taken over here nobody else will look after.
@@ -90,12 +83,13 @@ impl Renewals {
                 self.set_off(claimed, None);
             }
         }
-        let mut next = LEASES_LOOKED_AT_EVERY;
-        if let Some(wait) = self.next_abandoned(&suspects).filter(|wait| *wait < next) {
+        // Whoever takes over should be in time for what a provider accepts a little longer.
+        if let Some(wait) = self
+            .next_abandoned(&suspects)
+            .filter(|wait| *wait < SWEPT_EVERY)
+        {
             self.wake_after(wait.as_duration());
-            next = wait;
         }
-        *after = self.clock.boot().plus(next);
         Ok(())
     }
 
