@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use super::eventually;
 
+/// The first of them, and how many: below those of `ip_local_port_range`.
+const PORTS: (u32, u32) = (20_000, 12_000);
+
 const PREFIX: &str = "token_server_test_";
 
 /// A database of a test's own, and a directory for everything else it keeps.
@@ -363,10 +366,18 @@ fn as_root() -> Option<&'static str> {
     root.then_some("--user=root")
 }
 
+/// Not one that the kernel gives to who connects: the server may be started again on it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(31);
+    let free = |_| {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.0 + number % PORTS.1).ok()?;
+        TcpListener::bind(("127.0.0.1", port))
+            .is_ok()
+            .then_some(port)
+    };
+    (0..PORTS.1)
+        .find_map(free)
+        .expect("loopback has a free port")
 }
