@@ -18,9 +18,9 @@ async fn tokens_as_long_as_answers_may_be_are_renewed_together(database: TestDat
     let provider = Provider::start().await;
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    let long = |letter: &str| Answer::token(&letter.repeat(1_000_000), 7200);
+    let long = |letter: &str| Answer::token(&letter.repeat(1_048_500), 7200);
     provider.answer_with(long("a"));
-    // A database takes 16 MiB in one statement.
+    // Sixteen of them are more than the 16 MiB that a database takes in one statement.
     let realms = ["a", "b", "c"];
     for realm in realms {
         client.register_realm(realm, &provider.url("/token")).await;
