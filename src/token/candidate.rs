@@ -56,13 +56,14 @@ impl Candidate {
         refresh: HeldRefresh,
     ) -> Self {
         let record = &claimed.record;
+        let (secret_version, realm_version) = claimed.versions();
         Self {
             attempt: claimed.attempt.clone(),
             secret: record.secret_id,
             consumed: record.generation,
             line: record.refresh_line,
-            secret_version: Version(claimed.secret.version),
-            realm_version: Version(claimed.realm.version),
+            secret_version,
+            realm_version,
             held,
             renew_at,
             refresh,
@@ -134,7 +135,7 @@ pub async fn keep(
         row.end_lease(Unclear::No);
     }
     if row.generation() != candidate.consumed || row.refresh_line() != candidate.line {
-        write(database, [row]).await?;
+        write(database, &[row]).await?;
         append(database, candidate).await?;
         return Ok(Promotion::Superseded);
     }
@@ -146,12 +147,12 @@ pub async fn keep(
         row.put(&candidate.held, now);
         row.due(candidate.renew_at);
         let generation = row.generation();
-        write(database, [row]).await?;
+        write(database, &[row]).await?;
         store::are_stored(database, &[id], now).await?;
         return Ok(Promotion::Token(generation));
     }
     row.nothing_lost();
-    write(database, [row]).await?;
+    write(database, &[row]).await?;
     // What waited for this candidate need not wait any longer.
     store::wake_waiting(database, &[id], now).await?;
     Ok(Promotion::RefreshToken)

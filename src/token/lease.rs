@@ -10,7 +10,7 @@ use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret, token};
 
 use super::TokenRecord;
-use super::locked::{Busy, Locked, lock, lock_one, write};
+use super::locked::{Busy, Locked, lock, lock_one, of, write};
 use super::lost::Unclear;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
@@ -79,7 +79,7 @@ impl Ground {
     }
 
     fn condition(&self, now: EpochMs) -> Condition {
-        let these = of_ids(&self.ids());
+        let these = of(&self.ids());
         let free = || these.clone().add(Column::LeaseOwner.is_null());
         match self {
             Self::Due(_) => free().add(Column::RenewAt.lte(now)),
@@ -101,11 +101,6 @@ impl Ground {
             Self::Due(_) | Self::Chosen(_) | Self::Abandoned(..) => Busy::LeaveOut,
         }
     }
-}
-
-fn of_ids(ids: &[SecretId]) -> Condition {
-    let ids = padded(ids.iter().map(|id| id.0));
-    Condition::all().add(Column::SecretId.is_in(ids))
 }
 
 impl Claimed {
@@ -130,8 +125,8 @@ pub async fn claim(
         }
         row.claim(claim);
     }
-    let claimed = rows.iter().map(|row| row.as_row().clone()).collect();
-    write(database, rows).await?;
+    write(database, &rows).await?;
+    let claimed = rows.into_iter().map(Locked::into_row).collect();
     with_neighbours(database, claimed).await
 }
 
@@ -142,7 +137,7 @@ pub async fn claimed_by(
     claim: &ClaimId,
 ) -> Result<Vec<Claimed>, DbErr> {
     let mut rows = Entity::find()
-        .filter(of_ids(&ground.ids()))
+        .filter(of(&ground.ids()))
         .all(database)
         .await?;
     rows.retain(|row| {
@@ -201,7 +196,7 @@ pub async fn release_unclear(
     // Where a newer token has come there is nothing to be lost any more.
     let newer = row.generation() != claimed.record.generation;
     row.end_lease(if newer { Unclear::No } else { unclear });
-    write(database, [row]).await
+    write(database, &[row]).await
 }
 
 /// Gives a lease back because the report it was taken for is beyond its budget: the token
@@ -215,7 +210,7 @@ pub async fn refuse_report(
     };
     row.end_lease(Unclear::No);
     row.force(false);
-    write(database, [row]).await
+    write(database, &[row]).await
 }
 
 /// The row, locked, if the lease is still the one that was claimed.
@@ -242,7 +237,6 @@ pub async fn release_all_of(
         row.end_lease(Unclear::Lost);
         row.due(Some(now));
     }
-    let count = rows.len();
-    write(database, rows).await?;
-    Ok(count)
+    write(database, &rows).await?;
+    Ok(rows.len())
 }

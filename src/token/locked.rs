@@ -12,7 +12,7 @@ use super::lease::{Claim, Claimed};
 use super::lost::Unclear;
 use super::{Announced, HeldRefresh, HeldToken};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::pieces;
+use crate::foundation::database::{padded, pieces};
 use crate::foundation::ids::{AttemptId, Generation, RefreshLine, SecretId};
 use crate::realm::failure::Failure;
 
@@ -49,29 +49,30 @@ pub(super) async fn lock(
     Ok(rows.into_iter().map(|row| Locked { row }).collect())
 }
 
+/// The rows of some secrets.
+pub(super) fn of(ids: &[SecretId]) -> Condition {
+    let ids = padded(ids.iter().map(|id| id.0));
+    Condition::all().add(Column::SecretId.is_in(ids))
+}
+
 /// Waits for whoever is changing the row, a change of its secret included.
 pub(super) async fn lock_one(
     database: &impl ConnectionTrait,
     id: SecretId,
 ) -> Result<Option<Locked>, DbErr> {
-    let this = Condition::all().add(Column::SecretId.eq(id.0));
-    Ok(lock(database, this, Busy::Await).await?.pop())
+    Ok(lock(database, of(&[id]), Busy::Await).await?.pop())
 }
 
 /// Writes rows back. Each of them is there: it is found by its key, and what it would be
 /// inserted with replaces what it has.
-pub(super) async fn write(
-    database: &impl ConnectionTrait,
-    rows: impl IntoIterator<Item = Locked>,
-) -> Result<(), DbErr> {
-    let rows: Vec<_> = rows.into_iter().map(|locked| locked.row).collect();
-    let names = [Column::SecretId, Column::RealmId, Column::KeyName];
-    let changed = Column::iter().filter(|column| !names.iter().any(|name| same(*name, *column)));
-    let replaces = OnConflict::column(Column::SecretId)
+pub(super) async fn write(database: &impl ConnectionTrait, rows: &[Locked]) -> Result<(), DbErr> {
+    use Column::{KeyName, RealmId, SecretId};
+    let changed = Column::iter().filter(|column| !matches!(column, SecretId | RealmId | KeyName));
+    let replaces = OnConflict::column(SecretId)
         .update_columns(changed)
         .to_owned();
-    for rows in statements(&rows).flat_map(pieces) {
-        Entity::insert_many(rows.iter().cloned().map(IntoActiveModel::into_active_model))
+    for rows in statements(rows).flat_map(pieces) {
+        Entity::insert_many(rows.iter().map(|row| row.row.clone().into_active_model()))
             .on_conflict(replaces.clone())
             .exec_without_returning(database)
             .await?;
@@ -80,11 +81,11 @@ pub(super) async fn write(
 }
 
 /// Rows that are not too long for one statement together.
-fn statements(mut rows: &[token::Model]) -> impl Iterator<Item = &[token::Model]> {
+fn statements(mut rows: &[Locked]) -> impl Iterator<Item = &[Locked]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let fits = |row: &&token::Model| {
-            bytes += sealed_bytes(row);
+        let fits = |locked: &&Locked| {
+            bytes += sealed_bytes(&locked.row);
             bytes <= STATEMENT_BYTES
         };
         let count = rows.iter().take_while(fits).count().max(1).min(rows.len());
@@ -103,10 +104,6 @@ fn sealed_bytes(row: &token::Model) -> usize {
         .sum()
 }
 
-fn same(one: Column, other: Column) -> bool {
-    std::mem::discriminant(&one) == std::mem::discriminant(&other)
-}
-
 impl Locked {
     pub fn id(&self) -> SecretId {
         SecretId(self.row.secret_id)
@@ -120,9 +117,8 @@ impl Locked {
         RefreshLine(self.row.refresh_line)
     }
 
-    /// As it is now.
-    pub fn as_row(&self) -> &token::Model {
-        &self.row
+    pub fn into_row(self) -> token::Model {
+        self.row
     }
 
     /// Whether the lease is still the one that was claimed.

@@ -43,7 +43,7 @@ pub async fn nothing_comes(
         row.nothing_lost();
         row.due(Some(now));
     }
-    write(database, [row]).await?;
+    write(database, &[row]).await?;
     store::wake_waiting(database, &[id], now).await
 }
 

@@ -4,16 +4,15 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret};
 
 use super::lease::Claimed;
-use super::locked::{Busy, Locked, lock, lock_one, write};
+use super::locked::{Busy, Locked, lock, lock_one, of, write};
 use super::lost::Unclear;
-use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate, store};
+use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::padded;
 use crate::foundation::ids::{Generation, SecretId, Version};
 use crate::realm::failure::Failure;
 
@@ -63,9 +62,8 @@ pub async fn store_tokens(
     busy: Busy,
     now: EpochMs,
 ) -> Result<Vec<Option<Generation>>, DbErr> {
-    let ids: Vec<_> = results.iter().map(|(of, _)| of.record.secret_id).collect();
-    let these = Column::SecretId.is_in(padded(ids.iter().map(|id| id.0)));
-    let rows = lock(database, Condition::all().add(these), busy).await?;
+    let ids: Vec<_> = results.iter().map(|(by, _)| by.record.secret_id).collect();
+    let rows = lock(database, of(&ids), busy).await?;
     let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id(), row)).collect();
     let versions = versions(database, &ids).await?;
     let (mut stored, mut generations) = (Vec::new(), Vec::new());
@@ -78,7 +76,7 @@ pub async fn store_tokens(
         generations.push(put.as_ref().map(Locked::generation));
         stored.extend(put);
     }
-    write(database, stored).await?;
+    write(database, &stored).await?;
     let rotated = results.iter().zip(&generations);
     let rotated = rotated.filter(|((_, new), generation)| {
         generation.is_some() && matches!(new.refresh, RefreshChange::Replace(_))
@@ -127,7 +125,7 @@ pub async fn store_failure(
     if let Some(announced) = new.announced {
         row.announce(announced);
     }
-    write(database, [row]).await?;
+    write(database, &[row]).await?;
     Ok(true)
 }
 
@@ -148,8 +146,8 @@ pub async fn store_waiting(
         Wait::Parent(awaited) => {
             parent = Some(awaited.id);
             // Its token may have come meanwhile, and has woken whoever waited by then.
-            let generation = store::generation_locked(database, awaited.id).await?;
-            has_come = generation.is_some_and(|generation| generation > awaited.generation);
+            let row = lock_one(database, awaited.id).await?;
+            has_come = row.is_some_and(|row| row.generation() > awaited.generation);
         }
         // It may have come meanwhile, or will not.
         Wait::Candidate(_) => has_come = !row.awaits_candidate(),
@@ -158,7 +156,7 @@ pub async fn store_waiting(
     row.end_lease(Unclear::No);
     row.wait_for(&waiting.why, parent);
     row.due(Some(if has_come { now } else { renew_at }));
-    write(database, [row]).await?;
+    write(database, &[row]).await?;
     Ok(true)
 }
 
@@ -202,7 +200,7 @@ pub(super) async fn versions(
             realm::Entity,
             Expr::col((realm::Entity, realm::Column::Id)).equals((Entity, Column::RealmId)),
         )
-        .and_where(Column::SecretId.is_in(padded(ids.iter().map(|id| id.0))))
+        .cond_where(of(ids))
         .to_owned();
     let mut versions = Versions::new();
     for row in database.query_all(&query).await? {

@@ -180,21 +180,6 @@ pub async fn hasten(
         .map(|_| ())
 }
 
-/// A token's generation, which nobody raises until the transaction ends.
-pub async fn generation_locked(
-    database: &impl ConnectionTrait,
-    id: SecretId,
-) -> Result<Option<Generation>, DbErr> {
-    let found = Entity::find_by_id(id.0)
-        .select_only()
-        .column(Column::Generation)
-        .lock_exclusive()
-        .into_tuple::<i64>()
-        .one(database)
-        .await?;
-    Ok(found.map(Generation))
-}
-
 /// The same for a parent whose token was refused: it must be replaced, not repeated. Only
 /// if the token is still the one that was refused, and the last attempt is not too recent.
 pub async fn replace_refused(
@@ -233,7 +218,7 @@ pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Re
     row.nothing_lost();
     row.put_refresh(None);
     row.next_refresh_line();
-    write(database, [row]).await
+    write(database, &[row]).await
 }
 
 /// Makes a secret due now and forgets its trouble, because its parameters changed or a
@@ -337,7 +322,7 @@ pub async fn delete(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     // No generation is stored between the next two statements.
-    generation_locked(database, id).await?;
+    lock_one(database, id).await?;
     let this = Condition::all().add(Column::SecretId.eq(id.0));
     retired::remember(database, this.clone(), now).await?;
     feed::append_deleted(database, this).await?;

@@ -3,6 +3,7 @@
 use sea_orm::ConnectionTrait;
 use token_server::foundation::clock::Ms;
 
+use crate::kit::database::DIGITS;
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
@@ -98,10 +99,6 @@ const COPIES: [&str; 3] = [
      SELECT 100000 + n, realm_id, CAST(n AS CHAR), FALSE, 0, 0, FALSE, 0, FALSE, FALSE, 0, 0, 0 \
      FROM number, ts_token WHERE realm_id = 'held' AND key_name = 'first'",
 ];
-const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
-     UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 \
-     UNION ALL SELECT 8 UNION ALL SELECT 9)";
-
 async fn ten_thousand_due_secrets_of_a_realm_that_is_held_delay_no_other(database: TestDatabase) {
     let (busy, other) = (Provider::start().await, Provider::start().await);
     let (server, clock) = Server::on_manual_clock(&database).await;

@@ -5,6 +5,7 @@ use token_server::foundation::clock::{Clock, Ms, SystemClock};
 use token_server::foundation::ids::RealmId;
 use token_server::token::due;
 
+use crate::kit::database::DIGITS;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -46,9 +47,6 @@ const MANY: &str = "INSERT INTO ts_token (secret_id, realm_id, key_name, per_rea
      SELECT 1000 + a.d + 10 * b.d + 100 * c.d, realm_id, CONCAT('k', a.d, b.d, c.d), FALSE, 1, 0, \
      FALSE, 99999999999999, FALSE, FALSE, 0, 1, 0 \
      FROM DIGITS a, DIGITS b, DIGITS c, ts_token WHERE key_name = 'first'";
-const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
-     UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 \
-     UNION ALL SELECT 8 UNION ALL SELECT 9)";
 
 mod an_idle_sweep_reads_as_few_rows_where_there_are_many_tokens {
     /// SQLite counts nothing of the kind; mark 5 measures it there.

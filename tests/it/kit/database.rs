@@ -15,6 +15,11 @@ use tempfile::TempDir;
 
 use super::eventually;
 
+/// A table of ten rows, for statements that make many.
+pub const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 \
+     UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 \
+     UNION ALL SELECT 8 UNION ALL SELECT 9)";
+
 /// The first of them, and how many: below those of `ip_local_port_range`.
 const PORTS: (u32, u32) = (20_000, 12_000);
 
