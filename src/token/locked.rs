@@ -3,8 +3,8 @@
 
 use sea_orm::sea_query::{LockBehavior, LockType, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Iterable,
-    QueryFilter, QuerySelect,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
+    Iterable, QueryFilter, QuerySelect,
 };
 use token_server_entity::token::{self, Column, Entity};
 
@@ -32,6 +32,8 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Locked {
     row: token::Model,
+    /// Whether what is sealed was changed, too.
+    sealed: bool,
 }
 
 /// Locks what meets a condition, as it then is.
@@ -46,7 +48,8 @@ pub(super) async fn lock(
         Busy::LeaveOut => found.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
     };
     let rows = found.all(database).await?;
-    Ok(rows.into_iter().map(|row| Locked { row }).collect())
+    let locked = |row| Locked { row, sealed: false };
+    Ok(rows.into_iter().map(locked).collect())
 }
 
 /// The rows of some secrets.
@@ -66,25 +69,53 @@ pub(super) async fn lock_one(
 /// Writes rows back. Each of them is there: it is found by its key, and what it would be
 /// inserted with replaces what it has.
 pub(super) async fn write(database: &impl ConnectionTrait, rows: &[Locked]) -> Result<(), DbErr> {
-    use Column::{KeyName, RealmId, SecretId};
-    let changed = Column::iter().filter(|column| !matches!(column, SecretId | RealmId | KeyName));
-    let replaces = OnConflict::column(SecretId)
-        .update_columns(changed)
-        .to_owned();
-    for rows in statements(rows).flat_map(pieces) {
-        Entity::insert_many(rows.iter().map(|row| row.row.clone().into_active_model()))
-            .on_conflict(replaces.clone())
-            .exec_without_returning(database)
-            .await?;
+    let (sealed, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.sealed);
+    for rows in statements(&sealed).flat_map(pieces) {
+        replace(database, rows, |_| true).await?;
+    }
+    for rows in pieces(&others) {
+        replace(database, rows, |column| !is_sealed(column)).await?;
     }
     Ok(())
 }
 
+/// Writes columns of rows back by one statement.
+async fn replace(
+    database: &impl ConnectionTrait,
+    rows: &[&Locked],
+    is_written: impl Fn(&Column) -> bool,
+) -> Result<(), DbErr> {
+    use Column::{KeyName, RealmId, SecretId};
+    let (written, others): (Vec<_>, Vec<_>) = Column::iter().partition(is_written);
+    let changed = written
+        .into_iter()
+        .filter(|column| !matches!(column, SecretId | RealmId | KeyName));
+    let rows = rows.iter().map(|locked| {
+        let mut row = locked.row.clone().into_active_model();
+        others.iter().for_each(|column| row.not_set(*column));
+        row
+    });
+    let replaces = OnConflict::column(SecretId)
+        .update_columns(changed)
+        .to_owned();
+    Entity::insert_many(rows)
+        .on_conflict(replaces)
+        .exec_without_returning(database)
+        .await?;
+    Ok(())
+}
+
+/// What may be long, and is not written again where a lease begins or ends.
+fn is_sealed(column: &Column) -> bool {
+    use Column::{Extra, RefreshToken, Served, Token};
+    matches!(column, Token | Served | Extra | RefreshToken)
+}
+
 /// Rows that are not too long for one statement together.
-fn statements(mut rows: &[Locked]) -> impl Iterator<Item = &[Locked]> {
+fn statements<'a>(mut rows: &'a [&'a Locked]) -> impl Iterator<Item = &'a [&'a Locked]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let fits = |locked: &&Locked| {
+        let fits = |locked: &&&Locked| {
             bytes += sealed_bytes(&locked.row);
             bytes <= STATEMENT_BYTES
         };
@@ -206,6 +237,7 @@ impl Locked {
 
     /// Puts a token in the place of the one before.
     pub fn put(&mut self, held: &HeldToken, now: EpochMs) {
+        self.sealed = true;
         let row = &mut self.row;
         let (served, per_read) = held.serving.columns();
         row.token = Some(held.sealed.clone());
@@ -225,6 +257,7 @@ impl Locked {
     }
 
     pub fn put_refresh(&mut self, refresh: Option<&HeldRefresh>) {
+        self.sealed = true;
         self.row.refresh_token = refresh.map(|refresh| refresh.sealed.clone());
         self.row.refresh_expires_at = refresh.and_then(|refresh| refresh.expires_at);
     }

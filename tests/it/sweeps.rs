@@ -1,43 +1,74 @@
 //! What sweeps read, and what they claim at once.
 
 use sea_orm::{ConnectionTrait, Statement};
-use token_server::foundation::clock::{Clock, Ms, SystemClock};
-use token_server::foundation::ids::RealmId;
-use token_server::token::due;
+use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
+use token_server::foundation::ids::{ClaimId, Generation, RealmId, ReplicaId};
+use token_server::foundation::sealing::Sealed;
+use token_server::token::expiry::Expiry;
+use token_server::token::lease::{self, Claim, Ground};
+use token_server::token::locked::Busy;
+use token_server::token::results::{self, Novelty, RefreshChange, Stored};
+use token_server::token::{HeldToken, Serving, due};
 
 use crate::kit::database::DIGITS;
-use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+use crate::kit::{Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
-    tokens_as_long_as_answers_may_be_are_renewed_together,
+    tokens_as_long_as_answers_may_be_are_claimed_and_stored_together,
 }
 
-/// Of each realm: all of them are renewed at once.
-const IN_REALM: usize = 6;
+/// As many of a mebibyte are more than the 16 MiB that a database takes in one statement.
+const LONG: usize = 18;
 
-async fn tokens_as_long_as_answers_may_be_are_renewed_together(database: TestDatabase) {
+async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(database: TestDatabase) {
     let provider = Provider::start().await;
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
-    let long = |letter: &str| Answer::token(&letter.repeat(1_048_500), 7200);
-    provider.answer_with(long("a"));
-    // Sixteen of them are more than the 16 MiB that a database takes in one statement.
-    let realms = ["a", "b", "c"];
-    for realm in realms {
-        client.register_realm(realm, &provider.url("/token")).await;
-        for number in 0..IN_REALM {
-            client.save_secret(realm, &format!("k{number}")).await;
-        }
+    client.register_realm("r", &provider.url("/token")).await;
+    for number in 0..LONG {
+        client.save_secret("r", &format!("k{number}")).await;
     }
-    for generation in 1..=2 {
-        for realm in realms {
-            for number in 0..IN_REALM {
-                let key = format!("k{number}");
-                client.generation(realm, &key, generation).await;
-            }
-        }
-        provider.answer_with(long("b"));
-        clock.advance(Ms::from_secs(7000));
+    for number in 0..LONG {
+        client.generation("r", &format!("k{number}"), 1).await;
+    }
+    let now = clock.now().plus(Ms::from_secs(7200));
+    server.stop().await;
+    let (connection, realm) = (database.connect().await, RealmId::new("r").expect("a name"));
+    let due = due::due_in(&connection, &realm, now, &[], LONG as u64).await;
+    let ground = Ground::Due(due.expect("the query is good"));
+    // The first makes the rows long, and the others find them so.
+    for generation in 2..=3 {
+        let claim = Claim {
+            owner: ReplicaId("a".to_owned()),
+            id: ClaimId::new(format!("claim {generation}")),
+            now,
+            until: now.plus(Ms::from_secs(30)),
+        };
+        let claimed = lease::claim(&connection, &ground, &claim).await;
+        let claimed = claimed.expect("the claim is written");
+        assert_eq!(claimed.len(), LONG);
+        let stored = long_token(now);
+        let results: Vec<_> = claimed.iter().map(|claimed| (claimed, &stored)).collect();
+        let stored = results::store_tokens(&connection, &results, Busy::LeaveOut, now).await;
+        let stored = stored.expect("the tokens are written");
+        assert_eq!(stored, [Some(Generation(generation)); LONG]);
+    }
+}
+
+/// It is due again at once.
+fn long_token(now: EpochMs) -> Stored {
+    Stored {
+        held: HeldToken {
+            sealed: Sealed(vec![b'x'; 1 << 20]),
+            token_type: None,
+            serving: Serving::AsItCame,
+            extra: None,
+            expiry: Expiry::Never,
+            obtained_at: now,
+        },
+        refresh: RefreshChange::Keep,
+        novelty: Novelty::New,
+        renew_at: Some(now),
     }
 }
 
