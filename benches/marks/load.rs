@@ -41,7 +41,7 @@ pub struct Load {
 pub struct Seen {
     pub answered: u64,
     pub errors: u64,
-    seconds: f64,
+    pub seconds: f64,
     /// In microseconds.
     latencies: Vec<u32>,
 }

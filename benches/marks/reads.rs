@@ -6,19 +6,30 @@ use std::time::Duration;
 use crate::Size;
 use crate::cost::cpu_seconds;
 use crate::kit::TestDatabase;
-use crate::load::{self, Load, Seen, token_request};
+use crate::load::{self, Load, token_request};
 use crate::plain::Plain;
 use crate::report::{Mark, Report, Runs};
 use crate::world::{self, Provider, key_name, realm_name};
 
-/// Latency is measured for a short time, and so often more: whoever else is on the machine then
-/// spoils one of them and not all.
+/// So many make up the time of one run, and the sides take turns with them: how fast the
+/// machine is changes within seconds. Of latency each is a figure by itself: whoever else is on
+/// the machine then spoils one of them and not all.
 const SLICES: usize = 5;
+
+/// What the slices of one run have come to.
+#[derive(Default)]
+struct Flood {
+    cpu_seconds: f64,
+    answered: u64,
+    seconds: f64,
+}
 
 /// One side of a comparison.
 struct Side {
     pid: u32,
+    /// For one slice.
     load: Load,
+    flood: Flood,
     cost: Runs,
     rate: Runs,
     latency: Runs,
@@ -30,6 +41,7 @@ impl Side {
         Self {
             pid,
             load,
+            flood: Flood::default(),
             cost: Runs::default(),
             rate: Runs::default(),
             latency: Runs::default(),
@@ -41,19 +53,25 @@ impl Side {
     async fn flood(&mut self) {
         let before = cpu_seconds(self.pid);
         let seen = load::run(&self.load).await;
-        let cost = cpu_seconds(self.pid) - before;
-        self.cost.push(cost * 1e6 / seen.answered as f64);
-        self.rate.push(seen.per_second());
+        self.flood.cpu_seconds += cpu_seconds(self.pid) - before;
+        self.flood.answered += seen.answered;
+        self.flood.seconds += seen.seconds;
         self.errors += seen.errors;
+    }
+
+    fn end_run(&mut self) {
+        let flood = std::mem::take(&mut self.flood);
+        let answered = flood.answered as f64;
+        self.cost.push(flood.cpu_seconds * 1e6 / answered);
+        self.rate.push(answered / flood.seconds);
     }
 
     async fn at_rate(&mut self, rate: f64) {
         let load = Load {
             rate: Some(rate),
-            duration: self.load.duration / u32::try_from(SLICES).expect("a small number"),
             ..self.load.clone()
         };
-        let mut seen: Seen = load::run(&load).await;
+        let mut seen = load::run(&load).await;
         self.latency.push(seen.percentile(0.99));
         self.errors += seen.errors;
     }
@@ -74,7 +92,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
         address,
         requests: Arc::from([token_request(&realm, &name, &key)]),
         connections: size.connections,
-        duration: size.one_run,
+        duration: size.one_run / u32::try_from(SLICES).expect("a small number"),
         rate: None,
         // The life that is left may be a digit shorter.
         check: Arc::new(move |answer| answer.body.len().abs_diff(length) <= 1),
@@ -83,8 +101,13 @@ pub async fn measure(size: &Size, report: &mut Report) {
     let mut theirs = Side::new(plain.pid(), load_of(plain.address));
     let mut same = Side::new(again.pid(), load_of(again.address));
     for _ in 0..size.runs {
+        for _ in 0..SLICES {
+            for side in [&mut ours, &mut theirs, &mut same] {
+                side.flood().await;
+            }
+        }
         for side in [&mut ours, &mut theirs, &mut same] {
-            side.flood().await;
+            side.end_run();
         }
     }
     let half = theirs.rate.median() / 2.0;
