@@ -158,6 +158,7 @@ async fn what_no_feed_tells_is_found_within_a_minute(database: TestDatabase) {
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
+    server.settled().await;
     assert_eq!(read(client).await["source"], "cache");
     store_beside(&database, "k", None).await;
     assert_eq!(read(client).await["generation"], 1);
@@ -190,6 +191,7 @@ async fn an_answer_from_memory_is_the_answer_of_the_long_way(database: TestDatab
     let secret = json!({"realm": "r", "key": "k"});
     server.client.post("/api/secret", &secret).await.expect(200);
     server.client.generation("r", "k", 1).await;
+    server.settled().await;
     let long = "/api/token?realm=r&key=k&flush=no";
     let [at_once, long] = ["/api/token?realm=r&key=k", long].map(|path| server.client.get(path));
     let (at_once, long) = (at_once.await.expect(200), long.await.expect(200));
@@ -256,6 +258,7 @@ async fn what_is_remembered_is_served_while_the_database_is_away() {
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = server.client.clone();
     client.register(&provider.url("/token")).await;
+    server.settled().await;
     assert_eq!(read(&client).await["source"], "cache");
     mariadb.end(Signal::KILL);
     for _ in 0..5 {

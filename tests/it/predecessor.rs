@@ -84,6 +84,7 @@ impl World {
         let secret = json!({"realm": "r", "key": "k", "key_1": "ä&b", "key_2": ""});
         self.post("/api/secret", &secret).await;
         self.client().generation("r", "k", 1).await;
+        self.server.settled().await;
     }
 }
 

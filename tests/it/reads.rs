@@ -25,6 +25,7 @@ async fn a_token_is_fetched_in_the_background_and_then_served_from_memory(databa
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
     client.register(&provider.url("/token")).await;
+    server.settled().await;
     let reply = client.token("r", "k").await.expect(200);
     let token = reply.json();
     assert_eq!(reply.header("cache-control"), Some("no-store"));
@@ -110,6 +111,7 @@ async fn min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fai
         let path = format!("/api/token?realm=r&key=k&min_ttl_s={min_ttl_s}");
         client.get(&path).await
     };
+    server.settled().await;
     clock.advance(Ms::from_secs(10));
     assert_eq!(ask(7189).await.expect(200).json()["source"], "cache");
     let fresh = ask(7190).await.expect(200).json();

@@ -450,6 +450,7 @@ impl Scene {
                     let name = |field: &str| body[field].as_str().expect("a name");
                     let (realm, key) = (name("realm"), name("key"));
                     self.client().generation(realm, key, 1).await;
+                    self.server.settled().await;
                 }
                 reply
             }

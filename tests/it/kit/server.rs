@@ -85,6 +85,15 @@ impl Server {
         self.running.address()
     }
 
+    /// Waits until no attempt is under way: what was committed is remembered by then, too.
+    pub async fn settled(&self) {
+        let in_flight = &self.app().metrics.in_flight;
+        eventually("no attempt is under way", async || {
+            (in_flight.get() == 0).then_some(())
+        })
+        .await;
+    }
+
     pub async fn stop(self) {
         self.running.stop().await;
     }
