@@ -67,6 +67,7 @@ async fn a_server_killed_during_renewals_loses_nothing_and_serves_nothing_expire
             let text = token["token"].as_str().expect("a token");
             let accepted = oauth.accepts(text).await;
             let life = Ms(token["expires_in"].as_i64().expect("a number"));
+            assert!(life > Ms::ZERO, "{key} was served a token that has expired");
             let left = Ms(life.0 - SystemClock.boot().since(asked).0);
             assert!(
                 accepted || left < WHOLE_SECOND,
