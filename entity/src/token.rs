@@ -31,6 +31,8 @@ pub struct Model {
     // What renews it, where the provider issues refresh tokens.
     pub refresh_token: Option<Sealed>,
     pub refresh_expires_at: Option<EpochMs>,
+    /// When the request that brought it was sent.
+    pub refresh_obtained_at: Option<EpochMs>,
     /// Rises by one when the secret is given another refresh token.
     pub refresh_line: i64,
 
@@ -62,6 +64,12 @@ pub struct Model {
     pub failing_since: Option<EpochMs>,
     pub failure_class: Option<String>,
     pub failure_detail: Option<String>,
+    /// Failures in a row in which the provider refused, or the server's own configuration did.
+    pub refusals: i64,
+    /// When the first of them was.
+    pub refused_since: Option<EpochMs>,
+    /// Attempts made while a human was needed.
+    pub probes: i64,
     /// What the webhook was last told of it; absent: nothing, or that it is over.
     pub announced: Option<String>,
 

@@ -21,6 +21,7 @@ mod m20261125_000016_create_event;
 mod m20261126_000017_extend_lost_attempts;
 mod m20261126_000018_create_change;
 mod m20261127_000019_drop_claim_index;
+mod m20261128_000020_add_refusals;
 
 use std::collections::HashSet;
 
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000017_extend_lost_attempts::Migration),
             Box::new(m20261126_000018_create_change::Migration),
             Box::new(m20261127_000019_drop_claim_index::Migration),
+            Box::new(m20261128_000020_add_refusals::Migration),
         ]
     }
 

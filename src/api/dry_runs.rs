@@ -113,7 +113,7 @@ struct FieldView {
 #[derive(Object)]
 #[oai(rename = "Failure")]
 struct FailureView {
-    /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `ours`.
+    /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `internal`.
     class: String,
     detail: String,
     /// The provider's own code.

@@ -41,7 +41,7 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<Vec<DocumentFault>>,
     /// The class of a provider's failure: `transient`, `rate_limited`, `permanent`,
-    /// `invalid_token`, `ours`.
+    /// `invalid_token`, `internal`.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,

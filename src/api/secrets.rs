@@ -119,7 +119,7 @@ struct SecretView {
 /// What went wrong since the last success.
 #[derive(Object)]
 struct LastError {
-    /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `ours`.
+    /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `internal`.
     class: String,
     detail: String,
     since: String,

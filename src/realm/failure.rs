@@ -21,9 +21,10 @@ pub enum FailureClass {
     Permanent,
     /// The provider refused the token that this one is derived from.
     InvalidToken,
-    /// This server's own: a value that cannot be opened, a template fault, an answer
-    /// without an expiry, an address that policy forbids. Parked with the reason.
-    Ours,
+    /// This server's own, or its configuration's: a value that cannot be opened, a template
+    /// that fails, an answer without an expiry, an address that policy forbids. Parked with
+    /// the reason.
+    Internal,
 }
 
 impl FailureClass {
@@ -32,7 +33,7 @@ impl FailureClass {
         Self::RateLimited,
         Self::Permanent,
         Self::InvalidToken,
-        Self::Ours,
+        Self::Internal,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -41,18 +42,28 @@ impl FailureClass {
             Self::RateLimited => "rate_limited",
             Self::Permanent => "permanent",
             Self::InvalidToken => "invalid_token",
-            Self::Ours => "ours",
+            Self::Internal => "internal",
         }
     }
 
+    /// Reads a stored class, also by the name that an earlier version gave it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == text)
+        let of_name = |class: &Self| class.as_str() == text || class.earlier_name() == Some(text);
+        Self::ALL.into_iter().find(of_name)
+    }
+
+    /// The name under which an earlier version stored the class.
+    pub fn earlier_name(self) -> Option<&'static str> {
+        match self {
+            Self::Internal => Some("ours"),
+            Self::Transient | Self::RateLimited | Self::Permanent | Self::InvalidToken => None,
+        }
     }
 
     /// Whether a human is needed.
     pub fn parks(self) -> bool {
         match self {
-            Self::Permanent | Self::Ours => true,
+            Self::Permanent | Self::Internal => true,
             Self::Transient | Self::RateLimited | Self::InvalidToken => false,
         }
     }
@@ -126,7 +137,7 @@ impl Failure {
         Self::new(FailureClass::Permanent, detail)
     }
 
-    pub fn ours(detail: impl Into<String>) -> Self {
-        Self::new(FailureClass::Ours, detail)
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(FailureClass::Internal, detail)
     }
 }

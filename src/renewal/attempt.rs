@@ -144,7 +144,7 @@ impl From<OpenError> for NotOpened {
         match error {
             OpenError::UnknownKey(_) => Self::LeaveToOthers,
             OpenError::Refused | OpenError::Malformed => {
-                Self::Failed(Failure::ours(format!("what is stored {error}")))
+                Self::Failed(Failure::internal(format!("what is stored {error}")))
             }
         }
     }
@@ -303,7 +303,7 @@ impl Renewals {
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
         let realm = self
             .read_realm(&claimed.realm)
-            .map_err(|error| Failure::ours(error.to_string()))?;
+            .map_err(|error| Failure::internal(error.to_string()))?;
         let secret = Secret::open(claimed.secret.clone(), &self.ring)?;
         let held = claimed.record.held.as_ref();
         let token = held

@@ -41,7 +41,7 @@ pub fn next_attempt(
         FailureClass::RateLimited => {
             exponential(backoff.rate_limited, failures, backoff, randomness)
         }
-        FailureClass::Permanent | FailureClass::Ours => backoff.probe,
+        FailureClass::Permanent | FailureClass::Internal => backoff.probe,
     };
     let wait = drawn.max(asked.unwrap_or(Ms::ZERO)).max(FLOOR);
     now.plus(wait)
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_a_human_must_mend_is_probed_once_an_hour() {
-        for class in [FailureClass::Permanent, FailureClass::Ours] {
+        for class in [FailureClass::Permanent, FailureClass::Internal] {
             assert_eq!(wait(&Failure::new(class, "x"), 7, 1), Ms::from_secs(3600));
         }
     }

@@ -38,7 +38,7 @@ impl Renewals {
         let (realm, key) = self
             .upstream
             .parent_name(document, &secret.params)
-            .ok_or_else(|| Failure::ours("parent: realm and key do not name a secret"))?;
+            .ok_or_else(|| Failure::internal("parent: realm and key do not name a secret"))?;
         let found = store::find(self.database.reader(), &realm, &key).await?;
         let Some(record) = found else {
             return Err(NotOpened::Waiting(Waiting {
@@ -80,7 +80,7 @@ impl Renewals {
         let app_id = self
             .upstream
             .rendered(document, &secret.params, &rule.app_id)
-            .ok_or_else(|| Failure::ours("ticket.app_id has no value"))?;
+            .ok_or_else(|| Failure::internal("ticket.app_id has no value"))?;
         let now = self.clock.now();
         let found =
             ticket::store::find_valid(self.database.reader(), &secret.realm, &app_id, now).await?;

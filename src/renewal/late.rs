@@ -86,7 +86,7 @@ impl Renewals {
         });
         match within(time.as_duration(), &mut answer).await {
             Some(Ok(answer)) => answer.into(),
-            Some(Err(_panicked)) => Err(Failure::ours("the request could not be made")).into(),
+            Some(Err(_panicked)) => Err(Failure::internal("the request could not be made")).into(),
             None if retry => Asked::Late(limit.no_answer(), answer),
             None => {
                 let unclear = limit.no_answer().needs_another_refresh_token(MAYBE_SPENT);

@@ -378,7 +378,7 @@ impl Renewals {
     async fn realm_of(&self, record: &TokenRecord) -> Result<Arc<Realm>, ReadError> {
         self.load_realm(&record.realm).await?.ok_or_else(|| {
             unavailable(
-                Some(FailureClass::Ours),
+                Some(FailureClass::Internal),
                 "the realm cannot be read by this server",
                 RETRY_SOON,
             )

@@ -225,6 +225,9 @@ impl Locked {
         row.failing_since = None;
         row.failure_class = None;
         row.failure_detail = None;
+        row.refusals = 0;
+        row.refused_since = None;
+        row.probes = 0;
         row.announced = None;
         row.waiting = None;
         row.waits_for = None;

@@ -64,10 +64,11 @@ impl State {
     }
 }
 
-/// The classes that park, for queries.
+/// The stored names of the classes that park, for queries.
 pub fn parking_classes() -> impl Iterator<Item = &'static str> {
     FailureClass::ALL
         .into_iter()
         .filter(|class| class.parks())
-        .map(FailureClass::as_str)
+        .flat_map(|class| [Some(class.as_str()), class.earlier_name()])
+        .flatten()
 }

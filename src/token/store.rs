@@ -69,6 +69,7 @@ pub async fn insert(
         extra: Set(None),
         refresh_token: Set(None),
         refresh_expires_at: Set(None),
+        refresh_obtained_at: Set(None),
         refresh_line: Set(0),
         lost_attempt: Set(None),
         lost_at: Set(None),
@@ -88,6 +89,9 @@ pub async fn insert(
         failing_since: Set(None),
         failure_class: Set(None),
         failure_detail: Set(None),
+        refusals: Set(0),
+        refused_since: Set(None),
+        probes: Set(0),
         announced: Set(None),
         lease_owner: Set(None),
         lease_until: Set(None),
@@ -274,6 +278,9 @@ fn woken(renew_at: Option<EpochMs>, now: EpochMs) -> sea_orm::UpdateMany<Entity>
         .col_expr(Column::FailingSince, Expr::value(None::<EpochMs>))
         .col_expr(Column::FailureClass, nothing())
         .col_expr(Column::FailureDetail, nothing())
+        .col_expr(Column::Refusals, Expr::value(0_i64))
+        .col_expr(Column::RefusedSince, Expr::value(None::<EpochMs>))
+        .col_expr(Column::Probes, Expr::value(0_i64))
         .col_expr(Column::Waiting, nothing())
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
         .col_expr(Column::UpdatedAt, Expr::value(now))

@@ -231,7 +231,7 @@ impl<'a> Reader<'a> {
                 .expressions
                 .evaluate(condition, &self.context)
                 .map(|value| value.is_true())
-                .map_err(|error| Failure::ours(format!("success: {error}"))),
+                .map_err(|error| Failure::internal(format!("success: {error}"))),
             None => Ok(self.parsed.status.is_success() && errcode(self.parsed.body()).is_none()),
         }
     }
@@ -267,13 +267,13 @@ impl<'a> Reader<'a> {
         let value = self
             .expressions
             .evaluate(expression, &self.context)
-            .map_err(|error| Failure::ours(format!("{name}: {error}")))?;
+            .map_err(|error| Failure::internal(format!("{name}: {error}")))?;
         if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
         to_json(&value)
             .map(Some)
-            .map_err(|error| Failure::ours(format!("{name} {error}")))
+            .map_err(|error| Failure::internal(format!("{name} {error}")))
     }
 
     pub fn token(&self, extraction: &Extraction) -> Result<String, Failure> {
@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
         match rule.expiry.default_s {
             Some(0) => Ok(Life::Endless),
             Some(secs) => Ok(Life::For(Ms::from_secs(secs))),
-            None => Err(Failure::ours(
+            None => Err(Failure::internal(
                 "expiry_unknown: the answer does not say when the token expires; set default_expires_in_s",
             )),
         }

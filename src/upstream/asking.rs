@@ -118,7 +118,9 @@ impl<'a> Asking<'a> {
     /// Reads an answer of the main request.
     pub fn read(&self, answer: &Answer) -> Result<Issued, Failure> {
         let Way::Asked { main, .. } = &self.document.way else {
-            return Err(Failure::ours("the token is made here, without a request"));
+            return Err(Failure::internal(
+                "the token is made here, without a request",
+            ));
         };
         let parsed = Parsed::of(answer, main.format);
         self.reader(&parsed, main.success.as_ref())
@@ -188,20 +190,20 @@ impl<'a> Asking<'a> {
         let (expressions, context) = (&self.upstream.expressions, self.scope.value());
         let value = |name: &str, extraction: &Extraction| {
             let Extraction::Expression(expression) = extraction else {
-                return Err(Failure::ours(format!(
+                return Err(Failure::internal(format!(
                     "{name}: there is no answer to take it from"
                 )));
             };
             let value = expressions
                 .evaluate(expression, &context)
-                .map_err(|error| Failure::ours(format!("{name}: {error}")))?;
-            to_json(&value).map_err(|error| Failure::ours(format!("{name} {error}")))
+                .map_err(|error| Failure::internal(format!("{name}: {error}")))?;
+            to_json(&value).map_err(|error| Failure::internal(format!("{name} {error}")))
         };
         let token = match value("token", &rule.token)? {
             serde_json::Value::String(token) if !token.is_empty() => token,
-            _ => return Err(Failure::ours("token: is not text, or empty")),
+            _ => return Err(Failure::internal("token: is not text, or empty")),
         };
-        let unreadable = || Failure::ours("the expiry by its expression cannot be read");
+        let unreadable = || Failure::internal("the expiry by its expression cannot be read");
         let stated = match &rule.expiry.stated {
             None => None,
             Some(StatedExpiry::In(extraction, unit)) => {
@@ -221,7 +223,7 @@ impl<'a> Asking<'a> {
                 Some(secs) => Some(Life::For(Ms::from_secs(secs))),
             })
             .ok_or_else(|| {
-                Failure::ours(
+                Failure::internal(
                     "expiry_unknown: nothing says when the token expires; set default_expires_in_s",
                 )
             })?;
@@ -251,7 +253,7 @@ impl<'a> Asking<'a> {
 pub(super) fn target(rule: &RequestRule, render: &Renderer<'_>) -> Result<Url, Failure> {
     rule.target
         .render(|template| render.in_url(template))
-        .map_err(|fault| Failure::ours(fault.0))
+        .map_err(|fault| Failure::internal(fault.0))
 }
 
 /// The assertion a request needs, and what client authentication adds to it.
@@ -285,7 +287,7 @@ pub(super) fn wanted_assertion(
         .clone()
         .or_else(by_secret)
         .ok_or_else(|| {
-            Failure::ours("client_auth needs an assertion, and the document has none")
+            Failure::internal("client_auth needs an assertion, and the document has none")
         })?;
     let client_id = match client_id {
         Some(id) => render.text_if_set("client_auth.client_id", id)?,

@@ -58,7 +58,7 @@ impl Unsigned {
     }
 
     pub fn sign(mut self, assertion: &Assertion, key: &str) -> Result<SecretString, Failure> {
-        let refused = |why| Failure::ours(format!("assertion.key {why}"));
+        let refused = |why| Failure::internal(format!("assertion.key {why}"));
         let key = SigningKey::read(key, assertion.key_encoding).map_err(refused)?;
         if let Some(kid) = &key.kid {
             self.header.entry("kid").or_insert_with(|| json!(kid));
@@ -105,7 +105,7 @@ fn thumbprints(header: &mut Map<String, Value>, masked: bool) -> Result<(), Fail
             Ok(der) => URL_SAFE_NO_PAD.encode(Sha256::digest(der)),
             Err(_) if masked => super::scope::MASK.to_owned(),
             Err(why) => {
-                return Err(Failure::ours(format!("assertion.header.{field} {why}")));
+                return Err(Failure::internal(format!("assertion.header.{field} {why}")));
             }
         };
         header.insert(name.to_owned(), json!(thumbprint));

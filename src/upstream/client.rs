@@ -143,7 +143,7 @@ impl Client {
         let client = match (Scheme::of(&request.url), &request.tls) {
             (Scheme::Plain, None) => self.plain.clone(),
             (Scheme::Plain, Some(_)) => {
-                return Err(Failure::ours("tls: the URL is not https://").unsent());
+                return Err(Failure::internal("tls: the URL is not https://").unsent());
             }
             (Scheme::Tls, None) => self.tls.clone(),
             (Scheme::Tls, Some(material)) => self.own_client(material)?,
@@ -232,7 +232,7 @@ fn with_certificates(
         let authorities = Certificate::from_pem_bundle(pem.as_bytes())
             .ok()
             .filter(|authorities| !authorities.is_empty())
-            .ok_or_else(|| Failure::ours("tls.ca holds no certificate in PEM").unsent())?;
+            .ok_or_else(|| Failure::internal("tls.ca holds no certificate in PEM").unsent())?;
         builder = builder.tls_certs_merge(authorities);
     }
     if let Some((certificate, key)) = &material.client {
@@ -242,7 +242,7 @@ fn with_certificates(
             with_lines(key.expose_secret())
         ));
         let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| {
-            Failure::ours(
+            Failure::internal(
                 "tls.client_cert and tls.client_key are not a certificate and a private key in PEM",
             )
             .unsent()
@@ -250,7 +250,7 @@ fn with_certificates(
         builder = builder.identity(identity);
     }
     builder.build().map_err(|_| {
-        Failure::ours(
+        Failure::internal(
             "tls: the certificates cannot be used; does the key belong to the certificate?",
         )
         .unsent()
@@ -262,7 +262,7 @@ fn time_is_up() -> Failure {
 }
 
 fn denied(denied: Denied) -> Failure {
-    Failure::ours(denied.to_string()).unsent()
+    Failure::internal(denied.to_string()).unsent()
 }
 
 /// Says what broke, without the URL: it may hold credentials.

@@ -68,7 +68,7 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
         .get("expires_in")
         .and_then(Value::as_i64)
         .ok_or_else(|| {
-            Failure::ours(
+            Failure::internal(
                 "expiry_unknown: custom logic's answer holds no expires_in in whole seconds",
             )
         })?;

@@ -39,7 +39,7 @@ pub(super) fn insert(
             .entry(step)
             .or_insert_with(|| Value::Object(Map::new()));
         place = below.as_object_mut().ok_or_else(|| {
-            Failure::ours(format!(
+            Failure::internal(format!(
                 "argument {name} stands below one that is no object"
             ))
         })?;
@@ -61,7 +61,7 @@ pub(super) fn encode(
     match encoding {
         Encoding::Json | Encoding::Text => serde_json::to_vec(body)
             .map(Some)
-            .map_err(|_| Failure::ours("the body cannot be written as JSON")),
+            .map_err(|_| Failure::internal("the body cannot be written as JSON")),
         Encoding::Form => form(body).map(Some),
         Encoding::Xml => xml(body).map(Some),
         Encoding::None => Ok(None),
@@ -98,7 +98,7 @@ fn xml(body: &Map<String, Value>) -> Result<Vec<u8>, Failure> {
 
 fn element(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> {
     if !is_element_name(name) {
-        return Err(Failure::ours(format!(
+        return Err(Failure::internal(format!(
             "{name} cannot be the name of an XML element"
         )));
     }
@@ -116,7 +116,7 @@ fn element(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> 
         scalar => {
             let plain = plain_text(name, scalar)?;
             let written = xml_text(&plain)
-                .ok_or_else(|| Failure::ours("a value has a character that XML cannot hold"))?;
+                .ok_or_else(|| Failure::internal("a value has a character that XML cannot hold"))?;
             text.push_str(&written);
         }
     }

@@ -165,7 +165,7 @@ impl Upstream {
                 let answer = self.client.send(request, limit).await?;
                 self.obtained(None, custom_logic::read(&answer)?, requested_at)
             }
-            Source::Fixed => Err(Failure::ours(
+            Source::Fixed => Err(Failure::internal(
                 "the realm holds fixed tokens: none is ever renewed",
             )),
         }
@@ -194,7 +194,8 @@ impl Upstream {
         body: Vec<u8>,
         timeout: Ms,
     ) -> Result<StatusCode, Failure> {
-        let url = Url::parse(url).map_err(|_| Failure::ours("the URL cannot be read").unsent())?;
+        let url =
+            Url::parse(url).map_err(|_| Failure::internal("the URL cannot be read").unsent())?;
         let request = Request {
             method: Method::POST,
             url,

@@ -58,28 +58,28 @@ impl<'a> Renderer<'a> {
 
     fn required(&self, name: &str, argument: &Argument) -> Result<Value, Failure> {
         self.argument(name, argument)?
-            .ok_or_else(|| Failure::ours(format!("a value within {name} is not set")))
+            .ok_or_else(|| Failure::internal(format!("a value within {name} is not set")))
     }
 
     pub fn template(&self, name: &str, template: &Template) -> Result<Option<Value>, Failure> {
         let rendered = match self.expressions.render(template, &self.context) {
             Ok(rendered) => rendered,
             Err(_) if self.masks => return Ok(Some(MASK.into())),
-            Err(error) => return Err(Failure::ours(format!("{name}: {error}"))),
+            Err(error) => return Err(Failure::internal(format!("{name}: {error}"))),
         };
         if matches!(rendered.kind(), ValueKind::Undefined | ValueKind::None) {
             return Ok(None);
         }
         to_json(&rendered)
             .map(Some)
-            .map_err(|error| Failure::ours(format!("{name} {error}")))
+            .map_err(|error| Failure::internal(format!("{name} {error}")))
     }
 
     /// A template that must have a value, as text.
     pub fn text(&self, name: &str, template: &Template) -> Result<String, Failure> {
         let value = self
             .template(name, template)?
-            .ok_or_else(|| Failure::ours(format!("{name} is not set")))?;
+            .ok_or_else(|| Failure::internal(format!("{name} is not set")))?;
         plain_text(name, &value)
     }
 
@@ -112,7 +112,7 @@ pub(super) fn plain_text(name: &str, value: &Value) -> Result<String, Failure> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err(Failure::ours(format!(
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(Failure::internal(format!(
             "{name} is a list or an object, which fits into a JSON or XML body only"
         ))),
     }

@@ -119,7 +119,7 @@ fn argument_value(
     let name = &argument.name;
     let value = render.argument(&format!("argument {name}"), &argument.value)?;
     if value.is_none() && !argument.optional {
-        return Err(Failure::ours(format!(
+        return Err(Failure::internal(format!(
             "argument {name} has no value: the secret lacks the parameter it takes"
         )));
     }
@@ -203,7 +203,7 @@ fn client_auth(
                 );
             }
             let assertion = assertion.ok_or_else(|| {
-                Failure::ours("client_auth needs an assertion, and there is none")
+                Failure::internal("client_auth needs an assertion, and there is none")
             })?;
             add("client_assertion_type", JWT_BEARER.to_owned());
             add("client_assertion", assertion.expose_secret().to_owned());
@@ -261,15 +261,15 @@ pub(super) fn request(
 fn add_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<(), Failure> {
     let header: HeaderName = name
         .parse()
-        .map_err(|_| Failure::ours(format!("{name} is not the name of a header")))?;
+        .map_err(|_| Failure::internal(format!("{name} is not the name of a header")))?;
     // Whoever receives it drops them (RFC 9110, section 5.5).
     if text.trim_matches([' ', '\t']) != text {
-        return Err(Failure::ours(format!(
+        return Err(Failure::internal(format!(
             "header {name} would begin or end with a blank, which headers lose"
         )));
     }
     let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-        Failure::ours(format!(
+        Failure::internal(format!(
             "header {name} would hold a character that headers cannot"
         ))
     })?;

@@ -265,7 +265,7 @@ pub async fn parked(client: &Client) -> Vec<String> {
 }
 
 /// Parked, in the words of the table of tokens.
-pub const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'ours'), FALSE)";
+pub const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'internal'), FALSE)";
 
 /// Pairs that lie in the spool of a data directory.
 pub fn spooled(data_dir: &Path) -> usize {

@@ -432,7 +432,7 @@ async fn a_key_that_is_none_is_told_without_being_shown(database: TestDatabase) 
     let secret = json!({"realm": "r", "key": "k", "params": {"private_key": "a-canary-no-key"}});
     client.post("/api/secret", &secret).await.expect(200);
     let parked = client.state("r", "k", "needs_attention").await;
-    assert_eq!(parked["last_error"]["class"], "ours");
+    assert_eq!(parked["last_error"]["class"], "internal");
     assert_eq!(provider.request_count(), 0);
     eventually("the detail names the field", async || {
         let secret = client.secret("r", "k").await;

@@ -202,7 +202,7 @@ async fn an_empty_text_is_a_value(database: TestDatabase) {
         .await;
     world.client().save_secret("unset", "k").await;
     let secret = world.client().state("unset", "k", "needs_attention").await;
-    assert_eq!(secret["last_error"]["class"], "ours");
+    assert_eq!(secret["last_error"]["class"], "internal");
     assert_eq!(world.provider.request_count(), 1);
 }
 

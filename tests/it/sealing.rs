@@ -76,7 +76,7 @@ async fn swapped_sealed_values_are_refused_and_parked_with_the_reason(database: 
             .expect("the statement is good");
     }
     let parked = client.state("r", "a", "needs_attention").await;
-    assert_eq!(parked["last_error"]["class"], "ours");
+    assert_eq!(parked["last_error"]["class"], "internal");
     assert_eq!(parked["params"], json!(null));
     // Refused before anything was sent; the stored token is still good, and served.
     assert_eq!(provider.request_count(), 2);

@@ -62,7 +62,7 @@ async fn an_address_that_policy_forbids_is_never_connected_to(database: TestData
         ),
         ("mapped", plain.replace("127.0.0.1", "[::ffff:127.0.0.1]")),
     ] {
-        let detail = failure(&server.client, name, &url, "ours").await;
+        let detail = failure(&server.client, name, &url, "internal").await;
         assert!(
             detail.contains("upstream.allowed_networks"),
             "{name}: {detail}"
@@ -123,7 +123,7 @@ async fn an_answer_that_is_no_token_is_a_failure_and_stores_nothing(database: Te
         (
             "no-expiry",
             ok().with_json(&json!({"access_token": "t"})),
-            "ours",
+            "internal",
             "expiry_unknown",
         ),
         (

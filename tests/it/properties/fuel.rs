@@ -191,7 +191,7 @@ fn no_request_is_larger_than_the_fuel_of_its_expressions_pays_for() {
         let sent: Vec<_> = seen.iter().map(|recorded| recorded.body.len()).collect();
         assert!(sent.is_empty(), "{value} was sent in {sent:?} bytes");
         let failure = obtained.map(|_| ()).expect_err("nothing was sent");
-        assert_eq!(failure.class, FailureClass::Ours, "{value}");
+        assert_eq!(failure.class, FailureClass::Internal, "{value}");
     }
 }
 

@@ -177,7 +177,7 @@ impl World {
         let (obtained, seen) = self.fetch(realm, &[("v", value)]);
         prop_assert_eq!(seen.len(), 0, "something was sent");
         let failure = obtained.map(|_| ()).expect_err("nothing was sent");
-        prop_assert_eq!(failure.class, FailureClass::Ours, "{}", failure.detail);
+        prop_assert_eq!(failure.class, FailureClass::Internal, "{}", failure.detail);
         prop_assert!(!failure.sent, "{}", failure.detail);
         let telling = value.chars().count() >= 8;
         prop_assert!(!(telling && failure.detail.contains(value)));

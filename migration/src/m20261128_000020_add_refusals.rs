@@ -1,0 +1,39 @@
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::{Dialect, add_column};
+
+/// How often a provider has refused in a row, how often a parked secret was probed, and when the
+/// stored refresh token was obtained.
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLE: &str = "ts_token";
+
+fn columns(d: Dialect) -> Vec<ColumnDef> {
+    vec![
+        d.integer("refresh_obtained_at"),
+        d.integer("refusals").not_null().default(0).take(),
+        d.integer("refused_since"),
+        d.integer("probes").not_null().default(0).take(),
+    ]
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in columns(Dialect::of(manager)) {
+            add_column(manager, TABLE, column).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for column in columns(Dialect::of(manager)) {
+            let name = column.get_column_name();
+            manager
+                .alter_table(Table::alter().table(TABLE).drop_column(name).take())
+                .await?;
+        }
+        Ok(())
+    }
+}
