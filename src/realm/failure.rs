@@ -111,6 +111,15 @@ impl Failure {
         Self::new(FailureClass::Transient, detail)
     }
 
+    /// The same, and what else is to be said of it; the class stays.
+    pub fn and(self, more: &str) -> Self {
+        let detail = format!("{}; {more}", self.detail);
+        Self {
+            detail: Self::new(self.class, detail).detail,
+            ..self
+        }
+    }
+
     /// Whether all requests to the realm must wait.
     pub fn blocks_realm(&self) -> bool {
         self.class == FailureClass::RateLimited && !self.secret_scoped

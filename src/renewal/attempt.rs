@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::inputs::OpenedParent;
 use super::quota::Spent;
 use super::refusal::Asked;
+use super::storing::FailedAttempt;
 use super::{BEGINS_WITHIN, Renewals};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
@@ -23,7 +24,7 @@ use crate::token::expiry::Expiry;
 use crate::token::lease::Claimed;
 use crate::token::lost::Unclear;
 use crate::token::{Wait, Waiting};
-use crate::upstream::{Inputs, Obtained, Previous};
+use crate::upstream::{FetchError, Inputs, Obtained, Previous};
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +104,10 @@ impl Opened {
     }
 
     /// What a failure leaves unknown of the refresh token.
-    fn unclear_after(&self, failure: &Failure) -> Unclear {
+    fn unclear_after(&self, error: &FetchError) -> Unclear {
+        let failure = &error.failure;
         let transient = failure.class == FailureClass::Transient;
-        if self.uses_refresh_token && failure.sent && transient {
+        if self.uses_refresh_token && failure.sent && transient && error.refresh.is_none() {
             Unclear::Lost
         } else {
             Unclear::No
@@ -119,14 +121,17 @@ fn refuse_dead_repeat(
     claimed: &Claimed,
     opened: &Opened,
     obtained: Obtained,
-) -> Result<Obtained, Failure> {
+) -> Result<Obtained, FetchError> {
     let keeps = opened.realm.source.policy().repeat == Repeat::Keeps;
     let held = claimed.record.held.as_ref();
     let dead = held.is_some_and(|held| !held.is_valid(obtained.requested_at));
     if keeps && dead && opened.repeats(&obtained) {
-        return Err(Failure::transient(
-            "the provider repeated a token that has expired; if asking again prolongs it, set policy.repeat to extends",
-        ));
+        return Err(FetchError {
+            failure: Failure::transient(
+                "the provider repeated a token that has expired; if asking again prolongs it, set policy.repeat to extends",
+            ),
+            refresh: obtained.refresh,
+        });
     }
     Ok(obtained)
 }
@@ -205,9 +210,8 @@ impl Renewals {
                 return Attempted::Unstored;
             }
             Err(NotOpened::Failed(failure)) => {
-                return self
-                    .store_failure(claimed, cause, started, failure, None, Unclear::No)
-                    .await;
+                let failed = FailedAttempt::of(started, failure);
+                return self.store_failure(claimed, cause, failed, None).await;
             }
         };
         let timeout = self.upstream.timeout(&opened.realm.source);
@@ -238,9 +242,13 @@ impl Renewals {
                         self.store_token(claimed, cause, &opened, obtained, took)
                             .await
                     }
-                    Err(failure) => {
-                        let unclear = opened.unclear_after(&failure);
-                        self.store_failure(claimed, cause, started, failure, Some(&opened), unclear)
+                    Err(error) => {
+                        let failed = FailedAttempt {
+                            unclear: opened.unclear_after(&error),
+                            refresh: error.refresh,
+                            ..FailedAttempt::of(started, error.failure)
+                        };
+                        self.store_failure(claimed, cause, failed, Some(&opened))
                             .await
                     }
                 }
@@ -248,7 +256,11 @@ impl Renewals {
             Asked::Late(failure, answer) => {
                 let awaiting = self.await_late(claimed, opened.clone(), cause, answer);
                 let (unclear, _until_stored) = awaiting.await;
-                self.store_failure(claimed, cause, started, failure, Some(&opened), unclear)
+                let failed = FailedAttempt {
+                    unclear,
+                    ..FailedAttempt::of(started, failure)
+                };
+                self.store_failure(claimed, cause, failed, Some(&opened))
                     .await
             }
             Asked::Overtaken => {

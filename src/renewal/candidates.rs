@@ -133,17 +133,19 @@ impl Renewals {
     ) -> Result<Promotion, DbErr> {
         let before = store::find_by_id(transaction, candidate.secret).await?;
         let promotion = candidate::keep(transaction, candidate, now).await?;
-        if let (Some(record), Promotion::Token(generation)) = (before, promotion) {
-            let expiry = candidate.held.expiry;
-            self.announce_recovery(transaction, &record, expiry, now)
+        if let (Some(record), Some(token), Promotion::Token(generation)) =
+            (before, &candidate.token, promotion)
+        {
+            let held = &token.held;
+            self.announce_recovery(transaction, &record, held.expiry, now)
                 .await?;
             let entry = Entry {
                 realm: record.realm,
                 key: record.key,
                 attempt: candidate.attempt.clone(),
                 cause: Cause::Recovered.as_str(),
-                started_at: candidate.held.obtained_at,
-                took: now.since(candidate.held.obtained_at),
+                started_at: held.obtained_at,
+                took: now.since(held.obtained_at),
                 replica: self.replica.clone(),
             };
             let (stored, generation) = (Outcome::Stored, Some(generation));

@@ -18,12 +18,13 @@ use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
+use crate::token::candidate::Candidate;
 use crate::token::lease::Claimed;
 use crate::token::lost::{self, Unclear};
-use crate::upstream::{Obtained, Previous};
+use crate::upstream::{FetchError, Obtained, Previous};
 
 /// A request that was sent in time, and is not answered yet.
-pub(super) type LateAnswer = JoinHandle<Result<Obtained, Failure>>;
+pub(super) type LateAnswer = JoinHandle<Result<Obtained, FetchError>>;
 
 /// Attempts whose answers are waited for.
 #[derive(Default)]
@@ -86,7 +87,10 @@ impl Renewals {
         });
         match within(time.as_duration(), &mut answer).await {
             Some(Ok(answer)) => answer.into(),
-            Some(Err(_panicked)) => Err(Failure::internal("the request could not be made")).into(),
+            Some(Err(_panicked)) => {
+                let failure = Failure::internal("the request could not be made");
+                Err(failure.into()).into()
+            }
             None if retry => Asked::Late(limit.no_answer(), answer),
             None => {
                 let unclear = limit.no_answer().needs_another_refresh_token(MAYBE_SPENT);
@@ -117,12 +121,20 @@ impl Renewals {
         let (renewals, claimed) = (self.clone(), claimed.clone());
         self.tasks.spawn(async move {
             let answer = answer.await.ok();
-            let sent = !matches!(&answer, Some(Err(failure)) if !failure.sent);
-            let candidate = answer.and_then(Result::ok).and_then(|obtained| {
-                let took = renewals.clock.now().since(obtained.requested_at);
-                let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
-                new.candidate(&claimed)
-            });
+            let sent = !matches!(&answer, Some(Err(error)) if !error.failure.sent);
+            let candidate = match answer {
+                Some(Ok(obtained)) => {
+                    let took = renewals.clock.now().since(obtained.requested_at);
+                    let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
+                    new.candidate(&claimed)
+                }
+                Some(Err(error)) => {
+                    let refresh = error.refresh.as_ref();
+                    let held = refresh.map(|refresh| renewals.seal_refresh(&claimed, refresh));
+                    held.map(|refresh| Candidate::of(&claimed, None, refresh))
+                }
+                None => None,
+            };
             if let Some(candidate) = &candidate {
                 renewals.spool(candidate).await;
             }

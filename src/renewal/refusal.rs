@@ -14,7 +14,7 @@ use crate::realm::Source;
 use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
 use crate::token::lease::Claimed;
 use crate::token::{candidate, store};
-use crate::upstream::{Obtained, Previous};
+use crate::upstream::{FetchError, Obtained, Previous};
 
 /// Refresh tokens that are tried after the stored one was refused.
 const CANDIDATES_MAX: u64 = 3;
@@ -25,15 +25,15 @@ fn worth_sending(timeout: Ms) -> Ms {
 
 /// What came of asking the provider.
 pub(super) enum Asked {
-    Answered(Box<Result<Obtained, Failure>>),
+    Answered(Box<Result<Obtained, FetchError>>),
     /// Time is up; the provider has the request.
     Late(Failure, LateAnswer),
     /// A newer token was stored meanwhile, by whoever used up the refresh token.
     Overtaken,
 }
 
-impl From<Result<Obtained, Failure>> for Asked {
-    fn from(answer: Result<Obtained, Failure>) -> Self {
+impl From<Result<Obtained, FetchError>> for Asked {
+    fn from(answer: Result<Obtained, FetchError>) -> Self {
         Self::Answered(Box::new(answer))
     }
 }
@@ -45,6 +45,7 @@ impl Asked {
             Self::Answered(answer) => answer.as_ref().as_ref().err(),
             Self::Late(..) | Self::Overtaken => None,
         };
+        let failure = failure.map(|error| &error.failure);
         failure.filter(|failure| failure.grant_refused)
     }
 }
@@ -137,7 +138,7 @@ impl Renewals {
         } else {
             REFUSED
         };
-        Err(refusal.needs_another_refresh_token(why)).into()
+        Err(refusal.needs_another_refresh_token(why).into()).into()
     }
 }
 
@@ -152,17 +153,17 @@ fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
-fn out_of_time() -> Result<Obtained, Failure> {
-    Err(Failure::transient(
+fn out_of_time() -> Result<Obtained, FetchError> {
+    let failure = Failure::transient(
         "the refresh token was refused, and no time is left to try what else there is",
-    )
-    .unsent())
+    );
+    Err(failure.unsent().into())
 }
 
-fn unread(error: &sea_orm::DbErr) -> Result<Obtained, Failure> {
+fn unread(error: &sea_orm::DbErr) -> Result<Obtained, FetchError> {
     tracing::error!(%error, "after a refused refresh token the database could not be read");
-    Err(Failure::transient(
+    let failure = Failure::transient(
         "the refresh token was refused, and the database could not say whether there is a newer one",
-    )
-    .unsent())
+    );
+    Err(failure.unsent().into())
 }

@@ -102,6 +102,7 @@ mod tests {
     use crate::foundation::clock::EpochMs;
     use crate::foundation::ids::{Generation, RefreshLine, SecretId, Version};
     use crate::foundation::sealing::Sealed;
+    use crate::token::candidate::CandidateToken;
     use crate::token::expiry::Expiry;
     use crate::token::{HeldRefresh, HeldToken, Serving};
 
@@ -113,18 +114,21 @@ mod tests {
             line: RefreshLine(1),
             secret_version: Version(2),
             realm_version: Version(5),
-            held: HeldToken {
-                sealed: Sealed(vec![1, 2, 255]),
-                token_type: Some("Bearer".to_owned()),
-                serving: Serving::Rendered(Sealed(vec![9])),
-                extra: None,
-                expiry: Expiry::At(EpochMs(1000)),
-                obtained_at: EpochMs(10),
-            },
-            renew_at: Some(EpochMs(500)),
+            token: Some(CandidateToken {
+                held: HeldToken {
+                    sealed: Sealed(vec![1, 2, 255]),
+                    token_type: Some("Bearer".to_owned()),
+                    serving: Serving::Rendered(Sealed(vec![9])),
+                    extra: None,
+                    expiry: Expiry::At(EpochMs(1000)),
+                    obtained_at: EpochMs(10),
+                },
+                renew_at: Some(EpochMs(500)),
+            }),
             refresh: HeldRefresh {
                 sealed: Sealed(vec![4]),
                 expires_at: None,
+                obtained_at: EpochMs(10),
             },
         }
     }
@@ -133,14 +137,20 @@ mod tests {
     fn what_was_put_is_left_until_it_is_removed_and_a_half_written_file_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path()).unwrap();
-        spool.put(&candidate("a")).unwrap();
+        let refresh_alone = Candidate {
+            token: None,
+            ..candidate("a")
+        };
+        spool.put(&refresh_alone).unwrap();
         spool.put(&candidate("b")).unwrap();
+        spool.put(&candidate("e")).unwrap();
         fs::write(directory.path().join("spool/c.part"), b"{").unwrap();
         fs::write(directory.path().join("spool/d.json"), b"{").unwrap();
         spool.remove(&AttemptId("b".to_owned())).unwrap();
         spool.remove(&AttemptId("b".to_owned())).unwrap();
-        let (left, unreadable) = Spool::open(directory.path()).unwrap().left().unwrap();
-        assert_eq!(left, [candidate("a")]);
+        let (mut left, unreadable) = Spool::open(directory.path()).unwrap().left().unwrap();
+        left.sort_by(|one, other| one.attempt.0.cmp(&other.attempt.0));
+        assert_eq!(left, [refresh_alone, candidate("e")]);
         assert_eq!(unreadable, [directory.path().join("spool/d.json")]);
     }
 }

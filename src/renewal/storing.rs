@@ -5,6 +5,7 @@ mod failure;
 mod token;
 
 pub(super) use batch::Batch;
+pub(super) use failure::FailedAttempt;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::token::candidate::Candidate;
 use crate::token::expiry::Expiry;
 use crate::token::lease::{self, Claimed};
 use crate::token::lost::Unclear;
-use crate::token::{TokenRecord, Waiting, results};
+use crate::token::{Column, HeldRefresh, TokenRecord, Waiting, results, seal};
+use crate::upstream::ObtainedRefresh;
 use crate::webhook::event::Event;
 
 /// A commit that takes longer is not waited for before the spool is written.
@@ -123,6 +125,16 @@ impl Renewals {
         Event::Recovered { expires_at }
             .append(transaction, before, &self.randomness, now)
             .await
+    }
+
+    /// A refresh token, as it is stored.
+    pub(super) fn seal_refresh(&self, claimed: &Claimed, refresh: &ObtainedRefresh) -> HeldRefresh {
+        let id = claimed.record.secret_id;
+        HeldRefresh {
+            sealed: seal(id, Column::RefreshToken, &refresh.token, &self.ring),
+            expires_at: refresh.expires_at,
+            obtained_at: refresh.requested_at,
+        }
     }
 
     fn entry(&self, claimed: &Claimed, cause: Cause, started_at: EpochMs, took: Ms) -> Entry {

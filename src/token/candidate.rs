@@ -1,7 +1,7 @@
-//! Candidates: a token and its refresh token that a provider issued, and that could not be
-//! stored under the fence they were claimed with. The refresh token before them may be
-//! used up, so they are never dropped: they are kept beside the token, and take its place
-//! if nothing newer has.
+//! Candidates: a token and its refresh token, or a refresh token alone, that a provider issued,
+//! and that could not be stored under the fence they were claimed with. The refresh token
+//! before them may be used up, so they are never dropped: they are kept beside the token, and
+//! take its place if nothing newer has.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
@@ -21,6 +21,7 @@ use super::{HeldRefresh, HeldToken, Serving, store};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, padded};
 use crate::foundation::ids::{AttemptId, Generation, RealmId, RefreshLine, SecretId, Version};
+use crate::foundation::sealing::Sealed;
 
 /// What an attempt obtained, and what has to be the same for it to take the token's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,16 @@ pub struct Candidate {
     pub line: RefreshLine,
     pub secret_version: Version,
     pub realm_version: Version,
+    /// None where the answer held nothing but the refresh token that could be used.
+    pub token: Option<CandidateToken>,
+    pub refresh: HeldRefresh,
+}
+
+/// The token of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CandidateToken {
     pub held: HeldToken,
     pub renew_at: Option<EpochMs>,
-    pub refresh: HeldRefresh,
 }
 
 /// What became of a candidate.
@@ -42,19 +50,15 @@ pub struct Candidate {
 pub enum Promotion {
     /// It is the stored token now, of this generation.
     Token(Generation),
-    /// Secret or realm have changed meanwhile: only its refresh token is in use.
+    /// Secret or realm have changed meanwhile, or it has no token: only its refresh token is in
+    /// use.
     RefreshToken,
     /// A newer token was stored meanwhile, or the secret was given another refresh token.
     Superseded,
 }
 
 impl Candidate {
-    pub fn of(
-        claimed: &Claimed,
-        held: HeldToken,
-        renew_at: Option<EpochMs>,
-        refresh: HeldRefresh,
-    ) -> Self {
+    pub fn of(claimed: &Claimed, token: Option<CandidateToken>, refresh: HeldRefresh) -> Self {
         let record = &claimed.record;
         let (secret_version, realm_version) = claimed.versions();
         Self {
@@ -64,20 +68,14 @@ impl Candidate {
             line: record.refresh_line,
             secret_version,
             realm_version,
-            held,
-            renew_at,
+            token,
             refresh,
         }
     }
 
     pub fn from_row(row: CandidateRow) -> Self {
-        Self {
-            attempt: AttemptId(row.attempt_id),
-            secret: SecretId(row.secret_id),
-            consumed: Generation(row.consumed),
-            line: RefreshLine(row.refresh_line),
-            secret_version: Version(row.secret_version),
-            realm_version: Version(row.realm_version),
+        // What is sealed is never empty: an empty one stands for no token.
+        let token = (!row.token.0.is_empty()).then(|| CandidateToken {
             held: HeldToken {
                 sealed: row.token,
                 token_type: row.token_type,
@@ -87,16 +85,28 @@ impl Candidate {
                 obtained_at: row.obtained_at,
             },
             renew_at: row.renew_at,
+        });
+        Self {
+            attempt: AttemptId(row.attempt_id),
+            secret: SecretId(row.secret_id),
+            consumed: Generation(row.consumed),
+            line: RefreshLine(row.refresh_line),
+            secret_version: Version(row.secret_version),
+            realm_version: Version(row.realm_version),
+            token,
             refresh: HeldRefresh {
                 sealed: row.refresh_token,
                 expires_at: row.refresh_expires_at,
+                obtained_at: row.obtained_at,
             },
         }
     }
 
     pub fn to_row(&self) -> CandidateRow {
-        let held = &self.held;
-        let (served, per_read) = held.serving.columns();
+        let token = self.token.as_ref();
+        let held = token.map(|token| &token.held);
+        let serving = held.map(|held| held.serving.columns());
+        let (served, per_read) = serving.unwrap_or_default();
         CandidateRow {
             attempt_id: self.attempt.0.clone(),
             secret_id: self.secret.0,
@@ -104,14 +114,14 @@ impl Candidate {
             refresh_line: self.line.0,
             secret_version: self.secret_version.0,
             realm_version: self.realm_version.0,
-            token: held.sealed.clone(),
-            token_type: held.token_type.clone(),
+            token: held.map_or_else(|| Sealed(Vec::new()), |held| held.sealed.clone()),
+            token_type: held.and_then(|held| held.token_type.clone()),
             served,
             per_read,
-            extra: held.extra.clone(),
-            expires_at: held.expiry.at(),
-            obtained_at: held.obtained_at,
-            renew_at: self.renew_at,
+            extra: held.and_then(|held| held.extra.clone()),
+            expires_at: held.and_then(|held| held.expiry.at()),
+            obtained_at: self.refresh.obtained_at,
+            renew_at: token.and_then(|token| token.renew_at),
             refresh_token: self.refresh.sealed.clone(),
             refresh_expires_at: self.refresh.expires_at,
         }
@@ -134,18 +144,23 @@ pub async fn keep(
     if row.is_claimed_by(&candidate.attempt) {
         row.end_lease(Unclear::No);
     }
-    if row.generation() != candidate.consumed || row.refresh_line() != candidate.line {
+    if row.generation() != candidate.consumed
+        || row.refresh_line() != candidate.line
+        || row.has_newer_refresh(&candidate.refresh)
+    {
         write(database, &[row]).await?;
         append(database, candidate).await?;
         return Ok(Promotion::Superseded);
     }
     row.put_refresh(Some(&candidate.refresh));
     let obtained_with = (candidate.secret_version, candidate.realm_version);
-    if versions(database, &[id]).await?.get(&id) == Some(&obtained_with) {
+    if let Some(token) = &candidate.token
+        && versions(database, &[id]).await?.get(&id) == Some(&obtained_with)
+    {
         row.untroubled();
         row.raise();
-        row.put(&candidate.held, now);
-        row.due(candidate.renew_at);
+        row.put(&token.held, now);
+        row.due(token.renew_at);
         let generation = row.generation();
         write(database, &[row]).await?;
         store::are_stored(database, &[id], now).await?;

@@ -263,6 +263,14 @@ impl Locked {
         self.sealed = true;
         self.row.refresh_token = refresh.map(|refresh| refresh.sealed.clone());
         self.row.refresh_expires_at = refresh.and_then(|refresh| refresh.expires_at);
+        self.row.refresh_obtained_at = refresh.map(|refresh| refresh.obtained_at);
+    }
+
+    /// Whether a newer refresh token is stored. An attempt that brought no token may have left
+    /// it, and has not raised the generation.
+    pub fn has_newer_refresh(&self, refresh: &HeldRefresh) -> bool {
+        let obtained_at = self.row.refresh_obtained_at;
+        self.row.refresh_token.is_some() && obtained_at > Some(refresh.obtained_at)
     }
 
     /// The secret was given another refresh token.

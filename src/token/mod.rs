@@ -72,6 +72,8 @@ impl Serving {
 pub struct HeldRefresh {
     pub sealed: Sealed,
     pub expires_at: Option<EpochMs>,
+    /// When the request that brought it was sent.
+    pub obtained_at: EpochMs,
 }
 
 /// What a token waits for before it can be asked for.
@@ -203,6 +205,8 @@ impl TokenRecord {
             }),
             _ => None,
         };
+        // Of one that an earlier version stored, that of the token beside it.
+        let refresh_obtained_at = row.refresh_obtained_at.or(row.obtained_at);
         Self {
             secret_id: SecretId(row.secret_id),
             realm: RealmId::stored(row.realm_id),
@@ -218,6 +222,7 @@ impl TokenRecord {
             refresh: row.refresh_token.map(|sealed| HeldRefresh {
                 sealed,
                 expires_at: row.refresh_expires_at,
+                obtained_at: refresh_obtained_at.unwrap_or(row.updated_at),
             }),
             refresh_line: RefreshLine(row.refresh_line),
             lost,

@@ -50,6 +50,8 @@ pub struct StoredFailure<'a> {
     pub parent: Option<SecretId>,
     pub renew_at: EpochMs,
     pub unclear: Unclear,
+    /// What the answer held nevertheless: the refresh token before it may be used up.
+    pub refresh: Option<HeldRefresh>,
     /// What the webhook is told of it; none: nothing new.
     pub announced: Option<Announced>,
 }
@@ -120,6 +122,10 @@ pub async fn store_failure(
         return Ok(false);
     };
     row.end_lease(new.unclear);
+    if let Some(refresh) = &new.refresh {
+        row.nothing_lost();
+        row.put_refresh(Some(refresh));
+    }
     row.failed(new.failure, new.parent, now);
     row.due(Some(new.renew_at));
     if let Some(announced) = new.announced {

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
-    AnswerRule, ErrorRule, ExpiryUnit, Extraction, ResponseFormat, StatedExpiry,
+    AnswerRule, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, ResponseFormat, StatedExpiry,
 };
 use crate::realm::expression::{Expression, Expressions, to_json, without_nulls};
 use crate::realm::failure::{Failure, FailureClass};
@@ -46,6 +46,23 @@ pub(super) enum Life {
 pub(super) struct Renewed {
     pub token: SecretString,
     pub life: Option<Ms>,
+}
+
+/// An exchange that brought no token which can be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    pub failure: Failure,
+    /// The refresh token that the answer holds nevertheless: the one before it may be used up.
+    pub refresh: Option<Renewed>,
+}
+
+impl From<Failure> for Unusable {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            refresh: None,
+        }
+    }
 }
 
 /// A token as an answer gave it.
@@ -236,23 +253,43 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub fn issued(&self, rule: &AnswerRule) -> Result<Issued, Failure> {
-        self.check()?;
-        let token = match self.token(&rule.token) {
-            // By default no token is no success either: the provider may say why.
-            Err(_) if self.success.is_none() && self.code().is_some() => {
-                return Err(self.refusal());
-            }
-            token => token?,
+    /// Reads each part of the answer by itself: whatever is wrong with one of them, the refresh
+    /// token that a successful exchange brought is not lost.
+    pub fn issued(&self, rule: &AnswerRule) -> Result<Issued, Unusable> {
+        let (refresh, refresh_fault) = match self.refresh(rule) {
+            Ok(refresh) => (refresh, None),
+            Err(fault) => (None, Some(fault)),
         };
-        let life = self.life(rule, &token)?;
-        Ok(Issued {
-            token_type: text_at(self.parsed.body(), "token_type"),
-            life,
-            token: SecretString::from(token),
-            refresh: self.refresh(rule)?,
-            extra: self.extra(rule)?,
-        })
+        if let Err(failure) = self.check() {
+            let exchanged = self.parsed.status.is_success();
+            let refresh = refresh.filter(|_| exchanged);
+            return Err(Unusable { failure, refresh });
+        }
+        let token = self.token(&rule.token).map_err(|fault| {
+            // By default no token is no success either: the provider may say why.
+            let says_why = self.success.is_none() && self.code().is_some();
+            if says_why { self.refusal() } else { fault }
+        });
+        let life = match &token {
+            Ok(token) => self.life(rule, token).map(Some),
+            // Of a missing token only what the answer says.
+            Err(_) => self.stated_life(rule),
+        };
+        match (token, life, self.extra(rule), refresh_fault) {
+            (Ok(token), Ok(Some(life)), Ok(extra), None) => Ok(Issued {
+                token_type: text_at(self.parsed.body(), "token_type"),
+                life,
+                token: SecretString::from(token),
+                refresh,
+                extra,
+            }),
+            (token, life, extra, refresh_fault) => {
+                let faults = [token.err(), life.err(), extra.err(), refresh_fault];
+                let failure = together(faults.into_iter().flatten())
+                    .unwrap_or_else(|| Failure::transient("the answer holds no token"));
+                Err(Unusable { failure, refresh })
+            }
+        }
     }
 
     /// A value that the answer holds; none where it does not.
@@ -332,13 +369,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Where the document's place for it holds none, the name of RFC 6749, section 5.1, does:
+    /// a typo must not cost an authorization.
     pub fn refresh(&self, rule: &AnswerRule) -> Result<Option<Renewed>, Failure> {
         let Some(extraction) = &rule.refresh_token else {
             return Ok(None);
         };
-        let token = match self.value("refresh_token_from", extraction)? {
-            Some(Value::String(token)) if !token.is_empty() => token,
-            _ => return Ok(None),
+        let stated = self.value("refresh_token_from", extraction);
+        let by_rule = stated
+            .as_ref()
+            .ok()
+            .and_then(|value| credential(value.as_ref()?));
+        let by_name = || credential(look_up(self.parsed.body(), REFRESH_TOKEN)?);
+        let Some(token) = by_rule.or_else(by_name) else {
+            return stated.map(|_| None);
         };
         let path = rule.refresh_expires_in_path.as_deref();
         let life = path
@@ -463,6 +507,20 @@ pub(super) fn look_up<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
             other => other.get(step),
         })
         .filter(|value| !value.is_null())
+}
+
+/// A text that is not empty; some providers write it as a number.
+fn credential(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// All faults of one answer as one; the first decides what follows.
+pub(super) fn together(faults: impl Iterator<Item = Failure>) -> Option<Failure> {
+    faults.reduce(|first, other| first.and(&other.detail))
 }
 
 fn text_at(body: &Value, path: &str) -> Option<String> {

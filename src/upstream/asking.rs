@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Upstream;
-use super::answer::{Issued, Life, Parsed, Reader};
+use super::answer::{Issued, Life, Parsed, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::lifetimes::{jwt_expiry, length_of, moment_of};
@@ -42,44 +42,53 @@ pub(super) struct Asking<'a> {
 impl<'a> Asking<'a> {
     /// A failure's `grant_refused` says that the refresh token was refused: what else
     /// could be asked is for the caller to decide.
-    pub async fn obtain(&mut self) -> Result<Issued, Failure> {
+    pub async fn obtain(&mut self) -> Result<Issued, Unusable> {
         match &self.document.refresh {
             Some(refresh) if self.can_refresh => self.refreshed(refresh).await,
             _ => {
                 // The main request may use the refresh token itself.
                 let by_refresh_token = !self.document.stands_alone();
-                self.main().await.map_err(|failure| Failure {
-                    grant_refused: failure.grant_refused && by_refresh_token,
-                    ..failure
+                self.main().await.map_err(|unusable| Unusable {
+                    failure: Failure {
+                        grant_refused: unusable.failure.grant_refused && by_refresh_token,
+                        ..unusable.failure
+                    },
+                    ..unusable
                 })
             }
         }
     }
 
-    async fn refreshed(&mut self, refresh: &'a Refresh) -> Result<Issued, Failure> {
-        let failure = match self.issued(&refresh.exchange, &refresh.answer).await {
+    async fn refreshed(&mut self, refresh: &'a Refresh) -> Result<Issued, Unusable> {
+        let unusable = match self.issued(&refresh.exchange, &refresh.answer).await {
             Ok(issued) => return Ok(issued),
-            Err(failure) => failure,
+            Err(unusable) => unusable,
         };
-        let unclear = failure.sent && failure.class == FailureClass::Transient;
+        let failure = &unusable.failure;
+        let unclear =
+            failure.sent && failure.class == FailureClass::Transient && unusable.refresh.is_none();
         if refresh.retry || !unclear {
-            return Err(failure);
+            return Err(unusable);
         }
         if self.document.stands_alone() {
             self.refresh_refused = true;
             // The refresh was sent, whatever becomes of the main request.
-            return self.main().await.map_err(|failure| Failure {
-                sent: true,
-                ..failure
+            return self.main().await.map_err(|unusable| Unusable {
+                failure: Failure {
+                    sent: true,
+                    ..unusable.failure
+                },
+                ..unusable
             });
         }
-        Err(failure.needs_another_refresh_token(MAYBE_SPENT))
+        let failure = unusable.failure;
+        Err(failure.needs_another_refresh_token(MAYBE_SPENT).into())
     }
 
-    async fn main(&mut self) -> Result<Issued, Failure> {
+    async fn main(&mut self) -> Result<Issued, Unusable> {
         let (document, answer) = (self.document, &self.document.answer);
         match &document.way {
-            Way::Minted => self.minted(answer),
+            Way::Minted => Ok(self.minted(answer)?),
             Way::Asked { steps, main } => {
                 for (index, step) in steps.iter().enumerate() {
                     self.step(step).await.map_err(|failure| Failure {
@@ -109,18 +118,16 @@ impl<'a> Asking<'a> {
         self.reader(&parsed, exchange.success.as_ref()).check()
     }
 
-    async fn issued(&mut self, exchange: &Exchange, rule: &AnswerRule) -> Result<Issued, Failure> {
+    async fn issued(&mut self, exchange: &Exchange, rule: &AnswerRule) -> Result<Issued, Unusable> {
         self.requested_at = self.upstream.clock.now();
         let parsed = self.exchange(exchange).await?;
         self.reader(&parsed, exchange.success.as_ref()).issued(rule)
     }
 
     /// Reads an answer of the main request.
-    pub fn read(&self, answer: &Answer) -> Result<Issued, Failure> {
+    pub fn read(&self, answer: &Answer) -> Result<Issued, Unusable> {
         let Way::Asked { main, .. } = &self.document.way else {
-            return Err(Failure::internal(
-                "the token is made here, without a request",
-            ));
+            return Err(Failure::internal("the token is made here, without a request").into());
         };
         let parsed = Parsed::of(answer, main.format);
         self.reader(&parsed, main.success.as_ref())

@@ -5,7 +5,7 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{Issued, Life, Parsed, Reader};
+use super::answer::{Issued, Life, Parsed, Reader, Unusable};
 use super::asking::{Asking, served};
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
@@ -277,7 +277,7 @@ impl Inspection<'_> {
                 reading.failure = refuse_expired(expiry, self.asking.requested_at).err();
                 self.read_served(&issued, reading);
             }
-            Err(failure) => {
+            Err(Unusable { failure, .. }) => {
                 self.note_code(&failure, reading);
                 reading.failure = Some(failure);
             }

@@ -33,7 +33,7 @@ use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::secret::params::Params;
 use crate::token::expiry::Expiry;
-use answer::{Issued, Life};
+use answer::{Issued, Life, Renewed, Unusable, together};
 use asking::Asking;
 pub use client::{Answer, TimeLimit};
 use client::{Client, Request};
@@ -82,6 +82,49 @@ pub struct Obtained {
 pub struct ObtainedRefresh {
     pub token: SecretString,
     pub expires_at: Option<EpochMs>,
+    /// When the request that brought it was sent.
+    pub requested_at: EpochMs,
+}
+
+impl ObtainedRefresh {
+    fn of(refresh: Renewed, requested_at: EpochMs) -> Self {
+        Self {
+            token: refresh.token,
+            expires_at: refresh.life.map(|life| requested_at.plus(life)),
+            requested_at,
+        }
+    }
+}
+
+/// Why no token was obtained.
+#[derive(Clone, Debug)]
+pub struct FetchError {
+    pub failure: Failure,
+    /// The refresh token that the answer held nevertheless: it is to be kept, because the one
+    /// before it may be used up.
+    pub refresh: Option<ObtainedRefresh>,
+}
+
+impl FetchError {
+    fn of(unusable: Unusable, requested_at: EpochMs) -> Self {
+        let Unusable { failure, refresh } = unusable;
+        let Some(refresh) = refresh else {
+            return failure.into();
+        };
+        Self {
+            failure: failure.and("the refresh token in the answer is kept"),
+            refresh: Some(ObtainedRefresh::of(refresh, requested_at)),
+        }
+    }
+}
+
+impl From<Failure> for FetchError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            refresh: None,
+        }
+    }
 }
 
 /// The token that is being replaced, and what the attempt knows beside the secret.
@@ -140,7 +183,7 @@ impl Upstream {
         secret: &Secret,
         previous: &Previous,
         limit: TimeLimit,
-    ) -> Result<Obtained, Failure> {
+    ) -> Result<Obtained, FetchError> {
         match &realm.source {
             Source::Provider(document) => {
                 let mut asking = self.asking(
@@ -150,7 +193,9 @@ impl Upstream {
                     self.moment(),
                     limit,
                 );
-                let issued = asking.obtain().await?;
+                let issued = asking.obtain().await;
+                let issued =
+                    issued.map_err(|unusable| FetchError::of(unusable, asking.requested_at))?;
                 let scope = asking.scope.clone();
                 let obtained =
                     self.obtained(Some((document, scope)), issued, asking.requested_at)?;
@@ -165,9 +210,9 @@ impl Upstream {
                 let answer = self.client.send(request, limit).await?;
                 self.obtained(None, custom_logic::read(&answer)?, requested_at)
             }
-            Source::Fixed => Err(Failure::internal(
-                "the realm holds fixed tokens: none is ever renewed",
-            )),
+            Source::Fixed => {
+                Err(Failure::internal("the realm holds fixed tokens: none is ever renewed").into())
+            }
         }
     }
 
@@ -217,9 +262,10 @@ impl Upstream {
     ) -> Result<Obtained, Failure> {
         let limit = self.time_limit(self.timeout_of(document));
         let asking = self.asking(document, params, &Inputs::default(), self.moment(), limit);
-        let issued = asking.read(answer)?;
+        let issued = asking.read(answer).map_err(|unusable| unusable.failure)?;
         let scope = asking.scope.clone();
         self.obtained(Some((document, scope)), issued, asking.requested_at)
+            .map_err(|error| error.failure)
     }
 
     /// How a stored token is served, where it is rendered on each read.
@@ -288,35 +334,43 @@ impl Upstream {
         }
     }
 
+    /// What is stored of a token that was issued; where it cannot be used, its refresh token is
+    /// kept.
     fn obtained(
         &self,
         document: Option<(&ProviderDocument, Scope)>,
         issued: Issued,
         requested_at: EpochMs,
-    ) -> Result<Obtained, Failure> {
+    ) -> Result<Obtained, FetchError> {
         let expiry = expiry_of(issued.life, requested_at);
-        refuse_expired(expiry, requested_at)?;
         let served = match document {
             Some((document, scope)) if document.serving.as_ref().is_some_and(|s| !s.per_read) => {
                 let (token, extra) = (&issued.token, &issued.extra);
-                let served = asking::served(document, &self.expressions, &scope, token, extra)?;
-                Some(served)
+                asking::served(document, &self.expressions, &scope, token, extra).map(Some)
             }
-            _ => None,
+            _ => Ok(None),
         };
-        Ok(Obtained {
-            token: issued.token,
-            token_type: issued.token_type,
-            expiry,
-            requested_at,
-            refresh: issued.refresh.map(|refresh| ObtainedRefresh {
-                token: refresh.token,
-                expires_at: refresh.life.map(|life| requested_at.plus(life)),
+        match (refuse_expired(expiry, requested_at), served) {
+            (Ok(()), Ok(served)) => Ok(Obtained {
+                token: issued.token,
+                token_type: issued.token_type,
+                expiry,
+                requested_at,
+                refresh: issued
+                    .refresh
+                    .map(|refresh| ObtainedRefresh::of(refresh, requested_at)),
+                refresh_refused: false,
+                extra: issued.extra,
+                served,
             }),
-            refresh_refused: false,
-            extra: issued.extra,
-            served,
-        })
+            (expired, served) => {
+                let faults = [expired.err(), served.err()].into_iter().flatten();
+                let failure = together(faults)
+                    .unwrap_or_else(|| Failure::internal("the token cannot be served"));
+                let refresh = issued.refresh;
+                Err(FetchError::of(Unusable { failure, refresh }, requested_at))
+            }
+        }
     }
 }
 

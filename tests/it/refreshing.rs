@@ -1,6 +1,7 @@
 //! Refresh tokens: each is used until the next one comes, and none is lost on the way.
 
 mod candidates;
+mod rotated;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! A failure, and when to try again.
 
+use sea_orm::{DatabaseTransaction, DbErr};
+
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
@@ -8,9 +10,11 @@ use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Opened};
 use crate::renewal::decide::next_attempt;
 use crate::renewal::history::{self, Entry, Outcome};
+use crate::token::candidate::{Candidate, Promotion};
 use crate::token::lease::Claimed;
 use crate::token::lost::Unclear;
 use crate::token::results::{self, StoredFailure};
+use crate::upstream::ObtainedRefresh;
 use crate::webhook::event::{self, Event};
 
 /// A failure, ready to be stored.
@@ -21,16 +25,52 @@ struct NewFailure<'a> {
     entry: Entry,
 }
 
+/// An attempt that brought no token.
+pub(in crate::renewal) struct FailedAttempt {
+    pub started: EpochMs,
+    pub failure: Failure,
+    pub unclear: Unclear,
+    /// The refresh token that its answer held nevertheless.
+    pub refresh: Option<ObtainedRefresh>,
+}
+
+impl FailedAttempt {
+    /// One that has left the refresh token as it was.
+    pub fn of(started: EpochMs, failure: Failure) -> Self {
+        Self {
+            started,
+            failure,
+            unclear: Unclear::No,
+            refresh: None,
+        }
+    }
+}
+
+/// Where a failure is, once it was brought to the database.
+enum Put {
+    Stored,
+    /// The lease was lost, or secret or realm have changed: its refresh token is kept
+    /// nevertheless.
+    Kept(Promotion),
+    /// Nowhere, for the same reasons.
+    Refused,
+}
+
 impl Renewals {
     pub(in crate::renewal) async fn store_failure(
         &self,
         claimed: &Claimed,
         cause: Cause,
-        started: EpochMs,
-        failure: Failure,
+        failed: FailedAttempt,
         opened: Option<&Opened>,
-        unclear: Unclear,
     ) -> Attempted {
+        let FailedAttempt {
+            started,
+            failure,
+            unclear,
+            refresh,
+        } = failed;
+        let refresh = refresh.map(|refresh| self.seal_refresh(claimed, &refresh));
         // The parent's token was refused: its next one ends the wait.
         let parent = opened
             .and_then(|opened| opened.parent.as_ref())
@@ -59,24 +99,37 @@ impl Renewals {
                 parent: parent.map(|parent| parent.id),
                 renew_at: next_attempt,
                 unclear,
+                refresh,
                 announced,
             },
             failures,
             entry: self.entry(claimed, cause, started, now.since(started)),
         };
-        let stored = self
-            .until_lease_ends(claimed, None, || {
-                self.store_failure_once(claimed, &new, now)
+        let refresh = new.stored.refresh.clone();
+        let candidate = refresh.map(|refresh| Candidate::of(claimed, None, refresh));
+        let put = self
+            .until_lease_ends(claimed, candidate.as_ref(), || {
+                self.put_failure(claimed, &new, candidate.as_ref(), now)
             })
             .await;
-        match stored {
-            Ok(true) => {}
-            Ok(false) => {
+        match (put, candidate) {
+            (Ok(Put::Stored), _) => self.kept(&claimed.attempt).await,
+            (Ok(Put::Kept(promotion)), _) => {
+                self.is_kept(&claimed.attempt, record.secret_id, promotion)
+                    .await;
+                return Attempted::Discarded;
+            }
+            (Ok(Put::Refused), _) => {
                 self.give_back_unclear(claimed, unclear).await;
                 return Attempted::Discarded;
             }
-            // The lease runs out, and whoever takes it over notes what may be lost.
-            Err(error) => tracing::error!(%error, "a failure could not be stored"),
+            (Err(error), candidate) => {
+                // The lease runs out, and whoever takes it over notes what may be lost.
+                tracing::error!(%error, "a failure could not be stored");
+                if let Some(candidate) = candidate {
+                    self.keep(candidate).await;
+                }
+            }
         }
         Attempted::Failed {
             failure,
@@ -84,42 +137,64 @@ impl Renewals {
         }
     }
 
-    async fn store_failure_once(
+    /// All in one transaction, as with a token: what must not be dropped is kept by the commit
+    /// that finds the lease lost.
+    async fn put_failure(
         &self,
         claimed: &Claimed,
         new: &NewFailure<'_>,
+        candidate: Option<&Candidate>,
         now: EpochMs,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Put, DbError> {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
                     let stored =
                         results::store_failure(transaction, claimed, &new.stored, now).await?;
                     let failure = new.stored.failure;
-                    if stored && failure.blocks_realm() {
-                        let until = new.stored.renew_at;
-                        realm_store::block(transaction, &claimed.record.realm, until).await?;
-                    }
-                    if let Some(announced) = new.stored.announced.filter(|_| stored) {
-                        let event = Event::Troubled {
-                            announced,
-                            failure,
-                            failures: new.failures,
-                            next_attempt: new.stored.renew_at,
-                        };
-                        event
-                            .append(transaction, &claimed.record, &self.randomness, now)
-                            .await?;
-                    }
                     let outcome = if stored {
+                        self.follow_failure(transaction, claimed, new, now).await?;
                         Outcome::Failed
                     } else {
                         Outcome::Discarded
                     };
                     history::append(transaction, &new.entry, outcome, Some(failure), None).await?;
-                    Ok(stored)
+                    Ok(match candidate {
+                        _ if stored => Put::Stored,
+                        Some(candidate) => {
+                            Put::Kept(self.keep_in(transaction, candidate, now).await?)
+                        }
+                        None => Put::Refused,
+                    })
                 })
             })
+            .await
+    }
+
+    /// What follows from a failure that was stored: its realm may have to wait, and the webhook
+    /// is told.
+    async fn follow_failure(
+        &self,
+        transaction: &DatabaseTransaction,
+        claimed: &Claimed,
+        new: &NewFailure<'_>,
+        now: EpochMs,
+    ) -> Result<(), DbErr> {
+        let (failure, record) = (new.stored.failure, &claimed.record);
+        if failure.blocks_realm() {
+            realm_store::block(transaction, &record.realm, new.stored.renew_at).await?;
+        }
+        let Some(announced) = new.stored.announced else {
+            return Ok(());
+        };
+        let event = Event::Troubled {
+            announced,
+            failure,
+            failures: new.failures,
+            next_attempt: new.stored.renew_at,
+        };
+        event
+            .append(transaction, record, &self.randomness, now)
             .await
     }
 }

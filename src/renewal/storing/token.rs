@@ -14,12 +14,12 @@ use crate::realm::policy::Repeat;
 use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Fresh, Opened};
 use crate::renewal::history::{self, Entry, Outcome};
-use crate::token::candidate::{Candidate, Promotion};
+use crate::token::candidate::{Candidate, CandidateToken, Promotion};
 use crate::token::expiry::{Expiry, schedule};
 use crate::token::lease::{self, Claimed};
 use crate::token::locked::Busy;
 use crate::token::results::{self, Novelty, RefreshChange, Stored};
-use crate::token::{Column, HeldRefresh, HeldToken, Serving, seal, store};
+use crate::token::{Column, HeldToken, Serving, seal, store};
 use crate::upstream::Obtained;
 
 /// A token, ready to be stored.
@@ -44,12 +44,13 @@ impl NewToken {
     pub(in crate::renewal) fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
         let stored = &self.stored;
         match &stored.refresh {
-            RefreshChange::Replace(refresh) => Some(Candidate::of(
-                claimed,
-                stored.held.clone(),
-                stored.renew_at,
-                refresh.clone(),
-            )),
+            RefreshChange::Replace(refresh) => {
+                let token = CandidateToken {
+                    held: stored.held.clone(),
+                    renew_at: stored.renew_at,
+                };
+                Some(Candidate::of(claimed, Some(token), refresh.clone()))
+            }
             RefreshChange::Keep | RefreshChange::Forget => None,
         }
     }
@@ -223,10 +224,7 @@ impl Renewals {
                 obtained_at: sent,
             },
             refresh: match &obtained.refresh {
-                Some(refresh) => RefreshChange::Replace(HeldRefresh {
-                    sealed: seal(Column::RefreshToken, &refresh.token),
-                    expires_at: refresh.expires_at,
-                }),
+                Some(refresh) => RefreshChange::Replace(self.seal_refresh(claimed, refresh)),
                 None if obtained.refresh_refused || opened.leaves_spent => RefreshChange::Forget,
                 None => RefreshChange::Keep,
             },

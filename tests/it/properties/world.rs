@@ -163,7 +163,8 @@ impl World {
         let (secret, previous) = (secret(params), Previous::default());
         let limit = self.upstream.time_limit(Ms::from_secs(30));
         let fetching = self.upstream.fetch(realm, &secret, &previous, limit);
-        (self.runtime.block_on(fetching), self.seen())
+        let obtained = self.runtime.block_on(fetching);
+        (obtained.map_err(|error| error.failure), self.seen())
     }
 
     pub(super) fn fetched(&self, realm: &Realm, value: &str) -> Vec<Recorded> {
