@@ -17,13 +17,16 @@ use crate::foundation::ids::SecretId;
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A secret's token is another, or is gone.
+    /// A secret's token is another.
     Token(SecretId),
+    /// A secret's token is gone, or is not to be remembered any more.
+    Forget(SecretId),
     /// An API key is good no longer.
     Keys,
 }
 
 const TOKEN: &str = "token";
+const FORGET: &str = "forget";
 const KEYS: &str = "keys";
 
 /// Says it, inside the transaction that makes the changes.
@@ -38,6 +41,7 @@ async fn append_piece(database: &impl ConnectionTrait, changes: &[Change]) -> Re
     let rows = changes.iter().map(|change| {
         let (subject, row_id) = match change {
             Change::Token(id) => (TOKEN, Some(id.0)),
+            Change::Forget(id) => (FORGET, Some(id.0)),
             Change::Keys => (KEYS, None),
         };
         change::ActiveModel {
@@ -52,16 +56,16 @@ async fn append_piece(database: &impl ConnectionTrait, changes: &[Change]) -> Re
         .map(|_| ())
 }
 
-/// Says it of tokens that are about to be deleted.
-pub async fn append_deleted(
+/// Says that all tokens that meet a condition are to be forgotten.
+pub async fn append_forget(
     database: &impl ConnectionTrait,
-    deleted: Condition,
+    forgotten: Condition,
 ) -> Result<(), DbErr> {
     let ids = Query::select()
-        .expr(Expr::value(TOKEN))
+        .expr(Expr::value(FORGET))
         .column(token::Column::SecretId)
         .from(token::Entity)
-        .cond_where(deleted)
+        .cond_where(forgotten)
         .to_owned();
     let mut insert = Query::insert();
     insert
@@ -98,6 +102,7 @@ pub async fn after(
     let change = |row: change::Model| {
         let change = match (row.subject.as_str(), row.row_id) {
             (TOKEN, Some(id)) => Some(Change::Token(SecretId(id))),
+            (FORGET, Some(id)) => Some(Change::Forget(SecretId(id))),
             (KEYS, _) => Some(Change::Keys),
             _ => None,
         };

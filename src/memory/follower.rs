@@ -119,6 +119,11 @@ impl Memory {
                 match change {
                     Some(Change::Token(id)) if self.cells.get(id).is_some() => changed.push(id),
                     Some(Change::Token(id)) => self.changed(id),
+                    Some(Change::Forget(id)) => {
+                        // Nor is it read again because of what came before.
+                        changed.retain(|other| *other != id);
+                        self.changed(id);
+                    }
                     Some(Change::Keys) => self.callers.forget_all(),
                     // Of a newer version: it may concern anything.
                     None => {

@@ -49,6 +49,8 @@ pub struct Policy {
     pub grace: Option<Ms>,
     /// How long the provider accepts a refresh token that was used.
     pub refresh_overlap: Option<Ms>,
+    /// Whether the provider ends the token before when it issues the next.
+    pub revokes_previous: bool,
     pub min_flush_interval: Option<Ms>,
     pub quotas: Vec<Quota>,
     /// Requests to this realm at once, from one process.
@@ -71,6 +73,7 @@ impl Policy {
                 .unwrap_or_default(),
             grace: seconds("grace_s", 0, DAY_S),
             refresh_overlap: seconds("refresh_overlap_s", 0, DAY_S),
+            revokes_previous: fields.flag("revokes_previous").unwrap_or(false),
             min_flush_interval: seconds("min_flush_interval_s", 0, DAY_S),
             quotas: fields.each("quota", QUOTAS_MAX, read_quota),
             concurrency: fields
@@ -84,6 +87,12 @@ impl Policy {
             fields.fault(
                 "renew_before_s",
                 "must be less than window_s: the provider repeats the old token before the window",
+            );
+        }
+        if policy.revokes_previous && policy.grace.is_some_and(|grace| grace > Ms::ZERO) {
+            fields.fault(
+                "grace_s",
+                "says that the previous token stays valid; revokes_previous says that it ends",
             );
         }
         policy

@@ -240,6 +240,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "How long the previous token stays valid after a new one.",
     ),
     (
+        "policy.revokes_previous",
+        "Whether the provider ends the token before when it issues the next. While a renewal is under way, readers wait for it.",
+    ),
+    (
         "policy.min_flush_interval_s",
         "Between two flushes of one secret.",
     ),

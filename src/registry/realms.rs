@@ -72,7 +72,11 @@ impl Registry {
             .write(|transaction, _| Box::pin(self.merge_realm(transaction, patch, by, now)))
             .await??;
         self.wake.notify_one();
-        self.realm(&patch.id).await
+        let realm = self.realm(&patch.id).await?;
+        if realm.source.policy().revokes_previous {
+            self.memory.changed_all_in(&patch.id);
+        }
+        Ok(realm)
     }
 
     async fn merge_realm(
@@ -108,6 +112,10 @@ impl Registry {
                 let over = Version(row.version);
                 if !store::update(transaction, &patch.id, over, merged, now).await? {
                     return Ok(Err(Refusal::ChangedMeanwhile));
+                }
+                if source.policy().revokes_previous {
+                    // What was remembered before is not served while it is being replaced.
+                    tokens::forget_remembered_in(transaction, &patch.id).await?;
                 }
                 let was_fixed = row.config.is_none() && row.logic_code.is_none();
                 if was_fixed == source.is_fixed() {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Renewals;
 use super::attempt::{Attempted, Cause, Fresh};
 use super::permits::Permit;
 use super::quota::Spent;
 use super::read::holding_back;
+use super::{Inner, Renewals};
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, SecretId};
@@ -66,7 +66,36 @@ impl Renewals {
         seen: &TokenRecord,
         cause: Cause,
     ) -> Landed {
-        let mut landing = self.join_or_start(realm, seen, cause);
+        let landing = self.join_or_fetch(realm, seen, cause);
+        self.within_max_wait(landing).await
+    }
+
+    fn join_or_fetch(&self, realm: &Arc<Realm>, seen: &TokenRecord, cause: Cause) -> Landing {
+        let (renewals, realm, record) = (self.clone(), realm.clone(), seen.clone());
+        let fly = async move {
+            let landed = renewals.fly(&realm, record, cause).await;
+            // What was left over may be due.
+            renewals.wake.notify_one();
+            landed
+        };
+        self.join_or_start(|inner| &inner.flights, seen.secret_id, fly)
+    }
+
+    /// Waits for the renewal that is under way, whoever makes it; starts none.
+    pub(super) async fn under_way(&self, seen: &TokenRecord) -> Landed {
+        let (renewals, record) = (self.clone(), seen.clone());
+        let watch = async move {
+            let begun = renewals.clock.boot();
+            Ok(match renewals.watch_holder(&record, begun).await? {
+                Watched::Ended(landed) => landed,
+                Watched::Free(record) => Landed::Elsewhere(record),
+            })
+        };
+        let landing = self.join_or_start(|inner| &inner.watches, seen.secret_id, watch);
+        self.within_max_wait(landing).await
+    }
+
+    async fn within_max_wait(&self, mut landing: Landing) -> Landed {
         let deadline = self.settings.max_wait.as_duration();
         match tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await {
             Ok(Ok(landed)) => landed.clone().unwrap_or(Landed::DatabaseFailed),
@@ -75,28 +104,28 @@ impl Renewals {
         }
     }
 
-    fn join_or_start(&self, realm: &Arc<Realm>, seen: &TokenRecord, cause: Cause) -> Landing {
-        let id = seen.secret_id;
-        let mut flights = self.flights.lock();
+    fn join_or_start(
+        &self,
+        flights_of: fn(&Inner) -> &Flights,
+        id: SecretId,
+        flight: impl Future<Output = Result<Landed, DbError>> + Send + 'static,
+    ) -> Landing {
+        let mut flights = flights_of(self).lock();
         if let Some(under_way) = flights.get(&id) {
             return under_way.clone();
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(id, receiver.clone());
         drop(flights);
-        let (renewals, realm, seen) = (self.clone(), realm.clone(), seen.clone());
+        let renewals = self.clone();
         self.tasks.spawn(async move {
-            let landed = renewals
-                .fly(&realm, seen, cause)
-                .await
-                .unwrap_or_else(|error| {
-                    tracing::error!(%error, "a fetch could not reach the database");
-                    Landed::DatabaseFailed
-                });
+            let landed = flight.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a fetch could not reach the database");
+                Landed::DatabaseFailed
+            });
             // First out of the list, so that who comes now starts anew.
-            renewals.flights.lock().remove(&id);
+            flights_of(&renewals).lock().remove(&id);
             let _ = sender.send(Some(landed));
-            renewals.wake.notify_one();
         });
         receiver
     }
@@ -156,6 +185,10 @@ impl Renewals {
             return Ok(false);
         };
         let now = self.clock.now();
+        if parent.lease.is_some() && self.ends_with_the_next(&parent).await? {
+            self.under_way(&parent).await;
+            return Ok(true);
+        }
         if parent.valid(now).is_some() {
             return Ok(true);
         }

@@ -47,6 +47,16 @@ impl Renewals {
             }));
         };
         let now = self.clock.now();
+        if record.lease.is_some() && self.ends_with_the_next(&record).await? {
+            return Err(NotOpened::Waiting(Waiting {
+                why: format!("its parent, {realm}/{key}, is being renewed"),
+                until: Wait::Parent(AwaitedParent {
+                    id: record.secret_id,
+                    generation: record.generation,
+                    not_before: None,
+                }),
+            }));
+        }
         let Some(held) = record.valid(now) else {
             self.database
                 .write_alone(|writer| store::hasten(writer, &record, now))

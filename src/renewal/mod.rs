@@ -109,6 +109,8 @@ pub struct Inner {
     quotas: Quotas,
     permits: Permits,
     flights: Flights,
+    /// Renewals under way that readers wait for, without asking for one.
+    watches: Flights,
     batch: Batch,
     watch: Mutex<FenceWatch>,
     /// Rows sealed with a key of another replica, and when they were found so.
@@ -170,6 +172,7 @@ impl Renewals {
             skew: Skew::default(),
             quotas: Quotas::default(),
             flights: Flights::default(),
+            watches: Flights::default(),
             batch: Batch::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),

@@ -2,6 +2,7 @@
 //! said where none can be.
 
 mod flush;
+mod under_way;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::realm::{Realm, Source};
 use crate::secret::{Secret, store as secrets};
 use crate::token::expiry::{Expiry, attempt_floor};
 use crate::token::{HeldToken, TokenRecord, Wait, store};
+use under_way::Waited;
 
 /// A question for a token.
 #[derive(Clone, Debug)]
@@ -187,11 +189,24 @@ impl Renewals {
             }
             Look::Sure(_) | Look::Nothing => self.find(ask).await?,
         };
-        // What cannot be opened is said by the read.
-        if let Ok(Some(cell)) = Remembered::of(&record, &self.ring, read_at) {
-            self.memory.remember(cell, since);
+        let waited = match self.ends_with_the_next(&record).await? {
+            true => self.after_renewal(ask, record).await?,
+            false => {
+                // What cannot be opened is said by the read.
+                if let Ok(Some(cell)) = Remembered::of(&record, &self.ring, read_at) {
+                    self.memory.remember(cell, since);
+                }
+                Waited::Ended(record)
+            }
+        };
+        match waited {
+            Waited::Ended(record) => self.read_through(&record, ask.min_ttl).await,
+            Waited::InVain(record) => {
+                let late = "the token is being renewed; the next did not arrive in time";
+                self.stored_or(&record, unavailable(None, late, RETRY_SOON))
+                    .await
+            }
         }
-        self.read_through(&record, ask.min_ttl).await
     }
 
     async fn find(&self, ask: &Ask) -> Result<TokenRecord, ReadError> {

@@ -332,9 +332,18 @@ pub async fn delete(
     lock_one(database, id).await?;
     let this = Condition::all().add(Column::SecretId.eq(id.0));
     retired::remember(database, this.clone(), now).await?;
-    feed::append_deleted(database, this).await?;
+    feed::append_forget(database, this).await?;
     candidate::forget(database, id).await?;
     Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
+}
+
+/// No reader is to be served a realm's tokens from memory any more.
+pub async fn forget_remembered_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+) -> Result<(), DbErr> {
+    let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
+    feed::append_forget(database, of_realm).await
 }
 
 pub async fn delete_all_in(
@@ -353,7 +362,7 @@ pub async fn delete_all_in(
         .all(database)
         .await?;
     retired::remember(database, of_realm.clone(), now).await?;
-    feed::append_deleted(database, of_realm).await?;
+    feed::append_forget(database, of_realm).await?;
     candidate::forget_all_in(database, realm).await?;
     Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))

@@ -28,6 +28,7 @@ mod refreshing;
 mod registry;
 mod renewals;
 mod reports;
+mod revoked_tokens;
 mod sealing;
 mod sweeps;
 mod ten_minutes;

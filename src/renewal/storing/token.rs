@@ -150,7 +150,12 @@ impl Renewals {
                     expiry: new.stored.held.expiry,
                     generation,
                 };
-                self.remember(claimed, &fresh, &new.stored, since);
+                let policy = opened.realm.source.policy();
+                if policy.revokes_previous {
+                    self.memory.changed(claimed.record.secret_id);
+                } else {
+                    self.remember(claimed, &fresh, &new.stored, since);
+                }
                 Attempted::Stored(Box::new(fresh))
             }
             // Stored it is; each read says why it cannot be served.
