@@ -24,7 +24,13 @@ impl MigrationTrait for Migration {
         for column in columns(Dialect::of(manager)) {
             add_column(manager, TABLE, column).await?;
         }
-        Ok(())
+        // What needed a human before still does.
+        let parked = Query::update()
+            .table(TABLE)
+            .value("probes", 1)
+            .and_where(Expr::col("failure_class").is_in(["permanent", "ours"]))
+            .to_owned();
+        manager.execute(parked).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

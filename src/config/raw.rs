@@ -110,7 +110,8 @@ struct RawRenewal {
     backoff_max_s: u32,
     rate_limited_s: u32,
     retry_after_max_s: u32,
-    probe_s: u32,
+    tries_after_save_s: String,
+    probes_s: String,
 }
 
 #[derive(Deserialize)]
@@ -215,7 +216,7 @@ impl Raw {
                 write_timeout: millis(self.database.write_timeout_ms),
                 read_patience: millis(self.database.read_patience_ms),
             },
-            renewal: self.renewal.check(&self.read, webhook.as_ref()),
+            renewal: self.renewal.check(&self.read, webhook.as_ref())?,
             memory_bytes: u64::from(self.read.memory_mib) << 20,
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
@@ -294,8 +295,17 @@ fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
 }
 
 impl RawRenewal {
-    fn check(self, read: &RawRead, webhook: Option<&WebhookSettings>) -> RenewalSettings {
-        RenewalSettings {
+    fn check(
+        self,
+        read: &RawRead,
+        webhook: Option<&WebhookSettings>,
+    ) -> Result<RenewalSettings, ConfigError> {
+        let probes = waits("renewal.probes_s", &self.probes_s)?;
+        if probes.is_empty() {
+            let why = "holds no wait: give the seconds to the next attempt, such as 60, 300";
+            return Err(ConfigError::of_key("renewal.probes_s", why));
+        }
+        Ok(RenewalSettings {
             concurrency: self.concurrency,
             realm_concurrency: self.realm_concurrency,
             min_flush_interval: secs(self.min_flush_interval_s),
@@ -310,9 +320,10 @@ impl RawRenewal {
                 max: secs(self.backoff_max_s),
                 rate_limited: secs(self.rate_limited_s),
                 retry_after_max: secs(self.retry_after_max_s),
-                probe: secs(self.probe_s),
+                tries_after_save: waits("renewal.tries_after_save_s", &self.tries_after_save_s)?,
+                probes,
             },
-        }
+        })
     }
 }
 
@@ -370,6 +381,25 @@ fn log_format(name: &str) -> Result<LogFormat, ConfigError> {
         "json" => Ok(LogFormat::Json),
         _ => Err(ConfigError::of_key("log.format", "must be pretty or json")),
     }
+}
+
+/// Seconds, separated by commas.
+fn waits(key: &'static str, list: &str) -> Result<Vec<Ms>, ConfigError> {
+    /// The longest wait between two attempts: a day.
+    const WAIT_MAX_S: u32 = 86_400;
+    let parts = list.split(',').map(str::trim);
+    parts
+        .filter(|part| !part.is_empty())
+        .map(|part| match part.parse() {
+            Ok(wait @ 1..=WAIT_MAX_S) => Ok(secs(wait)),
+            _ => {
+                let why = format!(
+                    "holds {part:?}, which is not a whole number of seconds from 1 to {WAIT_MAX_S}"
+                );
+                Err(ConfigError::of_key(key, why))
+            }
+        })
+        .collect()
 }
 
 fn secs(secs: u32) -> Ms {

@@ -376,13 +376,65 @@ pub struct TicketRule {
 }
 
 /// How a refusal is read and classed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ErrorRule {
     pub code: Option<Expression>,
     pub message: Option<Expression>,
-    pub classes: Vec<(String, FailureClass)>,
-    /// Codes that say what `invalid_grant` says of a refresh token (RFC 6749, section 5.2).
-    pub invalid_grant: Vec<String>,
+    /// The first that is found in code or message decides, before the codes.
+    pub patterns: Vec<(Regex, Declared)>,
+    pub classes: Vec<(String, Declared)>,
+}
+
+impl ErrorRule {
+    /// What the document says of a refusal.
+    pub fn declared(&self, code: Option<&str>, message: Option<&str>) -> Option<Declared> {
+        let found = |pattern: &Regex| {
+            [code, message]
+                .into_iter()
+                .flatten()
+                .any(|text| pattern.is_match(text))
+        };
+        let by_pattern = self.patterns.iter().find(|(pattern, _)| found(pattern));
+        let by_code = || {
+            self.classes
+                .iter()
+                .find(|(known, _)| Some(known.as_str()) == code)
+        };
+        by_pattern
+            .map(|(_, declared)| *declared)
+            .or_else(|| by_code().map(|(_, declared)| *declared))
+    }
+}
+
+/// The class that a document gives a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    Permanent,
+    RateLimited,
+    Transient,
+    InvalidToken,
+    /// What `invalid_grant` says of a refresh token (RFC 6749, section 5.2).
+    InvalidGrant,
+}
+
+impl Declared {
+    /// By their names in documents.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("permanent", Self::Permanent),
+        ("rate_limited", Self::RateLimited),
+        ("transient", Self::Transient),
+        ("invalid_token", Self::InvalidToken),
+        ("invalid_grant", Self::InvalidGrant),
+    ];
+
+    pub fn class(self) -> FailureClass {
+        match self {
+            Self::Permanent | Self::InvalidGrant => FailureClass::Permanent,
+            Self::RateLimited => FailureClass::RateLimited,
+            Self::Transient => FailureClass::Transient,
+            Self::InvalidToken => FailureClass::InvalidToken,
+        }
+    }
 }
 
 /// A parameter that a secret may or must have.

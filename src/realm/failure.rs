@@ -60,13 +60,25 @@ impl FailureClass {
         }
     }
 
-    /// Whether a human is needed.
+    /// Whether it will not pass by itself.
     pub fn parks(self) -> bool {
         match self {
             Self::Permanent | Self::Internal => true,
             Self::Transient | Self::RateLimited | Self::InvalidToken => false,
         }
     }
+}
+
+/// Whether the provider answered that it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It did not: no answer came, or one that says nothing about the request.
+    No,
+    /// It did, with a code that says why.
+    Reasoned,
+    /// It did, with a status alone or with a code that nobody has declared. That may be a
+    /// firewall on the way, and only where it repeats it is believed.
+    Unreasoned,
 }
 
 /// A failed attempt. `detail` holds no secret, no token and no piece of an answer but
@@ -79,6 +91,9 @@ pub struct Failure {
     pub code: Option<String>,
     /// The refresh token was refused (RFC 6749, section 5.2: `invalid_grant`).
     pub grant_refused: bool,
+    pub refusal: Refusal,
+    /// Nobody but a human can help: it is not tried again soon, not even after a save.
+    pub needs_human: bool,
     /// Whether the request may have reached the provider.
     pub sent: bool,
     /// How long the provider asked to be left alone.
@@ -101,6 +116,8 @@ impl Failure {
                 .collect(),
             code: None,
             grant_refused: false,
+            refusal: Refusal::No,
+            needs_human: class == FailureClass::Internal,
             sent: true,
             retry_after: None,
             secret_scoped: false,
@@ -138,8 +155,20 @@ impl Failure {
         Self {
             detail: format!("{why}: {}", self.detail),
             class: FailureClass::Permanent,
+            // A provider may take a moment to know the one that was just given.
+            needs_human: why != REFUSED,
             ..self
         }
+    }
+
+    /// Whether the provider refused, or something else that will not pass by itself went wrong.
+    pub fn counts_as_refusal(&self) -> bool {
+        self.class.parks() || self.refusal == Refusal::Unreasoned
+    }
+
+    /// Whether what was sent may have had an effect that nobody was told of.
+    pub fn is_unclear(&self) -> bool {
+        self.sent && self.class == FailureClass::Transient && self.refusal == Refusal::No
     }
 
     pub fn permanent(detail: impl Into<String>) -> Self {

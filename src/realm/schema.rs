@@ -197,6 +197,12 @@ const MEANINGS: &[(&str, &str)] = &[
         "error.message",
         "Expression that gives the provider's message.",
     ),
+    (
+        "error.patterns",
+        "Regular expressions that are searched for in code and message; the first that is found decides, before classes and the codes of OAuth. They tell capital from small letters unless they begin with (?i).",
+    ),
+    ("error.patterns.match", "The regular expression."),
+    ("error.patterns.class", "What follows where it is found."),
     ("error.classes", "Codes by what follows from them."),
     (
         "error.classes.permanent",

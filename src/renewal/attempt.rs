@@ -16,7 +16,7 @@ use crate::foundation::ids::Generation;
 use crate::foundation::metrics::{RenewalLabels, seconds};
 use crate::foundation::sealing::OpenError;
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
-use crate::realm::failure::{Failure, FailureClass};
+use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
@@ -105,9 +105,7 @@ impl Opened {
 
     /// What a failure leaves unknown of the refresh token.
     fn unclear_after(&self, error: &FetchError) -> Unclear {
-        let failure = &error.failure;
-        let transient = failure.class == FailureClass::Transient;
-        if self.uses_refresh_token && failure.sent && transient && error.refresh.is_none() {
+        if self.uses_refresh_token && error.failure.is_unclear() && error.refresh.is_none() {
             Unclear::Lost
         } else {
             Unclear::No
@@ -383,9 +381,13 @@ impl Renewals {
         if document.stands_alone() {
             return Ok(None);
         }
-        Err(Failure::permanent(
+        let expired = Failure::permanent(
             "refresh_token_expired: the refresh token has expired; give the secret another",
-        )
+        );
+        Err(Failure {
+            needs_human: true,
+            ..expired
+        }
         .into())
     }
 }

@@ -33,6 +33,7 @@ pub enum Landed {
     /// The attempt failed, here or elsewhere.
     Failed {
         class: FailureClass,
+        detail: String,
         next_attempt: Option<EpochMs>,
     },
     /// Something must come first, and could not be had now.
@@ -218,6 +219,7 @@ impl Renewals {
                 next_attempt,
             } => Landed::Failed {
                 class: failure.class,
+                detail: failure.detail,
                 next_attempt: Some(next_attempt),
             },
             Attempted::Waiting(waiting) => Landed::Waiting(waiting),
@@ -254,6 +256,7 @@ impl Renewals {
             {
                 return Ok(Watched::Ended(Landed::Failed {
                     class: trouble.class,
+                    detail: trouble.detail,
                     next_attempt: record.renew_at,
                 }));
             }

@@ -301,10 +301,11 @@ impl Renewals {
             )),
             Landed::Failed {
                 class,
+                detail,
                 next_attempt,
             } => Err(unavailable(
                 Some(class),
-                "the provider did not issue a token",
+                &what_failed(class, &detail),
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
             )),
             Landed::Spent(spent) => Err(beyond_quota(spent, now)),
@@ -418,11 +419,26 @@ pub(super) fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) ->
     }
     let trouble = record.trouble.as_ref()?;
     let again = record.renew_at.filter(|again| *again > now)?;
+    let failed = what_failed(trouble.class, &trouble.detail);
     Some(unavailable(
         Some(trouble.class),
-        "the last attempt failed, and the next is not due",
+        &format!("{failed}; the next attempt is not due"),
         again.since(now),
     ))
+}
+
+/// Which side failed, and why.
+fn what_failed(class: FailureClass, detail: &str) -> String {
+    let who = match class {
+        FailureClass::Transient => "the provider did not issue a token",
+        FailureClass::RateLimited => "the provider limits the rate",
+        FailureClass::Permanent => "the provider refused",
+        FailureClass::InvalidToken => {
+            "the provider refused the token that this one is derived from"
+        }
+        FailureClass::Internal => "the realm's document failed",
+    };
+    format!("{who} ({detail})")
 }
 
 /// A token that was just obtained is not asked for again, however much life a caller

@@ -9,7 +9,7 @@ use token_server_entity::realm;
 use token_server_entity::token::{Column, Entity};
 
 use super::TokenRecord;
-use super::state::{State, parking_classes};
+use super::state::{State, needs_attention};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::page::{Listed, Page};
@@ -60,25 +60,25 @@ fn in_state(state: State, now: EpochMs) -> Condition {
             .add(Column::ExpiresAt.is_null())
             .add(Column::ExpiresAt.gt(now)),
     );
-    let parked = Column::FailureClass.is_in(parking_classes());
     let troubled = Column::FailureClass.is_not_null();
     let renewed = Condition::all()
         .add(fixed.clone().not())
         .add(Column::Paused.eq(false));
-    let not_parked = Condition::any()
+    // Where no class is stored, the condition is neither true nor false.
+    let goes_on = Condition::any()
         .add(Column::FailureClass.is_null())
-        .add(parked.clone().not());
+        .add(needs_attention().not());
     match state {
         State::Fixed => Condition::all().add(fixed),
         State::Paused => Condition::all()
             .add(fixed.not())
             .add(Column::Paused.eq(true)),
-        State::NeedsAttention => renewed.add(parked),
-        State::Retrying => renewed.add(not_parked).add(troubled).add(valid),
+        State::NeedsAttention => renewed.add(needs_attention()),
+        State::Retrying => renewed.add(goes_on).add(troubled).add(valid),
         State::Active => renewed.add(Column::FailureClass.is_null()).add(valid),
-        State::Pending => renewed.add(not_parked).add(Column::Token.is_null()),
+        State::Pending => renewed.add(goes_on).add(Column::Token.is_null()),
         State::Expired => renewed
-            .add(not_parked)
+            .add(goes_on)
             .add(Column::Token.is_not_null())
             .add(Column::ExpiresAt.lte(now)),
     }

@@ -283,10 +283,26 @@ impl Locked {
         self.row.forced = forced;
     }
 
-    /// One failure more, and whose next token ends the wait.
-    pub fn failed(&mut self, failure: &Failure, parent: Option<SecretId>, now: EpochMs) {
+    /// One failure more, whether a human is needed, and whose next token ends the wait.
+    pub fn failed(
+        &mut self,
+        failure: &Failure,
+        needs_attention: bool,
+        parent: Option<SecretId>,
+        now: EpochMs,
+    ) {
         let row = &mut self.row;
         row.failures += 1;
+        if failure.counts_as_refusal() {
+            row.refusals += 1;
+            row.refused_since.get_or_insert(now);
+        } else {
+            row.refusals = 0;
+            row.refused_since = None;
+        }
+        if needs_attention {
+            row.probes += 1;
+        }
         row.failing_since.get_or_insert(now);
         row.failure_class = Some(failure.class.as_str().to_owned());
         row.failure_detail = Some(failure.detail.clone());

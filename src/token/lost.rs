@@ -8,7 +8,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 
 use super::locked::{lock_one, write};
-use super::state::parking_classes;
+use super::state::needs_attention;
 use super::store;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
@@ -49,7 +49,7 @@ pub async fn nothing_comes(
 
 /// The same for all lost attempts of a replica whose process has ended, but for those whose
 /// result will be brought. What waits, or would be tried again, is due: the sooner, the more
-/// likely a provider still accepts the used refresh token. What is parked stays so.
+/// likely a provider still accepts the used refresh token. What needs a human still does.
 pub async fn nothing_comes_from(
     database: &impl ConnectionTrait,
     owner: &ReplicaId,
@@ -62,11 +62,11 @@ pub async fn nothing_comes_from(
             .filter(Column::LostOwner.eq(owner.0.as_str()));
         but_for(lost, Column::LostAttempt, except)
     };
-    let not_parked = Condition::any()
+    let goes_on = Condition::any()
         .add(Column::FailureClass.is_null())
-        .add(Column::FailureClass.is_not_in(parking_classes()));
+        .add(needs_attention().not());
     of_owner(store::due_now(now))
-        .filter(not_parked)
+        .filter(goes_on)
         .exec(database)
         .await?;
     of_owner(Entity::update_many())

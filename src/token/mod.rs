@@ -132,6 +132,17 @@ pub struct Trouble {
     pub since: EpochMs,
     pub class: FailureClass,
     pub detail: String,
+    /// The last failures in a row that count as refusals, and when the first of them was.
+    pub refusals: Option<(i64, EpochMs)>,
+    /// Attempts made while a human was needed.
+    pub probes: i64,
+}
+
+impl Trouble {
+    /// Whether a human is needed.
+    pub fn needs_attention(&self) -> bool {
+        self.class.parks() && self.probes > 0
+    }
 }
 
 /// What the webhook was last told of a trouble.
@@ -189,6 +200,8 @@ impl TokenRecord {
                 // A class that a newer server wrote is retried, not parked for ever.
                 class: FailureClass::parse(class).unwrap_or(FailureClass::Transient),
                 detail: row.failure_detail.unwrap_or_default(),
+                refusals: row.refused_since.map(|since| (row.refusals, since)),
+                probes: row.probes,
             }),
             _ => None,
         };

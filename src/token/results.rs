@@ -49,6 +49,7 @@ pub struct StoredFailure<'a> {
     /// Whose next token ends the wait.
     pub parent: Option<SecretId>,
     pub renew_at: EpochMs,
+    pub needs_attention: bool,
     pub unclear: Unclear,
     /// What the answer held nevertheless: the refresh token before it may be used up.
     pub refresh: Option<HeldRefresh>,
@@ -126,7 +127,7 @@ pub async fn store_failure(
         row.nothing_lost();
         row.put_refresh(Some(refresh));
     }
-    row.failed(new.failure, new.parent, now);
+    row.failed(new.failure, new.needs_attention, new.parent, now);
     row.due(Some(new.renew_at));
     if let Some(announced) = new.announced {
         row.announce(announced);

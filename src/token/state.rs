@@ -1,5 +1,8 @@
 //! The state of a secret's token, derived from its row, never stored.
 
+use sea_orm::{ColumnTrait, Condition};
+use token_server_entity::token::Column;
+
 use crate::foundation::clock::EpochMs;
 use crate::realm::failure::FailureClass;
 
@@ -15,7 +18,7 @@ pub enum State {
     Retrying,
     /// Had a token, and it has expired.
     Expired,
-    /// Parked: a human must change something.
+    /// A human must change something; until then the provider is only probed.
     NeedsAttention,
     /// Renewal switched off by an admin.
     Paused,
@@ -29,7 +32,7 @@ impl State {
         match &record.trouble {
             _ if realm_is_fixed => Self::Fixed,
             _ if record.paused => Self::Paused,
-            Some(trouble) if trouble.class.parks() => Self::NeedsAttention,
+            Some(trouble) if trouble.needs_attention() => Self::NeedsAttention,
             Some(_) if valid => Self::Retrying,
             None if valid => Self::Active,
             Some(_) | None if record.held.is_none() => Self::Pending,
@@ -64,11 +67,14 @@ impl State {
     }
 }
 
-/// The stored names of the classes that park, for queries.
-pub fn parking_classes() -> impl Iterator<Item = &'static str> {
-    FailureClass::ALL
+/// [`super::Trouble::needs_attention`] as a condition on rows.
+pub fn needs_attention() -> Condition {
+    let names = FailureClass::ALL
         .into_iter()
         .filter(|class| class.parks())
         .flat_map(|class| [Some(class.as_str()), class.earlier_name()])
-        .flatten()
+        .flatten();
+    Condition::all()
+        .add(Column::FailureClass.is_in(names))
+        .add(Column::Probes.gt(0))
 }

@@ -11,10 +11,11 @@ use super::scope::Scope;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
-    AnswerRule, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, ResponseFormat, StatedExpiry,
+    AnswerRule, Declared, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, ResponseFormat,
+    StatedExpiry,
 };
 use crate::realm::expression::{Expression, Expressions, to_json, without_nulls};
-use crate::realm::failure::{Failure, FailureClass};
+use crate::realm::failure::{Failure, FailureClass, Refusal};
 
 /// Longer codes and messages of providers are cut.
 const CODE_MAX_CHARS: usize = 100;
@@ -23,14 +24,35 @@ const MESSAGE_MAX_CHARS: usize = 300;
 const DEPTH_MAX: usize = 100;
 /// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
 const INVALID_GRANT: &str = "invalid_grant";
-/// RFC 6749, section 5.2: codes that the same request will meet again.
-const OAUTH_PERMANENT: [&str; 6] = [
+/// Codes that the same request will meet again: RFC 6749, sections 5.2 and 4.1.2.1 (the last two
+/// of it), RFC 8707, section 2, and RFC 8628, section 3.5.
+const OAUTH_PERMANENT: [&str; 10] = [
     "invalid_request",
     "invalid_client",
     INVALID_GRANT,
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
+    "access_denied",
+    "unsupported_response_type",
+    "invalid_target",
+    "expired_token",
+];
+/// Codes that say the request may be made again: RFC 6749, section 4.1.2.1, and RFC 8628, section
+/// 3.5.
+const OAUTH_TRANSIENT: [&str; 4] = [
+    "temporarily_unavailable",
+    "server_error",
+    "slow_down",
+    "authorization_pending",
+];
+/// Where providers write a message, and the document does not say where.
+const MESSAGES: [&str; 5] = [
+    "errmsg",
+    "error_description",
+    "error.message",
+    "message",
+    "error_message",
 ];
 
 /// How long a token lives.
@@ -447,16 +469,16 @@ impl<'a> Reader<'a> {
         let code = self.code();
         let message = self
             .stated(&rule.message)
-            .or_else(|| text_at(body, "errmsg"))
-            .or_else(|| text_at(body, "error_description"));
-        let declared = code.as_ref().and_then(|code| {
-            let named = rule.classes.iter().find(|(name, _)| name == code);
-            named.map(|(_, class)| *class)
-        });
-        let grant_refused = code
-            .as_ref()
-            .is_some_and(|code| code == INVALID_GRANT || rule.invalid_grant.contains(code));
-        let class = declared.unwrap_or_else(|| class_of(status, code.as_deref()));
+            .or_else(|| MESSAGES.iter().find_map(|place| text_at(body, place)));
+        let declared = rule.declared(code.as_deref(), message.as_deref());
+        let (class, refusal) = match declared {
+            Some(declared) => (declared.class(), Refusal::Reasoned),
+            None => class_of(status, code.as_deref()),
+        };
+        let grant_refused = match declared {
+            Some(declared) => declared == Declared::InvalidGrant,
+            None => code.as_deref() == Some(INVALID_GRANT),
+        };
         let code = code.map(|code| self.shown(&code, CODE_MAX_CHARS));
         let mut detail = format!("the provider answered {}", status.as_u16());
         if let Some(code) = &code {
@@ -468,6 +490,7 @@ impl<'a> Reader<'a> {
         Failure {
             code,
             grant_refused,
+            refusal,
             retry_after: retry_after(&self.parsed.headers),
             secret_scoped: declared.is_some(),
             ..Failure::new(class, detail)
@@ -475,14 +498,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn class_of(status: StatusCode, code: Option<&str>) -> FailureClass {
+/// A status is no verdict: only a code that says so is believed at once.
+fn class_of(status: StatusCode, code: Option<&str>) -> (FailureClass, Refusal) {
+    let says = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => FailureClass::RateLimited,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FailureClass::Permanent,
-        _ if status.is_redirection() => FailureClass::Permanent,
-        _ if status.is_server_error() => FailureClass::Transient,
-        _ if code.is_some_and(|code| OAUTH_PERMANENT.contains(&code)) => FailureClass::Permanent,
-        _ => FailureClass::Transient,
+        StatusCode::TOO_MANY_REQUESTS => (FailureClass::RateLimited, Refusal::Reasoned),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
+            (FailureClass::Transient, Refusal::No)
+        }
+        _ if status.is_server_error() => (FailureClass::Transient, Refusal::No),
+        _ if says(&OAUTH_PERMANENT) => (FailureClass::Permanent, Refusal::Reasoned),
+        _ if says(&OAUTH_TRANSIENT) => (FailureClass::Transient, Refusal::Reasoned),
+        _ => (FailureClass::Transient, Refusal::Unreasoned),
     }
 }
 

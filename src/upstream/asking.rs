@@ -20,7 +20,7 @@ use crate::realm::document::{
     RequestRule, StatedExpiry, Way,
 };
 use crate::realm::expression::{Expression, Expressions, to_json};
-use crate::realm::failure::{Failure, FailureClass, MAYBE_SPENT};
+use crate::realm::failure::{Failure, MAYBE_SPENT};
 
 /// How long a client authentication assertion lives where the document does not say.
 const CLIENT_ASSERTION_S: i64 = 300;
@@ -64,9 +64,7 @@ impl<'a> Asking<'a> {
             Ok(issued) => return Ok(issued),
             Err(unusable) => unusable,
         };
-        let failure = &unusable.failure;
-        let unclear =
-            failure.sent && failure.class == FailureClass::Transient && unusable.refresh.is_none();
+        let unclear = unusable.failure.is_unclear() && unusable.refresh.is_none();
         if refresh.retry || !unclear {
             return Err(unusable);
         }

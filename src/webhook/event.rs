@@ -12,11 +12,11 @@ use crate::token::{Announced, TokenRecord};
 /// What a failure announces; none: nothing new. `failures` counts it.
 pub fn of_failure(
     announced: Option<Announced>,
-    failure: &Failure,
+    needs_attention: bool,
     failures: i64,
     failing_after: i64,
 ) -> Option<Announced> {
-    match (announced, failure.class.parks()) {
+    match (announced, needs_attention) {
         (Some(Announced::NeedsAttention), _) | (Some(Announced::Failing), false) => None,
         (Some(Announced::Failing) | None, true) => Some(Announced::NeedsAttention),
         (None, false) => (failures >= failing_after).then_some(Announced::Failing),
@@ -95,17 +95,17 @@ mod tests {
 
     #[test]
     fn each_trouble_is_announced_once_and_the_worse_after_the_lesser() {
-        let (passing, lasting) = (Failure::transient(""), Failure::permanent(""));
+        let (passing, lasting) = (false, true);
         let (failing, attention) = (Announced::Failing, Announced::NeedsAttention);
         for (announced, failure, failures, expected) in [
-            (None, &passing, 2, None),
-            (None, &passing, 3, Some(failing)),
-            (None, &passing, 4, Some(failing)),
-            (Some(failing), &passing, 4, None),
-            (None, &lasting, 1, Some(attention)),
-            (Some(failing), &lasting, 4, Some(attention)),
-            (Some(attention), &lasting, 5, None),
-            (Some(attention), &passing, 6, None),
+            (None, passing, 2, None),
+            (None, passing, 3, Some(failing)),
+            (None, passing, 4, Some(failing)),
+            (Some(failing), passing, 4, None),
+            (None, lasting, 1, Some(attention)),
+            (Some(failing), lasting, 4, Some(attention)),
+            (Some(attention), lasting, 5, None),
+            (Some(attention), passing, 6, None),
         ] {
             assert_eq!(of_failure(announced, failure, failures, 3), expected);
         }

@@ -265,7 +265,8 @@ pub async fn parked(client: &Client) -> Vec<String> {
 }
 
 /// Parked, in the words of the table of tokens.
-pub const PARKED: &str = "COALESCE(failure_class IN ('permanent', 'internal'), FALSE)";
+pub const PARKED: &str =
+    "COALESCE(failure_class IN ('permanent', 'internal') AND probes > 0, FALSE)";
 
 /// Pairs that lie in the spool of a data directory.
 pub fn spooled(data_dir: &Path) -> usize {

@@ -25,6 +25,7 @@ mod quotas;
 mod races;
 mod reads;
 mod refreshing;
+mod refusals;
 mod registry;
 mod renewals;
 mod reports;

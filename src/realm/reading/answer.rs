@@ -2,17 +2,19 @@
 
 use serde_json::Value;
 
-use super::Reader;
 use super::request::Origin;
+use super::{Reader, read_pattern};
 use crate::foundation::fields::{Fields, escape};
 use crate::realm::document::{
-    AnswerRule, ErrorRule, ExpiryRule, ExpiryUnit, Extraction, LIFETIME_MAX_S, StatedExpiry,
+    AnswerRule, Declared, ErrorRule, ExpiryRule, ExpiryUnit, Extraction, LIFETIME_MAX_S,
+    StatedExpiry,
 };
 use crate::realm::expression::is_name;
-use crate::realm::failure::FailureClass;
 
 /// Extra fields of one token.
 const EXTRA_MAX: usize = 50;
+/// Patterns for the refusals of one provider.
+const PATTERNS_MAX: usize = 50;
 
 impl Reader<'_> {
     pub(super) fn answer(
@@ -124,21 +126,25 @@ impl Reader<'_> {
             ..ErrorRule::default()
         };
         if let Some(classes) = error.object("classes") {
-            for (name, class) in [
-                ("permanent", FailureClass::Permanent),
-                ("rate_limited", FailureClass::RateLimited),
-                ("transient", FailureClass::Transient),
-                ("invalid_token", FailureClass::InvalidToken),
-            ] {
+            for (name, declared) in Declared::ALL {
                 let codes = codes(&classes, name).into_iter();
-                rule.classes.extend(codes.map(|code| (code, class)));
+                rule.classes.extend(codes.map(|code| (code, declared)));
             }
-            rule.invalid_grant = codes(&classes, "invalid_grant");
-            let refused = rule.invalid_grant.iter().cloned();
-            rule.classes
-                .extend(refused.map(|code| (code, FailureClass::Permanent)));
             classes.finish();
         }
+        rule.patterns = error.each("patterns", PATTERNS_MAX, |pattern| {
+            let regex = pattern.required("match", |fields, field| {
+                let source = fields.text(field)?;
+                read_pattern(source)
+                    .map_err(|why| fields.fault(field, why))
+                    .ok()
+            });
+            let class = pattern.required("class", |fields, field| {
+                fields.one_of(field, &Declared::ALL)
+            });
+            pattern.finish();
+            Some((regex?, class?))
+        });
         if !rule.classes.is_empty() && rule.code.is_none() {
             error.fault("code", "is required beside classes");
         }

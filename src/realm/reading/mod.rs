@@ -20,7 +20,7 @@ use crate::foundation::fields::{Fault, Faults, Fields, describe, escape};
 
 /// Requests before the main one.
 const STEPS_MAX: usize = 10;
-/// The longest pattern of a parameter, in bytes.
+/// The longest regular expression, in bytes.
 const PATTERN_MAX_BYTES: usize = 1000;
 /// A ticket is believed for at most so long.
 const TICKET_MAX_S: i64 = 30 * 86_400;
@@ -92,11 +92,23 @@ fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
 }
 
 /// A pattern for the whole of a value.
-fn whole_match(pattern: &str) -> Result<Regex, &'static str> {
+fn whole_match(pattern: &str) -> Result<Regex, String> {
+    read_pattern(pattern)?;
+    read_pattern(&format!("^(?:{pattern})$"))
+}
+
+/// A regular expression that is searched for.
+fn read_pattern(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > PATTERN_MAX_BYTES {
-        return Err("is too long");
+        return Err(format!("must not be longer than {PATTERN_MAX_BYTES} bytes"));
     }
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|_| "is not a regular expression")
+    Regex::new(pattern).map_err(|error| {
+        let around = ["(?=", "(?!", "(?<=", "(?<!"];
+        match around.iter().any(|group| pattern.contains(group)) {
+            true => "looks ahead or behind, which these regular expressions cannot".to_owned(),
+            false => format!("is not a regular expression: {error}"),
+        }
+    })
 }
 
 /// What templates may name everywhere in a document.

@@ -2,13 +2,13 @@
 
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::store as realm_store;
 use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Opened};
-use crate::renewal::decide::next_attempt;
+use crate::renewal::decide::{Trouble, decide};
 use crate::renewal::history::{self, Entry, Outcome};
 use crate::token::candidate::{Candidate, Promotion};
 use crate::token::lease::Claimed;
@@ -56,6 +56,27 @@ enum Put {
     Refused,
 }
 
+/// What is known of a token whose attempt has failed.
+fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
+    let record = &claimed.record;
+    let refusals = record.trouble.as_ref().and_then(|trouble| trouble.refusals);
+    let (before, since) = refusals.unwrap_or((0, now));
+    let refused = failure.counts_as_refusal();
+    let held = record.held.as_ref();
+    let saved_at = claimed.secret.updated_at.max(claimed.realm.updated_at);
+    Trouble {
+        failures: record.failures() + 1,
+        refusals: if refused { before + 1 } else { 0 },
+        refused_for: if refused { now.since(since) } else { Ms::ZERO },
+        probes: record.trouble.as_ref().map_or(0, |trouble| trouble.probes),
+        since_save: held.is_none_or(|held| held.obtained_at < saved_at),
+        last_life: held.and_then(|held| {
+            let end = held.expiry.at()?;
+            Some((end, end.since(held.obtained_at)))
+        }),
+    }
+}
+
 impl Renewals {
     pub(in crate::renewal) async fn store_failure(
         &self,
@@ -81,12 +102,18 @@ impl Renewals {
             tracing::warn!(%error, "a refused parent could not be made due");
         }
         let (record, now) = (&claimed.record, self.clock.now());
-        let failures = record.failures() + 1;
-        let announced = self.settings.failing_after.and_then(|failing_after| {
-            event::of_failure(record.announced, &failure, failures, failing_after)
-        });
+        let trouble = trouble(claimed, &failure, now);
         let backoff = &self.settings.backoff;
-        let next_attempt = next_attempt(&failure, failures, backoff, now, &self.randomness);
+        let decision = decide(&failure, &trouble, backoff, now, &self.randomness);
+        let failure = Failure {
+            class: decision.class,
+            ..failure
+        };
+        let (failures, next_attempt) = (trouble.failures, decision.next_attempt);
+        let announced = self.settings.failing_after.and_then(|failing_after| {
+            let attention = decision.needs_attention;
+            event::of_failure(record.announced, attention, failures, failing_after)
+        });
         tracing::warn!(
             realm = %record.realm, key = %record.key, cause = cause.as_str(), outcome = "failed",
             class = failure.class.as_str(), detail = %failure.detail, failures,
@@ -98,6 +125,7 @@ impl Renewals {
                 failure: &failure,
                 parent: parent.map(|parent| parent.id),
                 renew_at: next_attempt,
+                needs_attention: decision.needs_attention,
                 unclear,
                 refresh,
                 announced,
