@@ -390,13 +390,15 @@ fn waits(key: &'static str, list: &str) -> Result<Vec<Ms>, ConfigError> {
     let parts = list.split(',').map(str::trim);
     parts
         .filter(|part| !part.is_empty())
-        .map(|part| match part.parse() {
-            Ok(wait @ 1..=WAIT_MAX_S) => Ok(secs(wait)),
+        .filter_map(|part| match part.parse() {
+            // It stands for no wait at all, where the list is to be empty.
+            Ok(0) => None,
+            Ok(wait @ 1..=WAIT_MAX_S) => Some(Ok(secs(wait))),
             _ => {
                 let why = format!(
-                    "holds {part:?}, which is not a whole number of seconds from 1 to {WAIT_MAX_S}"
+                    "holds {part:?}, which is not a whole number of seconds from 0 to {WAIT_MAX_S}"
                 );
-                Err(ConfigError::of_key(key, why))
+                Some(Err(ConfigError::of_key(key, why)))
             }
         })
         .collect()

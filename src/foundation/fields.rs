@@ -49,6 +49,13 @@ impl Faults {
     }
 }
 
+/// What a field may be that is a number, or says how to come by one.
+#[derive(Clone, Copy, Debug)]
+pub enum NumberOrText<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
 /// The JSON Schema of what `read` reads.
 pub fn describe(read: impl FnOnce(Fields<'_>)) -> Value {
     let (nothing, faults) = (Map::new(), Faults::default());
@@ -177,12 +184,33 @@ impl<'a> Fields<'a> {
         flag
     }
 
+    /// A whole number within the limits, or a text.
+    pub fn number_or_text(
+        &self,
+        field: &'static str,
+        low: i64,
+        high: i64,
+    ) -> Option<NumberOrText<'a>> {
+        let number = json!({"type": "integer", "minimum": low, "maximum": high});
+        let value = self.take(field, || json!({"anyOf": [number, {"type": "string"}]}))?;
+        match value.as_str() {
+            Some(text) => Some(NumberOrText::Text(text)),
+            None => self
+                .number_of(field, value, low, high)
+                .map(NumberOrText::Number),
+        }
+    }
+
     /// A whole number within the limits, both included.
     pub fn number(&self, field: &'static str, low: i64, high: i64) -> Option<i64> {
         let value = self.take(
             field,
             || json!({"type": "integer", "minimum": low, "maximum": high}),
         )?;
+        self.number_of(field, value, low, high)
+    }
+
+    fn number_of(&self, field: &'static str, value: &Value, low: i64, high: i64) -> Option<i64> {
         let number = value.as_i64().filter(|n| (low..=high).contains(n));
         if number.is_none() {
             self.fault(

@@ -7,6 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::DEFAULT_PARAMS;
+use super::date_form::DateForm;
 use super::expression::{Expression, Names, Template};
 use super::failure::FailureClass;
 use super::policy::Policy;
@@ -291,20 +292,31 @@ pub enum ExpiryUnit {
     #[default]
     Seconds,
     Milliseconds,
+    /// Text with colons is `D:HH:MM`.
+    DaysClock,
+    /// Text with colons is `H:MM:SS`.
+    HoursClock,
 }
 
 /// Where an answer says how long its token lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExpiryRule {
     pub stated: Option<StatedExpiry>,
-    /// Where the answer says nothing; 0: the token does not expire.
-    pub default_s: Option<i64>,
+    pub default: Option<DefaultExpiry>,
+}
+
+/// How long a token lives in seconds, where the answer says nothing; 0: it does not expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefaultExpiry {
+    Seconds(i64),
+    /// A whole number, once rendered: a secret's parameter may say it.
+    Template(Template),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatedExpiry {
     In(Extraction, ExpiryUnit),
-    At(Extraction),
+    At(Extraction, DateForm),
 }
 
 /// What is taken from a good answer.

@@ -1,5 +1,6 @@
 //! What a provider is: the realm document, its expressions, its rules.
 
+pub mod date_form;
 pub mod document;
 pub mod expression;
 pub mod failure;

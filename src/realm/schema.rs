@@ -111,24 +111,35 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "expires_in_path",
-        "Dotted path to the remaining life: a number, a numeric string, 24h, or D:HH:MM.",
+        "Dotted path to the remaining life: a number, a numeric string, text with units (24h, 120 mins, 1w), HH:MM:SS, D.HH:MM:SS, or an ISO 8601 duration (PT2H).",
     ),
-    ("expires_in_unit", "The unit of a bare number. Default: s."),
+    (
+        "expires_in_unit",
+        "The unit of a bare number (s, the default, or ms), or what three numbers with colons are: d:hh:mm or h:mm:ss.",
+    ),
     (
         "expires_in",
         "Expression that gives the remaining life, instead of a path.",
     ),
     (
         "expires_at_path",
-        "Dotted path to the end of life: epoch seconds or milliseconds, RFC 3339, or an HTTP date.",
+        "Dotted path to the end of life: a number since the epoch (s, ms, µs or ns) or .NET ticks, by its size; yyyyMMddHHmmss; RFC 3339 and its loose forms, RFC 1123, M/D/YYYY with AM or PM, /Date(ms)/. It is read by the provider's clock, where the answer has a Date.",
     ),
     (
         "expires_at",
         "Expression that gives the end of life, instead of a path.",
     ),
     (
+        "expires_at_format",
+        "How the end of life is written, where that is in no known form: as strftime writes it, such as %d.%m.%Y %H:%M:%S.",
+    ),
+    (
+        "expires_at_offset",
+        "The zone of an end of life that names none, such as +08:00. Default: UTC.",
+    ),
+    (
         "default_expires_in_s",
-        "Where the answer says nothing and the token is no JWT with exp. 0: it does not expire.",
+        "A number, or a template that gives one. Where the answer says nothing and the token is no JWT with exp. 0: it does not expire.",
     ),
     (
         "refresh_token_path",

@@ -6,9 +6,12 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::client::Answer;
-use super::lifetimes::{http_date, jwt_expiry, length_of, moment_of};
+use super::clocks::Clocks;
+use super::life::{Life, default_life, read_life};
+use super::lifetimes::{JwtDates, length_of, retry_after};
+use super::render::Renderer;
 use super::scope::Scope;
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
     AnswerRule, Declared, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, ResponseFormat,
@@ -55,14 +58,6 @@ const MESSAGES: [&str; 5] = [
     "error_message",
 ];
 
-/// How long a token lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
-    For(Ms),
-    Until(EpochMs),
-    Endless,
-}
-
 /// A refresh token as an answer gave it.
 #[derive(Debug)]
 pub(super) struct Renewed {
@@ -96,6 +91,8 @@ pub(super) struct Issued {
     pub refresh: Option<Renewed>,
     /// Null where the realm takes nothing beside the token.
     pub extra: Value,
+    /// What is to be said of a difference between the provider's clock and ours.
+    pub skew: Option<String>,
 }
 
 /// An answer, taken apart.
@@ -233,6 +230,7 @@ pub(super) struct Reader<'a> {
     pub error: &'a ErrorRule,
     pub scope: &'a Scope,
     pub expressions: &'a Expressions,
+    pub clocks: Clocks,
     context: minijinja::Value,
 }
 
@@ -243,8 +241,10 @@ impl<'a> Reader<'a> {
         error: &'a ErrorRule,
         scope: &'a Scope,
         expressions: &'a Expressions,
+        sent_at: EpochMs,
     ) -> Self {
         Self {
+            clocks: Clocks::of(&parsed.headers, sent_at),
             context: scope.with(parsed.scope()),
             parsed,
             success,
@@ -304,6 +304,7 @@ impl<'a> Reader<'a> {
                 token: SecretString::from(token),
                 refresh,
                 extra,
+                skew: self.clocks.skew(),
             }),
             (token, life, extra, refresh_fault) => {
                 let faults = [token.err(), life.err(), extra.err(), refresh_fault];
@@ -354,41 +355,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How long the token lives: what the answer says, or the token itself if it is a JWT; the
+    /// shorter of them, where both say something.
     pub fn life(&self, rule: &AnswerRule, token: &str) -> Result<Life, Failure> {
-        if let Some(life) = self.stated_life(rule)? {
-            return Ok(life);
-        }
-        if let Some(end) = jwt_expiry(token) {
-            return Ok(Life::Until(end));
-        }
-        match rule.expiry.default_s {
-            Some(0) => Ok(Life::Endless),
-            Some(secs) => Ok(Life::For(Ms::from_secs(secs))),
-            None => Err(Failure::internal(
-                "expiry_unknown: the answer does not say when the token expires; set default_expires_in_s",
-            )),
+        let jwt = JwtDates::of(token);
+        let by_token = jwt.map(|jwt| self.clocks.life_of(jwt.expires_at, jwt.issued_at));
+        match (self.stated_life(rule)?, by_token) {
+            (Some(Life::For(stated)), Some(by_token)) => Ok(Life::For(stated.min(by_token))),
+            (Some(stated), _) => Ok(stated),
+            (None, Some(by_token)) => Ok(Life::For(by_token)),
+            (None, None) => {
+                let render = Renderer::new(self.expressions, self.scope, false);
+                default_life(&rule.expiry, &render)
+            }
         }
     }
 
     /// What the answer itself says; none where it says nothing.
     fn stated_life(&self, rule: &AnswerRule) -> Result<Option<Life>, Failure> {
-        match &rule.expiry.stated {
-            None => Ok(None),
-            Some(StatedExpiry::In(extraction, unit)) => {
-                let Some(value) = self.value("expires_in", extraction)? else {
-                    return Ok(None);
-                };
-                let length = length_of(&value, *unit).ok_or_else(|| unreadable(extraction))?;
-                Ok(Some(Life::For(length)))
-            }
-            Some(StatedExpiry::At(extraction)) => {
-                let Some(value) = self.value("expires_at", extraction)? else {
-                    return Ok(None);
-                };
-                let end = moment_of(&value).ok_or_else(|| unreadable(extraction))?;
-                Ok(Some(Life::Until(end)))
-            }
-        }
+        let Some(stated) = &rule.expiry.stated else {
+            return Ok(None);
+        };
+        let (name, extraction) = match stated {
+            StatedExpiry::In(extraction, _) => ("expires_in", extraction),
+            StatedExpiry::At(extraction, _) => ("expires_at", extraction),
+        };
+        let value = self.value(name, extraction)?;
+        value
+            .map(|value| read_life(stated, &value, &self.clocks))
+            .transpose()
     }
 
     /// Where the document's place for it holds none, the name of RFC 6749, section 5.1, does:
@@ -409,7 +404,7 @@ impl<'a> Reader<'a> {
         let path = rule.refresh_expires_in_path.as_deref();
         let life = path
             .and_then(|path| look_up(self.parsed.body(), path))
-            .and_then(|value| length_of(value, ExpiryUnit::Seconds))
+            .and_then(|value| length_of(value, ExpiryUnit::Seconds).ok())
             .filter(|life| *life > Ms::ZERO);
         Ok(Some(Renewed {
             token: token.into(),
@@ -462,6 +457,11 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    fn retry_after(&self) -> Option<Ms> {
+        let text = self.parsed.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        retry_after(text, self.clocks.date, self.clocks.sent_at)
+    }
+
     /// Why the provider refused, and what follows.
     pub fn refusal(&self) -> Failure {
         let (status, body) = (self.parsed.status, self.parsed.body());
@@ -487,11 +487,14 @@ impl<'a> Reader<'a> {
         if let Some(message) = message {
             detail = format!("{detail}: {}", self.shown(&message, MESSAGE_MAX_CHARS));
         }
+        if let Some(skew) = self.clocks.skew() {
+            detail = format!("{detail}; {skew}");
+        }
         Failure {
             code,
             grant_refused,
             refusal,
-            retry_after: retry_after(&self.parsed.headers),
+            retry_after: self.retry_after(),
             secret_scoped: declared.is_some(),
             ..Failure::new(class, detail)
         }
@@ -552,23 +555,4 @@ pub(super) fn together(faults: impl Iterator<Item = Failure>) -> Option<Failure>
 
 fn text_at(body: &Value, path: &str) -> Option<String> {
     look_up(body, path)?.as_str().map(str::to_owned)
-}
-
-fn unreadable(extraction: &Extraction) -> Failure {
-    Failure::transient(match extraction {
-        Extraction::Path(path) => format!("the expiry at {path} cannot be read"),
-        Extraction::Expression(_) => "the expiry by its expression cannot be read".to_owned(),
-    })
-}
-
-/// Seconds, or a date; the date is read against the answer's own `Date` header, so that no
-/// clock of ours matters.
-fn retry_after(headers: &HeaderMap) -> Option<Ms> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(secs) = text.parse::<i64>() {
-        return Some(Ms::from_secs(secs.max(0)));
-    }
-    let until = http_date(text)?;
-    let sent = http_date(headers.get(reqwest::header::DATE)?.to_str().ok()?)?;
-    Some(until.since(sent).max(Ms::ZERO))
 }

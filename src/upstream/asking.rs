@@ -6,14 +6,16 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Upstream;
-use super::answer::{Issued, Life, Parsed, Reader, Unusable};
+use super::answer::{Issued, Parsed, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
-use super::lifetimes::{jwt_expiry, length_of, moment_of};
+use super::clocks::Clocks;
+use super::life::{Life, default_life, read_life};
+use super::lifetimes::JwtDates;
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
 use super::scope::Scope;
-use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::clock::EpochMs;
 use crate::foundation::signing::{Algorithm, KeyEncoding};
 use crate::realm::document::{
     AnswerRule, Assertion, ClientAuth, Exchange, Extraction, ProviderDocument, Refresh,
@@ -139,6 +141,7 @@ impl<'a> Asking<'a> {
             &self.document.error,
             &self.scope,
             &self.upstream.expressions,
+            self.requested_at,
         )
     }
 
@@ -208,30 +211,30 @@ impl<'a> Asking<'a> {
             serde_json::Value::String(token) if !token.is_empty() => token,
             _ => return Err(Failure::internal("token: is not text, or empty")),
         };
-        let unreadable = || Failure::internal("the expiry by its expression cannot be read");
+        let clocks = Clocks::own(self.requested_at);
         let stated = match &rule.expiry.stated {
             None => None,
-            Some(StatedExpiry::In(extraction, unit)) => {
-                let length = length_of(&value("expires_in", extraction)?, *unit);
-                Some(Life::For(length.ok_or_else(unreadable)?))
-            }
-            Some(StatedExpiry::At(extraction)) => {
-                let end = moment_of(&value("expires_at", extraction)?);
-                Some(Life::Until(end.ok_or_else(unreadable)?))
+            Some(stated) => {
+                let (name, extraction) = match stated {
+                    StatedExpiry::In(extraction, _) => ("expires_in", extraction),
+                    StatedExpiry::At(extraction, _) => ("expires_at", extraction),
+                };
+                let life = read_life(stated, &value(name, extraction)?, &clocks);
+                // Nobody but the document says it.
+                Some(life.map_err(|failure| Failure::internal(failure.detail))?)
             }
         };
-        let life = stated
-            .or_else(|| jwt_expiry(&token).map(Life::Until))
-            .or(match rule.expiry.default_s {
-                None => None,
-                Some(0) => Some(Life::Endless),
-                Some(secs) => Some(Life::For(Ms::from_secs(secs))),
-            })
-            .ok_or_else(|| {
-                Failure::internal(
-                    "expiry_unknown: nothing says when the token expires; set default_expires_in_s",
-                )
-            })?;
+        let by_token = || {
+            let dates = JwtDates::of(&token)?;
+            Some(Life::For(clocks.life_of(dates.expires_at, None)))
+        };
+        let life = match stated.or_else(by_token) {
+            Some(life) => life,
+            None => {
+                let render = Renderer::new(expressions, &self.scope, false);
+                default_life(&rule.expiry, &render)?
+            }
+        };
         let mut extra = serde_json::Map::new();
         for (name, expression) in &rule.extra {
             let extraction = Extraction::Expression(expression.clone());
@@ -245,6 +248,7 @@ impl<'a> Asking<'a> {
             token_type: None,
             life,
             refresh: None,
+            skew: None,
             extra: if rule.extra.is_empty() {
                 serde_json::Value::Null
             } else {

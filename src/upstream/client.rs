@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Identity, Method, StatusCode};
@@ -19,10 +18,6 @@ use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
 use crate::realm::failure::Failure;
-
-/// Common servers close idle connections after five seconds and more. A request sent into
-/// a connection that is being closed is lost, and none is sent twice.
-const POOL_IDLE: Duration = Duration::from_secs(3);
 
 /// Clients kept for realms with certificates of their own; each holds connections.
 const OWN_CLIENTS_MAX: usize = 200;
@@ -213,7 +208,11 @@ fn builder(settings: &UpstreamSettings, scheme: Scheme) -> reqwest::ClientBuilde
         .retry(reqwest::retry::never())
         .no_proxy()
         .connect_timeout(settings.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE)
+        // A request sent into a connection that is being closed is lost, none is sent twice, and
+        // some servers close without a word: no connection is used again.
+        .pool_max_idle_per_host(0)
+        // As curl writes them: some servers know a header by one spelling only.
+        .http1_title_case_headers()
         .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
         .tls_certs_merge(authorities)
         .dns_resolver(PolicyResolver {

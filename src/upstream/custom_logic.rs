@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Previous;
-use super::answer::{Issued, Life};
+use super::answer::Issued;
 use super::client::{Answer, Request};
+use super::life::Life;
 use crate::foundation::clock::Ms;
 use crate::realm::document::LIFETIME_MAX_S;
 use crate::realm::failure::Failure;
@@ -72,11 +73,17 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
                 "expiry_unknown: custom logic's answer holds no expires_in in whole seconds",
             )
         })?;
+    if seconds > LIFETIME_MAX_S {
+        return Err(Failure::transient(
+            "the expires_in of custom logic's answer is implausible: it is longer than ten years",
+        ));
+    }
     Ok(Issued {
         token: SecretString::from(token),
         token_type: None,
-        life: Life::For(Ms::from_secs(seconds.min(LIFETIME_MAX_S))),
+        life: Life::For(Ms::from_secs(seconds)),
         refresh: None,
         extra: Value::Null,
+        skew: None,
     })
 }

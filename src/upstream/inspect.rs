@@ -5,14 +5,15 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{Issued, Life, Parsed, Reader, Unusable};
+use super::answer::{Issued, Parsed, Reader, Unusable};
 use super::asking::{Asking, served};
+use super::life::Life;
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
 use super::{Upstream, expiry_of, refuse_expired};
 use crate::foundation::clock::Timeline;
 use crate::realm::document::{
-    AnswerRule, Exchange, Extraction, LIFETIME_MAX_S, ProviderDocument, StatedExpiry, Way,
+    AnswerRule, Exchange, Extraction, ProviderDocument, StatedExpiry, Way,
 };
 use crate::realm::expression::{Expression, Moment, without_nulls};
 use crate::realm::failure::Failure;
@@ -211,7 +212,14 @@ impl Inspection<'_> {
     ) -> Reading {
         let (document, scope) = (self.asking.document, &self.asking.scope);
         let expressions = &self.asking.upstream.expressions;
-        let reader = Reader::new(parsed, success, &document.error, scope, expressions);
+        let reader = Reader::new(
+            parsed,
+            success,
+            &document.error,
+            scope,
+            expressions,
+            self.asking.requested_at,
+        );
         let mut reading = Reading::default();
         let by = success.map(|condition| condition.source().to_owned());
         match reader.is_success() {
@@ -222,6 +230,9 @@ impl Inspection<'_> {
             self.note_code(&failure, &mut reading);
             reading.failure = Some(failure);
             return reading;
+        }
+        if let Some(skew) = reader.clocks.skew() {
+            reading.note("headers.date", None, None, Some(skew));
         }
         if let Some(rule) = rule {
             self.read_token(&reader, rule, &mut reading);
@@ -248,7 +259,7 @@ impl Inspection<'_> {
                 let (field, by) = named(extraction, "expires_in_path", "expires_in");
                 (field, Some(by))
             }
-            Some(StatedExpiry::At(extraction)) => {
+            Some(StatedExpiry::At(extraction, _)) => {
                 let (field, by) = named(extraction, "expires_at_path", "expires_at");
                 (field, Some(by))
             }
@@ -349,11 +360,6 @@ impl Inspection<'_> {
                 let left = end.since(self.asking.requested_at);
                 let detail = match left.0 {
                     ..=0 => "has passed already: the token would be refused".to_owned(),
-                    ms if ms >= LIFETIME_MAX_S * 1000 => {
-                        "ten years from now, the most that is believed: is it a point in time, \
-                         or in milliseconds?"
-                            .to_owned()
-                    }
                     ms => format!("{} s from now", ms / 1000),
                 };
                 (end.to_rfc3339().into(), Some(detail))

@@ -4,10 +4,12 @@ mod answer;
 mod asking;
 mod assertion;
 mod client;
+mod clocks;
 mod custom_logic;
 pub mod egress;
 mod encode;
 mod inspect;
+mod life;
 pub mod lifetimes;
 mod render;
 mod request;
@@ -26,19 +28,20 @@ use url::Url;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::randomness::Randomness;
-use crate::realm::document::{Exchange, LIFETIME_MAX_S, ProviderDocument};
+use crate::realm::document::{Exchange, ProviderDocument};
 use crate::realm::expression::{Expressions, Moment, Template};
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::secret::params::Params;
 use crate::token::expiry::Expiry;
-use answer::{Issued, Life, Renewed, Unusable, together};
+use answer::{Issued, Renewed, Unusable, together};
 use asking::Asking;
 pub use client::{Answer, TimeLimit};
 use client::{Client, Request};
 use egress::{Egress, Names};
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
+use life::Life;
 use render::Renderer;
 pub use scope::{Inputs, ParentToken, Scope};
 pub use shown::{ShownAnswer, ShownAssertion, ShownRequest};
@@ -367,6 +370,10 @@ impl Upstream {
                 let faults = [expired.err(), served.err()].into_iter().flatten();
                 let failure = together(faults)
                     .unwrap_or_else(|| Failure::internal("the token cannot be served"));
+                let failure = match &issued.skew {
+                    Some(skew) => failure.and(skew),
+                    None => failure,
+                };
                 let refresh = issued.refresh;
                 Err(FetchError::of(Unusable { failure, refresh }, requested_at))
             }
@@ -383,12 +390,9 @@ fn refuse_expired(expiry: Expiry, requested_at: EpochMs) -> Result<(), Failure> 
     ))
 }
 
-/// No life is longer than ten years, but one that a realm calls endless on purpose.
 fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
-    let latest = requested_at.plus(Ms::from_secs(LIFETIME_MAX_S));
     match life {
-        Life::For(length) => Expiry::At(requested_at.plus(length).min(latest)),
-        Life::Until(end) => Expiry::At(end.min(latest)),
+        Life::For(length) => Expiry::At(requested_at.plus(length)),
         Life::Endless => Expiry::Never,
     }
 }

@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::Value as Seen;
 use percent_encoding::utf8_percent_encode;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
@@ -212,10 +214,11 @@ fn client_auth(
     Ok(())
 }
 
-/// RFC 7617; with the form encoding of RFC 6749, section 2.3.1, unless `raw`.
+/// RFC 7617; with the form encoding of RFC 6749, section 2.3.1, unless `raw`. A blank becomes
+/// `%20`, which whoever decodes a form and whoever decodes percent signs only both take; `+` is
+/// a blank to the former alone.
 fn basic(id: &str, secret: &str, encoding: BasicEncoding) -> String {
-    let form =
-        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let form = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
     STANDARD.encode(match encoding {
         BasicEncoding::Rfc6749 => format!("{}:{}", form(id), form(secret)),
         BasicEncoding::Raw => format!("{id}:{secret}"),
@@ -244,6 +247,11 @@ pub(super) fn request(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     }
     let bodiless = body.is_none() && rule.method != Method::Get;
+    if bodiless {
+        // Servers want a length even where there is nothing (RFC 9110, section 8.6), and the
+        // client says none by itself.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(Request {
         method: match rule.method {
             Method::Get => reqwest::Method::GET,
@@ -252,7 +260,6 @@ pub(super) fn request(
         },
         url: with_query(url, &assembled.query),
         headers,
-        // Servers want a length even where there is nothing (RFC 9110, section 8.6).
         body: if bodiless { Some(Vec::new()) } else { body },
         tls,
     })

@@ -230,12 +230,12 @@ async fn readers_never_storm_a_provider_that_fails(database: TestDatabase) {
             .expect("a wait")
             .parse()
             .expect("seconds");
-        assert_eq!(wait, 3600);
+        assert!((60..=66).contains(&wait), "{wait}");
         let problem = reply.expect_problem(503, "token_unavailable");
         assert_eq!(problem["class"], "permanent");
     }
     assert_eq!(provider.request_count(), 1);
-    // One slow probe an hour; saving the secret wakes it at once.
+    // It is probed a minute later; saving the secret wakes it at once.
     provider.answer_with(Answer::default());
     let changed = json!({"realm": "r", "key": "k", "key_2": "a-better-secret"});
     client.post("/api/secret", &changed).await.expect(200);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, ManualClock, Ms};
+use token_server::realm::date_form::DateForm;
 
 use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
@@ -101,14 +102,20 @@ impl Scene {
     /// Moves the clock to the next attempt.
     async fn go_to_next(&self) {
         let wait = self.next_in().await;
-        self.clock.advance(Ms(wait.max(0)));
+        self.advance(Ms(wait.max(0)));
+    }
+
+    /// Moves the clock, and wakes the sweep as its schedule would within a second.
+    fn advance(&self, by: Ms) {
+        self.clock.advance(by);
+        self.server.app().wake.notify_one();
     }
 }
 
 /// RFC 3339 in UTC with milliseconds, as the server writes it.
 fn chrono_ms(date: &str) -> i64 {
     let value = json!(date);
-    token_server::upstream::lifetimes::moment_of(&value)
+    token_server::upstream::lifetimes::moment_of(&value, &DateForm::default())
         .expect("a date")
         .0
 }
@@ -192,7 +199,7 @@ async fn an_outage_between_refusals_without_a_reason_begins_their_count_anew(
     for failures in 1..=9 {
         let secret = scene.failed(failures).await;
         assert_eq!(secret["last_error"]["class"], "transient", "{failures}");
-        scene.clock.advance(Ms::from_secs(400));
+        scene.advance(Ms::from_secs(400));
     }
     scene.server.client.generation("r", "k", 1).await;
 }
@@ -226,12 +233,12 @@ async fn what_is_refused_after_a_token_was_obtained_needs_attention_at_once(
     database: TestDatabase,
 ) {
     let scene = Scene::new(&database).await;
-    scene.clock.advance(Ms(1));
+    scene.advance(Ms(1));
     scene.begin(json!({})).await;
     // The save and the token share a moment of the clock that stands still.
     scene.server.client.generation("r", "k", 1).await;
     scene.provider.answer_with(invalid_client());
-    scene.clock.advance(Ms::from_secs(7000));
+    scene.advance(Ms::from_secs(7000));
     let secret = scene.failed(1).await;
     assert_eq!(secret["state"], "needs_attention");
     let wait = scene.next_in().await;
@@ -243,9 +250,9 @@ async fn a_change_of_the_realm_begins_the_quick_tries_anew(database: TestDatabas
     scene.begin(json!({})).await;
     scene.server.client.generation("r", "k", 1).await;
     scene.provider.answer_with(invalid_client());
-    scene.clock.advance(Ms::from_secs(7000));
+    scene.advance(Ms::from_secs(7000));
     assert_eq!(scene.failed(1).await["state"], "needs_attention");
-    scene.clock.advance(Ms(1));
+    scene.advance(Ms(1));
     scene.save_realm(json!({"policy": {"timeout_s": 9}})).await;
     let secret = eventually("the quick try", async || {
         let secret = scene.server.client.secret("r", "k").await;
@@ -263,7 +270,7 @@ async fn what_needs_attention_is_probed_after_1_5_15_and_60_minutes_and_then_hou
     scene.begin(json!({})).await;
     scene.server.client.generation("r", "k", 1).await;
     scene.provider.answer_with(invalid_client());
-    scene.clock.advance(Ms::from_secs(7000));
+    scene.advance(Ms::from_secs(7000));
     for (failures, minutes) in [(1, 1), (2, 5), (3, 15), (4, 60), (5, 60), (6, 60)] {
         assert_eq!(scene.failed(failures).await["state"], "needs_attention");
         let wait = scene.next_in().await;
@@ -287,7 +294,7 @@ async fn a_provider_that_was_away_is_asked_again_within_a_quarter_of_the_last_li
     scene.provider.answer_with(Answer::status(502));
     scene.begin(json!({})).await;
     scene.server.client.generation("r", "k", 1).await;
-    scene.clock.advance(Ms::from_secs(16));
+    scene.advance(Ms::from_secs(16));
     for failures in 1..12 {
         scene.failed(failures).await;
         assert!(scene.next_in().await <= 4000, "{failures}");

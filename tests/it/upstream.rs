@@ -76,7 +76,7 @@ async fn a_redirect_is_not_followed(database: TestDatabase) {
     let server = Server::start(&database).await;
     let moved = Answer::status(302).with_header("location", &target.url("/token"));
     provider.answer_with(moved);
-    let detail = failure(&server.client, "r", &provider.url("/token"), "permanent").await;
+    let detail = failure(&server.client, "r", &provider.url("/token"), "transient").await;
     assert!(detail.contains("302"), "{detail}");
     assert_eq!(target.request_count(), 0);
 }
@@ -145,7 +145,7 @@ async fn an_answer_that_is_no_token_is_a_failure_and_stores_nothing(database: Te
             "answer_too_deep",
         ),
         ("gone", Answer::status(404), "transient", "404"),
-        ("forbidden", Answer::status(403), "permanent", "403"),
+        ("forbidden", Answer::status(403), "transient", "403"),
         ("limited", Answer::status(429), "rate_limited", "429"),
         ("broken", Answer::status(500), "transient", "500"),
     ] {

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::request::Origin;
 use super::{Reader, read_pattern};
-use crate::foundation::fields::{Fields, escape};
+use crate::foundation::fields::{Fields, NumberOrText, escape};
+use crate::realm::date_form::{DateForm, offset_of};
 use crate::realm::document::{
-    AnswerRule, Declared, ErrorRule, ExpiryRule, ExpiryUnit, Extraction, LIFETIME_MAX_S,
-    StatedExpiry,
+    AnswerRule, Declared, DefaultExpiry, ErrorRule, ExpiryRule, ExpiryUnit, Extraction,
+    LIFETIME_MAX_S, StatedExpiry,
 };
-use crate::realm::expression::is_name;
+use crate::realm::expression::{Names, is_name};
 
 /// Extra fields of one token.
 const EXTRA_MAX: usize = 50;
@@ -68,10 +69,16 @@ impl Reader<'_> {
     }
 
     fn expiry(&self, fields: &Fields<'_>, inherited: Option<&ExpiryRule>) -> ExpiryRule {
-        let units = [("s", ExpiryUnit::Seconds), ("ms", ExpiryUnit::Milliseconds)];
+        let units = [
+            ("s", ExpiryUnit::Seconds),
+            ("ms", ExpiryUnit::Milliseconds),
+            ("d:hh:mm", ExpiryUnit::DaysClock),
+            ("h:mm:ss", ExpiryUnit::HoursClock),
+        ];
         let unit = fields.one_of("expires_in_unit", &units).unwrap_or_default();
         let within = self.extraction(fields, "expires_in_path", "expires_in");
         let at = self.extraction(fields, "expires_at_path", "expires_at");
+        let form = self.date_form(fields);
         if within.is_some() && at.is_some() {
             let field = ["expires_at_path", "expires_at"]
                 .into_iter()
@@ -83,14 +90,49 @@ impl Reader<'_> {
         }
         let stated = match (within, at) {
             (Some(within), _) => Some(StatedExpiry::In(within, unit)),
-            (None, Some(at)) => Some(StatedExpiry::At(at)),
+            (None, Some(at)) => Some(StatedExpiry::At(at, form)),
             (None, None) => inherited.and_then(|rule| rule.stated.clone()),
         };
         ExpiryRule {
             stated,
-            default_s: fields
-                .number("default_expires_in_s", 0, LIFETIME_MAX_S)
-                .or_else(|| inherited?.default_s),
+            default: self
+                .default_expiry(fields)
+                .or_else(|| inherited?.default.clone()),
+        }
+    }
+
+    /// A number, or a template that gives one.
+    fn default_expiry(&self, fields: &Fields<'_>) -> Option<DefaultExpiry> {
+        let field = "default_expires_in_s";
+        match fields.number_or_text(field, 0, LIFETIME_MAX_S)? {
+            NumberOrText::Number(seconds) => Some(DefaultExpiry::Seconds(seconds)),
+            NumberOrText::Text(source) => self
+                .template_of(source, fields, field, &Names::new())
+                .map(DefaultExpiry::Template),
+        }
+    }
+
+    fn date_form(&self, fields: &Fields<'_>) -> DateForm {
+        let (format, offset) = (
+            fields.text("expires_at_format"),
+            fields.text("expires_at_offset"),
+        );
+        if let Some(why) = format.and_then(|format| DateForm::check_format(format).err()) {
+            fields.fault("expires_at_format", why);
+        }
+        let offset_s = offset.map(offset_of);
+        if offset_s == Some(None) {
+            fields.fault("expires_at_offset", "must be an offset such as +08:00");
+        }
+        for field in ["expires_at_format", "expires_at_offset"] {
+            let stated = fields.has("expires_at_path") || fields.has("expires_at");
+            if fields.has(field) && !stated {
+                fields.fault(field, "says how expires_at is written; there is none");
+            }
+        }
+        DateForm {
+            format: format.map(str::to_owned),
+            offset_s: offset_s.flatten().unwrap_or(0),
         }
     }
 

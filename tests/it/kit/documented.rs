@@ -188,6 +188,12 @@ impl Comparison<'_> {
                 self.differ(format!("header {name} is missing"));
             }
         }
+        if expected.method != "GET" {
+            // Servers refuse a request that does not say how long it is, even without a body.
+            let length = arrived.headers.get("content-length").cloned();
+            let expected = arrived.body.len().to_string();
+            self.equal("content-length", &expected, &length.unwrap_or_default());
+        }
         let body = String::from_utf8_lossy(&arrived.body).into_owned();
         match (&expected.json, &expected.form, &expected.text) {
             (Some(json), _, _) => match serde_json::from_str(&body) {

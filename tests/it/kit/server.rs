@@ -110,7 +110,7 @@ pub fn environment(database: &TestDatabase, more: &[(&'static str, String)]) -> 
         ("TOKEN_SERVER__HTTP__LISTEN", "127.0.0.1:0".to_owned()),
         ("TOKEN_SERVER__ADMIN_KEY", ADMIN_KEY.to_owned()),
         // Tests of these tries ask for them; the others are not to wait for them.
-        ("TOKEN_SERVER__RENEWAL__TRIES_AFTER_SAVE_S", String::new()),
+        ("TOKEN_SERVER__RENEWAL__TRIES_AFTER_SAVE_S", "0".to_owned()),
         ("TOKEN_SERVER__SEALING__KEYS", SEALING_KEYS.to_owned()),
         (
             "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",

@@ -109,6 +109,19 @@ async fn a_keyword_is_literal_and_finds_letters_of_every_alphabet(database: Test
     }
 }
 
+/// The secret, once its renewal has failed.
+async fn failed(client: &Client) -> Value {
+    eventually("a failure", async || {
+        let secret = client.secret("r", "k").await;
+        secret["last_error"].is_object().then_some(secret)
+    })
+    .await
+}
+
+fn refused() -> Answer {
+    Answer::status(401).with_json(&json!({"error": "invalid_client"}))
+}
+
 async fn a_state_is_filtered_as_it_is_shown(database: TestDatabase) {
     let (provider, server, clock) = start(&database).await;
     let client = &server.client;
@@ -118,7 +131,7 @@ async fn a_state_is_filtered_as_it_is_shown(database: TestDatabase) {
     provider.answer_with(Answer::status(500));
     for (key, answer, outcome) in [
         ("pending", Answer::status(500), "failed"),
-        ("needs_attention", Answer::status(401), "failed"),
+        ("needs_attention", refused(), "failed"),
         ("expired", Answer::token("a", 60), "stored"),
         ("active", Answer::token("b", 7200), "stored"),
         ("paused", Answer::token("c", 7200), "stored"),
@@ -192,7 +205,7 @@ async fn no_answer_but_a_token_shows_a_parameter_or_a_token(database: TestDataba
     answers.push(client.post("/api/secret/r/k/pause", &json!({})).await);
     clock.advance(Ms::from_secs(7200));
     answers.push(client.post("/api/secret/r/k/resume", &json!({})).await);
-    let detail = client.state("r", "k", "needs_attention").await["last_error"]["detail"].clone();
+    let detail = failed(client).await["last_error"]["detail"].clone();
     assert_eq!(
         detail,
         "the provider answered 401, code invalid_client ***: no app *** here"
@@ -224,7 +237,7 @@ async fn shown_of_repeated(database: &TestDatabase, before: &str, value: &str) -
         json!({"realm": "r", "key": "k", "key_1": "a", "key_2": value}),
     )
     .await;
-    let secret = client.state("r", "k", "needs_attention").await;
+    let secret = failed(client).await;
     let detail = secret["last_error"]["detail"]
         .as_str()
         .expect("a text")
@@ -262,7 +275,7 @@ async fn the_history_tells_of_successes_and_failures_and_is_filtered(database: T
     let failed = "/api/renewal?key=K&outcome=failed";
     eventually(failed, async || client.list(failed).await.pop()).await;
     client.register_realm("s", &provider.url("/token")).await;
-    provider.answer_with(Answer::status(401));
+    provider.answer_with(refused());
     client.save_secret("s", "k").await;
     client.state("s", "k", "needs_attention").await;
     let first = json!(["r", "k", "scheduled", "stored", null, 1]);

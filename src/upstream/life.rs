@@ -1,0 +1,67 @@
+//! How long an issued token lives: what was stated, by whose clock, or what the document says
+//! where nothing was.
+
+use serde_json::Value;
+
+use super::clocks::Clocks;
+use super::lifetimes::{length_of, moment_of};
+use super::render::Renderer;
+use crate::foundation::clock::Ms;
+use crate::realm::document::{DefaultExpiry, ExpiryRule, Extraction, LIFETIME_MAX_S, StatedExpiry};
+use crate::realm::failure::Failure;
+
+/// How long a token lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Counted from the moment the request was sent; zero and less: it has ended.
+    For(Ms),
+    Endless,
+}
+
+/// A length of life, or a point of time by the clocks.
+pub(super) fn read_life(
+    stated: &StatedExpiry,
+    value: &Value,
+    clocks: &Clocks,
+) -> Result<Life, Failure> {
+    let (extraction, life) = match stated {
+        StatedExpiry::In(extraction, unit) => (extraction, length_of(value, *unit)),
+        StatedExpiry::At(extraction, form) => {
+            let end = moment_of(value, form);
+            (extraction, end.map(|end| clocks.life_of(end, None)))
+        }
+    };
+    life.map(Life::For).map_err(|fault| {
+        Failure::transient(match extraction {
+            Extraction::Path(path) => format!("the expiry at {path} {fault}"),
+            Extraction::Expression(_) => format!("the expiry by its expression {fault}"),
+        })
+    })
+}
+
+/// Where nothing says how long the token lives.
+pub(super) fn default_life(rule: &ExpiryRule, render: &Renderer<'_>) -> Result<Life, Failure> {
+    let seconds = match &rule.default {
+        Some(DefaultExpiry::Seconds(seconds)) => *seconds,
+        Some(DefaultExpiry::Template(template)) => {
+            let text = render.text("default_expires_in_s", template)?;
+            let seconds = text.trim().parse().ok();
+            let known = seconds.filter(|seconds| (0..=LIFETIME_MAX_S).contains(seconds));
+            known.ok_or_else(|| {
+                Failure::internal(format!(
+                    "default_expires_in_s is not a whole number from 0 to {LIFETIME_MAX_S}, \
+                     once it is rendered"
+                ))
+            })?
+        }
+        None => {
+            return Err(Failure::internal(
+                "expiry_unknown: nothing says when the token expires; set default_expires_in_s",
+            ));
+        }
+    };
+    Ok(match seconds {
+        0 => Life::Endless,
+        seconds => Life::For(Ms::from_secs(seconds)),
+    })
+}
