@@ -60,7 +60,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error("the HTTP client cannot be made: {0}")]
-    Upstream(#[from] reqwest::Error),
+    Upstream(String),
 }
 
 /// The handles that rooms and commands work with.
@@ -111,11 +111,9 @@ impl App {
             metrics.followed.clone(),
         );
         let wake = Arc::new(Notify::new());
-        let upstream = Arc::new(Upstream::new(
-            &settings.upstream,
-            clock.clone(),
-            randomness.clone(),
-        )?);
+        let upstream = Upstream::new(&settings.upstream, clock.clone(), randomness.clone())
+            .map_err(|failure| StartError::Upstream(failure.detail))?;
+        let upstream = Arc::new(upstream);
         let renewals = Renewals::new(Parts {
             database: database.clone(),
             ring: ring.clone(),

@@ -4,6 +4,7 @@
 #   MariaDB   mariadbd and mariadb-install-db, unless TEST_MYSQL_URL names a server
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
+#   openssl   a server of an old TLS, for tests of failed connections
 #   nginx     the reference of benchmarks: installed, or unpacked under target/
 #
 # Debian's packages come from apt-get. Where the system's Node is missing or too
@@ -37,6 +38,7 @@ modules_current() { [[ "$oidc/node_modules/.package-lock.json" -nt "$oidc/packag
 
 # What is missing is decided first, so that apt-get runs once.
 packages=()
+has openssl || packages+=(openssl)
 if [[ -z "${TEST_MYSQL_URL:-}" ]] && ! has_mariadb; then
     packages+=(mariadb-server-core mariadb-client-core)
 fi

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -23,6 +24,7 @@ use crate::renewal::decide::Backoff;
 use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::egress::{Egress, SystemNames};
+use crate::upstream::trust::certificates_of;
 use crate::webhook::{SigningKey, SigningKeyError, WebhookSettings};
 
 const DAY_MS: i64 = 86_400_000;
@@ -285,13 +287,10 @@ impl RawUpstream {
 }
 
 /// Certificates that providers may be trusted by, beside the usual ones.
-fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, ConfigError> {
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let refused = |why: String| ConfigError::of_key("upstream.ca_file", why);
     let pem = std::fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
-    reqwest::Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| refused("holds no certificate in PEM".to_owned()))
+    certificates_of(&pem).ok_or_else(|| refused("holds no certificate in PEM".to_owned()))
 }
 
 impl RawRenewal {

@@ -1,19 +1,21 @@
 //! Sends one request under the limits: time, size, no redirects, permitted addresses.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Identity, Method, StatusCode};
+use reqwest::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::UpstreamSettings;
-use super::egress::{Denied, Egress, PolicyResolver, Scheme};
-use super::timely::{Deadline, TimeIsUp, TimelyBody};
+use super::connection_failure::{broken, denied_by, time_is_up};
+use super::egress::{Egress, PolicyResolver, Scheme};
+use super::timely::{Deadline, TimelyBody};
+use super::trust::{self, ClientPem, TrustError, certificates_of};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
@@ -104,11 +106,12 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub fn new(settings: &UpstreamSettings, clock: SharedClock) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &UpstreamSettings, clock: SharedClock) -> Result<Self, Failure> {
+        let of = |scheme| client(settings, scheme, Vec::new(), None);
         Ok(Self {
             clock,
-            tls: builder(settings, Scheme::Tls).build()?,
-            plain: builder(settings, Scheme::Plain).build()?,
+            tls: of(Scheme::Tls)?,
+            plain: of(Scheme::Plain)?,
             own: Mutex::default(),
             settings: settings.clone(),
         })
@@ -134,7 +137,8 @@ impl Client {
         if left <= Ms::ZERO {
             return Err(time_is_up());
         }
-        self.egress().check_literal(&request.url).map_err(denied)?;
+        let literal = self.egress().check_literal(&request.url);
+        literal.map_err(|denied| denied_by(&denied))?;
         let client = match (Scheme::of(&request.url), &request.tls) {
             (Scheme::Plain, None) => self.plain.clone(),
             (Scheme::Plain, Some(_)) => {
@@ -173,7 +177,7 @@ impl Client {
         if let Some(client) = own.get(&fingerprint) {
             return Ok(client.clone());
         }
-        let client = with_certificates(builder(&self.settings, Scheme::Tls), material)?;
+        let client = client_of(&self.settings, material)?;
         if own.len() >= OWN_CLIENTS_MAX {
             own.clear();
         }
@@ -201,8 +205,24 @@ impl Client {
     }
 }
 
-fn builder(settings: &UpstreamSettings, scheme: Scheme) -> reqwest::ClientBuilder {
-    let authorities = settings.authorities.iter().cloned();
+/// Trusts the system's authorities, those of the server's settings, and a realm's own.
+fn client(
+    settings: &UpstreamSettings,
+    scheme: Scheme,
+    own: Vec<CertificateDer<'static>>,
+    certificate: Option<&ClientPem<'_>>,
+) -> Result<reqwest::Client, Failure> {
+    let authorities = settings.authorities.iter().cloned().chain(own).collect();
+    let tls = trust::config(authorities, certificate).map_err(|error| {
+        let why = match error {
+            TrustError::Client => {
+                "tls.client_cert and tls.client_key are not a certificate and its private key in \
+                 PEM"
+            }
+            TrustError::Authorities => "tls: the authorities cannot be loaded",
+        };
+        Failure::internal(why).unsent()
+    })?;
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -214,77 +234,35 @@ fn builder(settings: &UpstreamSettings, scheme: Scheme) -> reqwest::ClientBuilde
         // As curl writes them: some servers know a header by one spelling only.
         .http1_title_case_headers()
         .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
-        .tls_certs_merge(authorities)
+        .tls_backend_preconfigured(tls)
         .dns_resolver(PolicyResolver {
             egress: settings.egress.clone(),
             names: settings.names.clone(),
             scheme,
         })
+        .build()
+        .map_err(|_| Failure::internal("the HTTP client cannot be made").unsent())
 }
 
-fn with_certificates(
-    mut builder: reqwest::ClientBuilder,
+fn client_of(
+    settings: &UpstreamSettings,
     material: &TlsMaterial,
 ) -> Result<reqwest::Client, Failure> {
-    if let Some(ca) = &material.ca {
-        let pem = with_lines(ca.expose_secret());
-        let authorities = Certificate::from_pem_bundle(pem.as_bytes())
-            .ok()
-            .filter(|authorities| !authorities.is_empty())
-            .ok_or_else(|| Failure::internal("tls.ca holds no certificate in PEM").unsent())?;
-        builder = builder.tls_certs_merge(authorities);
-    }
-    if let Some((certificate, key)) = &material.client {
-        let pem = Zeroizing::new(format!(
-            "{}\n{}\n",
-            with_lines(certificate.expose_secret()),
-            with_lines(key.expose_secret())
-        ));
-        let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| {
-            Failure::internal(
-                "tls.client_cert and tls.client_key are not a certificate and a private key in PEM",
-            )
-            .unsent()
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|_| {
-        Failure::internal(
-            "tls: the certificates cannot be used; does the key belong to the certificate?",
-        )
-        .unsent()
-    })
-}
-
-fn time_is_up() -> Failure {
-    Failure::transient(TimeIsUp.to_string()).unsent()
-}
-
-fn denied(denied: Denied) -> Failure {
-    Failure::internal(denied.to_string()).unsent()
-}
-
-/// Says what broke, without the URL: it may hold credentials.
-fn broken(error: &reqwest::Error) -> Failure {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(policy) = cause.downcast_ref::<Denied>() {
-            return denied(policy.clone());
+    let own = match &material.ca {
+        None => Vec::new(),
+        Some(ca) => {
+            let pem = with_lines(ca.expose_secret());
+            certificates_of(pem.as_bytes())
+                .ok_or_else(|| Failure::internal("tls.ca holds no certificate in PEM").unsent())?
         }
-        if cause.is::<TimeIsUp>() {
-            return time_is_up();
-        }
-        source = cause.source();
-    }
-    if error.is_connect() {
-        return Failure::transient("the connection could not be made").unsent();
-    }
-    let what = if error.is_timeout() {
-        "the connection timed out"
-    } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
-    } else {
-        "the exchange broke off"
     };
-    Failure::transient(what)
+    let pem = material.client.as_ref().map(|(certificate, key)| {
+        let lines =
+            |text: &SecretString| Zeroizing::new(with_lines(text.expose_secret()).to_string());
+        (lines(certificate), lines(key))
+    });
+    let pem = pem
+        .as_ref()
+        .map(|(certificate, key)| ClientPem { certificate, key });
+    client(settings, Scheme::Tls, own, pem.as_ref())
 }

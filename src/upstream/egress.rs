@@ -132,6 +132,11 @@ impl Scheme {
     }
 }
 
+/// A name that leads nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("the name cannot be resolved")]
+pub struct LookUpFailed;
+
 /// Where the addresses of names come from.
 pub trait Names: Send + Sync + std::fmt::Debug {
     fn look_up(&self, host: String) -> Lookup;
@@ -162,8 +167,11 @@ impl Resolve for PolicyResolver {
         let host = name.as_str().to_owned();
         let found = self.names.look_up(host.clone());
         Box::pin(async move {
+            let found = found.await.map_err(|_| LookUpFailed)?;
+            if found.is_empty() {
+                return Err(LookUpFailed.into());
+            }
             let permitted: Vec<SocketAddr> = found
-                .await?
                 .into_iter()
                 .filter(|address| egress.permits(address.ip(), scheme))
                 .collect();

@@ -5,6 +5,7 @@ mod asking;
 mod assertion;
 mod client;
 mod clocks;
+mod connection_failure;
 mod custom_logic;
 pub mod egress;
 mod encode;
@@ -16,12 +17,14 @@ mod request;
 mod scope;
 mod shown;
 mod timely;
+pub mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use url::Url;
 
@@ -52,7 +55,7 @@ pub struct UpstreamSettings {
     pub egress: Egress,
     pub names: Arc<dyn Names>,
     /// Trusted beside the usual ones.
-    pub authorities: Vec<reqwest::Certificate>,
+    pub authorities: Vec<CertificateDer<'static>>,
     /// One attempt as a whole, unless the realm says otherwise.
     pub timeout: Duration,
     pub connect_timeout: Duration,
@@ -153,7 +156,7 @@ impl Upstream {
         settings: &UpstreamSettings,
         clock: SharedClock,
         randomness: Randomness,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, Failure> {
         Ok(Self {
             client: Client::new(settings, clock.clone())?,
             expressions: Expressions::new(),

@@ -9,6 +9,7 @@ mod access;
 mod bulkheads;
 mod cli;
 mod clocks;
+mod connection_causes;
 mod connections;
 mod crashes;
 mod demo;

@@ -275,7 +275,7 @@ async fn a_client_certificate_is_shown_through_five_generations(database: TestDa
     .await;
     assert_eq!(
         secret["last_error"]["detail"],
-        "the connection could not be made"
+        "the server's certificate is not signed by the trusted authority that it names"
     );
 }
 

@@ -201,12 +201,8 @@ async fn strange_lifetimes_make_neither_a_loop_nor_an_eternal_token(database: Te
         ("text", json!("7200"), Some(7_200_000)),
         ("one", json!(1), Some(1000)),
         ("fraction", json!(1.5), Some(1500)),
-        (
-            "huge",
-            json!(1_000_000_000_000_i64),
-            Some(10 * 365 * 86_400_000_i64),
-        ),
-        ("beyond", json!(1e300), Some(10 * 365 * 86_400_000_i64)),
+        ("huge", json!(1_000_000_000_000_i64), None),
+        ("beyond", json!(1e300), None),
     ];
     for (name, lifetime, served) in lifetimes {
         let provider = Provider::start().await;

@@ -106,9 +106,17 @@ impl Reader<'_> {
         let field = "default_expires_in_s";
         match fields.number_or_text(field, 0, LIFETIME_MAX_S)? {
             NumberOrText::Number(seconds) => Some(DefaultExpiry::Seconds(seconds)),
-            NumberOrText::Text(source) => self
-                .template_of(source, fields, field, &Names::new())
-                .map(DefaultExpiry::Template),
+            NumberOrText::Text(source) => {
+                let template = self.template_of(source, fields, field, &Names::new())?;
+                if template.as_literal().is_some() {
+                    fields.fault(
+                        field,
+                        "must be a whole number, or a template that gives one, such as $life_s",
+                    );
+                    return None;
+                }
+                Some(DefaultExpiry::Template(template))
+            }
         }
     }
 

@@ -50,7 +50,7 @@ const NAMED_PORTS: [u16; 1] = [9443];
 /// Answers what the test says, whoever is asked.
 pub struct Internet {
     address: SocketAddr,
-    authority: reqwest::Certificate,
+    authority: CertificateDer<'static>,
     answering: Arc<Mutex<Answering>>,
     servers: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -75,7 +75,7 @@ impl Internet {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).expect("the root signs itself");
-        let authority = reqwest::Certificate::from_der(root.der()).expect("it is a certificate");
+        let authority = root.der().clone();
         let certificates = Certificates {
             issuer: Issuer::new(params, key),
             made: Mutex::default(),
@@ -113,7 +113,7 @@ impl Internet {
     }
 
     /// For the server's options.
-    pub fn for_server(&self) -> (Arc<dyn Names>, reqwest::Certificate) {
+    pub fn for_server(&self) -> (Arc<dyn Names>, CertificateDer<'static>) {
         (Arc::new(OneAddress(self.address)), self.authority.clone())
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use token_server::app::App;
 use token_server::config::{Env, Settings};
@@ -24,7 +25,7 @@ pub struct Options {
     pub env: Vec<(&'static str, String)>,
     pub clock: Option<SharedClock>,
     /// Where names lead, and whom TLS trusts; absent: the system's.
-    pub internet: Option<(Arc<dyn Names>, reqwest::Certificate)>,
+    pub internet: Option<(Arc<dyn Names>, CertificateDer<'static>)>,
 }
 
 pub struct Server {
