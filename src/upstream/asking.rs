@@ -6,10 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Upstream;
-use super::answer::{Issued, Life, Parsed, Reader};
+use super::answer::{Issued, Life, Reader};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::lifetimes::{jwt_expiry, length_of, moment_of};
+use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
 use super::scope::Scope;

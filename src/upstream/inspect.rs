@@ -5,8 +5,9 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{Issued, Life, Parsed, Reader};
+use super::answer::{Issued, Life, Reader};
 use super::asking::{Asking, served};
+use super::parsed::Parsed;
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
 use super::{Upstream, expiry_of, refuse_expired};

@@ -9,6 +9,7 @@ pub mod egress;
 mod encode;
 mod inspect;
 pub mod lifetimes;
+mod parsed;
 mod render;
 mod request;
 mod scope;

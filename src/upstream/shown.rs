@@ -4,10 +4,10 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::answer::Parsed;
 use super::asking::wanted_assertion;
 use super::assertion::Unsigned;
 use super::client::Answer;
+use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{Body, assemble};
 use super::scope::{MASK, Scope};
