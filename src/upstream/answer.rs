@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::lifetimes::{http_date, jwt_expiry, length_of, moment_of};
-use super::parsed::Parsed;
+use super::parsed::{Parsed, is_harmed};
 use super::scope::Scope;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::realm::document::{AnswerRule, ErrorRule, ExpiryUnit, Extraction, StatedExpiry};
@@ -93,6 +93,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn is_success(&self) -> Result<bool, Failure> {
+        if let Some(fault) = self.parsed.unreadable() {
+            // A condition would judge what is not there.
+            let good = self.parsed.status.is_success();
+            return if good { Err(fault.clone()) } else { Ok(false) };
+        }
         match self.success {
             Some(condition) => self
                 .expressions
@@ -149,6 +154,9 @@ impl<'a> Reader<'a> {
             Extraction::Expression(_) => "by the expression token".to_owned(),
         };
         match self.value("token", extraction)? {
+            Some(Value::String(token)) if is_harmed(&token) => Err(Failure::transient(format!(
+                "the token {place} holds a character that cannot be represented"
+            ))),
             Some(Value::String(token)) if !token.is_empty() => Ok(token),
             Some(Value::String(_)) => Err(Failure::transient(format!(
                 "the answer's token, {place}, is empty"
@@ -204,7 +212,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let token = match self.value("refresh_token_from", extraction)? {
-            Some(Value::String(token)) if !token.is_empty() => token,
+            // What has lost a character can never be sent.
+            Some(Value::String(token)) if !token.is_empty() && !is_harmed(&token) => token,
             _ => return Ok(None),
         };
         let path = rule.refresh_expires_in_path.as_deref();
@@ -287,6 +296,9 @@ impl<'a> Reader<'a> {
         }
         if let Some(message) = message {
             detail = format!("{detail}: {}", self.shown(&message, MESSAGE_MAX_CHARS));
+        }
+        if let Some(fault) = self.parsed.unreadable() {
+            detail = format!("{detail}; {}", fault.detail);
         }
         Failure {
             code,

@@ -5,6 +5,8 @@ mod asking;
 mod assertion;
 mod client;
 mod custom_logic;
+mod decoding;
+mod decompression;
 pub mod egress;
 mod encode;
 mod inspect;

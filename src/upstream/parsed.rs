@@ -5,7 +5,11 @@ use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
 use super::client::Answer;
+use super::decoding::Characters;
+use crate::foundation::form;
+use crate::foundation::json::{self, REPLACEMENT};
 use crate::foundation::xml::{self, XmlFault};
+
 use crate::realm::document::ResponseFormat;
 use crate::realm::expression::without_nulls;
 use crate::realm::failure::Failure;
@@ -17,19 +21,18 @@ const DEPTH_MAX: usize = 100;
 pub(super) struct Parsed {
     /// Absent in a text, and where the answer is not of its form.
     pub body: Option<Value>,
+    /// None: its bytes could not be read as characters, and `fault` says why.
+    pub text: Option<String>,
     pub fault: Option<Failure>,
     pub status: StatusCode,
     pub headers: HeaderMap,
-    text: String,
 }
 
 impl Parsed {
     pub fn of(answer: &Answer, format: ResponseFormat) -> Self {
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let read = match format {
-            ResponseFormat::Json => json(&answer.body).map(Some),
-            ResponseFormat::Xml => xml_value(&text).map(Some),
-            ResponseFormat::Text => Ok(None),
+        let (text, read) = match &answer.body {
+            Ok(bytes) => read(&Characters::of(bytes, &answer.headers, format), format),
+            Err(fault) => (None, Err(fault.clone())),
         };
         let (body, fault) = match read {
             Ok(body) => (body, None),
@@ -37,11 +40,16 @@ impl Parsed {
         };
         Self {
             body,
+            text,
             fault,
             status: answer.status,
             headers: answer.headers.clone(),
-            text,
         }
+    }
+
+    /// Why not even the text of it can be read.
+    pub fn unreadable(&self) -> Option<&Failure> {
+        self.fault.as_ref().filter(|_| self.text.is_none())
     }
 
     /// What expressions see of it.
@@ -55,7 +63,7 @@ impl Parsed {
             ("headers", pairs(joined_headers(&self.headers))),
             ("cookies", pairs(cookies(&self.headers))),
             ("status", self.status.as_u16().into()),
-            ("text", self.text.as_str().into()),
+            ("text", self.text.as_deref().unwrap_or_default().into()),
         ]
     }
 
@@ -72,13 +80,59 @@ fn pairs(pairs: Vec<(String, String)>) -> minijinja::Value {
     )
 }
 
-fn json(body: &[u8]) -> Result<Value, Failure> {
-    if depth(body) > DEPTH_MAX {
+/// The text of an answer, and its body.
+fn read(
+    characters: &Characters<'_>,
+    format: ResponseFormat,
+) -> (Option<String>, Result<Option<Value>, Failure>) {
+    let text = match characters.text() {
+        Ok(text) => text,
+        Err(fault) => return (None, Err(fault)),
+    };
+    let body = match format {
+        ResponseFormat::Json => json_value(written(&text)).map(Some),
+        ResponseFormat::Xml => xml_value(written(&text)).map(Some),
+        ResponseFormat::Form => form_value(characters, written(&text)).map(Some),
+        ResponseFormat::Text => Ok(None),
+    };
+    (Some(text), body)
+}
+
+/// Without what some servers send behind a document: the NUL that ends a string in C.
+fn written(text: &str) -> &str {
+    text.trim_end_matches(|c: char| c == '\0' || c.is_ascii_whitespace())
+}
+
+fn json_value(text: &str) -> Result<Value, Failure> {
+    if depth(text.as_bytes()) > DEPTH_MAX {
         return Err(Failure::transient(format!(
             "answer_too_deep: the answer nests deeper than {DEPTH_MAX} levels"
         )));
     }
-    serde_json::from_slice(body).map_err(|_| Failure::transient("the answer is not JSON"))
+    json::parse(text).map_err(|_| Failure::transient("the answer is not JSON"))
+}
+
+/// What is percent-encoded is in the charset of the answer, too.
+fn form_value(characters: &Characters<'_>, text: &str) -> Result<Value, Failure> {
+    // A form has no other characters than those of URLs, and JSON or HTML comes by mistake.
+    if !text.contains('=') || text.trim_start().starts_with(['{', '[', '<']) {
+        return Err(Failure::transient("the answer is not a form"));
+    }
+    let read = match characters.as_ascii() {
+        Some(bytes) => {
+            let end = |byte: &&u8| **byte == 0 || byte.is_ascii_whitespace();
+            let behind = bytes.iter().rev().take_while(end).count();
+            let bytes = bytes[..bytes.len() - behind].trim_ascii_start();
+            form::parse(bytes, |bytes| characters.decode(bytes))
+        }
+        None => form::parse_utf8(text.trim_start()),
+    };
+    read.map(Value::Object).ok_or_else(|| characters.fault())
+}
+
+/// Whether a text has lost a character on its way. A token that has is none.
+pub(super) fn is_harmed(text: &str) -> bool {
+    text.contains(REPLACEMENT)
 }
 
 /// How deep lists and objects nest, as far as that can be told without reading them.
