@@ -83,7 +83,7 @@ pub fn fuzz(input: &[u8]) {
     let answer = Answer {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
-        body: body.to_string().into_bytes(),
+        body: Ok(body.to_string().into_bytes()),
     };
     held::read(document, &Params::default(), &answer);
 }

@@ -86,7 +86,8 @@ impl<'a> Reader<'a> {
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_success()? {
             // What is not of its form is no success, whatever the status says.
-            self.parsed.fault.clone().map_or(Ok(()), Err)
+            let fault = self.parsed.fault.as_ref();
+            fault.map_or(Ok(()), |fault| Err(self.masked(fault)))
         } else {
             Err(self.refusal())
         }
@@ -96,7 +97,11 @@ impl<'a> Reader<'a> {
         if let Some(fault) = self.parsed.unreadable() {
             // A condition would judge what is not there.
             let good = self.parsed.status.is_success();
-            return if good { Err(fault.clone()) } else { Ok(false) };
+            return if good {
+                Err(self.masked(fault))
+            } else {
+                Ok(false)
+            };
         }
         match self.success {
             Some(condition) => self
@@ -105,6 +110,14 @@ impl<'a> Reader<'a> {
                 .map(|value| value.is_true())
                 .map_err(|error| Failure::internal(format!("success: {error}"))),
             None => Ok(self.parsed.status.is_success() && errcode(self.parsed.body()).is_none()),
+        }
+    }
+
+    /// A fault may repeat a name that the provider gave.
+    fn masked(&self, fault: &Failure) -> Failure {
+        Failure {
+            detail: self.scope.mask(&fault.detail),
+            ..fault.clone()
         }
     }
 
@@ -227,6 +240,12 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// Whether a value has lost a character on its way.
+    pub fn is_harmed(&self, extraction: &Extraction) -> bool {
+        let value = self.value("refresh_token_from", extraction);
+        matches!(value, Ok(Some(Value::String(text))) if is_harmed(&text))
+    }
+
     pub fn extra(&self, rule: &AnswerRule) -> Result<Value, Failure> {
         if rule.extra.is_empty() {
             return Ok(Value::Null);
@@ -298,7 +317,7 @@ impl<'a> Reader<'a> {
             detail = format!("{detail}: {}", self.shown(&message, MESSAGE_MAX_CHARS));
         }
         if let Some(fault) = self.parsed.unreadable() {
-            detail = format!("{detail}; {}", fault.detail);
+            detail = format!("{detail}; {}", self.masked(fault).detail);
         }
         Failure {
             code,

@@ -13,8 +13,8 @@ use crate::realm::failure::Failure;
 
 /// An XML declaration is read so far (XML 1.0, section 2.8).
 const PROLOG_MAX_BYTES: usize = 256;
-/// Of a charset that is not known, so much is repeated.
-const LABEL_MAX_CHARS: usize = 30;
+/// A name that is longer is no charset's, and no coding's.
+const NAME_MAX_BYTES: usize = 30;
 /// ASCII has no byte above 127. Where such bytes come nevertheless, they are UTF-8 or an
 /// error; the Encoding Standard would take them for windows-1252.
 const ASCII: [&str; 5] = ["us-ascii", "ascii", "iso646-us", "ansi_x3.4-1968", "us"];
@@ -83,7 +83,8 @@ impl<'a> Characters<'a> {
                 "the answer is neither UTF-8 nor says its charset".to_owned()
             }
             Declared::Unknown(label) => {
-                format!("the answer's charset, {label}, is not known, and it is not UTF-8")
+                let named = named(label);
+                format!("the answer's charset{named} is not known, and it is not UTF-8")
             }
             Declared::Nothing | Declared::Known => {
                 format!("the answer is not valid {}", self.encoding.name())
@@ -119,9 +120,19 @@ fn prolog(bytes: &[u8]) -> Option<String> {
 /// A name of a charset, without quotes and blanks; none where it is empty.
 fn label(value: &str) -> Option<String> {
     let quotes = |c: char| c.is_ascii_whitespace() || c == '"' || c == '\'';
-    let label = value.trim_matches(quotes).chars();
-    let label: String = label.take(LABEL_MAX_CHARS).collect();
-    (!label.is_empty()).then_some(label)
+    let label = value.trim_matches(quotes);
+    (!label.is_empty()).then(|| label.to_owned())
+}
+
+/// What is said of a name that an answer gives and nobody knows: nothing, where it may be
+/// anything. Whole or not at all, so that a credential in it is found and masked.
+pub(super) fn named(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:+".contains(&byte);
+    if name.len() <= NAME_MAX_BYTES && name.bytes().all(plain) {
+        format!(", {name},")
+    } else {
+        String::new()
+    }
 }
 
 fn is_utf_16(label: &str) -> bool {
@@ -358,6 +369,11 @@ mod tests {
                 "a/b; charset=x-own",
                 &[0xb5, 0xea],
                 "the answer's charset, x-own, is not known, and it is not UTF-8",
+            ),
+            (
+                "a/b; charset=some words",
+                &[0xb5, 0xea],
+                "the answer's charset is not known, and it is not UTF-8",
             ),
             // This one has never had a safe decoder.
             (

@@ -8,6 +8,7 @@ use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
+use super::decoding::named;
 use crate::realm::failure::Failure;
 
 /// What is asked for.
@@ -23,8 +24,6 @@ const BLOCK_BYTES: usize = 8 * 1024;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// What servers call a body that is not encoded: `identity`, and by mistake other names.
 const PLAIN: [&str; 6] = ["", "identity", "none", "binary", "8bit", "7bit"];
-/// Of a coding that is not known, so much is repeated.
-const NAME_MAX_CHARS: usize = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -55,20 +54,24 @@ enum Fault {
 pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Failure> {
     let mut codings = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
-        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value.as_bytes());
         for name in value.split(',').map(str::trim) {
-            codings.push(match name {
+            let lower = name.to_ascii_lowercase();
+            codings.push(match lower.as_str() {
                 "gzip" | "x-gzip" => Coding::Gzip,
                 "deflate" => Coding::Deflate,
                 "br" => Coding::Brotli,
                 // Some servers say here what belongs into charset.
-                _ if PLAIN.contains(&name) || Encoding::for_label(name.as_bytes()).is_some() => {
+                plain
+                    if PLAIN.contains(&plain)
+                        || Encoding::for_label(plain.as_bytes()).is_some() =>
+                {
                     continue;
                 }
                 _ => {
-                    let name: String = name.chars().take(NAME_MAX_CHARS).collect();
+                    let named = named(name);
                     return Err(Failure::transient(format!(
-                        "the answer's Content-Encoding, {name}, is not known; known are {ACCEPTED}"
+                        "the answer's Content-Encoding{named} is not known; known are {ACCEPTED}"
                     )));
                 }
             });
@@ -209,8 +212,11 @@ mod tests {
 
     const MAX: usize = 10_000;
     const PLAIN_TEXT: &[u8] = br#"{"access_token":"compressed","expires_in":7200}"#;
-    /// The same, and three million blanks.
+    /// The same in Brotli, and three million blanks.
     const BROTLI: &str = "CxeAeyJhY2Nlc3NfdG9rZW4iOiJjb21wcmVzc2VkIiwiZXhwaXJlc19pbiI6NzIwMH0D";
+    /// The text in the extension, with a window of 1 GiB.
+    const LARGE_WINDOW: &str =
+        "ER5cAAJ7ImFjY2Vzc190b2tlbiI6ImNvbXByZXNzZWQiLCJleHBpcmVzX2luIjo3MjAwfQM=";
     const BROTLI_BOMB: &str = "m7/GLfglQOKxQCDPtwU=";
 
     fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -292,7 +298,7 @@ mod tests {
     fn a_coding_that_is_not_known_is_named() {
         for name in ["zstd", "compress", "gzip, Zstd", "dcb", "gz"] {
             let refused = read(&[name], PLAIN_TEXT.to_vec()).unwrap_err();
-            let last = name.split(", ").last().unwrap().to_lowercase();
+            let last = name.split(", ").last().unwrap();
             assert!(
                 refused.contains(&format!(", {last}, is not known")),
                 "{refused}"
@@ -335,6 +341,7 @@ mod tests {
                 assert!(refused.is_err(), "{name}: {length} of {}", whole.len());
             }
         }
+        assert!(read(&["br"], brotli(LARGE_WINDOW)).is_err());
         let mut damaged = gzip(PLAIN_TEXT);
         let end = damaged.len() - 1;
         damaged[end - 5] ^= 1;

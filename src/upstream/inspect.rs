@@ -293,6 +293,10 @@ impl Inspection<'_> {
         let renewed = reader.refresh(rule);
         let (found, detail) = match &renewed {
             Ok(Some(renewed)) => (Some(mask(&renewed.token).into()), None),
+            Ok(None) if reader.is_harmed(extraction) => (
+                None,
+                Some("holds a character that cannot be represented: it is not used".to_owned()),
+            ),
             Ok(None) if self.asking.can_refresh => (
                 None,
                 Some("the answer holds none: the old one is kept".to_owned()),

@@ -194,3 +194,53 @@ fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::CONTENT_TYPE;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(content_type: &str, body: &[u8], format: ResponseFormat) -> Parsed {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        let answer = Answer::of(StatusCode::OK, headers, body.to_vec(), 1000);
+        Parsed::of(&answer, format)
+    }
+
+    #[test]
+    fn what_stands_behind_a_document_is_no_part_of_it_and_a_text_keeps_it() {
+        for (format, body, expected) in [
+            (
+                ResponseFormat::Json,
+                "{\"a\":\"b\"}\r\n\0",
+                json!({"a": "b"}),
+            ),
+            (ResponseFormat::Xml, "<a>b</a>\0\0", json!({"a": "b"})),
+            (ResponseFormat::Form, "\r\na=b\n\0\n", json!({"a": "b"})),
+            (
+                ResponseFormat::Json,
+                r#"{"a":"b\u0000"}"#,
+                json!({"a": "b\0"}),
+            ),
+        ] {
+            let parsed = parsed("text/plain", body.as_bytes(), format);
+            assert_eq!(parsed.body, Some(expected), "{body:?}");
+            assert_eq!(parsed.text.as_deref(), Some(body));
+        }
+        let text = parsed("text/plain", b"a \0", ResponseFormat::Text);
+        assert_eq!(text.text.as_deref(), Some("a \0"));
+        let more = parsed("text/plain", b"{}\0{}", ResponseFormat::Json);
+        assert!(more.body.is_none() && more.fault.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_neither_text_nor_body_and_what_is_not_of_its_form_has_a_text() {
+        let format = ResponseFormat::Json;
+        let unreadable = parsed("text/plain; charset=gbk", b"{\"a\":\"\xff\"}", format);
+        assert!(unreadable.unreadable().is_some() && unreadable.body.is_none());
+        let other = parsed("text/plain; charset=gbk", b"<html>", format);
+        assert!(other.unreadable().is_none() && other.fault.is_some());
+    }
+}
