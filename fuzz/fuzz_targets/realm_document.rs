@@ -35,6 +35,7 @@ fuzz_target!(init: seeds::if_asked(seeds::realm_documents), |input: &[u8]| {
     let bodies: &[&str] = match format {
         ResponseFormat::Json => &JSON,
         ResponseFormat::Xml => &[XML],
+        ResponseFormat::Form => &["access_token=t&expires_in=60&a=1&a=%E5", "error=e+f"],
         ResponseFormat::Text => &["token=t&expires_in=60", "no token\nfor you"],
     };
     for body in bodies {
@@ -44,7 +45,7 @@ fuzz_target!(init: seeds::if_asked(seeds::realm_documents), |input: &[u8]| {
         held::read(&document, &params, &Answer {
             status: StatusCode::OK,
             headers,
-            body: body.as_bytes().to_vec(),
+            body: Ok(body.as_bytes().to_vec()),
         });
     }
 });

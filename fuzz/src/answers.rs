@@ -13,7 +13,7 @@ use token_server::realm::preset;
 use token_server::secret::params::Params;
 use token_server::upstream::Answer;
 
-use crate::{document, held, params};
+use crate::{ANSWER_MAX_BYTES, document, held, params};
 
 /// As many as there are; a client takes about a hundred.
 const HEADERS_MAX: usize = 100;
@@ -106,11 +106,7 @@ fn answer(status: u8, mut rest: &[u8]) -> Answer {
             headers.append(name, value);
         }
     }
-    Answer {
-        status: status_of(status),
-        headers,
-        body: rest.to_vec(),
-    }
+    Answer::of(status_of(status), headers, rest.to_vec(), ANSWER_MAX_BYTES)
 }
 
 fn status_of(byte: u8) -> StatusCode {

@@ -9,19 +9,20 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, Ms, Timeline};
 use token_server::foundation::randomness::Randomness;
+use token_server::realm::date_form::DateForm;
 use token_server::realm::document::{ExpiryUnit, LIFETIME_MAX_S, ProviderDocument};
 use token_server::realm::policy::Policy;
 use token_server::secret::params::Params;
 use token_server::token::expiry::{attempt_floor, lead_band, schedule};
 use token_server::upstream::Answer;
-use token_server::upstream::lifetimes::{http_date, jwt_expiry, length_of, moment_of};
+use token_server::upstream::lifetimes::{JwtDates, http_date, length_of, moment_of};
 
 use crate::{NOW, document, held};
 
 /// The most a realm's policy may say, in seconds: thirty days.
 const LEAD_MAX_S: i64 = 30 * 86_400;
-/// Numbers beyond this are cut.
-const MOMENT_MAX: i64 = 9_000_000_000_000_000;
+/// 2000 to 2100: no other moment is believed.
+const YEARS: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
 static RANDOMNESS: LazyLock<Randomness> = LazyLock::new(|| Randomness::seeded(1));
 
@@ -59,21 +60,29 @@ pub fn fuzz(input: &[u8]) {
     );
     let policy = policy(chosen);
 
-    for unit in [ExpiryUnit::Seconds, ExpiryUnit::Milliseconds] {
-        if let Some(length) = length_of(&value, unit) {
-            assert!(length <= Ms::from_secs(LIFETIME_MAX_S), "{length:?}");
-            assert!(length >= Ms(-MOMENT_MAX), "{length:?}");
+    for unit in [
+        ExpiryUnit::Seconds,
+        ExpiryUnit::Milliseconds,
+        ExpiryUnit::DaysClock,
+        ExpiryUnit::HoursClock,
+    ] {
+        if let Ok(length) = length_of(&value, unit) {
+            let longest = Ms::from_secs(LIFETIME_MAX_S);
+            assert!(length <= longest && length >= Ms(-longest.0), "{length:?}");
             due(NOW.plus(length), &policy);
         }
     }
-    let moments = [
-        moment_of(&value),
-        http_date(&text),
-        jwt_expiry(&jwt),
-        jwt_expiry(&text),
+    let jwt_end = |token: &str| JwtDates::of(token).map(|dates| dates.expires_at);
+    let known = [
+        moment_of(&value, &DateForm::default()).ok(),
+        jwt_end(&jwt),
+        jwt_end(&text),
     ];
-    for moment in moments.into_iter().flatten() {
-        assert!((-MOMENT_MAX..=MOMENT_MAX).contains(&moment.0), "{moment:?}");
+    for moment in known.into_iter().flatten() {
+        assert!(YEARS.contains(&moment.0), "{moment:?}");
+    }
+    let moments = known.into_iter().chain([http_date(&text)]);
+    for moment in moments.flatten() {
         assert!(!moment.to_rfc3339().is_empty());
         due(moment, &policy);
     }
@@ -83,7 +92,7 @@ pub fn fuzz(input: &[u8]) {
     let answer = Answer {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
-        body: body.to_string().into_bytes(),
+        body: Ok(body.to_string().into_bytes()),
     };
     held::read(document, &Params::default(), &answer);
 }

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use token_server::foundation::clock::{EpochMs, Ms, Timeline};
 use token_server::foundation::fields::Fault;
-use token_server::realm::document::{LIFETIME_MAX_S, ProviderDocument};
+use token_server::realm::document::{DefaultExpiry, LIFETIME_MAX_S, ProviderDocument};
 use token_server::realm::expression::to_json;
 use token_server::realm::failure::Failure;
 use token_server::secret::params::Params;
@@ -50,8 +50,8 @@ pub fn obtained(document: &ProviderDocument, obtained: &Obtained) {
     assert_eq!(obtained.requested_at, NOW);
     match obtained.expiry {
         Expiry::Never => assert_eq!(
-            document.answer.expiry.default_s,
-            Some(0),
+            document.answer.expiry.default,
+            Some(DefaultExpiry::Seconds(0)),
             "an eternal token that no document allows"
         ),
         Expiry::At(end) => lies_ahead(end),

@@ -25,6 +25,9 @@ use token_server::upstream::{Upstream, UpstreamSettings};
 /// Every run stands still here: 2026-01-02T03:04:05.678Z, the time of tests/presets.
 pub const NOW: EpochMs = EpochMs(1_767_323_045_678);
 
+/// As large as answers may be where nothing else is configured.
+pub const ANSWER_MAX_BYTES: usize = 1 << 20;
+
 pub static EXPRESSIONS: LazyLock<Expressions> = LazyLock::new(Expressions::new);
 
 /// A server's way to the providers. Nothing is ever sent.
@@ -36,7 +39,7 @@ pub static UPSTREAM: LazyLock<Upstream> = LazyLock::new(|| {
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(5),
         late_answer: Duration::ZERO,
-        max_answer_bytes: 1 << 20,
+        max_answer_bytes: ANSWER_MAX_BYTES,
     };
     let clock = Arc::new(ManualClock::at(NOW));
     Upstream::new(&settings, clock, Randomness::seeded(1)).expect("a client can be made")

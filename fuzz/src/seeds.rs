@@ -186,6 +186,7 @@ pub fn text_headers() -> Vec<Vec<u8>> {
         ("retry-after", "Fri, 02 Jan 2026 04:04:05 GMT"),
         ("date", "Fri, 02 Jan 2026 03:04:05 GMT"),
         ("x-error", "x"),
+        ("content-encoding", "identity"),
     ];
     let bodies = [
         " token ",

@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod database;
 pub mod fields;
+pub mod form;
 pub mod ids;
+pub mod json;
 pub mod limit;
 pub mod logging;
 pub mod metrics;

@@ -269,6 +269,8 @@ pub enum ResponseFormat {
     Json,
     Text,
     Xml,
+    /// `application/x-www-form-urlencoded`.
+    Form,
 }
 
 /// A request, and what counts as a good answer to it.

@@ -96,7 +96,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "The client's certificate chain. Template.",
     ),
     ("tls.client_key", "Its private key. Template."),
-    ("response_format", "The form of the answer. Default: json."),
+    (
+        "response_format",
+        "The format of the answer; form: application/x-www-form-urlencoded. Default: json.",
+    ),
     (
         "success",
         "Condition over the answer. Default: status 2xx and no errcode other than 0. A token is needed in any case.",

@@ -1,30 +1,26 @@
 //! Reads a provider's answer: whether it is a success, the token, how long it lives.
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
+use reqwest::header::RETRY_AFTER;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::client::Answer;
 use super::clocks::Clocks;
 use super::life::{Life, default_life, read_life};
 use super::lifetimes::{JwtDates, length_of, retry_after};
+use super::parsed::{Parsed, is_harmed};
 use super::render::Renderer;
 use super::scope::Scope;
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::xml::{self, XmlFault};
 use crate::realm::document::{
-    AnswerRule, Declared, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, ResponseFormat,
-    StatedExpiry,
+    AnswerRule, Declared, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, StatedExpiry,
 };
-use crate::realm::expression::{Expression, Expressions, to_json, without_nulls};
+use crate::realm::expression::{Expression, Expressions, to_json};
 use crate::realm::failure::{Failure, FailureClass, Refusal};
 
 /// Longer codes and messages of providers are cut.
 const CODE_MAX_CHARS: usize = 100;
 const MESSAGE_MAX_CHARS: usize = 300;
-/// Lists and objects within each other, in JSON.
-const DEPTH_MAX: usize = 100;
 /// RFC 6749, section 5.2: the refresh token is invalid, expired, revoked or spent.
 const INVALID_GRANT: &str = "invalid_grant";
 /// Codes that the same request will meet again: RFC 6749, sections 5.2 and 4.1.2.1 (the last two
@@ -95,134 +91,6 @@ pub(super) struct Issued {
     pub skew: Option<String>,
 }
 
-/// An answer, taken apart.
-pub(super) struct Parsed {
-    /// Absent in a text, and where the answer is not of its form.
-    pub body: Option<Value>,
-    pub fault: Option<Failure>,
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
-}
-
-impl Parsed {
-    pub fn of(answer: &Answer, format: ResponseFormat) -> Self {
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let read = match format {
-            ResponseFormat::Json => json(&answer.body).map(Some),
-            ResponseFormat::Xml => xml_value(&text).map(Some),
-            ResponseFormat::Text => Ok(None),
-        };
-        let (body, fault) = match read {
-            Ok(body) => (body, None),
-            Err(fault) => (None, Some(fault)),
-        };
-        Self {
-            body,
-            fault,
-            status: answer.status,
-            headers: answer.headers.clone(),
-            text,
-        }
-    }
-
-    /// What expressions see of it.
-    pub fn scope(&self) -> [(&'static str, minijinja::Value); 5] {
-        let body = self.body.as_ref();
-        [
-            (
-                "body",
-                body.map_or(minijinja::Value::UNDEFINED, without_nulls),
-            ),
-            ("headers", pairs(joined_headers(&self.headers))),
-            ("cookies", pairs(cookies(&self.headers))),
-            ("status", self.status.as_u16().into()),
-            ("text", self.text.as_str().into()),
-        ]
-    }
-
-    fn body(&self) -> &Value {
-        self.body.as_ref().unwrap_or(&Value::Null)
-    }
-}
-
-fn pairs(pairs: Vec<(String, String)>) -> minijinja::Value {
-    minijinja::Value::from_pairs(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (name, minijinja::Value::from(value))),
-    )
-}
-
-fn json(body: &[u8]) -> Result<Value, Failure> {
-    if depth(body) > DEPTH_MAX {
-        return Err(Failure::transient(format!(
-            "answer_too_deep: the answer nests deeper than {DEPTH_MAX} levels"
-        )));
-    }
-    serde_json::from_slice(body).map_err(|_| Failure::transient("the answer is not JSON"))
-}
-
-/// How deep lists and objects nest, as far as that can be told without reading them.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn xml_value(text: &str) -> Result<Value, Failure> {
-    xml::parse(text).map_err(|fault| {
-        Failure::transient(match fault {
-            XmlFault::Doctype => {
-                "answer_doctype: the answer has a document type, which could expand without end"
-            }
-            XmlFault::TooDeep => "answer_too_deep: the answer nests too deep",
-            XmlFault::Malformed => "the answer is not XML",
-        })
-    })
-}
-
-fn joined_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut joined: Vec<(String, String)> = Vec::new();
-    for (name, value) in headers {
-        let Ok(value) = value.to_str() else { continue };
-        match joined.iter_mut().find(|(known, _)| known == name.as_str()) {
-            Some((_, all)) => {
-                all.push_str(", ");
-                all.push_str(value);
-            }
-            None => joined.push((name.as_str().to_owned(), value.to_owned())),
-        }
-    }
-    joined
-}
-
-/// RFC 6265, section 5.2, as far as name and value go.
-fn cookies(headers: &HeaderMap) -> Vec<(String, String)> {
-    let set = headers.get_all(SET_COOKIE).iter();
-    set.filter_map(|value| {
-        let pair = value.to_str().ok()?.split(';').next()?;
-        let (name, value) = pair.split_once('=')?;
-        Some((
-            name.trim().to_owned(),
-            value.trim().trim_matches('"').to_owned(),
-        ))
-    })
-    .collect()
-}
-
 /// Reads one answer by a document's rules.
 pub(super) struct Reader<'a> {
     pub parsed: &'a Parsed,
@@ -258,13 +126,23 @@ impl<'a> Reader<'a> {
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_success()? {
             // What is not of its form is no success, whatever the status says.
-            self.parsed.fault.clone().map_or(Ok(()), Err)
+            let fault = self.parsed.fault.as_ref();
+            fault.map_or(Ok(()), |fault| Err(self.masked(fault)))
         } else {
             Err(self.refusal())
         }
     }
 
     pub fn is_success(&self) -> Result<bool, Failure> {
+        if let Some(fault) = self.parsed.unreadable() {
+            // A condition would judge what is not there.
+            let good = self.parsed.status.is_success();
+            return if good {
+                Err(self.masked(fault))
+            } else {
+                Ok(false)
+            };
+        }
         match self.success {
             Some(condition) => self
                 .expressions
@@ -272,6 +150,14 @@ impl<'a> Reader<'a> {
                 .map(|value| value.is_true())
                 .map_err(|error| Failure::internal(format!("success: {error}"))),
             None => Ok(self.parsed.status.is_success() && errcode(self.parsed.body()).is_none()),
+        }
+    }
+
+    /// A fault may repeat a name that the provider gave.
+    fn masked(&self, fault: &Failure) -> Failure {
+        Failure {
+            detail: self.scope.mask(&fault.detail),
+            ..fault.clone()
         }
     }
 
@@ -342,6 +228,9 @@ impl<'a> Reader<'a> {
             Extraction::Expression(_) => "by the expression token".to_owned(),
         };
         match self.value("token", extraction)? {
+            Some(Value::String(token)) if is_harmed(&token) => Err(Failure::transient(format!(
+                "the token {place} holds a character that cannot be represented"
+            ))),
             Some(Value::String(token)) if !token.is_empty() => Ok(token),
             Some(Value::String(_)) => Err(Failure::transient(format!(
                 "the answer's token, {place}, is empty"
@@ -398,7 +287,14 @@ impl<'a> Reader<'a> {
             .ok()
             .and_then(|value| credential(value.as_ref()?));
         let by_name = || credential(look_up(self.parsed.body(), REFRESH_TOKEN)?);
-        let Some(token) = by_rule.or_else(by_name) else {
+        let salvaged = || {
+            let path = match extraction {
+                Extraction::Path(path) => path,
+                Extraction::Expression(_) => REFRESH_TOKEN,
+            };
+            credential(look_up(self.parsed.salvaged.as_ref()?, path)?)
+        };
+        let Some(token) = by_rule.or_else(by_name).or_else(salvaged) else {
             return stated.map(|_| None);
         };
         let path = rule.refresh_expires_in_path.as_deref();
@@ -410,6 +306,12 @@ impl<'a> Reader<'a> {
             token: token.into(),
             life,
         }))
+    }
+
+    /// Whether a value has lost a character on its way.
+    pub fn is_harmed(&self, extraction: &Extraction) -> bool {
+        let value = self.value("refresh_token_from", extraction);
+        matches!(value, Ok(Some(Value::String(text))) if is_harmed(&text))
     }
 
     pub fn extra(&self, rule: &AnswerRule) -> Result<Value, Failure> {
@@ -490,6 +392,9 @@ impl<'a> Reader<'a> {
         if let Some(skew) = self.clocks.skew() {
             detail = format!("{detail}; {skew}");
         }
+        if let Some(fault) = self.parsed.unreadable() {
+            detail = format!("{detail}; {}", self.masked(fault).detail);
+        }
         Failure {
             code,
             grant_refused,
@@ -542,7 +447,8 @@ pub(super) fn look_up<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
 /// A text that is not empty; some providers write it as a number.
 fn credential(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        // What has lost a character can never be sent.
+        Value::String(text) if !text.is_empty() && !is_harmed(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }

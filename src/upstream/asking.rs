@@ -6,12 +6,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Upstream;
-use super::answer::{Issued, Parsed, Reader, Unusable};
+use super::answer::{Issued, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::clocks::Clocks;
 use super::life::{Life, default_life, read_life};
 use super::lifetimes::JwtDates;
+use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
 use super::scope::Scope;

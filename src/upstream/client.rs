@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::UpstreamSettings;
 use super::connection_failure::{broken, denied_by, time_is_up};
+use super::decompression::{ACCEPTED, codings, decompressed, too_large};
 use super::egress::{Egress, PolicyResolver, Scheme};
 use super::timely::{Deadline, TimelyBody};
 use super::trust::{self, ClientPem, TrustError, certificates_of};
@@ -64,7 +65,27 @@ pub(super) struct Request {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Vec<u8>,
+    /// Or why it cannot be read: status and headers count nevertheless.
+    pub body: Result<Vec<u8>, Failure>,
+}
+
+impl Answer {
+    /// Undoes the content codings of what came.
+    pub fn of(status: StatusCode, mut headers: HeaderMap, body: Vec<u8>, max_bytes: usize) -> Self {
+        let codings = codings(&headers);
+        let body = codings.and_then(|codings| {
+            if !codings.is_empty() {
+                headers.remove(CONTENT_ENCODING);
+                headers.remove(CONTENT_LENGTH);
+            }
+            decompressed(body, &codings, max_bytes)
+        });
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
 }
 
 /// How long an exchange may take.
@@ -147,9 +168,10 @@ impl Client {
             (Scheme::Tls, None) => self.tls.clone(),
             (Scheme::Tls, Some(material)) => self.own_client(material)?,
         };
-        let mut builder = client
-            .request(request.method, request.url)
-            .headers(request.headers);
+        let mut headers = request.headers;
+        let accepted = HeaderValue::from_static(ACCEPTED);
+        headers.entry(ACCEPT_ENCODING).or_insert(accepted);
+        let mut builder = client.request(request.method, request.url).headers(headers);
         let deadline = Deadline {
             clock: self.clock.clone(),
             at: limit.until,
@@ -187,21 +209,20 @@ impl Client {
 
     async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let mut response = builder.send().await.map_err(|error| broken(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let max_bytes = self.settings.max_answer_bytes;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-            if body.len() + chunk.len() > self.settings.max_answer_bytes {
-                return Err(Failure::transient(format!(
-                    "answer_too_large: the answer is larger than upstream.max_answer_bytes ({})",
-                    self.settings.max_answer_bytes
-                )));
+            if body.len() + chunk.len() > max_bytes {
+                return Ok(Answer {
+                    status,
+                    headers,
+                    body: Err(too_large(max_bytes)),
+                });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body,
-        })
+        Ok(Answer::of(status, headers, body, max_bytes))
     }
 }
 
@@ -257,8 +278,7 @@ fn client_of(
         }
     };
     let pem = material.client.as_ref().map(|(certificate, key)| {
-        let lines =
-            |text: &SecretString| Zeroizing::new(with_lines(text.expose_secret()).to_string());
+        let lines = |text: &SecretString| Zeroizing::new(with_lines(text.expose_secret()));
         (lines(certificate), lines(key))
     });
     let pem = pem

@@ -10,8 +10,9 @@ use super::Previous;
 use super::answer::Issued;
 use super::client::{Answer, Request};
 use super::life::Life;
+use super::parsed::{Parsed, is_harmed};
 use crate::foundation::clock::Ms;
-use crate::realm::document::LIFETIME_MAX_S;
+use crate::realm::document::{LIFETIME_MAX_S, ResponseFormat};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 
@@ -56,14 +57,23 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
             "custom logic answered {status}"
         )));
     }
-    let body: Value = serde_json::from_slice(&answer.body)
-        .map_err(|_| Failure::transient("custom logic's answer is not JSON"))?;
+    let parsed = Parsed::of(answer, ResponseFormat::Json);
+    if let Some(fault) = &parsed.fault {
+        let detail = format!("custom logic: {}", fault.detail);
+        return Err(Failure::transient(detail));
+    }
+    let body = parsed.body();
     let token = body
         .get("token")
         .and_then(Value::as_str)
         .unwrap_or_default();
     if token.is_empty() {
         return Err(Failure::transient("custom logic's answer holds no token"));
+    }
+    if is_harmed(token) {
+        return Err(Failure::transient(
+            "custom logic's token holds a character that cannot be represented",
+        ));
     }
     let seconds = body
         .get("expires_in")

@@ -5,9 +5,10 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::answer::{Issued, Parsed, Reader, Unusable};
+use super::answer::{Issued, Reader, Unusable};
 use super::asking::{Asking, served};
 use super::life::Life;
+use super::parsed::Parsed;
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
 use super::{Upstream, expiry_of, refuse_expired};
@@ -303,6 +304,10 @@ impl Inspection<'_> {
         let renewed = reader.refresh(rule);
         let (found, detail) = match &renewed {
             Ok(Some(renewed)) => (Some(mask(&renewed.token).into()), None),
+            Ok(None) if reader.is_harmed(extraction) => (
+                None,
+                Some("holds a character that cannot be represented: it is not used".to_owned()),
+            ),
             Ok(None) if self.asking.can_refresh => (
                 None,
                 Some("the answer holds none: the old one is kept".to_owned()),

@@ -1,13 +1,15 @@
 //! Requests and answers as an administrator may see them: credentials masked, and
 //! everything that is made of them.
 
+use std::borrow::Cow;
+
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::answer::Parsed;
 use super::asking::wanted_assertion;
 use super::assertion::Unsigned;
 use super::client::Answer;
+use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{Body, assemble};
 use super::scope::{MASK, Scope};
@@ -135,7 +137,9 @@ impl ShownAnswer {
         let body = match &parsed.body {
             Some(body) => masked_value("", body, scope),
             None => {
-                let text = String::from_utf8_lossy(&answer.body);
+                let bytes = answer.body.as_deref().unwrap_or_default();
+                let text = parsed.text.as_deref();
+                let text = text.map_or_else(|| String::from_utf8_lossy(bytes), Cow::Borrowed);
                 let words = text.split(' ').map(|word| masked_text("", word, scope));
                 let shown: String = words.collect::<Vec<_>>().join(" ");
                 Value::String(shown.chars().take(TEXT_MAX_CHARS).collect())

@@ -7,6 +7,7 @@ mod kit;
 
 mod access;
 mod bulkheads;
+mod bytes;
 mod cli;
 mod clocks;
 mod connection_causes;

@@ -14,7 +14,6 @@ on_every_database! {
     an_answer_that_breaks_off_or_never_ends_is_a_failure,
     client_credentials_stand_where_their_method_says,
     an_answer_beyond_the_limits_is_refused_by_name,
-    a_compressed_answer_is_read,
 }
 
 /// Registers a realm and a secret of one name, and waits for the failure.
@@ -297,16 +296,4 @@ async fn an_answer_beyond_the_limits_is_refused_by_name(database: TestDatabase) 
         let detail = secret["last_error"]["detail"].as_str().expect("a text");
         assert!(detail.starts_with(told), "{name}: {detail}");
     }
-}
-
-async fn a_compressed_answer_is_read(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, Server::start(&database).await);
-    let body = json!({"access_token": "compressed", "expires_in": 7200});
-    let answer = Answer::status(200)
-        .with_header("content-encoding", "gzip")
-        .with_bytes(gzip(body.to_string().as_bytes()));
-    provider.answer_with(answer);
-    server.client.register(&provider.url("/token")).await;
-    let served = server.client.token("r", "k").await.expect(200).json();
-    assert_eq!(served["token"], "compressed");
 }

@@ -12,6 +12,8 @@ use minijinja::{filters, tests};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{bounds, digests};
+use crate::foundation::form;
+use crate::foundation::json;
 
 /// What one evaluation may take: an instruction costs one, 64 bytes of data another.
 const FUEL: u64 = 50_000;
@@ -82,6 +84,7 @@ fn add_filters(env: &mut Environment<'static>) {
     });
     env.add_filter("fromjson", from_json);
     env.add_filter("tojson", to_json);
+    env.add_filter("formdecode", form_decode);
     env.add_test("defined", tests::is_defined);
     env.add_test("undefined", tests::is_undefined);
     env.add_test("none", tests::is_none);
@@ -149,9 +152,20 @@ fn values(state: &State<'_, '_>, map: &Value) -> Result<Value, Error> {
 }
 
 fn from_json(text: &str) -> Result<Value, Error> {
-    serde_json::from_str::<serde_json::Value>(text)
+    json::parse(text)
         .map(|value| without_nulls(&value))
         .map_err(|_| Error::new(ErrorKind::BadSerialization, "fromjson: not JSON"))
+}
+
+/// A form as a map; names that are repeated have lists.
+fn form_decode(state: &State<'_, '_>, text: &str) -> Result<Value, Error> {
+    let pairs = 1 + text.bytes().filter(|byte| *byte == b'&').count() as u64;
+    state.consume_fuel(pairs + text.len() as u64 / FUEL_BYTES)?;
+    let form = form::parse_utf8(text).ok_or_else(|| {
+        let why = "filter formdecode: a name or a value is not UTF-8";
+        Error::new(ErrorKind::BadSerialization, why)
+    })?;
+    Ok(without_nulls(&form.into()))
 }
 
 /// Compact, and without the escapes that JSON inside HTML needs.

@@ -75,6 +75,7 @@ impl Reader<'_> {
             ("json", ResponseFormat::Json),
             ("text", ResponseFormat::Text),
             ("xml", ResponseFormat::Xml),
+            ("form", ResponseFormat::Form),
         ];
         let format = fields
             .one_of("response_format", &formats)

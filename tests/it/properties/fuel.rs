@@ -51,7 +51,7 @@ enum Growth {
 }
 
 fn growths() -> impl Strategy<Value = Growth> {
-    let filters = "join  join(',')  list  sort  string  tojson  fromjson  base64  urlencode  \
+    let filters = "join  join(',')  list  sort  string  tojson  fromjson  formdecode  base64  urlencode  \
         xmlescape  md5  upper  split('a')  split('')  first  last  replace('a', big)  \
         replace('', big)  map('upper')  map('replace', 'a', 'bb')  map('replace', 'a', big)  \
         map('tojson')  map('string')  map('join')  keys  length  trim  hmac_sha256(big)";
@@ -118,7 +118,8 @@ fn what_takes_more_than_its_fuel_is_refused_as_such() {
     let forms = "LIST|join  LIST|join(',')  LIST|tojson  LIST|string  LIST ~ ''  LIST|upper  \
         LIST|map('tojson')|join  big|split('')|join(big[:60])  'a'|hmac_sha256(CHAIN)  \
         big|replace('a', big)  big|replace('', big)  \
-        big|split('')|map('replace', 'a', big)|join  CHAIN  (CHAIN)|upper";
+        big|split('')|map('replace', 'a', big)|join  CHAIN  (CHAIN)|upper  \
+        big|replace('a', '&')|formdecode";
     for (index, form) in forms.split("  ").enumerate() {
         let source = form.replace("LIST", &list).replace("CHAIN", &chain);
         let given = evaluation(&source, index % 3, &big);

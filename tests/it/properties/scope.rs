@@ -17,7 +17,7 @@ use super::world::{World, read_realm, realm};
 
 /// The filters that are documented.
 const FILTERS: &str = "\
-    base64 base64url default first float fromjson hmac_md5 hmac_sha1 hmac_sha256 int items \
+    base64 base64url default first float formdecode fromjson hmac_md5 hmac_sha1 hmac_sha256 int items \
     join keys last length list lower map md5 replace rsa_sha256 sha1 sha256 sort \
     spki_sha256 split string tojson trim upper urlencode values xmlescape";
 const TESTS: &str = "\

@@ -21,6 +21,7 @@ on_every_database! {
     whatever_is_wrong_with_an_answer_after_a_rotation_the_next_request_sends_its_refresh_token,
     generated_answers_with_a_fault_each_never_cost_the_newest_refresh_token,
     a_refusal_that_names_a_refresh_token_rotates_nothing,
+    bytes_that_are_no_characters_beside_it_do_not_cost_the_refresh_token,
     all_faults_of_an_answer_are_reported_together,
     the_refresh_token_of_a_faulty_answer_is_kept_where_the_lease_was_lost,
     the_refresh_token_of_a_faulty_answer_is_kept_where_the_realm_was_changed_meanwhile,
@@ -310,6 +311,23 @@ async fn generated_answers_with_a_fault_each_never_cost_the_newest_refresh_token
     let reused = world.reused();
     let first = reused.first().map(|(path, _)| &generated[path]);
     assert_eq!(reused, [], "{first:?}");
+}
+
+async fn bytes_that_are_no_characters_beside_it_do_not_cost_the_refresh_token(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database, only_refreshing()).await;
+    let answer = b"{\"access_token\":\"t\",\"expires_in\":60,\"shop\":\"\xff\xfe\",\"refresh_token\":\"second\"}";
+    scene
+        .provider
+        .answer_next(Answer::status(200).with_bytes(answer.to_vec()));
+    scene.save(Some("first")).await;
+    scene.provider.wait_for_requests(1).await;
+    scene.server.settled().await;
+    scene.next(Some("third"));
+    scene.clock.advance(LATER);
+    scene.server.client.generation("r", "k", 1).await;
+    assert_eq!(scene.sent_refresh_token(1).as_deref(), Some("second"));
 }
 
 async fn run(database: &TestDatabase, sql: &str) {
