@@ -5,6 +5,8 @@
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
 #   openssl   a server of an old TLS, for tests of failed connections
+#   Python    3.11 or newer, with the packages of tests/oauth in an environment under
+#             target/, unless TEST_PYTHON names a Python that has them
 #   nginx     the reference of benchmarks: installed, or unpacked under target/
 #
 # Debian's packages come from apt-get. Where the system's Node is missing or too
@@ -20,6 +22,8 @@ oidc="$tests/oidc"
 own_node="$oidc/node_modules/.bin/node"
 node_major_wanted=20
 PATH="$PATH:/usr/local/sbin:/usr/sbin" # where Debian keeps mariadbd
+python="$tests/../target/servers/python"
+requirements="$tests/oauth/requirements.txt"
 script=setup
 source "$tests/packages.sh"
 
@@ -36,6 +40,9 @@ new_enough() {
 
 modules_current() { [[ "$oidc/node_modules/.package-lock.json" -nt "$oidc/package-lock.json" ]]; }
 
+# The environment's Python is a link to the system's, which may be gone.
+python_current() { cmp -s "$requirements" "$python/requirements.txt" && "$python/bin/python" -c ''; }
+
 # What is missing is decided first, so that apt-get runs once.
 packages=()
 has openssl || packages+=(openssl)
@@ -51,6 +58,13 @@ modules=current
 if ! modules_current || { [[ $system_node == no ]] && ! new_enough "$own_node"; }; then
     modules=stale
     has npm || packages+=(npm)
+fi
+
+environment=current
+if [[ -z "${TEST_PYTHON:-}" ]] && ! python_current 2>/dev/null; then
+    environment=stale
+    # Debian parts what makes environments from its Python.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
 
 if ((${#packages[@]})); then
@@ -78,6 +92,14 @@ if [[ $modules == stale ]]; then
             exit 1
         fi
     fi
+fi
+
+if [[ $environment == stale ]]; then
+    say "pip install: the packages of tests/oauth"
+    quietly python3 -m venv --clear "$python"
+    quietly "$python/bin/python" -m pip --disable-pip-version-check install --no-deps \
+        --only-binary :all: --requirement "$requirements"
+    cp "$requirements" "$python"
 fi
 
 # Installed it would serve at once, on port 80.

@@ -20,6 +20,7 @@ mod expiry;
 mod house;
 mod memory;
 mod oauth;
+mod oauth_servers;
 mod predecessor;
 mod presets;
 mod problems;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::kit::documented::with_keys;
+use crate::kit::documented::{other_private_key, with_keys};
 use crate::kit::oidc::{Certificates, OauthServer, Registered};
 use crate::kit::server::Client;
 use crate::kit::{Server, TestDatabase, on_every_database};
@@ -214,13 +214,7 @@ async fn assertions_signed_with_a_private_key_of_every_kind_are_accepted_through
         "assertion": {"alg": "RS256", "key": "$key"},
     });
     grant(&mut config);
-    let other = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048);
-    let other = aws_lc_rs::encoding::AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(
-        &other.expect("a key can be made"),
-    );
-    use base64::Engine;
-    let other = other.expect("it has a form");
-    let other = base64::engine::general_purpose::STANDARD.encode(other.as_ref());
+    let other = other_private_key();
     save(&server.client, "other", config, json!({"key": other})).await;
     let parked = server.client.state("other", "k", "needs_attention").await;
     let detail = parked["last_error"]["detail"].as_str().expect("a text");

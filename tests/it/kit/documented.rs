@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::signature::{self as lc, KeyPair, UnparsedPublicKey};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
@@ -127,6 +127,15 @@ impl Failure {
 pub struct Assertion {
     pub header: Value,
     pub claims: Value,
+}
+
+/// An RSA key that nobody knows, in base64 of PKCS #8.
+pub fn other_private_key() -> String {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048);
+    let key = key.expect("a key can be made");
+    let der: Pkcs8V1Der<'_> = key.as_der().expect("it has a form");
+    STANDARD.encode(der.as_ref())
 }
 
 /// Puts the keys of the tests where a sample names them.

@@ -7,6 +7,7 @@ pub mod oidc;
 pub mod process;
 pub mod provider;
 pub mod push;
+pub mod python;
 pub mod raw;
 pub mod server;
 pub mod wechat;
