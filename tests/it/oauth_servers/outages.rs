@@ -62,6 +62,10 @@ async fn read(
         let Ok(reply) = Client::try_send(request).await else {
             continue;
         };
+        // The provider was away for longer than its token lived: none is served.
+        if reply.status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+            continue;
+        }
         let served = reply.expect(200).json();
         let token = served["token"].as_str().expect("a token");
         let Ok(accepted) = watched.oauth.accepts(token).await else {
