@@ -67,10 +67,9 @@ impl<'a, D: Document> ApiExtractor<'a> for Body<D> {
         })?;
         let faults = Faults::default();
         let content = Fields::of(&value, "", &faults).and_then(D::read);
-        match (content, faults.into_vec()) {
-            (Some(content), faults) if faults.is_empty() => Ok(Self(content)),
-            (_, faults) => Err(Problem::invalid(faults).into()),
-        }
+        let read = faults.judge(content);
+        read.map(|(content, _)| Self(content))
+            .map_err(|faults| Problem::invalid(faults).into())
     }
 }
 

@@ -12,6 +12,7 @@ use super::body::{Body, Document};
 use super::lists::{Data, data};
 use super::problem::Problem;
 use super::realms::realm_id;
+use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::fields::{Fields, escape};
 use crate::foundation::ids::KeyName;
@@ -32,6 +33,10 @@ struct DryRunView {
     /// Where the token is made here, without a request.
     #[oai(skip_serializing_if_is_none)]
     minted: Option<ReadingView>,
+    /// What is most likely not meant in the document and the parameters that were
+    /// sent; absent where there is nothing.
+    #[oai(skip_serializing_if_is_none)]
+    warnings: Option<Vec<WarningView>>,
 }
 
 /// One request, and what came back.
@@ -135,6 +140,7 @@ impl From<Inspected> for DryRunView {
         Self {
             exchanges: inspected.exchanges.into_iter().map(Into::into).collect(),
             minted: inspected.minted.map(Into::into),
+            warnings: None,
         }
     }
 }
@@ -297,7 +303,10 @@ impl DryRuns {
         app: State<&App>,
         body: Body<TrialBody>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
-        let inspected = app.registry.try_realm(&body.0).await?;
-        Ok(Json(data(inspected.into())))
+        let (inspected, warnings) = app.registry.try_realm(&body.0).await?;
+        Ok(Json(data(DryRunView {
+            warnings: views(warnings),
+            ..inspected.into()
+        })))
     }
 }

@@ -16,6 +16,7 @@ mod renewals;
 mod secrets;
 mod tickets;
 mod tokens;
+mod warnings;
 
 use poem::{Endpoint, EndpointExt, Route};
 use poem_openapi::{OpenApiService, Tags};

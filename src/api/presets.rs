@@ -115,6 +115,6 @@ impl Presets {
             .registry
             .save_preset(&id.0, name, replace, &key.actor())
             .await?;
-        Ok(Json(data(saved.into())))
+        Ok(Json(data(RealmView::warned(saved, &app.registry))))
     }
 }

@@ -10,12 +10,13 @@ use super::auth::{Admin, Key};
 use super::body::{Body, Document, name};
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
+use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::clock::Timeline;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::RealmId;
 use crate::realm::Realm;
-use crate::registry::{Change, RealmPatch};
+use crate::registry::{Change, RealmPatch, Registry};
 
 pub struct Realms;
 
@@ -76,6 +77,20 @@ pub struct RealmView {
     created_at: String,
     /// RFC 3339, UTC.
     updated_at: String,
+    /// What is most likely not meant; absent where there is nothing, and in lists.
+    #[oai(skip_serializing_if_is_none)]
+    warnings: Option<Vec<WarningView>>,
+}
+
+impl RealmView {
+    /// A realm with what an admin should know of it.
+    pub(super) fn warned(realm: Realm, registry: &Registry) -> Self {
+        let warnings = registry.warnings_of(&realm);
+        Self {
+            warnings: views(warnings),
+            ..realm.into()
+        }
+    }
 }
 
 impl From<Realm> for RealmView {
@@ -89,6 +104,7 @@ impl From<Realm> for RealmView {
             blocked_until: realm.blocked_until.map(Timeline::to_rfc3339),
             created_at: realm.created_at.to_rfc3339(),
             updated_at: realm.updated_at.to_rfc3339(),
+            warnings: None,
         }
     }
 }
@@ -123,7 +139,7 @@ impl Realms {
         body: Body<RealmBody>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let realm = app.registry.save_realm(body.0, &key.actor()).await?;
-        Ok(Json(data(realm.into())))
+        Ok(Json(data(RealmView::warned(realm, &app.registry))))
     }
 
     /// Show a realm
@@ -135,7 +151,7 @@ impl Realms {
         id: Path<String>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let realm = app.registry.realm(&realm_id(id.0)?).await?;
-        Ok(Json(data(realm.into())))
+        Ok(Json(data(RealmView::warned(realm, &app.registry))))
     }
 
     /// Delete a realm

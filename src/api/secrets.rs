@@ -12,6 +12,7 @@ use super::body::{Body, Document, secret_name};
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
 use super::realms::realm_id;
+use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
@@ -114,6 +115,9 @@ struct SecretView {
     waiting: Option<String>,
     created_at: String,
     updated_at: String,
+    /// What is most likely not meant; absent where there is nothing, and in lists.
+    #[oai(skip_serializing_if_is_none)]
+    warnings: Option<Vec<WarningView>>,
 }
 
 /// What went wrong since the last success.
@@ -150,6 +154,7 @@ impl From<ListedSecret> for SecretView {
             waiting: record.waiting,
             created_at: secret.created_at.to_rfc3339(),
             updated_at: secret.updated_at.to_rfc3339(),
+            warnings: views(secret.warnings),
         }
     }
 }

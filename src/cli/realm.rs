@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +9,10 @@ use super::{Failure, open, say, start_logging};
 use crate::config::Settings;
 use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
+use crate::realm::Warning;
+use crate::realm::expression::Expressions;
 use crate::registry::{Actor, AppliedRealm, Change, RealmPatch};
+use crate::upstream::egress::Egress;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -21,6 +25,12 @@ pub enum Command {
         #[arg(long)]
         prune: bool,
     },
+    /// Say what is wrong with the files, and what is most likely not meant; change nothing
+    Check {
+        /// Files of realms or presets (JSON), or folders of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Print the JSON Schema of the realm document
     Schema,
 }
@@ -31,11 +41,20 @@ pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, Failu
             start_logging(&settings, None)?;
             apply(settings, &files, prune).await
         }
+        Command::Check { files } => check(&settings.upstream.egress, &files),
         Command::Schema => say(&crate::realm::schema::text()),
     }
 }
 
-async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<ExitCode, Failure> {
+/// What files say of realms.
+struct Checked {
+    patches: Vec<(PathBuf, RealmPatch)>,
+    /// Everything that is wrong with any.
+    faults: Vec<String>,
+}
+
+/// Reads realms from files and checks them. Warnings are printed.
+fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, Failure> {
     let (mut patches, mut faults) = (Vec::new(), Vec::new());
     for file in expanded(files)? {
         match read(&file) {
@@ -43,10 +62,11 @@ async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<Exi
             Err(found) => faults.extend(shown(&file, found)),
         }
     }
-    let app = open(settings).await?;
+    let expressions = Expressions::new();
     for (index, (file, patch)) in patches.iter().enumerate() {
-        if let Err(found) = app.registry.check_realm(patch) {
-            faults.extend(shown(file, found));
+        match patch.check(&expressions, egress) {
+            Ok(warnings) => warn(file, &warnings)?,
+            Err(found) => faults.extend(shown(file, found)),
         }
         let mut earlier = patches[..index].iter();
         if let Some((other, _)) = earlier.find(|(_, other)| other.id == patch.id) {
@@ -54,6 +74,35 @@ async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<Exi
             faults.extend(shown(file, vec![Fault::new("/id", why)]));
         }
     }
+    Ok(Checked { patches, faults })
+}
+
+/// Prints warnings beside the results, not among them.
+fn warn(file: &Path, warnings: &[Warning]) -> Result<(), Failure> {
+    for warning in warnings {
+        let (file, Warning { pointer, detail }) = (file.display(), warning);
+        writeln!(std::io::stderr(), "{file}: warning: {pointer} {detail}").map_err(Failure::of)?;
+    }
+    Ok(())
+}
+
+fn check(egress: &Egress, files: &[PathBuf]) -> Result<ExitCode, Failure> {
+    let Checked { patches, faults } = checked(egress, files)?;
+    if !faults.is_empty() {
+        return Err(Failure::of(faults.join("\n")));
+    }
+    patches
+        .iter()
+        .try_for_each(|(_, patch)| say(&format!("{}: good\n", patch.id)).map(|_| ()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<ExitCode, Failure> {
+    let Checked {
+        patches,
+        mut faults,
+    } = checked(&settings.upstream.egress, files)?;
+    let app = open(settings).await?;
     let applied = if faults.is_empty() {
         let patches = patches.into_iter().map(|(_, patch)| patch).collect();
         let by = Actor::command_line();
@@ -112,10 +161,7 @@ fn read(file: &Path) -> Result<RealmPatch, Vec<Fault>> {
     })?;
     let faults = Faults::default();
     let patch = Fields::of(&value, "", &faults).and_then(patch);
-    match (patch, faults.into_vec()) {
-        (Some(patch), found) if found.is_empty() => Ok(patch),
-        (_, found) => Err(found),
-    }
+    faults.judge(patch).map(|(patch, _)| patch)
 }
 
 /// A file says all of a realm: what it leaves out is cleared. The fields of a preset that

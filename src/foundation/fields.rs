@@ -1,5 +1,6 @@
 //! Reads a JSON document field by field and collects every fault with its pointer,
-//! so that an admin sees all of them at once. Faults never repeat a value.
+//! so that an admin sees all of them at once, and every warning: what is allowed, and most
+//! likely not meant. Neither ever repeats a value.
 //!
 //! The same reading describes itself: read with nothing there, it notes which fields it
 //! asks for and of which kind, and that is the document's JSON Schema ([`describe`]).
@@ -35,17 +36,47 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Collects faults while a document is read.
+/// What is allowed in a document, and most likely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// JSON pointer (RFC 6901) into the request body.
+    pub pointer: String,
+    pub detail: String,
+}
+
+impl Warning {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Collects faults and warnings while a document is read.
 #[derive(Default)]
-pub struct Faults(RefCell<Vec<Fault>>);
+pub struct Faults {
+    faults: RefCell<Vec<Fault>>,
+    warnings: RefCell<Vec<Warning>>,
+}
 
 impl Faults {
     pub fn add(&self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.borrow_mut().push(Fault::new(pointer, detail));
+        self.faults.borrow_mut().push(Fault::new(pointer, detail));
     }
 
-    pub fn into_vec(self) -> Vec<Fault> {
-        self.0.into_inner()
+    pub fn warn(&self, pointer: impl Into<String>, detail: impl Into<String>) {
+        let warning = Warning::new(pointer, detail);
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// What was read and what is to be warned of, or everything that is wrong.
+    pub fn judge<T>(self, read: Option<T>) -> Result<(T, Vec<Warning>), Vec<Fault>> {
+        let faults = self.faults.into_inner();
+        match read {
+            Some(read) if faults.is_empty() => Ok((read, self.warnings.into_inner())),
+            _ => Err(faults),
+        }
     }
 }
 
@@ -106,6 +137,11 @@ impl<'a> Fields<'a> {
     /// A fault at a path below this object; its parts are already separated by `/`.
     pub fn fault_at(&self, path: &str, detail: impl Into<String>) {
         self.faults.add(format!("{}/{path}", self.pointer), detail);
+    }
+
+    /// A warning at a path below this object; its parts are already separated by `/`.
+    pub fn warn_at(&self, path: &str, detail: impl Into<String>) {
+        self.faults.warn(format!("{}/{path}", self.pointer), detail);
     }
 
     /// Whether a field is there, without asking for it.

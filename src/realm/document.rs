@@ -462,6 +462,8 @@ pub struct ParamRule {
     pub default: Option<String>,
     /// What the whole of a value must match.
     pub pattern: Option<Regex>,
+    /// Whether a document declares it.
+    pub declared: bool,
 }
 
 impl ParamRule {
@@ -473,6 +475,7 @@ impl ParamRule {
             optional: true,
             default: None,
             pattern: None,
+            declared: false,
         }
     }
 
@@ -520,6 +523,31 @@ impl ProviderDocument {
     /// Whether a failed refresh must not be tried again, and the main request does without.
     pub fn goes_on_without_refresh(&self) -> bool {
         self.refresh.as_ref().is_some_and(|refresh| !refresh.retry) && self.stands_alone()
+    }
+
+    /// Whether a parameter is a key or a certificate, whose text has lines.
+    pub fn is_key(&self, param: &str) -> bool {
+        let lines = [KeyEncoding::Pem, KeyEncoding::Base64Pem, KeyEncoding::Jwk];
+        let signs = self.assertion.as_ref().is_some_and(|assertion| {
+            let certificate = |(name, value): &(String, Argument)| {
+                name.starts_with("x5") && value.names().contains(param)
+            };
+            let key = lines.contains(&assertion.key_encoding);
+            (key && assertion.key.names().contains(param))
+                || assertion.header.iter().any(certificate)
+        });
+        let asked = match &self.way {
+            Way::Asked { steps, main } => steps.iter().chain([&**main]).collect(),
+            Way::Minted => Vec::new(),
+        };
+        let refresh = self.refresh.iter().map(|refresh| &refresh.exchange);
+        let resend = self.ticket.iter().filter_map(|rule| rule.resend.as_ref());
+        let tls = |exchange: &Exchange| {
+            let rule = exchange.request.tls.iter();
+            rule.flat_map(TlsRule::templates)
+                .any(|template| template.names().contains(param))
+        };
+        signs || asked.into_iter().chain(refresh).chain(resend).any(tls)
     }
 
     /// The names whose values must not be shown.

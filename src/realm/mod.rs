@@ -14,7 +14,7 @@ pub mod target;
 use token_server_entity::realm;
 
 use crate::foundation::clock::EpochMs;
-pub use crate::foundation::fields::Fault;
+pub use crate::foundation::fields::{Fault, Warning};
 use crate::foundation::ids::{RealmId, Version};
 use document::ProviderDocument;
 use expression::Expressions;
@@ -41,13 +41,32 @@ impl Source {
         logic_code: Option<&str>,
         expressions: &Expressions,
     ) -> Result<Self, Vec<Fault>> {
-        match (config, logic_code) {
-            (Some(config), _) => ProviderDocument::read(config, expressions)
+        match config {
+            Some(config) => ProviderDocument::read(config, expressions)
                 .map(|document| Self::Provider(Box::new(document))),
-            (None, Some(url)) => document::read_url(url)
+            None => Self::without_document(logic_code),
+        }
+    }
+
+    /// Reads a realm that is being registered; see [`ProviderDocument::read_new`].
+    pub fn read_new(
+        config: Option<&serde_json::Value>,
+        logic_code: Option<&str>,
+        expressions: &Expressions,
+    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        match config {
+            Some(config) => ProviderDocument::read_new(config, expressions)
+                .map(|(document, warnings)| (Self::Provider(Box::new(document)), warnings)),
+            None => Self::without_document(logic_code).map(|source| (source, Vec::new())),
+        }
+    }
+
+    fn without_document(logic_code: Option<&str>) -> Result<Self, Vec<Fault>> {
+        match logic_code {
+            Some(url) => document::read_url(url)
                 .map(Self::CustomLogic)
                 .map_err(|detail| vec![Fault::new("/logic_code", detail)]),
-            (None, None) => Ok(Self::Fixed),
+            None => Ok(Self::Fixed),
         }
     }
 

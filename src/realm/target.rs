@@ -74,6 +74,14 @@ impl Target {
         check_url(&url)
     }
 
+    /// The URL with an `x` for each value; none where a value decides its scheme.
+    pub fn sample(&self) -> Option<Url> {
+        if matches!(self.0.first(), None | Some(Part::Value(..))) {
+            return None;
+        }
+        Url::parse(&self.shown(|_| "x".to_owned())).ok()
+    }
+
     pub fn names(&self) -> Names {
         let templates = self.0.iter().filter_map(|part| match part {
             Part::Value(template, _) => Some(template.names().clone()),

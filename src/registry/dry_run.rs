@@ -1,14 +1,15 @@
 //! Dry runs: what would be sent for a secret, and a trial of a document that is not
 //! registered. Nothing is stored.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{Refusal, Registry, RegistryError, pointer_of};
+use super::check::check;
+use super::{Refusal, Registry, RegistryError, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, KeyName, RealmId};
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
-use crate::realm::{Fault, Source};
+use crate::realm::{Fault, Source, Warning};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{Secret, store as secrets};
 use crate::ticket;
@@ -133,13 +134,20 @@ impl Registry {
 
     /// Tries a document with parameters given inline. It never uses a stored secret: that
     /// would rotate a token in use.
-    pub async fn try_realm(&self, trial: &Trial) -> Result<Inspected, RegistryError> {
-        let document =
-            ProviderDocument::read(&trial.config, &self.expressions).map_err(Refusal::Faults)?;
+    pub async fn try_realm(
+        &self,
+        trial: &Trial,
+    ) -> Result<(Inspected, Vec<Warning>), RegistryError> {
+        let egress = self.upstream.egress();
+        let checked = check(Some(&trial.config), None, &self.expressions, egress);
+        let (source, mut warnings) = checked.map_err(Refusal::Faults)?;
+        let Source::Provider(document) = &source else {
+            return Err(Refusal::NoDocument.into());
+        };
         let mut params = Params::default();
         let changes = trial.params.iter();
         params.merge(changes.map(|(name, value)| (name.clone(), ParamChange::Set(value.clone()))));
-        let mut faults = trial_faults(trial, &document, &params);
+        let mut faults = trial_faults(trial, &source, document, &params);
         let unconfirmed = trial.confirm.as_deref() != Some(CONFIRMATION);
         if trial.send && document.consumes_refresh_token() && unconfirmed {
             faults.push(Fault::new(
@@ -158,14 +166,21 @@ impl Registry {
             forced: trial.forced,
             attempt: AttemptId(self.randomness.id()),
         };
-        Ok(self
+        warnings.extend(values::warnings(&source, &params));
+        let inspected = self
             .upstream
-            .inspect(&document, &params, &inputs, trial.send)
-            .await)
+            .inspect(document, &params, &inputs, trial.send)
+            .await;
+        Ok((inspected, warnings))
     }
 }
 
-fn trial_faults(trial: &Trial, document: &ProviderDocument, params: &Params) -> Vec<Fault> {
+fn trial_faults(
+    trial: &Trial,
+    source: &Source,
+    document: &ProviderDocument,
+    params: &Params,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, value) in &trial.params {
         match document.params.iter().find(|rule| rule.name == *name) {
@@ -174,11 +189,7 @@ fn trial_faults(trial: &Trial, document: &ProviderDocument, params: &Params) -> 
                 "is not declared in config/params",
             )),
             Some(rule) => {
-                let pattern = rule.pattern.as_ref();
-                if pattern.is_some_and(|pattern| !pattern.is_match(value.expose_secret())) {
-                    let why = "does not have the form that the realm asks for";
-                    faults.push(Fault::new(pointer_of(name), why));
-                }
+                faults.extend(values::fault_at(&pointer_of(name), source, rule, value));
             }
         }
     }

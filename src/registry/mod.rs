@@ -1,10 +1,12 @@
 //! What admins register: each change is one transaction, and its audit entry is part of it.
 
 mod api_keys;
+pub mod check;
 pub mod dry_run;
 mod parents;
 mod realms;
 mod secrets;
+mod values;
 
 use std::sync::Arc;
 
@@ -53,6 +55,19 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
+    pub fn as_ref(&self) -> Change<&T> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Clear => Change::Clear,
+            Self::Set(value) => Change::Set(value),
+        }
+    }
+
+    /// The value that it sets.
+    pub fn set(self) -> Option<T> {
+        self.over(None)
+    }
+
     fn over(self, stored: Option<T>) -> Option<T> {
         match self {
             Self::Keep => stored,

@@ -1,17 +1,20 @@
 use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::Value;
 
+use super::check::check;
 use super::{Actor, Change, Refusal, Registry, RegistryError, note};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
+use crate::realm::expression::Expressions;
 use crate::realm::preset::{self, Preset};
 use crate::realm::store::{self, RealmContent};
-use crate::realm::{Fault, Realm, Source};
+use crate::realm::{Fault, Realm, Source, Warning};
 use crate::secret::store as secrets;
 use crate::ticket::store as tickets;
 use crate::token::store as tokens;
+use crate::upstream::egress::Egress;
 
 /// A realm to be made or merged into the one that is there.
 #[derive(Clone, Debug)]
@@ -192,10 +195,20 @@ impl Registry {
         Ok(applied)
     }
 
-    /// Everything that is wrong with a realm before it is stored.
-    pub fn check_realm(&self, patch: &RealmPatch) -> Result<(), Vec<Fault>> {
-        let content = merged(patch.clone(), None);
-        self.read_content(&content).map(|_| ())
+    /// What a registered realm holds that is most likely not meant.
+    pub fn warnings_of(&self, realm: &Realm) -> Vec<Warning> {
+        let checked = check(
+            realm.config.as_ref(),
+            realm.logic_code.as_deref(),
+            &self.expressions,
+            self.upstream.egress(),
+        );
+        // What a new realm is refused for, an old one is warned of.
+        let refused = |faults: Vec<Fault>| {
+            let warning = |fault: Fault| Warning::new(fault.pointer, fault.detail);
+            faults.into_iter().map(warning).collect()
+        };
+        checked.map_or_else(refused, |(_, warnings)| warnings)
     }
 
     fn read_content(&self, content: &RealmContent) -> Result<Source, Vec<Fault>> {
@@ -203,11 +216,9 @@ impl Registry {
             .config
             .as_deref()
             .and_then(|text| serde_json::from_str(text).ok());
-        Source::read(
-            config.as_ref(),
-            content.logic_code.as_deref(),
-            &self.expressions,
-        )
+        let logic_code = content.logic_code.as_deref();
+        let egress = self.upstream.egress();
+        check(config.as_ref(), logic_code, &self.expressions, egress).map(|(source, _)| source)
     }
 
     /// Deletes a realm; with `cascade` its secrets and tokens, too.
@@ -237,6 +248,19 @@ impl Registry {
             .await??;
         self.memory.changed_all_in(id);
         Ok(())
+    }
+}
+
+impl RealmPatch {
+    /// What is wrong with a realm that is not there yet, or what is to be warned of.
+    pub fn check(
+        &self,
+        expressions: &Expressions,
+        egress: &Egress,
+    ) -> Result<Vec<Warning>, Vec<Fault>> {
+        let config = self.config.as_ref().set();
+        let logic_code = self.logic_code.as_ref().set().map(String::as_str);
+        check(config, logic_code, expressions, egress).map(|(_, warnings)| warnings)
     }
 }
 

@@ -4,15 +4,15 @@ use sea_orm::{ConnectionTrait, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 use token_server_entity::realm as realm_row;
 
-use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of};
+use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
 use crate::realm::document::REFRESH_TOKEN;
 use crate::realm::store as realms;
-use crate::realm::{Fault, Realm, Source};
-use crate::secret::params::{ParamChange, Params, VALUE_MAX_BYTES};
+use crate::realm::{Fault, Realm, Source, Warning};
+use crate::secret::params::{ParamChange, Params};
 use crate::secret::{Secret, seal_params, store};
 use crate::token::listing::{self, Filter};
 use crate::token::state::State;
@@ -63,6 +63,8 @@ pub struct ListedSecret {
     pub state: State,
     /// None where this server lacks the key it was sealed with.
     pub masked: Option<BTreeMap<String, String>>,
+    /// What is most likely not meant; not looked for in a list.
+    pub warnings: Vec<Warning>,
     pub created_at: EpochMs,
     pub updated_at: EpochMs,
 }
@@ -76,7 +78,7 @@ impl Registry {
         let now = self.clock.now();
         let records = listing::list(self.database.reader(), page, filter, now).await?;
         let total = records.total;
-        let list = self.with_secrets(records.list, now).await?;
+        let list = self.with_secrets(records.list, now, false).await?;
         Ok(Listed { list, total })
     }
 
@@ -87,7 +89,9 @@ impl Registry {
     ) -> Result<ListedSecret, RegistryError> {
         let record = tokens::find(self.database.reader(), realm, key).await?;
         let record = record.ok_or_else(|| unknown(realm, key))?;
-        let listed = self.with_secrets(vec![record], self.clock.now()).await?;
+        let listed = self
+            .with_secrets(vec![record], self.clock.now(), true)
+            .await?;
         Ok(listed
             .into_iter()
             .next()
@@ -98,6 +102,7 @@ impl Registry {
         &self,
         records: Vec<TokenRecord>,
         now: EpochMs,
+        warned: bool,
     ) -> Result<Vec<ListedSecret>, DbErr> {
         let reader = self.database.reader();
         let ids: Vec<SecretId> = records.iter().map(|record| record.secret_id).collect();
@@ -111,6 +116,10 @@ impl Registry {
             let opened = Secret::open(row.clone(), &self.ring).ok();
             Some(ListedSecret {
                 state: State::of(&record, is_fixed(&realms, &record.realm), now),
+                warnings: match (warned, &opened) {
+                    (true, Some(secret)) => self.warnings_of_values(&realms, secret),
+                    _ => Vec::new(),
+                },
                 masked: opened.map(|secret| secret.params.masked()),
                 created_at: row.created_at,
                 updated_at: row.updated_at,
@@ -118,6 +127,14 @@ impl Registry {
             })
         };
         Ok(records.into_iter().filter_map(listed).collect())
+    }
+
+    fn warnings_of_values(&self, realms: &[realm_row::Model], secret: &Secret) -> Vec<Warning> {
+        let row = realms.iter().find(|row| row.id == secret.realm.as_str());
+        let realm = row.and_then(|row| Realm::from_row(row.clone(), &self.expressions).ok());
+        realm.map_or_else(Vec::new, |realm| {
+            values::warnings(&realm.source, &secret.params)
+        })
     }
 
     /// Makes or merges a secret. Changed parameters make renewal due now; the old token
@@ -133,8 +150,19 @@ impl Registry {
             .write(|transaction, _| Box::pin(self.merge_secret(transaction, patch, by, now)))
             .await??;
         self.wake.notify_one();
-        let listed = self.secret(&patch.realm, &patch.key).await?;
+        let mut listed = self.secret(&patch.realm, &patch.key).await?;
         self.memory.changed(listed.record.secret_id);
+        for warning in &mut listed.warnings {
+            // Where it stood in the request.
+            let mut sent = patch.params.iter();
+            if let Some(sent) = sent.find(|sent| pointer_of(&sent.name) == warning.pointer) {
+                warning.pointer.clone_from(&sent.pointer);
+            }
+        }
+        let token = patch.token.as_ref();
+        listed
+            .warnings
+            .extend(token.and_then(|new| values::token_warning(&new.token)));
         Ok(listed)
     }
 
@@ -173,7 +201,8 @@ impl Registry {
             .map_or_else(Params::default, |secret| secret.params.clone());
         let sent = patch.params.iter();
         let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
-        if let Err(faults) = check_params(&patch.params, &params, &source) {
+        let before = stored.as_ref().map(|secret| &secret.params);
+        if let Err(faults) = check_params(&patch.params, before, &params, &source) {
             return Ok(Err(Refusal::Faults(faults)));
         }
         if let Source::Provider(document) = &source
@@ -305,7 +334,12 @@ impl Registry {
 }
 
 /// Names that the realm does not know, values that are too long, values that are missing.
-fn check_params(sent: &[SentParam], merged: &Params, source: &Source) -> Result<(), Vec<Fault>> {
+fn check_params(
+    sent: &[SentParam],
+    before: Option<&Params>,
+    merged: &Params,
+    source: &Source,
+) -> Result<(), Vec<Fault>> {
     let rules = source.params();
     let mut faults = Vec::new();
     for param in sent {
@@ -315,22 +349,18 @@ fn check_params(sent: &[SentParam], merged: &Params, source: &Source) -> Result<
             let detail = format!("is not a parameter of this realm; known are {known}");
             faults.push(Fault::new(&param.pointer, detail));
         }
-        if let ParamChange::Set(value) = &param.change
-            && value.expose_secret().len() > VALUE_MAX_BYTES
-        {
-            let detail = format!("must not be longer than {VALUE_MAX_BYTES} bytes");
-            faults.push(Fault::new(&param.pointer, detail));
-        }
+        let is = |kept: &SecretString, value: &SecretString| {
+            kept.expose_secret() == value.expose_secret()
+        };
         if let ParamChange::Set(value) = &param.change
             && let Some(rule) = rules.iter().find(|rule| rule.name == param.name)
-            && let Some(pattern) = &rule.pattern
-            && merged
-                .get(&param.name)
-                .is_some_and(|kept| kept.expose_secret() == value.expose_secret())
-            && !pattern.is_match(value.expose_secret())
+            // A mask changes nothing, and what is stored already stays as it is.
+            && merged.get(&param.name).is_some_and(|kept| is(kept, value))
+            && !before.is_some_and(|before| {
+                before.get(&param.name).is_some_and(|kept| is(kept, value))
+            })
         {
-            let detail = "does not have the form that the realm asks for";
-            faults.push(Fault::new(&param.pointer, detail));
+            faults.extend(values::fault_at(&param.pointer, source, rule, value));
         }
     }
     for rule in rules {

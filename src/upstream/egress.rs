@@ -93,6 +93,32 @@ impl Egress {
         }
     }
 
+    /// Whether a request to this URL is bound to be refused, whatever its name leads to.
+    pub fn foresee(&self, url: &Url) -> Option<String> {
+        const WHEN: &str = "this is refused when it is sent";
+        if let Err(denied) = self.check_literal(url) {
+            return Some(format!("{denied}; {WHEN}"));
+        }
+        let scheme = Scheme::of(url);
+        let Some(Host::Domain(name)) = url.host() else {
+            return None;
+        };
+        let own = [
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]),
+        ];
+        let is_own = name == "localhost" || name.ends_with(".localhost");
+        if is_own && !own.iter().any(|address| self.permits(*address, scheme)) {
+            return Some(format!("{}; {WHEN}", scheme.denied(name.to_owned())));
+        }
+        (scheme == Scheme::Plain && self.allowed.is_empty()).then(|| {
+            format!(
+                "plain http:// is accepted only within upstream.allowed_networks, which lists \
+                 none; {WHEN}"
+            )
+        })
+    }
+
     /// Checks an address that stands in the URL itself; names are checked when resolved.
     pub fn check_literal(&self, url: &Url) -> Result<(), Denied> {
         let address = match url.host() {

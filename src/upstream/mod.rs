@@ -170,6 +170,11 @@ impl Upstream {
         })
     }
 
+    /// Where requests may go.
+    pub fn egress(&self) -> &Egress {
+        self.client.egress()
+    }
+
     /// How long one attempt may take in all.
     pub fn timeout(&self, source: &Source) -> Ms {
         source.policy().timeout.unwrap_or(self.default_timeout)

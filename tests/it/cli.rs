@@ -34,10 +34,10 @@ on_every_database! {
 }
 
 /// How a command ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs a command to its end.
@@ -67,7 +67,7 @@ async fn end(command: &mut Command) -> Ended {
     }
 }
 
-async fn run(database: &TestDatabase, arguments: &str) -> Ended {
+pub async fn run(database: &TestDatabase, arguments: &str) -> Ended {
     end(command(database, &[]).args(arguments.split(' '))).await
 }
 

@@ -39,6 +39,7 @@ mod sweeps;
 mod ten_minutes;
 mod tickets;
 mod upstream;
+mod warnings;
 mod webhook;
 mod wechat;
 mod wire;

@@ -477,7 +477,7 @@ async fn a_pattern_that_is_no_regular_expression_is_refused_with_its_own_error(
         "{}",
         detail(0)
     );
-    assert!(detail(1).contains("looks ahead"), "{}", detail(1));
+    assert!(detail(1).contains("has a look-ahead"), "{}", detail(1));
     assert_eq!(pointer(2), "/config/error/patterns/2/class");
     assert_eq!(pointer(3), "/config/error/patterns/3/class");
 }

@@ -6,6 +6,7 @@
 mod bounds;
 mod digests;
 mod environment;
+pub mod hints;
 mod moment;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use std::fmt;
 
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
-pub use bounds::to_json;
+pub use bounds::{expressions_in, to_json};
 use environment::environment;
 pub use environment::{UNRESERVED, without_nulls, xml_text};
 pub use moment::Moment;
@@ -194,6 +195,12 @@ impl Expressions {
             return Ok(Template::literal(source));
         }
         let expressions = bounds::expressions_in(source)?;
+        let inner: Vec<_> = expressions
+            .iter()
+            .map(|at| at.start + 2..at.end - 1)
+            .collect();
+        let refused =
+            |error: &Error| ExpressionError(hints::refusal(&self.templates, error, source, &inner));
         if let [single] = expressions.as_slice()
             && *single == (0..source.len())
         {
@@ -201,9 +208,10 @@ impl Expressions {
             let whole = self
                 .templates
                 .compile_expression(inner)
-                .map_err(|error| ExpressionError::new(refusal(&error)))?;
+                .map_err(|error| refused(&error))?;
             let names = whole.undeclared_variables(false).into_iter().collect();
-            known_only(&names, |scope| whole.eval(scope).map(|_| ()))?;
+            known_only(&names, |scope| whole.eval(scope).map(|_| ()))
+                .map_err(|error| refused(&error))?;
             return Ok(Template {
                 source: Source::Whole(inner.to_owned()),
                 names,
@@ -212,9 +220,10 @@ impl Expressions {
         let template = self
             .templates
             .template_from_str(source)
-            .map_err(|error| ExpressionError::new(refusal(&error)))?;
+            .map_err(|error| refused(&error))?;
         let names = template.undeclared_variables(false).into_iter().collect();
-        known_only(&names, |scope| template.render(scope).map(|_| ()))?;
+        known_only(&names, |scope| template.render(scope).map(|_| ()))
+            .map_err(|error| refused(&error))?;
         Ok(Template {
             source: Source::Mixed(source.to_owned()),
             names,
@@ -252,12 +261,17 @@ impl Expressions {
             ));
         }
         bounds::check(source)?;
+        let whole = std::iter::once(0..source.len()).collect::<Vec<_>>();
+        let refused = |error: &Error| {
+            ExpressionError(hints::refusal(&self.conditions, error, source, &whole))
+        };
         let compiled = self
             .conditions
             .compile_expression(source)
-            .map_err(|error| ExpressionError::new(refusal(&error)))?;
+            .map_err(|error| refused(&error))?;
         let names = compiled.undeclared_variables(false).into_iter().collect();
-        known_only(&names, |scope| compiled.eval(scope).map(|_| ()))?;
+        known_only(&names, |scope| compiled.eval(scope).map(|_| ()))
+            .map_err(|error| refused(&error))?;
         Ok(Expression {
             source: source.to_owned(),
             names,
@@ -341,7 +355,7 @@ fn check_source(source: &str) -> Result<(), ExpressionError> {
 fn known_only(
     names: &Names,
     attempt: impl FnOnce(Value) -> Result<(), Error>,
-) -> Result<(), ExpressionError> {
+) -> Result<(), Error> {
     let empty = Value::from_pairs(names.iter().map(|name| (name.clone(), "")));
     match attempt(empty) {
         Err(error)
@@ -353,18 +367,10 @@ fn known_only(
                     | ErrorKind::UnknownMethod
             ) =>
         {
-            Err(ExpressionError::new(refusal(&error)))
+            Err(error)
         }
         _ => Ok(()),
     }
-}
-
-fn refusal(error: &Error) -> String {
-    let place = error
-        .line()
-        .map_or(String::new(), |line| format!(" (line {line})"));
-    let detail = error.detail().unwrap_or_default();
-    format!("{}: {detail}{place}", error.kind())
 }
 
 #[cfg(test)]

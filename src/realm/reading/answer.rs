@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::Reader;
+use super::pattern::read_pattern;
+use super::remarks::remark_path;
 use super::request::Origin;
-use super::{Reader, read_pattern};
 use crate::foundation::fields::{Fields, NumberOrText, escape};
 use crate::realm::date_form::{DateForm, offset_of};
 use crate::realm::document::{
@@ -209,6 +211,7 @@ impl Reader<'_> {
             fields.fault(field, "must be a dotted path such as data.access_token");
             return None;
         }
+        remark_path(fields, field, path);
         Some(path.to_owned())
     }
 }

@@ -2,9 +2,13 @@
 //! nothing there, it describes itself: that is the document's JSON Schema.
 
 mod answer;
+mod pattern;
+mod remarks;
 mod request;
 
-use regex_lite::Regex;
+use std::cell::{Cell, RefCell};
+
+use pattern::whole_match;
 use request::Origin;
 use serde_json::Value;
 
@@ -12,44 +16,64 @@ use super::document::{
     ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
     Way, default_params,
 };
+use super::expression::hints;
 use super::expression::{
     ALWAYS, ANSWER_SCOPE, Expression, Expressions, Names, RESERVED, Template, is_name,
 };
 use super::policy::Policy;
-use crate::foundation::fields::{Fault, Faults, Fields, describe, escape};
+use crate::foundation::fields::{Fault, Faults, Fields, Warning, describe, escape};
 
 /// Requests before the main one.
 const STEPS_MAX: usize = 10;
-/// The longest regular expression, in bytes.
-const PATTERN_MAX_BYTES: usize = 1000;
 /// A ticket is believed for at most so long.
 const TICKET_MAX_S: i64 = 30 * 86_400;
 
 impl ProviderDocument {
     /// Reads a document, or says everything that is wrong with it.
     pub fn read(config: &Value, expressions: &Expressions) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let document = Fields::of(config, "/config", &faults)
-            .and_then(|fields| read_document(fields, expressions));
-        match (document, faults.into_vec()) {
-            (Some(document), faults) if faults.is_empty() => Ok(document),
-            (_, faults) => Err(faults),
-        }
+        read(config, expressions, false).map(|(document, _)| document)
     }
+
+    /// Reads a document that is being registered: refuses, too, what can never work but was
+    /// not always refused, and says what is allowed and most likely not meant.
+    pub fn read_new(
+        config: &Value,
+        expressions: &Expressions,
+    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        read(config, expressions, true)
+    }
+}
+
+fn read(
+    config: &Value,
+    expressions: &Expressions,
+    is_new: bool,
+) -> Result<(ProviderDocument, Vec<Warning>), Vec<Fault>> {
+    let faults = Faults::default();
+    let document = Fields::of(config, "/config", &faults)
+        .and_then(|fields| read_document(fields, expressions, is_new));
+    faults.judge(document)
 }
 
 /// The JSON Schema of the document, without descriptions.
 pub(super) fn shape() -> Value {
     describe(|fields| {
-        read_document(fields, &Expressions::new());
+        read_document(fields, &Expressions::new(), false);
     })
 }
 
-fn read_document(fields: Fields<'_>, expressions: &Expressions) -> Option<ProviderDocument> {
+fn read_document(
+    fields: Fields<'_>,
+    expressions: &Expressions,
+    is_new: bool,
+) -> Option<ProviderDocument> {
     let params = read_params(&fields);
     let reader = Reader {
         expressions,
+        is_new,
         known: known_names(&fields, &params),
+        used: RefCell::default(),
+        earlier: Cell::default(),
     };
     let document = reader.document(&fields, params);
     fields.finish();
@@ -79,6 +103,7 @@ fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
                     .map_err(|why| rule.fault("pattern", why))
                     .ok()
             }),
+            declared: true,
         };
         if let (Some(pattern), Some(default)) = (&read.pattern, &read.default)
             && !pattern.is_match(default)
@@ -89,26 +114,6 @@ fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
         Some(read)
     });
     read.unwrap_or_else(|| default_params().to_vec())
-}
-
-/// A pattern for the whole of a value.
-fn whole_match(pattern: &str) -> Result<Regex, String> {
-    read_pattern(pattern)?;
-    read_pattern(&format!("^(?:{pattern})$"))
-}
-
-/// A regular expression that is searched for.
-fn read_pattern(pattern: &str) -> Result<Regex, String> {
-    if pattern.len() > PATTERN_MAX_BYTES {
-        return Err(format!("must not be longer than {PATTERN_MAX_BYTES} bytes"));
-    }
-    Regex::new(pattern).map_err(|error| {
-        let around = ["(?=", "(?!", "(?<=", "(?<!"];
-        match around.iter().any(|group| pattern.contains(group)) {
-            true => "looks ahead or behind, which these regular expressions cannot".to_owned(),
-            false => format!("is not a regular expression: {error}"),
-        }
-    })
 }
 
 /// What templates may name everywhere in a document.
@@ -133,7 +138,13 @@ fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
 
 struct Reader<'a> {
     expressions: &'a Expressions,
+    /// Whether the document is being registered, not read from where it is stored.
+    is_new: bool,
     known: Names,
+    /// The names that were met so far.
+    used: RefCell<Names>,
+    /// The steps that come before what is being read.
+    earlier: Cell<usize>,
 }
 
 impl Reader<'_> {
@@ -142,15 +153,15 @@ impl Reader<'_> {
         let assertion = fields
             .object("assertion")
             .and_then(|assertion| self.assertion(assertion));
-        let count = std::cell::Cell::new(0);
         let steps = fields.each("steps", STEPS_MAX, |step| {
-            let earlier = count.replace(count.get() + 1);
-            let read = self.exchange(&step, earlier > 0, Origin::Own);
+            let read = self.exchange(&step, self.earlier.get() > 0, Origin::Own);
             step.finish();
+            self.earlier.set(self.earlier.get() + 1);
             read
         });
         let asked = self.main(fields, minted, !steps.is_empty());
         let answer = self.answer(fields, minted, Origin::Own);
+        let before_main = self.earlier.replace(0);
         let refresh = self.refresh(fields, asked.as_ref(), answer.as_ref());
         let document = (
             fields
@@ -160,7 +171,11 @@ impl Reader<'_> {
                 .object("ticket")
                 .and_then(|ticket| self.ticket(ticket)),
             self.serving(fields),
-            fields.object("error").map(|error| self.error(error)),
+            fields.object("error").map(|error| {
+                // Refusals of all requests are read by it.
+                self.earlier.set(before_main);
+                self.error(error)
+            }),
             fields.object("policy").map(|policy| {
                 let read = Policy::read(&policy);
                 policy.finish();
@@ -168,6 +183,11 @@ impl Reader<'_> {
             }),
         );
         let (parent, ticket, serving, error, policy) = document;
+        if matches!(refresh, Some(Some(_))) {
+            // The parameter of that name is the first one.
+            self.used.borrow_mut().insert(REFRESH_TOKEN.to_owned());
+        }
+        self.remark_unused(fields, &params);
         let way = if minted {
             if !steps.is_empty() {
                 fields.fault("steps", "come before a request, and there is no url");
@@ -357,6 +377,7 @@ impl Reader<'_> {
         self.check_names(template.names(), beside, |detail| {
             fields.fault_at(at, detail)
         });
+        self.remark_template(source, fields, at, beside);
         Some(template)
     }
 
@@ -379,10 +400,12 @@ impl Reader<'_> {
         self.check_names(expression.names(), &answer, |detail| {
             fields.fault_at(at, detail);
         });
+        self.remark_expression(source, fields, at);
         Some(expression)
     }
 
     fn check_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
+        self.used.borrow_mut().extend(names.iter().cloned());
         for name in names {
             if self.known.contains(name) || beside.contains(name) {
                 continue;
@@ -401,13 +424,7 @@ impl Reader<'_> {
                 "body" | "headers" | "cookies" | "status" | "text" => {
                     format!("uses {name}, which is known only once there is an answer")
                 }
-                _ => {
-                    let known: Vec<_> = self.known.union(beside).map(String::as_str).collect();
-                    format!(
-                        "uses the name {name}, which is not declared; known are {}",
-                        known.join(", ")
-                    )
-                }
+                _ => hints::undeclared(name, self.known.union(beside).map(String::as_str)),
             };
             fault(why);
         }

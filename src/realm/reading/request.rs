@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Reader;
+use super::remarks::remark_arguments;
 use crate::foundation::fields::{Fields, escape};
 use crate::foundation::signing::{Algorithm, KeyEncoding};
 use crate::realm::document::{
@@ -103,6 +104,7 @@ impl Reader<'_> {
         };
         check_body(fields, &request);
         check_headers(fields, &request);
+        remark_arguments(fields, &request);
         Some(Exchange {
             request,
             format,
@@ -142,12 +144,14 @@ impl Reader<'_> {
         beside: &Names,
     ) -> Option<Target> {
         let read = |fields: &Fields<'_>, field: &'static str| {
-            let target = Target::read(fields.text(field)?, self.expressions)
+            let source = fields.text(field)?;
+            let target = Target::read(source, self.expressions)
                 .map_err(|why| fields.fault(field, why))
                 .ok()?;
             self.check_names(&target.names(), beside, |detail| {
                 fields.fault(field, detail)
             });
+            self.remark_template(source, fields, field, beside);
             Some(target)
         };
         match origin {

@@ -1,0 +1,560 @@
+//! What an author is told of an expression that is refused: what is wrong, where, and what to
+//! write instead for what other languages have.
+
+use std::ops::Range;
+
+use minijinja::{Environment, Error, ErrorKind};
+
+/// The functions that expressions may call.
+pub const FUNCTIONS: [&str; 3] = super::ALWAYS;
+/// What can stand behind `|`. A test compares this with what is added to the environment.
+pub const FILTERS: [&str; 36] = [
+    "base64",
+    "base64url",
+    "default",
+    "first",
+    "float",
+    "fromjson",
+    "hmac_md5",
+    "hmac_sha1",
+    "hmac_sha256",
+    "hmac_sha512",
+    "int",
+    "items",
+    "join",
+    "keys",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "md5",
+    "replace",
+    "rsa_sha256",
+    "sha1",
+    "sha256",
+    "sha512",
+    "sort",
+    "spki_sha256",
+    "split",
+    "string",
+    "times",
+    "tojson",
+    "trim",
+    "upper",
+    "urlencode",
+    "values",
+    "xmlescape",
+];
+/// What can stand behind `is`.
+const TESTS: [&str; 10] = [
+    "defined",
+    "endingwith",
+    "in",
+    "mapping",
+    "none",
+    "number",
+    "sequence",
+    "startingwith",
+    "string",
+    "undefined",
+];
+/// Names less alike than this are not suggested (Jaro-Winkler, from 0 to 1).
+const ALIKE: f64 = 0.84;
+/// Signs of more than one character, the longest first.
+const SIGNS: [&str; 17] = [
+    "===", "!==", "&&", "||", "??", "?.", "=>", "==", "!=", "<=", ">=", "//", "**", "${", "++",
+    "--", ":=",
+];
+/// What other languages call a filter or a test.
+const ELSEWHERE: [(&str, &str); 24] = [
+    ("b64encode", "base64"),
+    ("base64_encode", "base64"),
+    ("base64encode", "base64"),
+    ("btoa", "base64"),
+    ("encodeuricomponent", "urlencode"),
+    ("quote", "urlencode"),
+    ("url_encode", "urlencode"),
+    ("escape", "xmlescape"),
+    ("e", "xmlescape"),
+    ("json_encode", "tojson"),
+    ("to_json", "tojson"),
+    ("stringify", "tojson"),
+    ("json_decode", "fromjson"),
+    ("from_json", "fromjson"),
+    ("parse", "fromjson"),
+    ("tolowercase", "lower"),
+    ("touppercase", "upper"),
+    ("strip", "trim"),
+    ("size", "length"),
+    ("count", "length"),
+    ("len", "length"),
+    ("str", "string"),
+    ("tostring", "string"),
+    ("d", "default"),
+];
+/// What other languages call a test.
+const TESTS_ELSEWHERE: [(&str, &str); 6] = [
+    ("startswith", "startingwith"),
+    ("endswith", "endingwith"),
+    ("null", "none"),
+    ("nil", "none"),
+    ("includes", "in"),
+    ("contains", "in"),
+];
+
+/// A name, number, text or sign of an expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub at: Range<usize>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Text,
+    Sign,
+}
+
+impl Token {
+    pub fn is_word(&self) -> bool {
+        self.kind == Kind::Word
+    }
+
+    /// As it stands in the source; of a text, nothing.
+    pub fn of<'a>(&self, source: &'a str) -> &'a str {
+        match self.kind {
+            Kind::Text => "",
+            Kind::Word | Kind::Sign => &source[self.at.clone()],
+        }
+    }
+}
+
+/// Takes the part of a source apart that is one expression.
+pub fn tokens(source: &str, within: Range<usize>) -> Vec<Token> {
+    let mut found = Vec::new();
+    let mut at = within.start;
+    while let Some(c) = source[at..within.end].chars().next() {
+        let rest = &source[at..within.end];
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let (length, kind) = if c.is_whitespace() {
+            at += c.len_utf8();
+            continue;
+        } else if is_word(c) {
+            let end = rest.find(|c: char| !is_word(c));
+            (end.unwrap_or(rest.len()), Kind::Word)
+        } else if matches!(c, '\'' | '"') {
+            (text_length(rest, c), Kind::Text)
+        } else {
+            let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
+            (sign.map_or(c.len_utf8(), |sign| sign.len()), Kind::Sign)
+        };
+        found.push(Token {
+            at: at..at + length,
+            kind,
+        });
+        at += length;
+    }
+    found
+}
+
+fn text_length(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Why a source is refused, where, and what to write instead. `expressions` are the parts of
+/// it that are expressions, without their braces.
+pub fn refusal(
+    environment: &Environment<'_>,
+    error: &Error,
+    source: &str,
+    expressions: &[Range<usize>],
+) -> String {
+    let refused = |within: &&Range<usize>| {
+        let inner = &source[(*within).clone()];
+        environment.compile_expression(inner).is_err()
+    };
+    if matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::BadEscape) {
+        let within = expressions.iter().find(refused);
+        return syntax(environment, error, source, within);
+    }
+    let tokens = expressions
+        .iter()
+        .flat_map(|within| tokens(source, within.clone()));
+    unknown(error, source, &tokens.collect::<Vec<_>>())
+}
+
+fn syntax(
+    environment: &Environment<'_>,
+    error: &Error,
+    source: &str,
+    within: Option<&Range<usize>>,
+) -> String {
+    let detail = error.detail().unwrap_or("it cannot be read");
+    let Some(within) = within else {
+        return format!("{}: {detail}", error.kind());
+    };
+    let tokens = tokens(source, within.clone());
+    let foreign = tokens.iter().enumerate();
+    let foreign = foreign
+        .filter_map(|(index, token)| Some((token.at.start, foreign_sign(source, &tokens, index)?)))
+        .next();
+    let (at, hint) = match foreign {
+        Some((at, hint)) => (at, format!("; {hint}")),
+        None => (
+            offending(environment, source, within, &tokens),
+            String::new(),
+        ),
+    };
+    format!("{}{}: {detail}{hint}", error.kind(), place(source, at))
+}
+
+/// What to write instead of a sign that expressions do not have.
+fn foreign_sign(source: &str, tokens: &[Token], index: usize) -> Option<&'static str> {
+    let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
+    let next = tokens.get(index + 1);
+    Some(match of(index) {
+        "?" => "for CONDITION ? A : B write A if CONDITION else B",
+        "??" => "for a ?? b write a|default(b)",
+        "?." => "for a?.b write a.b: what is not there is undefined",
+        "&&" | "&" => "for && write and",
+        "||" => "for || write or",
+        "!" => "for ! write not",
+        "===" => "for === write ==",
+        "!==" => "for !== write !=",
+        "${" => "this is within an expression already: write it without ${ and }",
+        "{" if of(index + 1) == "{" => "write it without {{ and }}",
+        "$" if next.is_some_and(Token::is_word) => "within an expression write a name without $",
+        "=>" => "there are no functions of your own",
+        "++" | "--" => "write ~ to join texts, and + or - once",
+        ":=" => "names cannot be set here",
+        "`" | "\u{2018}" | "\u{2019}" | "\u{201c}" | "\u{201d}" => {
+            "put texts between ' and ', or \" and \""
+        }
+        "=" if !in_call(source, &tokens[..index]) => "for = write ==, to compare",
+        ";" => "leave the semicolon out",
+        _ => return None,
+    })
+}
+
+/// Whether what follows these tokens stands between the brackets of a call.
+fn in_call(source: &str, before: &[Token]) -> bool {
+    let depth = before
+        .iter()
+        .fold(0_usize, |depth, token| match token.of(source) {
+            "(" => depth + 1,
+            ")" => depth.saturating_sub(1),
+            _ => depth,
+        });
+    depth > 0
+}
+
+/// Where the first token stands that cannot follow those before it. The evaluator tells the
+/// line only. It reads from left to right, so the shortest beginning that fails for another
+/// reason than its end is looked for.
+fn offending(
+    environment: &Environment<'_>,
+    source: &str,
+    within: &Range<usize>,
+    tokens: &[Token],
+) -> usize {
+    let fails = |token: &Token| {
+        let beginning = &source[within.start..token.at.end];
+        let error = environment.compile_expression(beginning).err();
+        error.is_some_and(|error| {
+            let ends = |detail: &str| detail.contains("end of input");
+            !error.detail().is_some_and(ends)
+        })
+    };
+    let good = tokens.partition_point(|token| !fails(token));
+    // Where every beginning can go on, something is missing at the end.
+    tokens.get(good).map_or(within.end, |token| token.at.start)
+}
+
+/// Where something stands: its line if there are more than one, and its column.
+fn place(source: &str, at: usize) -> String {
+    let before = &source[..at];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    match source.contains('\n') {
+        true => format!(" (line {line}, column {column})"),
+        false => format!(" (column {column})"),
+    }
+}
+
+/// A filter, test or method that does not exist.
+fn unknown(error: &Error, source: &str, tokens: &[Token]) -> String {
+    let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
+    let after = |sign: &'static str, exists: &dyn Fn(&str) -> bool| {
+        (1..tokens.len()).find(|&index| {
+            let negated = of(index - 1) == "not" && index > 1 && of(index - 2) == sign;
+            (of(index - 1) == sign || negated) && of(index) != "not" && !exists(of(index))
+        })
+    };
+    let is_filter = |name: &str| FILTERS.contains(&name);
+    let is_test = |name: &str| TESTS.contains(&name);
+    let called = |index: &usize| of(index - 1) == "." && of(index + 1) == "(";
+    let (what, index) = match error.kind() {
+        ErrorKind::UnknownFilter => ("filter", after("|", &is_filter)),
+        ErrorKind::UnknownTest => ("test", after("is", &is_test)),
+        ErrorKind::UnknownMethod => ("method", (1..tokens.len()).find(called)),
+        kind => return format!("{kind}: {}", error.detail().unwrap_or_default()),
+    };
+    let name = index.map_or("", of);
+    let hint = match what {
+        "filter" => filter_hint(name),
+        "test" => {
+            let hint = suggestion(name, &TESTS, &TESTS_ELSEWHERE);
+            format!("{hint}known are {}", TESTS.join(", "))
+        }
+        _ => method_hint(name),
+    };
+    match index {
+        Some(index) => {
+            let place = place(source, tokens[index].at.start);
+            format!("unknown {what} {name}{place}: {hint}")
+        }
+        // A name within a text, as in map('name').
+        None => format!("unknown {what}: {hint}"),
+    }
+}
+
+fn filter_hint(name: &str) -> String {
+    if FUNCTIONS.contains(&name) {
+        return format!("it is a function, write {name}()");
+    }
+    let hint = suggestion(name, &FILTERS, &ELSEWHERE);
+    format!("{hint}known are {}", FILTERS.join(", "))
+}
+
+fn method_hint(name: &str) -> String {
+    let test = nearest_of(name, &TESTS, &TESTS_ELSEWHERE);
+    match nearest_of(name, &FILTERS, &ELSEWHERE) {
+        _ if name == "get" => "write a.name".to_owned(),
+        _ if matches!(name, "includes" | "contains") => "write part in whole".to_owned(),
+        _ if TESTS_ELSEWHERE.iter().any(|(other, _)| *other == name) => {
+            let test = test.unwrap_or_default();
+            format!("values have none; write x is {test}(…)")
+        }
+        Some(filter) => format!("values have none; write x|{filter}"),
+        None => format!(
+            "values have none; filters are {}, written x|filter",
+            FILTERS.join(", ")
+        ),
+    }
+}
+
+/// The name that was meant, most likely, to begin a sentence with.
+fn suggestion(name: &str, known: &[&'static str], elsewhere: &[(&str, &'static str)]) -> String {
+    nearest_of(name, known, elsewhere)
+        .map_or(String::new(), |nearest| format!("did you mean {nearest}? "))
+}
+
+fn nearest_of<'a>(name: &str, known: &[&'a str], elsewhere: &[(&str, &'a str)]) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let other = elsewhere.iter().find(|(other, _)| *other == lower);
+    other
+        .map(|(_, ours)| *ours)
+        .or_else(|| nearest(&lower, known.iter().copied()))
+}
+
+/// The most alike of some names, if any is alike.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = |other: &&'a str| strsim::jaro_winkler(name, &other.to_lowercase());
+    known
+        .into_iter()
+        .map(|other| (alike(&other), other))
+        .filter(|(alike, _)| *alike >= ALIKE && !name.is_empty())
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, other)| other)
+}
+
+/// What to say of a name that is not declared.
+pub fn undeclared<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let filter = FILTERS.contains(&name).then_some(name);
+    let filter = filter.or_else(|| {
+        let other = ELSEWHERE
+            .iter()
+            .find(|(other, _)| *other == name.to_lowercase());
+        other.map(|(_, ours)| *ours)
+    });
+    if let Some(filter) = filter {
+        return format!("uses {name} as a name or function: it is a filter here, write x|{filter}");
+    }
+    let close = nearest(&name.to_lowercase(), known.clone());
+    let close = close.map_or(String::new(), |close| format!("; did you mean {close}?"));
+    let known: Vec<_> = known.filter(|name| !FUNCTIONS.contains(name)).collect();
+    format!(
+        "uses the name {name}, which is not declared{close}; known are {}, and the functions {}",
+        known.join(", "),
+        FUNCTIONS.map(|name| format!("{name}()")).join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::Expressions;
+    use super::*;
+
+    fn refused(source: &str) -> String {
+        let refused = Expressions::new().condition(source);
+        refused.map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn the_known_filters_and_tests_are_those_of_the_environment() {
+        let sources = [include_str!("environment.rs"), include_str!("digests.rs")].concat();
+        let words: String = sources.split_whitespace().collect();
+        let added = |call: &str| {
+            let parts = words.split(call).skip(1);
+            let name = |part: &str| part.split('"').next().unwrap().to_owned();
+            parts.map(name).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            added("env.add_filter(\""),
+            FILTERS.map(str::to_owned).into()
+        );
+        assert_eq!(added("env.add_test(\""), TESTS.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn signs_of_other_languages_are_answered_with_what_to_write() {
+        for (source, column, hint) in [
+            (
+                "status == 200 ? 'a' : 'b'",
+                15,
+                "write A if CONDITION else B",
+            ),
+            ("(x ? 1 : 2)", 4, "write A if CONDITION else B"),
+            (
+                "'is it?' if y else (a ? b : c)",
+                23,
+                "write A if CONDITION else B",
+            ),
+            ("status == 200 && body.ok", 15, "write and"),
+            ("'a&&b' == x && y", 13, "write and"),
+            ("x&&y", 2, "write and"),
+            ("a || b", 3, "write or"),
+            ("body.a || body.b", 8, "write or"),
+            ("('||') || x", 8, "write or"),
+            ("!body.error", 1, "write not"),
+            ("a and !b", 7, "write not"),
+            ("not a or !(b)", 10, "write not"),
+            ("status === 200", 8, "write =="),
+            ("a === b", 3, "write =="),
+            ("x['==='] === 1", 10, "write =="),
+            ("status !== 200", 8, "write !="),
+            ("a ?? b", 3, "a|default(b)"),
+            ("body?.error", 5, "write a.b"),
+            ("status = 200", 8, "write =="),
+            ("x == $key_1", 6, "without $"),
+            ("a == `b`", 6, "put texts between"),
+            ("a == \u{201c}b\u{201d}", 6, "put texts between"),
+        ] {
+            let refused = refused(source);
+            let place = format!("(column {column})");
+            assert!(refused.contains(&place), "{source}: {refused}");
+            assert!(refused.contains(hint), "{source}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_answered_with_its_place() {
+        for (source, place) in [
+            ("a b", "(column 3)"),
+            ("a ~ ~ b", "(column 5)"),
+            ("f(a,,b)", "(column 5)"),
+            ("(a", "(column 3)"),
+            ("a ==", "(column 5)"),
+            ("a\n  and )", "(line 2, column 7)"),
+            ("'\u{e9}' == 1 2", "(column 10)"),
+            ("\u{e9} == 1", "(column 1)"),
+            ("'\u{1f600}' ~ x y", "(column 9)"),
+        ] {
+            let refused = refused(source);
+            assert!(refused.contains(place), "{source}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_place_within_a_template_counts_from_its_beginning() {
+        let expressions = Expressions::new();
+        for (source, place) in [
+            ("Bearer ${a && b}", "(column 12)"),
+            ("${ a ? b : c }", "(column 6)"),
+            ("x ${ a }\ny ${ b|nope } z", "(line 2, column 8)"),
+            ("${ 'x' ~ ${ y } }", "(column 10)"),
+            ("a ${ x } ${ y ${ z } }", "(column 15)"),
+            ("${ upper(${x}) }", "(column 10)"),
+        ] {
+            let refused = expressions.template(source).unwrap_err().to_string();
+            assert!(refused.contains(place), "{source}: {refused}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_filter_test_or_method_is_answered_with_the_known_ones() {
+        for (source, told) in [
+            ("x|foo", "unknown filter foo (column 3): known are base64, "),
+            (
+                "x|lowr",
+                "unknown filter lowr (column 3): did you mean lower? ",
+            ),
+            (
+                "x|trim|b64encode",
+                "unknown filter b64encode (column 8): did you mean base64? ",
+            ),
+            ("x|sha_256", "did you mean sha256? "),
+            ("x | now", "it is a function, write now()"),
+            (
+                "x is empty",
+                "unknown test empty (column 6): known are defined, ",
+            ),
+            ("x is not startswith('a')", "did you mean startingwith? "),
+            ("x is define", "did you mean defined? "),
+            (
+                "x.upper()",
+                "unknown method upper (column 3): values have none; write x|upper",
+            ),
+            ("x.strip()", "write x|trim"),
+            ("x.startswith('a')", "write x is startingwith(\u{2026})"),
+            ("x.toLowerCase()", "write x|lower"),
+            ("x.includes('a')", "write part in whole"),
+            ("x.frobnicate()", "filters are base64, "),
+        ] {
+            let refused = refused(source);
+            assert!(refused.contains(told), "{source}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_declared_is_answered_with_what_may_be_meant() {
+        let known = ["client_id", "scope", "now", "uuid", "nonce"];
+        for (name, told) in [
+            ("base64", "write x|base64"),
+            ("btoa", "write x|base64"),
+            ("length", "write x|length"),
+            ("clientid", "did you mean client_id?"),
+            ("scopes", "did you mean scope?"),
+            (
+                "debug",
+                "known are client_id, scope, and the functions now(), uuid(), nonce()",
+            ),
+        ] {
+            let text = undeclared(name, known.into_iter());
+            assert!(text.contains(told), "{name}: {text}");
+        }
+    }
+}

@@ -1,0 +1,723 @@
+//! What an admin is told when a realm or a secret is registered: warnings, which refuse
+//! nothing, and refusals that say what to do.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::cli::run;
+use crate::kit::server::{Client, Options};
+use crate::kit::{Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    a_document_is_warned_of_what_is_most_likely_not_meant,
+    a_document_without_reason_has_no_warnings,
+    a_function_that_can_never_be_a_value_is_refused,
+    plain_http_and_addresses_that_will_be_refused_are_warned_of,
+    warnings_stand_wherever_one_realm_is_shown,
+    a_syntax_error_is_refused_with_its_place_and_what_to_write,
+    a_pattern_that_is_none_is_refused_with_its_own_error,
+    a_value_that_does_not_match_is_refused_with_title_and_pattern,
+    a_value_with_a_stray_character_is_refused_by_the_parameters_title,
+    a_value_of_an_undeclared_parameter_with_a_stray_character_is_warned_of,
+    a_key_may_have_lines_and_a_pattern_allows_what_it_matches,
+    the_command_line_prints_warnings_and_exits_as_without,
+}
+
+/// A document without reason for a warning, with some fields replaced or added.
+fn config(more: Value) -> Value {
+    let mut config = json!({
+        "url": "https://api.example.com/token", "method": "POST", "content_type": "form",
+        "params": {"client_id": {}, "client_secret": {"title": "Client secret"}},
+        "arguments": [
+            {"name": "client_id", "place": "body", "value": "$client_id"},
+            {"name": "client_secret", "place": "body", "value": "$client_secret"},
+        ],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+    });
+    for (name, value) in more.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    config
+}
+
+/// One more argument beside those of `config`.
+fn argument(place: &str, value: Value) -> Value {
+    let mut config = config(json!({}));
+    let arguments = config["arguments"].as_array_mut().expect("a list");
+    arguments.push(json!({"name": "more", "place": place, "value": value}));
+    config
+}
+
+async fn warnings(client: &Client, config: &Value) -> Vec<(String, String)> {
+    let body = json!({"id": "r", "config": config});
+    let reply = client.post("/api/realm", &body).await.expect(200).json();
+    pairs(&reply["data"]["warnings"])
+}
+
+async fn faults(client: &Client, config: &Value) -> Vec<(String, String)> {
+    let body = json!({"id": "r", "config": config});
+    let reply = client.post("/api/realm", &body).await;
+    pairs(&reply.expect_problem(422, "invalid_document")["errors"])
+}
+
+fn pairs(list: &Value) -> Vec<(String, String)> {
+    // Absent where there is nothing.
+    let list = list.as_array().map_or(&[][..], Vec::as_slice);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    list.iter()
+        .map(|entry| (text(&entry["pointer"]), text(&entry["detail"])))
+        .collect()
+}
+
+/// One entry, at this place, that says this.
+#[track_caller]
+fn assert_single(told: &[(String, String)], pointer: &str, part: &str, of: &Value) {
+    let [(at, detail)] = told else {
+        panic!("one is expected: {told:?} of {of}");
+    };
+    assert_eq!(at, pointer, "{detail} of {of}");
+    assert!(detail.contains(part), "{detail} of {of}");
+}
+
+fn step(more: &Value) -> Value {
+    let mut step = json!({"url": "https://api.example.com/step", "method": "GET"});
+    for (name, value) in more.as_object().expect("an object") {
+        step[name] = value.clone();
+    }
+    step
+}
+
+#[allow(clippy::too_many_lines)] // A table.
+async fn a_document_is_warned_of_what_is_most_likely_not_meant(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let declared = |name: &str| {
+        let mut params = config(json!({}))["params"].clone();
+        params[name] = json!({"optional": true});
+        config(json!({"params": params}))
+    };
+    let third = "/config/arguments/2/value";
+    let header = |name: &str| json!({"name": name, "place": "header", "value": "x"});
+    let headers = |one: &str, other: &str| {
+        config(json!({
+            "params": {}, "arguments": [header(one), header(other)],
+        }))
+    };
+    let steps = |count: usize, more: Value| {
+        let mut document = config(json!({"steps": vec![step(&json!({})); count]}));
+        for (name, value) in more.as_object().expect("an object") {
+            document[name] = value.clone();
+        }
+        document
+    };
+    let cases = [
+        // A declared parameter that nothing uses.
+        (
+            declared("tenant"),
+            "/config/params/tenant",
+            "nothing in the document uses it",
+        ),
+        (
+            declared("refresh_token"),
+            "/config/params/refresh_token",
+            "nothing",
+        ),
+        (declared("scope_2"), "/config/params/scope_2", "nothing"),
+        // What is a name elsewhere, and text here.
+        (
+            argument("header", json!("Bearer $client_id")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("{{client_id}}")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("a {{ client_id | upper }}")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("v1/{client_id}")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("#{client_id}!")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("%(client_id)s")),
+            third,
+            "write ${client_id}",
+        ),
+        (
+            argument("body", json!("${client_id}:$client_secret")),
+            third,
+            "${client_secret}",
+        ),
+        (argument("body", json!("{now}")), third, "write ${now()}"),
+        (
+            argument("body", json!("id-$uuid")),
+            third,
+            "write ${uuid()}",
+        ),
+        (
+            argument("header", json!(["a", "x $client_id"])),
+            "/config/arguments/2/value/1",
+            "text",
+        ),
+        (
+            config(json!({"url": "https://api.example.com/{client_id}/token"})),
+            "/config/url",
+            "holds {client_id}",
+        ),
+        (
+            config(json!({"token_template": "Ghost $token"})),
+            "/config/token_template",
+            "write ${token}",
+        ),
+        // A function that is not called.
+        (
+            argument("body", json!("${now or 'x'}")),
+            third,
+            "write now()",
+        ),
+        (
+            argument("body", json!("a ${client_id ~ uuid} b")),
+            third,
+            "write uuid()",
+        ),
+        (
+            argument("body", json!("${ {'a': nonce} }")),
+            third,
+            "write nonce()",
+        ),
+        (
+            config(json!({"success": "body.time == now"})),
+            "/config/success",
+            "write now()",
+        ),
+        // A step that is not there.
+        (
+            steps(2, json!({"token_path": null, "token": "steps[2].body.t"})),
+            "/config/token",
+            "only steps[0] to steps[1] come before",
+        ),
+        (
+            steps(
+                1,
+                json!({"url": "https://api.example.com/t?x=${ steps[1].body.x }"}),
+            ),
+            "/config/url",
+            "only steps[0] comes before",
+        ),
+        (
+            config(json!({"extra": {"a": "steps[0].body.a"}})),
+            "/config/extra/a",
+            "no step comes before",
+        ),
+        (
+            config(json!({"steps": [step(&json!({})), step(&json!({
+                "url": "https://api.example.com/${ steps [ 1 ].body.x }",
+            }))]})),
+            "/config/steps/1/url",
+            "uses steps[1]",
+        ),
+        (
+            steps(
+                1,
+                json!({"refresh_token_path": "r", "refresh": {"success": "steps[0].status"}}),
+            ),
+            "/config/refresh/success",
+            "no step comes before",
+        ),
+        (
+            steps(1, json!({"error": {"code": "body.e or steps[3].body.e"}})),
+            "/config/error/code",
+            "uses steps[3]",
+        ),
+        // Headers given twice.
+        (
+            headers("X-Key", "X-Key"),
+            "/config/arguments/1/name",
+            "both are sent",
+        ),
+        (
+            headers("X-Key", "x-key"),
+            "/config/arguments/1/name",
+            "both are sent",
+        ),
+        (
+            headers("accept", "ACCEPT"),
+            "/config/arguments/1/name",
+            "both are sent",
+        ),
+        // Neighbours of these.
+        (
+            config(json!({"content_type": "json", "params": {}, "arguments": [
+                {"name": "a/b", "place": "body", "value": "1"},
+                {"name": "a/b", "place": "body", "value": "2"},
+            ]})),
+            "/config/arguments/1/name",
+            "it replaces",
+        ),
+        (
+            config(json!({"params": {}, "arguments": [
+                {"name": "${ now() }", "place": "url", "value": "1"},
+            ]})),
+            "/config/arguments/0/name",
+            "is not a template",
+        ),
+        (
+            config(json!({"token_path": "$.data.token"})),
+            "/config/token_path",
+            "write data.token",
+        ),
+        (
+            config(json!({"token_path": "/data/token"})),
+            "/config/token_path",
+            "write data.token",
+        ),
+        (
+            argument(
+                "body",
+                json!("${ 'x' if not client_id else client_id|nope }"),
+            ),
+            third,
+            "the filter nope",
+        ),
+    ];
+    for (config, pointer, part) in &cases {
+        assert_single(
+            &warnings(&server.client, config).await,
+            pointer,
+            part,
+            config,
+        );
+    }
+    let all = config(json!({
+        "params": {"client_id": {}, "client_secret": {}, "unused": {}},
+        "url": "https://api.example.com/{client_id}",
+        "extra": {"a": "steps[0]"},
+    }));
+    let told = warnings(&server.client, &all).await;
+    let pointers: Vec<_> = told.iter().map(|(at, _)| at.as_str()).collect();
+    assert_eq!(
+        pointers,
+        ["/config/url", "/config/extra/a", "/config/params/unused"]
+    );
+}
+
+async fn a_document_without_reason_has_no_warnings(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let twice = |place: &str, name: &str, optional: bool| {
+        config(json!({
+            "params": {}, "arguments": [
+                {"name": name, "place": place, "value": "1", "optional": optional},
+                {"name": name, "place": place, "value": "2", "optional": optional},
+            ],
+        }))
+    };
+    for config in [
+        config(json!({})),
+        argument("body", json!("$client_id")),
+        argument(
+            "body",
+            json!("costs $5, or $other, {\"client_id\": 1}, {x}, {{y}}"),
+        ),
+        argument(
+            "body",
+            json!("${ now('s') } ${ uuid() } ${ nonce(8) } ${ '$client_id' }"),
+        ),
+        argument("body", json!("${ now ('s') }")),
+        argument("body", json!("${ client_id.now }")),
+        argument("body", json!("client_id")),
+        config(json!({"steps": [step(&json!({"success": "body.ok"}))],
+            "token_path": null, "token": "steps[0].body.t ~ steps[-1].body.u"})),
+        config(json!({"extra": {"a": "'steps[4]'", "b": "body.steps[4]"}})),
+        config(json!({"refresh_token_path": "r", "params": {
+            "client_id": {}, "client_secret": {}, "refresh_token": {}}})),
+        twice("body", "scope", false),
+        twice("url", "scope", false),
+        twice("header", "Authorization", true),
+        config(json!({"token_path": "data.$.token"})),
+        // As the predecessor wrote them: nothing is declared.
+        json!({"url": "https://api.example.com/", "method": "GET", "token_path": "t",
+            "expires_in_path": "e", "arguments": [
+                {"name": "a", "place": "url", "value": "$key_1"}]}),
+        Value::Null,
+    ] {
+        assert_eq!(warnings(&server.client, &config).await, [], "{config}");
+    }
+}
+
+async fn a_function_that_can_never_be_a_value_is_refused(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    for value in [
+        "$now",
+        "${now}",
+        "${ uuid }",
+        "a ${ nonce } b",
+        "${ client_id }${now}",
+    ] {
+        let config = argument("body", json!(value));
+        let told = faults(&server.client, &config).await;
+        assert_single(
+            &told,
+            "/config/arguments/2/value",
+            "is a function: write ${",
+            &config,
+        );
+    }
+}
+
+async fn plain_http_and_addresses_that_will_be_refused_are_warned_of(database: TestDatabase) {
+    let networks = "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS";
+    let start = async |list: &str| {
+        let options = Options {
+            env: vec![(networks, list.to_owned())],
+            ..Options::default()
+        };
+        Server::start_with(&database, options).await
+    };
+    let at = |url: &str| config(json!({"url": url}));
+    let closed = start("").await;
+    for url in [
+        "http://api.example.com/token",
+        "http://93.184.216.34/token",
+        "http://api.example.com:8080/${client_id}",
+        "http://${client_id}.example.com/",
+        "http://localhost/",
+        "https://localhost:8443/",
+        "https://10.1.2.3/",
+        "https://[::1]/",
+    ] {
+        let told = warnings(&closed.client, &at(url)).await;
+        assert_single(&told, "/config/url", "refused when it is sent", &json!(url));
+    }
+    for url in [
+        "https://api.example.com/",
+        "$client_id",
+        "${client_id}/x",
+        "https://93.184.216.34/",
+    ] {
+        assert_eq!(warnings(&closed.client, &at(url)).await, [], "{url}");
+    }
+    let elsewhere = config(json!({
+        "steps": [step(&json!({"url": "http://a.example.com/"}))],
+        "refresh": {"url": "http://b.example.com/"}, "refresh_token_path": "r",
+    }));
+    let told = warnings(&closed.client, &elsewhere).await;
+    let pointers: Vec<_> = told.iter().map(|(at, _)| at.as_str()).collect();
+    assert_eq!(pointers, ["/config/steps/0/url", "/config/refresh/url"]);
+    let logic = json!({"id": "l", "logic_code": "http://logic.example.com/"});
+    let reply = closed
+        .client
+        .post("/api/realm", &logic)
+        .await
+        .expect(200)
+        .json();
+    assert_single(
+        &pairs(&reply["data"]["warnings"]),
+        "/logic_code",
+        "refused",
+        &logic,
+    );
+    closed.stop().await;
+    let open = start("127.0.0.0/8,10.0.0.0/8").await;
+    for url in [
+        "http://127.0.0.1/",
+        "http://10.1.2.3/",
+        "http://inside.example.com/",
+        "http://localhost/",
+    ] {
+        assert_eq!(warnings(&open.client, &at(url)).await, [], "{url}");
+    }
+    for url in [
+        "http://192.168.0.1/",
+        "http://93.184.216.34/",
+        "https://172.16.0.9/",
+    ] {
+        let told = warnings(&open.client, &at(url)).await;
+        assert_single(
+            &told,
+            "/config/url",
+            "upstream.allowed_networks",
+            &json!(url),
+        );
+    }
+}
+
+async fn warnings_stand_wherever_one_realm_is_shown(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let config = config(json!({"token_path": "$.token"}));
+    let stored = warnings(client, &config).await;
+    assert_eq!(stored.len(), 1);
+    let shown = client.get("/api/realm/r").await.expect(200).json()["data"].take();
+    assert_eq!(pairs(&shown["warnings"]), stored);
+    // What was read can be sent back.
+    let again = client.post("/api/realm", &shown).await.expect(200).json();
+    assert_eq!(pairs(&again["data"]["warnings"]), stored);
+    assert_eq!(client.list("/api/realm").await[0].get("warnings"), None);
+    let preset = client.post("/api/preset/auth0", &json!({})).await;
+    assert_eq!(preset.expect(200).json()["data"]["warnings"], Value::Null);
+    let trial = json!({"config": config, "params": {"client_id": "a", "client_secret": "b"}});
+    let tried = client
+        .post("/api/realm/test", &trial)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(pairs(&tried["data"]["warnings"]), stored);
+}
+
+async fn a_syntax_error_is_refused_with_its_place_and_what_to_write(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    for (value, parts) in [
+        (
+            "${ client_id ? 'a' : 'b' }",
+            ["(column 14)", "A if CONDITION else B"],
+        ),
+        (
+            "x ${ client_id && client_secret }",
+            ["(column 16)", "write and"],
+        ),
+        ("${ !client_id }", ["(column 4)", "write not"]),
+        (
+            "${ 'Bearer ' ~ ${client_id} }",
+            ["(column 16)", "without ${ and }"],
+        ),
+        (
+            "a\n${ client_id }\n${ client_id || 'x' }",
+            ["(line 3, column 14)", "write or"],
+        ),
+        ("${ client_id === 'x' }", ["(column 14)", "write =="]),
+        (
+            "${ client_id|nope }",
+            ["unknown filter nope (column 14)", "known are base64"],
+        ),
+        (
+            "${ client_id|b64encode }",
+            ["(column 14)", "did you mean base64?"],
+        ),
+        ("${ base64(client_id) }", ["base64", "write x|base64"]),
+        ("${ client_id.upper() }", ["(column 14)", "write x|upper"]),
+        (
+            "${ clientid }",
+            ["clientid, which is not declared", "did you mean client_id?"],
+        ),
+        (
+            "${ debug(client_id) }",
+            [
+                "debug, which is not declared",
+                "the functions now(), uuid(), nonce()",
+            ],
+        ),
+    ] {
+        let config = argument("body", json!(value));
+        let told = faults(&server.client, &config).await;
+        for part in parts {
+            assert_single(&told, "/config/arguments/2/value", part, &config);
+        }
+    }
+    let config = config(json!({"success": "status = 200", "extra": {"a": "body.a ? 1 : 2"}}));
+    let told = faults(&server.client, &config).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+async fn a_pattern_that_is_none_is_refused_with_its_own_error(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    for (pattern, part) in [
+        ("[a-z", "unclosed character class (column 1)"),
+        ("a(b", "unclosed group (column 2)"),
+        ("(?=.*x).+", "has a look-ahead (column 1)"),
+        ("x(?<!y)z", "has a look-behind (column 2)"),
+        (r"(a)\1", "has a back-reference (column 4)"),
+    ] {
+        let config = config(json!({"params": {
+            "client_id": {"pattern": pattern}, "client_secret": {}}}));
+        let told = faults(&server.client, &config).await;
+        assert_single(&told, "/config/params/client_id/pattern", part, &config);
+    }
+}
+
+async fn a_value_that_does_not_match_is_refused_with_title_and_pattern(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let config = config(json!({"params": {
+        "client_id": {"title": "App id", "pattern": "wx[0-9]+"}, "client_secret": {}}}));
+    client.save_realm("r", config).await;
+    for value in ["canary-1", "wx", "wx12x", "wx12\n"] {
+        let secret = json!({"realm": "r", "key": "k",
+            "params": {"client_id": value, "client_secret": "s"}});
+        let reply = client.post("/api/secret", &secret).await;
+        assert!(!reply.text.contains("canary"), "{}", reply.text);
+        let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
+        assert_single(
+            &told,
+            "/params/client_id",
+            "(App id) does not match the pattern wx[0-9]+",
+            &secret,
+        );
+    }
+    let both =
+        json!({"realm": "r", "key": "k", "params": {"client_id": "wx1 ", "client_secret": "s"}});
+    let reply = client.post("/api/secret", &both).await;
+    let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
+    assert_single(&told, "/params/client_id", "it ends in a space", &both);
+}
+
+async fn a_value_with_a_stray_character_is_refused_by_the_parameters_title(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    client.save_realm("r", config(json!({}))).await;
+    let secret = |value: &str| {
+        json!({"realm": "r", "key": "k",
+        "params": {"client_id": "a", "client_secret": value}})
+    };
+    for (value, part) in [
+        (
+            "canary\n",
+            "(Client secret) ends in a line break: remove it",
+        ),
+        ("canary\r\n", "ends in a line break"),
+        (" canary", "begins with a space"),
+        ("canary\t", "ends in a tab"),
+        ("canary\u{a0}", "ends in white space"),
+        ("can\0ary", "holds NUL"),
+        ("can\nary", "holds a line break"),
+        ("\u{feff}canary", "begins with an invisible character"),
+    ] {
+        let reply = client.post("/api/secret", &secret(value)).await;
+        assert!(!reply.text.contains("ary"), "{}", reply.text);
+        let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
+        assert_single(&told, "/params/client_secret", part, &json!(value));
+    }
+    for value in ["a b", "", "p\u{e4}ss", "a\\n"] {
+        let reply = client.post("/api/secret", &secret(value)).await.expect(200);
+        assert_eq!(reply.json()["data"]["warnings"], Value::Null, "{value}");
+    }
+    let trial = json!({"config": config(json!({})),
+        "params": {"client_id": "a\n", "client_secret": "b"}});
+    let reply = client.post("/api/realm/test", &trial).await;
+    let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
+    assert_single(&told, "/params/client_id", "ends in a line break", &trial);
+}
+
+async fn a_value_of_an_undeclared_parameter_with_a_stray_character_is_warned_of(
+    database: TestDatabase,
+) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    client.register_realm("r", "http://127.0.0.1:9/").await;
+    let realm = client.get("/api/realm/r").await.expect(200).json();
+    assert_eq!(realm["data"]["warnings"], Value::Null);
+    for (value, part) in [
+        ("canary\n", "ends in a line break"),
+        ("canary ", "ends in a space"),
+        ("can\u{7}ary", "holds a control character"),
+    ] {
+        let secret = json!({"realm": "r", "key": "k", "key_1": "a", "key_2": value});
+        let reply = client.post("/api/secret", &secret).await.expect(200);
+        assert!(!reply.text.contains("canary"), "{}", reply.text);
+        assert_single(
+            &pairs(&reply.json()["data"]["warnings"]),
+            "/key_2",
+            part,
+            &secret,
+        );
+        let shown = client.secret("r", "k").await;
+        assert_single(&pairs(&shown["warnings"]), "/params/key_2", part, &secret);
+    }
+    // Sent back as it was read, it stays as it is.
+    let back = json!({"realm": "r", "key": "k", "params": client.secret("r", "k").await["params"]});
+    client.post("/api/secret", &back).await.expect(200);
+    assert_eq!(client.list("/api/secret").await[0].get("warnings"), None);
+    let good = json!({"realm": "r", "key": "k", "key_2": "canary"});
+    let reply = client.post("/api/secret", &good).await.expect(200);
+    assert_eq!(reply.json()["data"]["warnings"], Value::Null);
+    client.save_realm("fixed", Value::Null).await;
+    let fixed = json!({"realm": "fixed", "key": "k", "token": "token\n"});
+    let reply = client.post("/api/secret", &fixed).await.expect(200);
+    assert_single(
+        &pairs(&reply.json()["data"]["warnings"]),
+        "/token",
+        "ends in a line break",
+        &fixed,
+    );
+}
+
+async fn a_key_may_have_lines_and_a_pattern_allows_what_it_matches(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let document = config(json!({
+        "params": {
+            "client_id": {}, "client_secret": {}, "key": {}, "cert": {}, "cert_key": {},
+            "note": {"pattern": "[a-z]+\\s?", "optional": true},
+        },
+        "assertion": {"alg": "RS256", "key": "$key", "key_encoding": "base64_pem", "claims": {}},
+        "client_auth": {"method": "private_key_jwt"},
+        "tls": {"client_cert": "$cert", "client_key": "$cert_key"},
+        "token_template": "${token}${note}",
+    }));
+    client.save_realm("r", document).await;
+    let pem = "-----BEGIN X-----\nMC4=\n-----END X-----\n";
+    let good = json!({
+        "client_id": pem, "client_secret": "{\n  \"a\": 1\n}\n", "key": "LS0t\nLS0t\n",
+        "cert": "a\nb\n", "cert_key": pem, "note": "x\n",
+    });
+    let secret = |params: &Value| json!({"realm": "r", "key": "k", "params": params});
+    let reply = client.post("/api/secret", &secret(&good)).await.expect(200);
+    assert_eq!(reply.json()["data"]["warnings"], Value::Null);
+    for (name, value) in [
+        ("key", "LS0t\0"),
+        ("cert", "a\u{1b}b"),
+        ("client_id", "-----BEGIN\n"),
+        ("client_secret", "{a}\n"),
+        ("note", "x  "),
+    ] {
+        let mut params = good.clone();
+        params[name] = json!(value);
+        let reply = client.post("/api/secret", &secret(&params)).await;
+        let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
+        assert_single(&told, &format!("/params/{name}"), "", &params);
+    }
+}
+
+async fn the_command_line_prints_warnings_and_exits_as_without(database: TestDatabase) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, document: &Value| {
+        let path = folder.path().join(name);
+        fs::write(&path, document.to_string()).expect("a file can be written");
+        path.display().to_string()
+    };
+    let warned = file(
+        "a.json",
+        &json!({"id": "a", "config": config(json!({"token_path": "$.t"}))}),
+    );
+    let said = format!("{warned}: warning: /config/token_path is neither");
+    for (command, done) in [("check", "a: good\n"), ("apply", "a: created\n")] {
+        let ended = run(&database, &format!("realm {command} {warned}")).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(ended.stdout, done);
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    }
+    let broken = file(
+        "b.json",
+        &json!({"id": "b", "config": config(json!({"success": "a && b"}))}),
+    );
+    let ended = run(&database, &format!("realm check {warned} {broken}")).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("b.json: /config/success syntax error (column 3)"),
+        "{}",
+        ended.stderr
+    );
+}
