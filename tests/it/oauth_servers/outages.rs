@@ -44,15 +44,19 @@ struct Served {
     accepted: bool,
 }
 
-/// Reads and has judged until told to stop.
-async fn read(
-    watched: Watched,
-    server: watch::Receiver<Client>,
+/// What the readers are told.
+#[derive(Clone, Default)]
+struct Told {
+    /// The providers are being restarted.
+    away: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-) -> Vec<Served> {
+}
+
+/// Reads and has judged until told to stop.
+async fn read(watched: Watched, server: watch::Receiver<Client>, told: Told) -> Vec<Served> {
     let mut all = Vec::new();
     let mut pace = tokio::time::interval(POLL_EVERY);
-    while !stop.load(Ordering::Relaxed) {
+    while !told.stop.load(Ordering::Relaxed) {
         pace.tick().await;
         let client = server.borrow().clone();
         let path = format!("/api/token?realm={}&key=k", watched.realm);
@@ -62,8 +66,9 @@ async fn read(
         let Ok(reply) = Client::try_send(request).await else {
             continue;
         };
-        // The provider was away for longer than its token lived: none is served.
-        if reply.status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+        // A provider may be away for longer than its token lives: none is served then.
+        let away = told.away.load(Ordering::Relaxed);
+        if away && reply.status == reqwest::StatusCode::SERVICE_UNAVAILABLE {
             continue;
         }
         let served = reply.expect(200).json();
@@ -160,10 +165,10 @@ async fn every_token_served_is_accepted_through_a_kill_and_a_restart_of_the_prov
     let mut server = ServerProcess::start(&database, &[]);
     let watched = begin(&server.client).await;
     let (sender, receiver) = watch::channel(server.client.clone());
-    let stop = Arc::new(AtomicBool::new(false));
+    let told = Told::default();
     let readers: Vec<_> = watched
         .iter()
-        .map(|watched| tokio::spawn(read(watched.clone(), receiver.clone(), stop.clone())))
+        .map(|watched| tokio::spawn(read(watched.clone(), receiver.clone(), told.clone())))
         .collect();
     renewed(&server.client, &watched, 1).await;
     quiet(&server.client, &watched).await;
@@ -172,11 +177,12 @@ async fn every_token_served_is_accepted_through_a_kill_and_a_restart_of_the_prov
     sender.send_replace(server.client.clone());
     renewed(&server.client, &watched, 1).await;
     quiet(&server.client, &watched).await;
+    told.away.store(true, Ordering::Relaxed);
     for oauth in [&watched[0].oauth, &watched[3].oauth] {
         oauth.restart().await;
     }
     renewed(&server.client, &watched, 1).await;
-    stop.store(true, Ordering::Relaxed);
+    told.stop.store(true, Ordering::Relaxed);
     let mut all = Vec::new();
     for reader in readers {
         all.extend(reader.await.expect("a reader ends"));
