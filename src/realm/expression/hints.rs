@@ -14,6 +14,7 @@ pub const FILTERS: [&str; 36] = [
     "default",
     "first",
     "float",
+    "formdecode",
     "fromjson",
     "hmac_md5",
     "hmac_sha1",
