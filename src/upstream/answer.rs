@@ -6,8 +6,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::clocks::Clocks;
-use super::life::{Life, default_life, read_life};
-use super::lifetimes::{JwtDates, length_of, retry_after};
+use super::life::{Life, default_life, life_of_jwt, read_life};
+use super::lifetimes::{length_of, retry_after};
 use super::parsed::{Parsed, is_harmed};
 use super::render::Renderer;
 use super::scope::Scope;
@@ -247,13 +247,13 @@ impl<'a> Reader<'a> {
     /// How long the token lives: what the answer says, or the token itself if it is a JWT; the
     /// shorter of them, where both say something.
     pub fn life(&self, rule: &AnswerRule, token: &str) -> Result<Life, Failure> {
-        let jwt = JwtDates::of(token);
-        let by_token = jwt.map(|jwt| self.clocks.life_of(jwt.expires_at, jwt.issued_at));
+        let by_token = life_of_jwt(token, &self.clocks);
         match (self.stated_life(rule)?, by_token) {
-            (Some(Life::For(stated)), Some(by_token)) => Ok(Life::For(stated.min(by_token))),
+            (Some(Life::For(stated)), Ok(Some(by_token))) => Ok(Life::For(stated.min(by_token))),
             (Some(stated), _) => Ok(stated),
-            (None, Some(by_token)) => Ok(Life::For(by_token)),
-            (None, None) => {
+            (None, Err(implausible)) => Err(implausible),
+            (None, Ok(Some(by_token))) => Ok(Life::For(by_token)),
+            (None, Ok(None)) => {
                 let render = Renderer::new(self.expressions, self.scope, false);
                 default_life(&rule.expiry, &render)
             }

@@ -10,8 +10,7 @@ use super::answer::{Issued, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::clocks::Clocks;
-use super::life::{Life, default_life, read_life};
-use super::lifetimes::JwtDates;
+use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
@@ -225,11 +224,11 @@ impl<'a> Asking<'a> {
                 Some(life.map_err(|failure| Failure::internal(failure.detail))?)
             }
         };
-        let by_token = || {
-            let dates = JwtDates::of(&token)?;
-            Some(Life::For(clocks.life_of(dates.expires_at, None)))
+        let life = match stated {
+            Some(life) => Some(life),
+            None => life_of_jwt(&token, &clocks)?.map(Life::For),
         };
-        let life = match stated.or_else(by_token) {
+        let life = match life {
             Some(life) => life,
             None => {
                 let render = Renderer::new(expressions, &self.scope, false);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::clocks::Clocks;
-use super::lifetimes::{length_of, moment_of};
+use super::lifetimes::{JwtDates, TimeFault, length_of, moment_of};
 use super::render::Renderer;
 use crate::foundation::clock::Ms;
 use crate::realm::document::{DefaultExpiry, ExpiryRule, Extraction, LIFETIME_MAX_S, StatedExpiry};
@@ -28,7 +28,8 @@ pub(super) fn read_life(
         StatedExpiry::In(extraction, unit) => (extraction, length_of(value, *unit)),
         StatedExpiry::At(extraction, form) => {
             let end = moment_of(value, form);
-            (extraction, end.map(|end| clocks.life_of(end, None)))
+            let life = end.and_then(|end| believed(clocks.life_of(end, None)));
+            (extraction, life)
         }
     };
     life.map(Life::For).map_err(|fault| {
@@ -37,6 +38,24 @@ pub(super) fn read_life(
             Extraction::Expression(_) => format!("the expiry by its expression {fault}"),
         })
     })
+}
+
+/// How long a JWT lives by its own dates; none where the token is no JWT.
+pub(super) fn life_of_jwt(token: &str, clocks: &Clocks) -> Result<Option<Ms>, Failure> {
+    let Some(dates) = JwtDates::of(token) else {
+        return Ok(None);
+    };
+    let life = believed(clocks.life_of(dates.expires_at, dates.issued_at));
+    life.map(Some)
+        .map_err(|fault| Failure::transient(format!("the exp of the token {fault}")))
+}
+
+/// No life is longer than ten years, but one that a realm calls endless on purpose.
+fn believed(life: Ms) -> Result<Ms, TimeFault> {
+    if life > Ms::from_secs(LIFETIME_MAX_S) {
+        return Err(TimeFault::Implausible("it is more than ten years ahead"));
+    }
+    Ok(life)
 }
 
 /// Where nothing says how long the token lives.

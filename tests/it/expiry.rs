@@ -213,6 +213,11 @@ async fn what_is_ambiguous_or_implausible_is_refused_by_name_and_never_cut(datab
         (&at, json!("9999-12-31T23:59:59Z"), "is implausible"),
         (
             &at,
+            json!("2040-01-01T00:00:00Z"),
+            "is implausible: it is more than ten years ahead",
+        ),
+        (
+            &at,
             json!("03/04/2026 10:00:00"),
             "is ambiguous: day and month",
         ),
