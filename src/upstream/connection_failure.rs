@@ -176,9 +176,19 @@ fn of_alert(alert: AlertDescription) -> String {
     text.to_owned()
 }
 
+/// What is no message of HTTP, or comes before anything was asked: that has no name of its own,
+/// and nothing below it.
 fn is_no_http(cause: &(dyn Error + 'static)) -> bool {
     let http = cause.downcast_ref::<hyper::Error>();
-    http.is_some_and(|http| http.is_parse())
+    http.is_some_and(|http| {
+        let named = http.is_user()
+            || http.is_canceled()
+            || http.is_closed()
+            || http.is_incomplete_message()
+            || http.is_body_write_aborted()
+            || http.is_timeout();
+        http.is_parse() || (!named && http.source().is_none())
+    })
 }
 
 fn closed_early(error: &reqwest::Error, io: Option<io::ErrorKind>) -> bool {

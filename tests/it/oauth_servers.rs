@@ -36,9 +36,10 @@ fn by_secret(method: &str) -> Value {
 /// A realm of clients that authenticate with a secret.
 fn credentials_realm(oauth: &PythonServer, method: &str) -> Value {
     let mut config = realm(oauth, "client_credentials", by_secret(method));
+    // Any character is meant here, blanks at the ends included.
     config["params"] = json!({
-        "client_id": {"title": "Client ID", "secret": false},
-        "client_secret": {"title": "Client secret"},
+        "client_id": {"title": "Client ID", "secret": false, "pattern": ".*"},
+        "client_secret": {"title": "Client secret", "pattern": ".*"},
     });
     config
 }
