@@ -204,7 +204,7 @@ pub(super) fn remark_path(fields: &Fields<'_>, field: &str, path: &str) {
     if let Some(ours) = ours.filter(|ours| !ours.is_empty()) {
         fields.warn_at(
             field,
-            format!("is neither a JSON path nor a JSON pointer: write {ours}"),
+            format!("is a dotted path, not a JSON path or pointer: write {ours}"),
         );
     }
 }
