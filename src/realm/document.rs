@@ -1,6 +1,6 @@
 //! The realm document: how a provider is asked, and how its answer is read.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use regex_lite::Regex;
 use serde_json::Value;
@@ -462,6 +462,8 @@ pub struct ParamRule {
     pub default: Option<String>,
     /// What the whole of a value must match.
     pub pattern: Option<Regex>,
+    /// The values it may have. They are not secret, whatever the value is.
+    pub choices: Option<Vec<String>>,
     /// Whether a document declares it.
     pub declared: bool,
 }
@@ -475,6 +477,7 @@ impl ParamRule {
             optional: true,
             default: None,
             pattern: None,
+            choices: None,
             declared: false,
         }
     }
@@ -492,9 +495,18 @@ pub fn default_params() -> &'static [ParamRule] {
     &RULES
 }
 
+/// A value with a name, for templates and expressions that use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Let {
+    pub name: String,
+    pub template: Template,
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDocument {
     pub params: Vec<ParamRule>,
+    /// Each after those it uses.
+    pub lets: Arc<[Let]>,
     pub way: Way,
     pub assertion: Option<Assertion>,
     pub answer: AnswerRule,

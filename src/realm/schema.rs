@@ -26,6 +26,14 @@ const MEANINGS: &[(&str, &str)] = &[
         "A regular expression that the whole of a value must match.",
     ),
     (
+        "params.enum",
+        "The values it may have, instead of a pattern. They are shown to everyone who may see the realm.",
+    ),
+    (
+        "let",
+        "Names for values that are used more than once, each a template. In scope wherever what they use is; evaluated anew for each request, where they are used. One that is made of an unset value is unset.",
+    ),
+    (
         "url",
         "Template. An expression may be a whole URL at the beginning, host[:port][/path], a part of the host, or stand in path and query, where its value is percent-encoded. Absent, with token: the token is made here, without HTTP.",
     ),
@@ -33,7 +41,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("arguments", "What is sent."),
     (
         "arguments.name",
-        "The name. In a JSON or XML body, / nests (~1 stands for a slash).",
+        "The name. In a JSON or XML body, / nests (~1 stands for a slash). In XML, @name at the end is an attribute, and #text the text beside attributes.",
     ),
     (
         "arguments.place",
@@ -45,7 +53,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "arguments.optional",
-        "Left out where its value is unset; otherwise that is a failure.",
+        "Left out where its value, or any part of it, is unset or made of what is unset; otherwise that is a failure.",
     ),
     (
         "content_type",
@@ -85,7 +93,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "assertion.claims",
-        "Claims; unset ones are left out. iat, exp and jti are supplied unless given, null leaves one out. For client authentication, iss, sub and aud are, too.",
+        "Claims; those are left out whose value, or any part of it, is unset or made of what is unset. iat, exp and jti are supplied unless given, null leaves one out. For client authentication, iss, sub and aud are, too.",
     ),
     ("assertion.lifetime_s", "From now to exp. Default: 300."),
     ("assertion.iat_skew_s", "How far iat lies in the past."),

@@ -90,6 +90,19 @@ impl Target {
         templates.flatten().collect()
     }
 
+    /// The same, whose templates use some names through others.
+    #[must_use]
+    pub fn using(self, through: impl Fn(&Names) -> Names) -> Self {
+        let parts = self.0.into_iter().map(|part| match part {
+            Part::Value(template, position) => {
+                let more = through(template.names());
+                Part::Value(template.using(&more), position)
+            }
+            text => text,
+        });
+        Self(parts.collect())
+    }
+
     /// The URL for whoever reads it: values as they are, wherever they stand.
     pub fn shown(&self, mut render: impl FnMut(&Template) -> String) -> String {
         let parts = self.0.iter().map(|part| match part {

@@ -18,6 +18,12 @@ pub(super) fn fault(source: &Source, rule: &ParamRule, value: &SecretString) -> 
     if value.len() > VALUE_MAX_BYTES {
         return Some(format!("must not be longer than {VALUE_MAX_BYTES} bytes"));
     }
+    if let Some(choices) = &rule.choices
+        && !choices.iter().any(|choice| choice == value)
+    {
+        let choices = choices.join(", ");
+        return Some(format!("{}must be one of {choices}", titled(rule)));
+    }
     let stray = stray(source, rule, value);
     if let Some(pattern) = rule
         .pattern
@@ -72,6 +78,9 @@ fn titled(rule: &ParamRule) -> String {
 
 /// A character that is hardly meant in this parameter's value.
 fn stray(source: &Source, rule: &ParamRule, value: &str) -> Option<String> {
+    if rule.choices.is_some() {
+        return None;
+    }
     let allowed = rule.pattern.as_ref();
     if allowed.is_some_and(|pattern| pattern.is_match(value)) {
         return None;

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::clocks::Clocks;
+use super::context::Context;
 use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::lifetimes::{length_of, retry_after};
 use super::parsed::{Parsed, is_harmed};
@@ -99,7 +100,7 @@ pub(super) struct Reader<'a> {
     pub scope: &'a Scope,
     pub expressions: &'a Expressions,
     pub clocks: Clocks,
-    context: minijinja::Value,
+    context: Context<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
     ) -> Self {
         Self {
             clocks: Clocks::of(&parsed.headers, sent_at),
-            context: scope.with(parsed.scope()),
+            context: Context::new(expressions, scope, parsed.scope(), false),
             parsed,
             success,
             error,
@@ -144,11 +145,10 @@ impl<'a> Reader<'a> {
             };
         }
         match self.success {
-            Some(condition) => self
-                .expressions
-                .evaluate(condition, &self.context)
-                .map(|value| value.is_true())
-                .map_err(|error| Failure::internal(format!("success: {error}"))),
+            Some(condition) => {
+                let value = self.context.evaluate("success", condition)?;
+                Ok(value.is_true())
+            }
             None => Ok(self.parsed.status.is_success() && errcode(self.parsed.body()).is_none()),
         }
     }
@@ -210,10 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     fn evaluated(&self, name: &str, expression: &Expression) -> Result<Option<Value>, Failure> {
-        let value = self
-            .expressions
-            .evaluate(expression, &self.context)
-            .map_err(|error| Failure::internal(format!("{name}: {error}")))?;
+        let value = self.context.evaluate(name, expression)?;
         if value.is_undefined() || value.is_none() {
             return Ok(None);
         }
@@ -337,10 +334,7 @@ impl<'a> Reader<'a> {
 
     /// What an expression gives as text; none where it gives none.
     fn stated(&self, expression: &Option<Expression>) -> Option<String> {
-        let value = self
-            .expressions
-            .evaluate(expression.as_ref()?, &self.context)
-            .ok()?;
+        let value = self.context.evaluate("error", expression.as_ref()?).ok()?;
         let printable = value
             .as_str()
             .map(str::to_owned)

@@ -10,6 +10,7 @@ use super::answer::{Issued, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::clocks::Clocks;
+use super::context::Context;
 use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::parsed::Parsed;
 use super::render::Renderer;
@@ -195,16 +196,15 @@ impl<'a> Asking<'a> {
         if let Some(assertion) = &self.document.assertion {
             self.sign(assertion, &Defaults::default())?;
         }
-        let (expressions, context) = (&self.upstream.expressions, self.scope.value());
+        let expressions = &self.upstream.expressions;
+        let context = Context::new(expressions, &self.scope, [], false);
         let value = |name: &str, extraction: &Extraction| {
             let Extraction::Expression(expression) = extraction else {
                 return Err(Failure::internal(format!(
                     "{name}: there is no answer to take it from"
                 )));
             };
-            let value = expressions
-                .evaluate(expression, &context)
-                .map_err(|error| Failure::internal(format!("{name}: {error}")))?;
+            let value = context.evaluate(name, expression)?;
             to_json(&value).map_err(|error| Failure::internal(format!("{name} {error}")))
         };
         let token = match value("token", &rule.token)? {

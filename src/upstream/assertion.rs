@@ -81,7 +81,8 @@ fn set_all(
     part: &str,
 ) -> Result<(), Failure> {
     for (name, argument) in values {
-        match render.argument(&format!("assertion.{part}.{name}"), argument)? {
+        let given = render.argument(&format!("assertion.{part}.{name}"), argument)?;
+        match given.set() {
             None | Some(Value::Null) => {
                 map.remove(name);
             }

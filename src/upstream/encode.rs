@@ -9,6 +9,9 @@ use crate::realm::failure::Failure;
 
 /// What an XML body without a root of its own is put into.
 const XML_ROOT: &str = "xml";
+/// How the name of an attribute begins, and what the text beside attributes is called.
+const ATTRIBUTE: char = '@';
+const TEXT: &str = "#text";
 
 /// Adds a value to the body. `/` in a name nests, `~1` is a slash and `~0` a tilde within
 /// one step (RFC 6901); names merge into one tree.
@@ -86,6 +89,8 @@ fn form(body: &Map<String, Value>) -> Result<Vec<u8>, Failure> {
     Ok(form.finish().into_bytes())
 }
 
+/// Elements as the reader of answers names them: `@name` is an attribute, `#text` the text of an
+/// element that has attributes or children.
 fn xml(body: &Map<String, Value>) -> Result<Vec<u8>, Failure> {
     let mut text = String::new();
     let mut single = body.iter();
@@ -97,7 +102,7 @@ fn xml(body: &Map<String, Value>) -> Result<Vec<u8>, Failure> {
 }
 
 fn element(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> {
-    if !is_element_name(name) {
+    if !is_xml_name(name) {
         return Err(Failure::internal(format!(
             "{name} cannot be the name of an XML element"
         )));
@@ -105,26 +110,63 @@ fn element(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> 
     if let Value::Array(items) = value {
         return items.iter().try_for_each(|item| element(text, name, item));
     }
-    text.push_str(&format!("<{name}>"));
+    text.push_str(&format!("<{name}"));
+    for (attribute, value) in children(value) {
+        if let Some(attribute) = attribute.strip_prefix(ATTRIBUTE) {
+            add_attribute(text, attribute, value)?;
+        }
+    }
+    text.push('>');
     match value {
         Value::Object(children) => {
             for (child, value) in children {
-                element(text, child, value)?;
+                if child == TEXT {
+                    text.push_str(&written(TEXT, value)?);
+                } else if !child.starts_with(ATTRIBUTE) {
+                    element(text, child, value)?;
+                }
             }
         }
         Value::Null => {}
-        scalar => {
-            let plain = plain_text(name, scalar)?;
-            let written = xml_text(&plain)
-                .ok_or_else(|| Failure::internal("a value has a character that XML cannot hold"))?;
-            text.push_str(&written);
-        }
+        scalar => text.push_str(&written(name, scalar)?),
     }
     text.push_str(&format!("</{name}>"));
     Ok(())
 }
 
-fn is_element_name(name: &str) -> bool {
+fn children(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// One that is null is left out: an attribute is there, or it is not.
+fn add_attribute(text: &mut String, name: &str, value: &Value) -> Result<(), Failure> {
+    if !is_xml_name(name) {
+        return Err(Failure::internal(format!(
+            "@{name} cannot be the name of an XML attribute"
+        )));
+    }
+    if !value.is_null() {
+        let value = written(&format!("@{name}"), value)?;
+        text.push_str(&format!(" {name}=\"{value}\""));
+    }
+    Ok(())
+}
+
+fn written(name: &str, value: &Value) -> Result<String, Failure> {
+    let plain = match value {
+        Value::Array(_) | Value::Object(_) => {
+            return Err(Failure::internal(format!(
+                "{name} is a list or an object, where XML takes text only"
+            )));
+        }
+        Value::Null => String::new(),
+        scalar => plain_text(name, scalar)?,
+    };
+    xml_text(&plain)
+        .ok_or_else(|| Failure::internal("a value has a character that XML cannot hold"))
+}
+
+fn is_xml_name(name: &str) -> bool {
     let start = |c: char| c.is_alphabetic() || c == '_';
     name.starts_with(start)
         && name
@@ -198,5 +240,72 @@ mod tests {
         assert!(encode(Encoding::Xml, bad.as_object().unwrap()).is_err());
         let bad = json!({"a": "\u{0}"});
         assert!(encode(Encoding::Xml, bad.as_object().unwrap()).is_err());
+    }
+
+    /// A body as text, from arguments.
+    fn written_as_xml(names: &[(&str, Value)]) -> Result<String, String> {
+        let body = encode(Encoding::Xml, &tree(names)).map_err(|failure| failure.detail)?;
+        Ok(String::from_utf8(body.unwrap()).unwrap())
+    }
+
+    #[test]
+    fn an_xml_body_has_attributes_that_are_read_back_as_they_were_written() {
+        let hostile = "\"' <b c=\"d\"> & é\n\t";
+        for (names, expected) in [
+            (
+                vec![("a/@id", json!("1")), ("a/#text", json!("x"))],
+                r#"<a id="1">x</a>"#.to_owned(),
+            ),
+            // Attributes stand in the tag, wherever they stand among the arguments.
+            (
+                vec![
+                    ("a/b", json!(1)),
+                    ("a/@n", json!(true)),
+                    ("a/c/@x", json!(1.5)),
+                ],
+                r#"<a n="true"><b>1</b><c x="1.5"></c></a>"#.to_owned(),
+            ),
+            (
+                vec![(
+                    "s:a",
+                    json!({"@xmlns:s": "urn:x", "s:b": [{"@i": 1}, {"@i": 2}]}),
+                )],
+                r#"<s:a xmlns:s="urn:x"><s:b i="1"></s:b><s:b i="2"></s:b></s:a>"#.to_owned(),
+            ),
+            (
+                vec![("@id", json!("r")), ("a", json!("x"))],
+                r#"<xml id="r"><a>x</a></xml>"#.to_owned(),
+            ),
+            (
+                vec![("a/@n", json!(null)), ("a/#text", json!(null))],
+                "<a></a>".to_owned(),
+            ),
+            (
+                vec![("a/@x", json!(hostile)), ("a/#text", json!(hostile.trim()))],
+                "<a x=\"&quot;&apos; &lt;b c=&quot;d&quot;&gt; &amp; é&#10;&#9;\">\
+                 &quot;&apos; &lt;b c=&quot;d&quot;&gt; &amp; é</a>"
+                    .to_owned(),
+            ),
+        ] {
+            let written = written_as_xml(&names).unwrap();
+            assert_eq!(written, expected);
+            let read = crate::foundation::xml::parse(&written).unwrap();
+            if let Some(value) = read.pointer("/a/@x") {
+                assert_eq!(value, hostile);
+                assert_eq!(read["a"]["#text"], hostile.trim());
+            }
+        }
+        for names in [
+            vec![("a/@b/c", json!(1))],
+            vec![("a/@b", json!([1]))],
+            vec![("a/@", json!(1))],
+            vec![("a/@b c", json!(1))],
+            vec![("a/#text/b", json!(1))],
+            vec![("a/#other", json!(1))],
+            vec![("a/@b", json!("\u{0}"))],
+        ] {
+            let refused = written_as_xml(&names).unwrap_err();
+            assert!(refused.contains("XML"), "{refused}");
+        }
     }
 }

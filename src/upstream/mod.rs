@@ -6,6 +6,7 @@ mod assertion;
 mod client;
 mod clocks;
 mod connection_failure;
+mod context;
 mod custom_logic;
 mod decoding;
 mod decompression;

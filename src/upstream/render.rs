@@ -1,35 +1,53 @@
 //! Renders the values of a request: templates become JSON values, or text where they stand
 //! in a query, a header or a form.
 
-use minijinja::value::ValueKind;
 use serde_json::Value;
 
+use super::context::{Context, Seen};
 use super::scope::{MASK, Scope};
 use crate::realm::document::Argument;
 use crate::realm::expression::{Expressions, Template, to_json};
 use crate::realm::failure::Failure;
 
+const UNSET_IN_URL: &str = "url: a value in it is not set, or not text";
+
+/// What a value of the document gives.
+pub(super) enum Given {
+    Value(Value),
+    /// It is not set, or made of what is not; why, where that is not plain.
+    Unset(Option<String>),
+}
+
+impl Given {
+    pub fn set(self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Unset(_) => None,
+        }
+    }
+}
+
 pub(super) struct Renderer<'a> {
     expressions: &'a Expressions,
-    context: minijinja::Value,
+    context: Context<'a>,
     /// Values are masked: what cannot be made of a mask is one.
     masks: bool,
 }
 
 impl<'a> Renderer<'a> {
-    pub fn new(expressions: &'a Expressions, scope: &Scope, masks: bool) -> Self {
+    pub fn new(expressions: &'a Expressions, scope: &'a Scope, masks: bool) -> Self {
         Self {
             expressions,
-            context: scope.value(),
+            context: Context::new(expressions, scope, [], masks),
             masks,
         }
     }
 
     /// The same with one more value in scope.
-    pub fn with(&self, scope: &Scope, name: &str, value: minijinja::Value) -> Self {
+    pub fn with(&self, scope: &'a Scope, name: &str, value: minijinja::Value) -> Self {
         Self {
             expressions: self.expressions,
-            context: scope.with([(name, value)]),
+            context: Context::new(self.expressions, scope, [(name, value)], self.masks),
             masks: self.masks,
         }
     }
@@ -38,63 +56,86 @@ impl<'a> Renderer<'a> {
         self.masks
     }
 
-    /// None: the whole value is one that is not set.
-    pub fn argument(&self, name: &str, argument: &Argument) -> Result<Option<Value>, Failure> {
-        Ok(Some(match argument {
-            Argument::Plain(value) => value.clone(),
-            Argument::Template(template) => return self.template(name, template),
+    /// Unset where any part of it is.
+    pub fn argument(&self, name: &str, argument: &Argument) -> Result<Given, Failure> {
+        match argument {
+            Argument::Plain(value) => Ok(Given::Value(value.clone())),
+            Argument::Template(template) => self.given(name, template),
             Argument::List(list) => {
-                let items = list.iter().map(|item| self.required(name, item));
-                Value::Array(items.collect::<Result<_, _>>()?)
+                let mut items = Vec::new();
+                for item in list {
+                    match self.argument(name, item)? {
+                        Given::Value(value) => items.push(value),
+                        unset => return Ok(within(name, unset)),
+                    }
+                }
+                Ok(Given::Value(Value::Array(items)))
             }
             Argument::Object(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(field, item)| Ok((field.clone(), self.required(name, item)?)));
-                Value::Object(fields.collect::<Result<_, Failure>>()?)
+                let mut object = serde_json::Map::new();
+                for (field, item) in fields {
+                    match self.argument(name, item)? {
+                        Given::Value(value) => {
+                            object.insert(field.clone(), value);
+                        }
+                        unset => return Ok(within(name, unset)),
+                    }
+                }
+                Ok(Given::Value(Value::Object(object)))
             }
-        }))
-    }
-
-    fn required(&self, name: &str, argument: &Argument) -> Result<Value, Failure> {
-        self.argument(name, argument)?
-            .ok_or_else(|| Failure::internal(format!("a value within {name} is not set")))
-    }
-
-    pub fn template(&self, name: &str, template: &Template) -> Result<Option<Value>, Failure> {
-        let rendered = match self.expressions.render(template, &self.context) {
-            Ok(rendered) => rendered,
-            Err(_) if self.masks => return Ok(Some(MASK.into())),
-            Err(error) => return Err(Failure::internal(format!("{name}: {error}"))),
-        };
-        if matches!(rendered.kind(), ValueKind::Undefined | ValueKind::None) {
-            return Ok(None);
         }
+    }
+
+    fn given(&self, name: &str, template: &Template) -> Result<Given, Failure> {
+        let rendered = match self.context.render(name, template) {
+            Ok(Seen::Value(rendered)) => rendered,
+            // What a step will answer is not known before.
+            Ok(Seen::Unset(_))
+                if self.masks
+                    && template.names().contains("steps")
+                    && !self.context.knows("steps") =>
+            {
+                return Ok(Given::Value(MASK.into()));
+            }
+            Ok(Seen::Unset(why)) => return Ok(Given::Unset(why)),
+            Err(_) if self.masks => return Ok(Given::Value(MASK.into())),
+            Err(failure) => return Err(failure),
+        };
         to_json(&rendered)
-            .map(Some)
+            .map(Given::Value)
             .map_err(|error| Failure::internal(format!("{name} {error}")))
     }
 
     /// A template that must have a value, as text.
     pub fn text(&self, name: &str, template: &Template) -> Result<String, Failure> {
-        let value = self
-            .template(name, template)?
-            .ok_or_else(|| Failure::internal(format!("{name} is not set")))?;
-        plain_text(name, &value)
+        match self.given(name, template)? {
+            Given::Value(value) => plain_text(name, &value),
+            Given::Unset(why) => Err(Failure::internal(
+                why.unwrap_or_else(|| format!("{name} is not set")),
+            )),
+        }
     }
 
     /// A template that may be unset.
     pub fn text_if_set(&self, name: &str, template: &Template) -> Result<Option<String>, Failure> {
-        self.template(name, template)?
-            .map(|value| plain_text(name, &value))
-            .transpose()
+        let value = self.given(name, template)?.set();
+        value.map(|value| plain_text(name, &value)).transpose()
     }
 
     /// The value of a template in a URL.
     pub fn in_url(&self, template: &Template) -> Result<minijinja::Value, UrlFault> {
-        self.expressions
-            .render(template, &self.context)
-            .map_err(|error| UrlFault(format!("url: {error}")))
+        match self.context.render("url", template) {
+            Ok(Seen::Value(value)) => Ok(value),
+            Ok(Seen::Unset(why)) => Err(UrlFault(why.unwrap_or_else(|| UNSET_IN_URL.to_owned()))),
+            Err(failure) => Err(UrlFault(failure.detail)),
+        }
+    }
+}
+
+fn within(name: &str, unset: Given) -> Given {
+    match unset {
+        Given::Unset(None) => Given::Unset(Some(format!("a value within {name} is not set"))),
+        other => other,
     }
 }
 

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::client::{Request, TlsMaterial};
 use super::encode::{encode, insert};
-use super::render::{Renderer, plain_text};
+use super::render::{Given, Renderer, plain_text};
 use super::scope::{MASK, Scope};
 use crate::realm::document::{
     BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument, Place, RequestRule,
@@ -119,13 +119,13 @@ fn argument_value(
     render: &Renderer<'_>,
 ) -> Result<Option<Value>, Failure> {
     let name = &argument.name;
-    let value = render.argument(&format!("argument {name}"), &argument.value)?;
-    if value.is_none() && !argument.optional {
-        return Err(Failure::internal(format!(
-            "argument {name} has no value: the secret lacks the parameter it takes"
-        )));
+    match render.argument(&format!("argument {name}"), &argument.value)? {
+        Given::Value(value) => Ok(Some(value)),
+        Given::Unset(_) if argument.optional => Ok(None),
+        Given::Unset(why) => Err(Failure::internal(why.unwrap_or_else(|| {
+            format!("argument {name} has no value: the secret lacks the parameter it takes")
+        }))),
     }
-    Ok(value)
 }
 
 fn args_of(values: &[(&NamedArgument, Value)]) -> Seen {

@@ -1,12 +1,13 @@
 //! What expressions see: the secret's parameters, and what the attempt knows beside them.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::foundation::ids::AttemptId;
-use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
+use crate::realm::document::{Let, ProviderDocument, REFRESH_TOKEN};
 use crate::realm::expression::{Moment, without_nulls};
 use crate::secret::params::{Params, mask};
 
@@ -43,7 +44,11 @@ pub struct Inputs {
 #[derive(Clone)]
 pub struct Scope {
     values: BTreeMap<String, Value>,
+    /// What the document names, evaluated where it is used.
+    lets: Arc<[Let]>,
     secrets: Vec<SecretString>,
+    /// What was made of them under a name, noted when it was first used.
+    made_of_secrets: Arc<Mutex<Vec<SecretString>>>,
 }
 
 impl Scope {
@@ -86,7 +91,9 @@ impl Scope {
     ) -> Self {
         let mut scope = Self {
             values: BTreeMap::new(),
+            lets: document.lets.clone(),
             secrets: Vec::new(),
+            made_of_secrets: Arc::default(),
         };
         for rule in &document.params {
             let default = || rule.default.clone().map(SecretString::from);
@@ -143,13 +150,29 @@ impl Scope {
             .insert(name.to_owned(), shown(name, value).into());
     }
 
-    pub fn set(&mut self, name: &str, value: Value) {
-        self.values.insert(name.to_owned(), value);
+    pub fn lets(&self) -> Arc<[Let]> {
+        self.lets.clone()
     }
 
-    /// Everything in scope.
-    pub fn value(&self) -> Value {
-        self.with([])
+    /// Takes the texts of a value out of messages from now on.
+    pub fn also_mask(&self, value: &serde_json::Value) {
+        use serde_json::Value as Json;
+        match value {
+            Json::String(text) => {
+                let made = self.made_of_secrets.lock();
+                let mut made = made.unwrap_or_else(PoisonError::into_inner);
+                if !made.iter().any(|known| known.expose_secret() == text) {
+                    made.push(text.as_str().into());
+                }
+            }
+            Json::Array(items) => items.iter().for_each(|item| self.also_mask(item)),
+            Json::Object(fields) => fields.values().for_each(|item| self.also_mask(item)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
     }
 
     /// Everything in scope, and some values beside it.
@@ -167,7 +190,10 @@ impl Scope {
     /// A provider's message may repeat what it was sent: credentials are taken out, the
     /// longest first, because one may begin another.
     pub fn mask(&self, text: &str) -> String {
-        let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
+        let made = self.made_of_secrets.lock();
+        let made = made.unwrap_or_else(PoisonError::into_inner);
+        let secrets = self.secrets.iter().chain(made.iter());
+        let secrets = secrets.map(ExposeSecret::expose_secret);
         // A text may have lost what is not printed, such as the line ends of a key.
         let printable = |value: &str| value.chars().filter(|c| !c.is_control()).collect();
         let mut values: Vec<String> = secrets

@@ -103,10 +103,13 @@ fn keyed(
     let argument = |place: usize, called: &str| -> Result<Option<String>, Error> {
         let value = match args.get(place) {
             Some(value) => Some(value.clone()),
-            None => kwargs.get::<Option<Value>>(called)?,
+            // As a value, so that one that is undefined is not taken for none.
+            None if kwargs.has(called) => Some(kwargs.get::<Value>(called)?),
+            None => None,
         };
         match value {
             None => Ok(None),
+            Some(value) if value.is_undefined() => Err(ErrorKind::UndefinedError.into()),
             Some(value) => value
                 .as_str()
                 .map(|text| Some(text.to_owned()))

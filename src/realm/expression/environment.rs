@@ -11,7 +11,7 @@ use minijinja::{
 use minijinja::{filters, tests};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{bounds, digests};
+use super::{bounds, digests, lazy};
 use crate::foundation::form;
 use crate::foundation::json;
 
@@ -42,6 +42,7 @@ pub fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     env.set_formatter(print_json_scalar);
     add_filters(&mut env);
     digests::add_to(&mut env);
+    lazy::add_to(&mut env);
     env
 }
 

@@ -7,11 +7,13 @@ mod bounds;
 mod digests;
 mod environment;
 pub mod hints;
+mod lazy;
 mod moment;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+use minijinja::value::merge_maps;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 pub use bounds::{expressions_in, to_json};
@@ -87,6 +89,9 @@ fn is_ours(detail: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     source: Source,
+    /// Those that stand in it.
+    own_names: Names,
+    /// Those, and what values named by `let` use.
     names: Names,
 }
 
@@ -101,11 +106,19 @@ enum Source {
 }
 
 impl Template {
-    fn literal(text: &str) -> Self {
+    fn of(source: Source, names: Names) -> Self {
         Self {
-            source: Source::Literal(text.to_owned()),
-            names: Names::new(),
+            source,
+            own_names: names.clone(),
+            names,
         }
+    }
+
+    /// The same, which uses some names through others.
+    #[must_use]
+    pub fn using(mut self, names: &Names) -> Self {
+        self.names.extend(names.iter().cloned());
+        self
     }
 
     pub fn names(&self) -> &Names {
@@ -129,6 +142,14 @@ impl Template {
     }
 }
 
+/// What a template gives.
+#[derive(Clone, Debug)]
+pub enum Rendered {
+    Value(Value),
+    /// It cannot do without a name that has no value.
+    Unset(ExpressionError),
+}
+
 /// A part of a template: text, or an expression within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
@@ -140,12 +161,21 @@ pub enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
     source: String,
+    /// As it is evaluated.
+    evaluated: String,
     names: Names,
 }
 
 impl Expression {
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The same, which uses some names through others.
+    #[must_use]
+    pub fn using(mut self, names: &Names) -> Self {
+        self.names.extend(names.iter().cloned());
+        self
     }
 
     /// As it was written.
@@ -186,13 +216,12 @@ impl Expressions {
     pub fn template(&self, source: &str) -> Result<Template, ExpressionError> {
         check_source(source)?;
         if let Some(name) = source.strip_prefix('$').filter(|name| is_name(name)) {
-            return Ok(Template {
-                source: Source::Whole(name.to_owned()),
-                names: Names::from([name.to_owned()]),
-            });
+            let names = Names::from([name.to_owned()]);
+            return Ok(Template::of(Source::Whole(name.to_owned()), names));
         }
         if !source.contains("${") {
-            return Ok(Template::literal(source));
+            let text = Source::Literal(source.to_owned());
+            return Ok(Template::of(text, Names::new()));
         }
         let expressions = bounds::expressions_in(source)?;
         let inner: Vec<_> = expressions
@@ -212,10 +241,8 @@ impl Expressions {
             let names = whole.undeclared_variables(false).into_iter().collect();
             known_only(&names, |scope| whole.eval(scope).map(|_| ()))
                 .map_err(|error| refused(&error))?;
-            return Ok(Template {
-                source: Source::Whole(inner.to_owned()),
-                names,
-            });
+            let whole = Source::Whole(lazily(&self.templates, inner));
+            return Ok(Template::of(whole, names));
         }
         let template = self
             .templates
@@ -224,10 +251,12 @@ impl Expressions {
         let names = template.undeclared_variables(false).into_iter().collect();
         known_only(&names, |scope| template.render(scope).map(|_| ()))
             .map_err(|error| refused(&error))?;
-        Ok(Template {
-            source: Source::Mixed(source.to_owned()),
-            names,
-        })
+        let mut evaluated = source.to_owned();
+        for at in inner.into_iter().rev() {
+            let written = lazily(&self.templates, &source[at.clone()]);
+            evaluated.replace_range(at, &written);
+        }
+        Ok(Template::of(Source::Mixed(evaluated), names))
     }
 
     /// Takes a template apart, for values that are written by their place in it.
@@ -274,28 +303,69 @@ impl Expressions {
             .map_err(|error| refused(&error))?;
         Ok(Expression {
             source: source.to_owned(),
+            evaluated: lazily(&self.conditions, source),
             names,
         })
     }
 
     /// Renders a template; undefined where the whole of it is one unset value.
     pub fn render(&self, template: &Template, scope: &Value) -> Result<Value, ExpressionError> {
-        let rendered = match &template.source {
-            Source::Literal(text) => return Ok(Value::from(text.as_str())),
-            Source::Whole(source) => self
-                .templates
-                .compile_expression(source)
-                .and_then(|expression| expression.eval(scope.clone())),
-            Source::Mixed(source) => self
-                .templates
-                .template_from_str(source)
-                .and_then(|template| template.render(scope.clone()))
-                .map(Value::from),
+        match self.render_if_set(template, scope)? {
+            Rendered::Value(value) => Ok(value),
+            Rendered::Unset(why) => Err(why),
+        }
+    }
+
+    /// Renders a template that may use what has no value.
+    pub fn render_if_set(
+        &self,
+        template: &Template,
+        scope: &Value,
+    ) -> Result<Rendered, ExpressionError> {
+        let error = match self.evaluated(template, scope.clone()) {
+            Ok(value) => return Ok(Rendered::Value(value)),
+            Err(error) => error,
         };
-        rendered.map_err(|error| match error.kind() {
-            ErrorKind::UndefinedError => self.unset(template),
-            _ => ExpressionError::of_evaluation(&error),
-        })
+        let is_unset = |name: &&String| {
+            let value = scope.get_attr(name);
+            value.is_ok_and(|value| value.is_undefined() || value.is_none())
+        };
+        let unset: Vec<_> = template.own_names.iter().filter(is_unset).collect();
+        let is_cause = match error.kind() {
+            ErrorKind::UndefinedError => !unset.is_empty(),
+            // Not every operation says that it failed because a value is undefined: the same
+            // fails otherwise, or not at all, with a text or a number.
+            ErrorKind::InvalidOperation if !unset.is_empty() => {
+                let same = |instead: Value| {
+                    let instead = unset.iter().map(|name| ((*name).clone(), instead.clone()));
+                    let values = merge_maps([Value::from_pairs(instead), scope.clone()]);
+                    let again = self.evaluated(template, values).err();
+                    again.is_some_and(|again| {
+                        (again.kind(), again.detail()) == (error.kind(), error.detail())
+                    })
+                };
+                !same("0".into()) || !same(0.into())
+            }
+            _ => false,
+        };
+        if is_cause {
+            Ok(Rendered::Unset(self.unset(template)))
+        } else if error.kind() == ErrorKind::UndefinedError {
+            Err(self.unset(template))
+        } else {
+            Err(ExpressionError::of_evaluation(&error))
+        }
+    }
+
+    fn evaluated(&self, template: &Template, scope: Value) -> Result<Value, Error> {
+        match &template.source {
+            Source::Literal(text) => Ok(Value::from(text.as_str())),
+            Source::Whole(source) => self.templates.compile_expression(source)?.eval(scope),
+            Source::Mixed(source) => {
+                let text = self.templates.template_from_str(source)?.render(scope)?;
+                Ok(text.into())
+            }
+        }
     }
 
     /// Names what a template uses, one of which has no value.
@@ -325,10 +395,18 @@ impl Expressions {
         scope: &Value,
     ) -> Result<Value, ExpressionError> {
         self.conditions
-            .compile_expression(&expression.source)
+            .compile_expression(&expression.evaluated)
             .and_then(|compiled| compiled.eval(scope.clone()))
             .map_err(|error| ExpressionError::of_evaluation(&error))
     }
+}
+
+/// The form in which an expression is evaluated. What would nest too deep in that form stays as
+/// it is written.
+fn lazily(env: &Environment<'_>, source: &str) -> String {
+    let written = lazy::with_lazy_defaults(source);
+    let is_sound = bounds::check(&written).is_ok() && env.compile_expression(&written).is_ok();
+    if is_sound { written } else { source.to_owned() }
 }
 
 /// Whether `name` can be a parameter's name.
@@ -484,6 +562,57 @@ mod tests_of_expressions {
         for source in [deep, long] {
             assert!(expressions.condition(&source).is_err());
             assert!(expressions.template(&format!("${{ {source} }}")).is_err());
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_made_of_an_unset_one_is_unset_and_other_faults_are_faults() {
+        let expressions = Expressions::new();
+        let scope = context! { set => "s", list => vec![1] };
+        let rendered = |source: &str| {
+            let template = expressions.template(source).unwrap();
+            expressions.render_if_set(&template, &scope)
+        };
+        for source in [
+            "${ unset|upper }",
+            "a${ unset }",
+            "${ unset|int }",
+            "${ unset + 1 }",
+            "${ 1 - unset }",
+            "${ -unset }",
+            "${ set ~ unset }",
+            "${ unset.a }",
+            "${ unset['a']|upper }",
+            "${ unset|split(',')|first|upper }",
+            "${ unset|map('upper')|list }",
+            "${ unset|sort }",
+            "${ unset|fromjson }",
+            "${ unset|times(2) }",
+            "${ 2|times(unset) }",
+            "${ unset|sha256 }",
+            "${ set|replace(unset, 'b') }",
+            "${ set|hmac_sha256(unset) }",
+            "${ set|hmac_sha256(key=unset) }",
+            "${ set|rsa_sha256(unset) }",
+            "${ now(unset) if 0 else unset|lower }",
+        ] {
+            let given = rendered(source);
+            let is_unset = match &given {
+                Ok(Rendered::Unset(_)) => true,
+                Ok(Rendered::Value(value)) => value.is_undefined(),
+                Err(_) => false,
+            };
+            assert!(is_unset, "{source}: {given:?}");
+        }
+        for source in [
+            "${ set|fromjson }",
+            "${ set + 1 }",
+            "${ -set }",
+            "${ list|int ~ (unset or '') }",
+            "${ (set or unset)|fromjson }",
+            "${ (unset or 1)|rsa_sha256(set) }",
+        ] {
+            assert!(rendered(source).is_err(), "{source}");
         }
     }
 }

@@ -2,6 +2,8 @@
 //! nothing there, it describes itself: that is the document's JSON Schema.
 
 mod answer;
+mod choices;
+mod lets;
 mod pattern;
 mod remarks;
 mod request;
@@ -13,8 +15,8 @@ use request::Origin;
 use serde_json::Value;
 
 use super::document::{
-    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
-    Way, default_params,
+    Let, ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat,
+    TicketRule, Way, default_params,
 };
 use super::expression::hints;
 use super::expression::{
@@ -68,13 +70,15 @@ fn read_document(
     is_new: bool,
 ) -> Option<ProviderDocument> {
     let params = read_params(&fields);
-    let reader = Reader {
+    let mut reader = Reader {
         expressions,
         is_new,
         known: known_names(&fields, &params),
+        lets: Vec::new(),
         used: RefCell::default(),
         earlier: Cell::default(),
     };
+    reader.name_values(&fields);
     let document = reader.document(&fields, params);
     fields.finish();
     document
@@ -103,12 +107,18 @@ fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
                     .map_err(|why| rule.fault("pattern", why))
                     .ok()
             }),
+            choices: choices::read(&rule),
             declared: true,
         };
         if let (Some(pattern), Some(default)) = (&read.pattern, &read.default)
             && !pattern.is_match(default)
         {
             rule.fault("default", "does not match the pattern");
+        }
+        if let (Some(choices), Some(default)) = (&read.choices, &read.default)
+            && !choices.contains(default)
+        {
+            rule.fault("default", "is none of the values in enum");
         }
         rule.finish();
         Some(read)
@@ -141,6 +151,8 @@ struct Reader<'a> {
     /// Whether the document is being registered, not read from where it is stored.
     is_new: bool,
     known: Names,
+    /// What `let` names, each after those it uses.
+    lets: Vec<Let>,
     /// The names that were met so far.
     used: RefCell<Names>,
     /// The steps that come before what is being read.
@@ -201,6 +213,7 @@ impl Reader<'_> {
         };
         Some(ProviderDocument {
             params,
+            lets: self.lets.clone().into(),
             way,
             assertion,
             answer: answer?,
@@ -378,7 +391,8 @@ impl Reader<'_> {
             fields.fault_at(at, detail)
         });
         self.remark_template(source, fields, at, beside);
-        Some(template)
+        let through = self.through_lets(template.names());
+        Some(template.using(&through))
     }
 
     /// An expression over an answer.
@@ -401,11 +415,22 @@ impl Reader<'_> {
             fields.fault_at(at, detail);
         });
         self.remark_expression(source, fields, at);
-        Some(expression)
+        let through = self.through_lets(expression.names());
+        Some(expression.using(&through))
     }
 
     fn check_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
         self.used.borrow_mut().extend(names.iter().cloned());
+        self.check_own_names(names, beside, &fault);
+        for named in self.lets.iter().filter(|named| names.contains(&named.name)) {
+            let own = named.template.names().difference(names).cloned().collect();
+            self.check_own_names(&own, beside, |detail| {
+                fault(format!("{detail} (by way of let/{})", named.name));
+            });
+        }
+    }
+
+    fn check_own_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
         for name in names {
             if self.known.contains(name) || beside.contains(name) {
                 continue;

@@ -124,12 +124,18 @@ impl Reader<'_> {
         }
     }
 
-    /// Warns of declared parameters that nothing names.
+    /// Warns of values with a name, and of declared parameters, that nothing names.
     pub(super) fn remark_unused(&self, fields: &Fields<'_>, params: &[ParamRule]) {
+        let used = self.used.borrow();
+        for named in self.lets.iter().filter(|named| !used.contains(&named.name)) {
+            fields.warn_at(
+                &format!("let/{}", escape(&named.name)),
+                "has a value, and nothing in the document uses it",
+            );
+        }
         if !fields.has("params") {
             return;
         }
-        let used = self.used.borrow();
         for rule in params.iter().filter(|rule| !used.contains(&rule.name)) {
             fields.warn_at(
                 &format!("params/{}", escape(&rule.name)),

@@ -152,7 +152,7 @@ impl Reader<'_> {
                 fields.fault(field, detail)
             });
             self.remark_template(source, fields, field, beside);
-            Some(target)
+            Some(target.using(|names| self.through_lets(names)))
         };
         match origin {
             Origin::Own => fields.required("url", read),
