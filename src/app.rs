@@ -104,7 +104,7 @@ impl App {
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
         let metrics = Arc::new(Metrics::new());
         let memory = Memory::new(
-            settings.memory_bytes,
+            settings.memory,
             database.clone(),
             ring.clone(),
             clock.clone(),

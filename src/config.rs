@@ -14,6 +14,7 @@ use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
 use crate::jobs::maintenance::MaintenanceSettings;
+use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
 use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
@@ -43,8 +44,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
-    /// Tokens that are remembered take at most so much.
-    pub memory_bytes: u64,
+    pub memory: MemorySettings,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,

@@ -19,6 +19,7 @@ use crate::foundation::logging::{LogFormat, check_filter};
 use crate::foundation::sealing::check_keys;
 use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
+use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
 use crate::renewal::decide::Backoff;
 use crate::ticket::inbox::TicketSettings;
@@ -42,6 +43,7 @@ pub(super) struct Raw {
     upstream: RawUpstream,
     renewal: RawRenewal,
     read: RawRead,
+    access: RawAccess,
     ticket: RawTicket,
     webhook: RawWebhook,
     maintenance: RawMaintenance,
@@ -122,6 +124,12 @@ struct RawRead {
     memory_mib: u32,
     min_ttl_s: u32,
     max_wait_s: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccess {
+    trust_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +227,10 @@ impl Raw {
                 read_patience: millis(self.database.read_patience_ms),
             },
             renewal: self.renewal.check(&self.read, webhook.as_ref())?,
-            memory_bytes: u64::from(self.read.memory_mib) << 20,
+            memory: MemorySettings {
+                max_bytes: u64::from(self.read.memory_mib) << 20,
+                trust: secs(self.access.trust_s),
+            },
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

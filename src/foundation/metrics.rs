@@ -58,6 +58,9 @@ pub struct Metrics {
     pub deliveries: Family<DeliveryLabels, Counter>,
     pub secrets: Family<StateLabels, Gauge>,
     pub in_flight: Gauge,
+    pub readers_waiting: Gauge,
+    pub results_waiting: Gauge,
+    pub result_transactions: Counter,
     pub overdue: Gauge,
     pub sweep_lag_ms: Gauge,
     pub clock_offset_ms: Gauge,
@@ -87,6 +90,9 @@ impl Metrics {
             deliveries: Family::default(),
             secrets: Family::default(),
             in_flight: Gauge::default(),
+            readers_waiting: Gauge::default(),
+            results_waiting: Gauge::default(),
+            result_transactions: Counter::default(),
             overdue: Gauge::default(),
             sweep_lag_ms: Gauge::default(),
             clock_offset_ms: Gauge::default(),
@@ -161,6 +167,21 @@ impl Metrics {
             "renewals_in_flight",
             "Attempts under way",
             self.in_flight.clone(),
+        );
+        registry.register(
+            "readers_waiting",
+            "Callers that wait for a token to be fetched",
+            self.readers_waiting.clone(),
+        );
+        registry.register(
+            "results_waiting",
+            "Results of attempts that wait to be stored with others",
+            self.results_waiting.clone(),
+        );
+        registry.register(
+            "result_transactions",
+            "Transactions that stored results of attempts",
+            self.result_transactions.clone(),
         );
         registry.register(
             "overdue",

@@ -10,7 +10,7 @@ use super::{COMPARING, Look, Memory};
 use crate::access::key::KeyHash;
 use crate::access::store::KnownKey;
 use crate::access::{Caller, store};
-use crate::foundation::clock::EpochMs;
+use crate::foundation::clock::{BootMs, EpochMs, Moment};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
 
@@ -21,7 +21,10 @@ const KEYS_MAX: usize = 10_000;
 pub(super) struct Known {
     caller: Arc<Caller>,
     expires_at: Option<EpochMs>,
+    /// When the database was last asked, or is being asked, whether the key is good.
     pub(super) checked: AtomicI64,
+    /// When the database was asked that said so.
+    confirmed: BootMs,
 }
 
 impl Known {
@@ -56,11 +59,23 @@ impl Callers {
 }
 
 impl Memory {
+    /// Whether a key may be taken for good without asking the database. It is told by the
+    /// feed, too, of keys that were revoked: while that is followed, all are confirmed.
+    pub(super) fn is_trusted(&self, known: &Known, now: BootMs) -> bool {
+        let followed = BootMs(self.followed.load(Ordering::Acquire));
+        now.since(known.confirmed.max(followed)) < self.trust
+    }
+
     /// The caller a key belongs to, if it is known, not revoked and not expired.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked, and the key is not remembered, or was confirmed
+    /// too long ago.
     pub async fn recognise(&self, key: &SecretString) -> Result<Option<Arc<Caller>>, DbError> {
         let hash = KeyHash::of(key);
-        let now = self.clock.now();
-        let look = match self.callers.find(&hash) {
+        let Moment { wall: now, boot } = self.clock.moment();
+        let known = self.callers.find(&hash);
+        let look = match known.filter(|known| self.is_trusted(known, boot)) {
             Some(known) if self.is_to_compare(&known.checked, false) => Look::Doubtful(known),
             Some(known) => Look::Sure(known),
             None => Look::Nothing,
@@ -91,6 +106,7 @@ impl Memory {
             caller: caller.clone(),
             expires_at,
             checked: AtomicI64::new(read_at.0),
+            confirmed: read_at,
         };
         self.callers.known.insert(hash.clone(), Arc::new(known));
         if self.callers.forgotten.load(Ordering::Acquire) != forgotten {

@@ -36,6 +36,16 @@ const LATE: Ms = Ms::from_secs(1);
 /// How long a comparison waits for the database. What is remembered is good until then.
 pub const COMPARING: Duration = Duration::from_millis(250);
 
+/// Limits of what is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct MemorySettings {
+    /// Tokens take at most so much; 0: none is remembered.
+    pub max_bytes: u64,
+    /// So long after the database was last heard of, remembered API keys are good without it;
+    /// zero: it is asked at each call.
+    pub trust: Ms,
+}
+
 /// Shared by readers, by whoever stores a token, and by the follower of the feed.
 #[derive(Clone)]
 pub struct Memory(Arc<Inner>);
@@ -48,6 +58,8 @@ pub struct Inner {
     cells: Cells,
     callers: Callers,
     recent: Recent,
+    /// How long a key is trusted that the database does not confirm.
+    trust: Ms,
     /// When the feed was last read to its end, by the boot clock; negative before.
     followed: AtomicI64,
     times_followed: Counter,
@@ -71,18 +83,18 @@ pub enum Look<T> {
 }
 
 impl Memory {
-    /// Tokens take at most so much memory; 0: none is remembered.
     pub fn new(
-        max_bytes: u64,
+        settings: MemorySettings,
         database: Database,
         ring: Arc<KeyRing>,
         clock: SharedClock,
         times_followed: Counter,
     ) -> Self {
         Self(Arc::new(Inner {
-            cells: Cells::new(max_bytes),
+            cells: Cells::new(settings.max_bytes),
             callers: Callers::new(),
             recent: Recent::default(),
+            trust: settings.trust,
             followed: AtomicI64::new(i64::MIN),
             times_followed,
             database,
@@ -114,7 +126,8 @@ impl Memory {
     /// A caller that nothing speaks against; decides nothing for others.
     pub fn sure_caller(&self, hash: &KeyHash, now: Moment) -> Option<Arc<Caller>> {
         let known = self.callers.find(hash)?;
-        if self.is_doubtful(&known.checked, false, now.boot) {
+        let doubtful = self.is_doubtful(&known.checked, false, now.boot);
+        if doubtful || !self.is_trusted(&known, now.boot) {
             return None;
         }
         known.good_at(now.wall)

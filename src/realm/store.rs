@@ -1,6 +1,8 @@
 //! Realms in the database.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
+use std::collections::BTreeSet;
+
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockBehavior, LockType, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
     QueryFilter, QueryOrder, QuerySelect,
@@ -46,6 +48,24 @@ pub async fn find_locked(
         .lock_exclusive()
         .one(database)
         .await
+}
+
+/// Keeps realms from being changed or deleted until the transaction ends, but for those that
+/// somebody else is changing just now. Answers which.
+pub async fn lock_free(
+    database: &impl ConnectionTrait,
+    ids: &[RealmId],
+) -> Result<Vec<RealmId>, DbErr> {
+    let names: BTreeSet<_> = ids.iter().map(RealmId::as_str).collect();
+    let locked = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(padded(names)))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_tuple::<String>()
+        .all(database)
+        .await?;
+    Ok(locked.into_iter().map(RealmId::stored).collect())
 }
 
 /// Newest change first; `keyword` stands in the id or the comment.

@@ -9,13 +9,14 @@ use backon::{ExponentialBuilder, Retryable};
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::attempt::Cause;
-use super::history::{self, Entry, Outcome};
+use super::history::{self, Ended, Entry, Outcome};
 use super::{Inner, Renewals, on_disk};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{AttemptId, SecretId};
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
+use crate::webhook::event;
 
 /// How long an attempt waits for its pair to be kept, before that goes on without it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -137,19 +138,26 @@ impl Renewals {
             (before, &candidate.token, promotion)
         {
             let held = &token.held;
-            self.announce_recovery(transaction, &record, held.expiry, now)
-                .await?;
+            if let Some(recovered) = event::of_recovery(&record, held.expiry) {
+                let told = [(recovered, &record)];
+                event::append(transaction, &told, &self.randomness, now).await?;
+            }
             let entry = Entry {
-                realm: record.realm,
-                key: record.key,
+                realm: record.realm.clone(),
+                key: record.key.clone(),
                 attempt: candidate.attempt.clone(),
                 cause: Cause::Recovered.as_str(),
                 started_at: held.obtained_at,
                 took: now.since(held.obtained_at),
                 replica: self.replica.clone(),
             };
-            let (stored, generation) = (Outcome::Stored, Some(generation));
-            history::append(transaction, &entry, stored, None, generation).await?;
+            let ended = Ended {
+                entry: &entry,
+                outcome: Outcome::Stored,
+                failure: None,
+                generation: Some(generation),
+            };
+            history::append(transaction, &[ended]).await?;
         }
         Ok(promotion)
     }

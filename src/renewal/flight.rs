@@ -96,9 +96,13 @@ impl Renewals {
         self.within_max_wait(landing).await
     }
 
+    /// Whoever is counted as waiting has joined.
     async fn within_max_wait(&self, mut landing: Landing) -> Landed {
         let deadline = self.settings.max_wait.as_duration();
-        match tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await {
+        self.metrics.readers_waiting.inc();
+        let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
+        self.metrics.readers_waiting.dec();
+        match landed {
             Ok(Ok(landed)) => landed.clone().unwrap_or(Landed::DatabaseFailed),
             // Not yet, or the server is stopping.
             Err(_) | Ok(Err(_)) => Landed::StillWaiting,

@@ -49,41 +49,32 @@ pub struct Entry {
     pub replica: ReplicaId,
 }
 
-pub async fn append(
-    database: &impl ConnectionTrait,
-    entry: &Entry,
-    outcome: Outcome,
-    failure: Option<&Failure>,
-    generation: Option<Generation>,
-) -> Result<(), DbErr> {
-    Entity::insert(row(entry, outcome, failure, generation))
-        .exec_without_returning(database)
-        .await
-        .map(|_| ())
+/// One attempt that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    pub entry: &'a Entry,
+    pub outcome: Outcome,
+    pub failure: Option<&'a Failure>,
+    /// Of the token that was stored.
+    pub generation: Option<Generation>,
 }
 
-/// Attempts whose tokens were stored, and under which generations.
-pub async fn append_stored(
-    database: &impl ConnectionTrait,
-    stored: &[(&Entry, Generation)],
-) -> Result<(), DbErr> {
-    for stored in pieces(stored) {
-        let rows = stored
-            .iter()
-            .map(|(entry, generation)| row(entry, Outcome::Stored, None, Some(*generation)));
-        Entity::insert_many(rows)
+pub async fn append(database: &impl ConnectionTrait, ended: &[Ended<'_>]) -> Result<(), DbErr> {
+    for ended in pieces(ended) {
+        Entity::insert_many(ended.iter().map(row))
             .exec_without_returning(database)
             .await?;
     }
     Ok(())
 }
 
-fn row(
-    entry: &Entry,
-    outcome: Outcome,
-    failure: Option<&Failure>,
-    generation: Option<Generation>,
-) -> renewal::ActiveModel {
+fn row(ended: &Ended<'_>) -> renewal::ActiveModel {
+    let Ended {
+        entry,
+        outcome,
+        failure,
+        generation,
+    } = ended;
     renewal::ActiveModel {
         id: NotSet,
         realm_id: Set(entry.realm.as_str().to_owned()),

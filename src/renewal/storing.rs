@@ -2,6 +2,7 @@
 
 mod batch;
 mod failure;
+mod result;
 mod token;
 
 pub(super) use batch::Batch;
@@ -11,7 +12,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use sea_orm::{ConnectionTrait, DbErr};
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause};
@@ -19,12 +19,9 @@ use super::history::Entry;
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::database::DbError;
 use crate::token::candidate::Candidate;
-use crate::token::expiry::Expiry;
 use crate::token::lease::{self, Claimed};
-use crate::token::lost::Unclear;
-use crate::token::{Column, HeldRefresh, TokenRecord, Waiting, results, seal};
+use crate::token::{Column, HeldRefresh, Waiting, results, seal};
 use crate::upstream::ObtainedRefresh;
-use crate::webhook::event::Event;
 
 /// A commit that takes longer is not waited for before the spool is written.
 const SPOOLED_AFTER: Duration = Duration::from_millis(500);
@@ -110,23 +107,6 @@ impl Renewals {
         }
     }
 
-    /// Says that a token which was in announced trouble is renewed.
-    pub(super) async fn announce_recovery(
-        &self,
-        transaction: &impl ConnectionTrait,
-        before: &TokenRecord,
-        expiry: Expiry,
-        now: EpochMs,
-    ) -> Result<(), DbErr> {
-        if before.announced.is_none() {
-            return Ok(());
-        }
-        let expires_at = expiry.at();
-        Event::Recovered { expires_at }
-            .append(transaction, before, &self.randomness, now)
-            .await
-    }
-
     /// A refresh token, as it is stored.
     pub(super) fn seal_refresh(&self, claimed: &Claimed, refresh: &ObtainedRefresh) -> HeldRefresh {
         let id = claimed.record.secret_id;
@@ -161,13 +141,9 @@ impl Renewals {
     }
 
     pub(super) async fn give_back(&self, claimed: &Claimed) {
-        self.give_back_unclear(claimed, Unclear::No).await;
-    }
-
-    async fn give_back_unclear(&self, claimed: &Claimed, unclear: Unclear) {
         let released = self
             .database
-            .write(|transaction, _| Box::pin(lease::release_unclear(transaction, claimed, unclear)))
+            .write(|transaction, _| Box::pin(lease::release(transaction, claimed)))
             .await;
         if let Err(error) = released {
             tracing::warn!(%error, "a lease could not be given back; it runs out by itself");

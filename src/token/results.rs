@@ -44,8 +44,8 @@ pub struct Stored {
 
 /// What a failure leaves behind.
 #[derive(Clone, Debug)]
-pub struct StoredFailure<'a> {
-    pub failure: &'a Failure,
+pub struct StoredFailure {
+    pub failure: Failure,
     /// Whose next token ends the wait.
     pub parent: Option<SecretId>,
     pub renew_at: EpochMs,
@@ -57,11 +57,26 @@ pub struct StoredFailure<'a> {
     pub announced: Option<Announced>,
 }
 
-/// Stores tokens. Answers their generations; none where the lease was lost, or secret or realm
-/// have changed, or where the row is left out because somebody else is changing it.
-pub async fn store_tokens(
+/// What a result changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Update<'a> {
+    Token(&'a Stored),
+    Failure(&'a StoredFailure),
+}
+
+impl Update<'_> {
+    /// Whether a token comes with a refresh token that takes the place of the one before.
+    fn rotates(&self) -> bool {
+        matches!(self, Self::Token(new) if matches!(new.refresh, RefreshChange::Replace(_)))
+    }
+}
+
+/// Stores results. Answers the generations of their tokens then; none where the lease was lost,
+/// or secret or realm have changed, where a newer token has come before a failure, or where the
+/// row is left out because somebody else is changing it.
+pub async fn store(
     database: &impl ConnectionTrait,
-    results: &[(&Claimed, &Stored)],
+    results: &[(&Claimed, Update<'_>)],
     busy: Busy,
     now: EpochMs,
 ) -> Result<Vec<Option<Generation>>, DbErr> {
@@ -70,20 +85,21 @@ pub async fn store_tokens(
     let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id(), row)).collect();
     let versions = versions(database, &ids).await?;
     let (mut stored, mut generations) = (Vec::new(), Vec::new());
-    for (claimed, new) in results {
+    for (claimed, update) in results {
         let id = claimed.record.secret_id;
         let row = rows
             .remove(&id)
             .filter(|row| is_current(row, claimed, &versions));
-        let put = row.and_then(|row| put_token(row, claimed, new, now));
+        let put = row.and_then(|row| match update {
+            Update::Token(new) => put_token(row, claimed, new, now),
+            Update::Failure(new) => put_failure(row, claimed, new, now),
+        });
         generations.push(put.as_ref().map(Locked::generation));
         stored.extend(put);
     }
     write(database, &stored).await?;
     let rotated = results.iter().zip(&generations);
-    let rotated = rotated.filter(|((_, new), generation)| {
-        generation.is_some() && matches!(new.refresh, RefreshChange::Replace(_))
-    });
+    let rotated = rotated.filter(|((_, new), generation)| generation.is_some() && new.rotates());
     let rotated: Vec<_> = rotated
         .map(|((claimed, _), _)| (claimed.record.secret_id, claimed.record.generation))
         .collect();
@@ -111,33 +127,31 @@ fn put_token(mut row: Locked, claimed: &Claimed, new: &Stored, now: EpochMs) -> 
     Some(row)
 }
 
-/// Stores a failure and when to try again. False as for [`store_tokens`], and where a newer
-/// token has come meanwhile.
-pub async fn store_failure(
-    database: &impl ConnectionTrait,
+/// A failure, and when to try again; not where a newer token has come meanwhile.
+fn put_failure(
+    mut row: Locked,
     claimed: &Claimed,
-    new: &StoredFailure<'_>,
+    new: &StoredFailure,
     now: EpochMs,
-) -> Result<bool, DbErr> {
-    let Some(mut row) = unchanged(database, claimed).await? else {
-        return Ok(false);
-    };
+) -> Option<Locked> {
+    if row.generation() != claimed.record.generation {
+        return None;
+    }
     row.end_lease(new.unclear);
     if let Some(refresh) = &new.refresh {
         row.nothing_lost();
         row.put_refresh(Some(refresh));
     }
-    row.failed(new.failure, new.needs_attention, new.parent, now);
+    row.failed(&new.failure, new.needs_attention, new.parent, now);
     row.due(Some(new.renew_at));
     if let Some(announced) = new.announced {
         row.announce(announced);
     }
-    write(database, &[row]).await?;
-    Ok(true)
+    Some(row)
 }
 
 /// Gives a lease back because something must come first; due again at `renew_at`, or when
-/// that has come. False as for [`store_failure`].
+/// that has come. False where the lease was lost, or something has changed since it was claimed.
 pub async fn store_waiting(
     database: &impl ConnectionTrait,
     claimed: &Claimed,

@@ -7,6 +7,7 @@ use super::outbox;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::randomness::Randomness;
 use crate::realm::failure::Failure;
+use crate::token::expiry::Expiry;
 use crate::token::{Announced, TokenRecord};
 
 /// What a failure announces; none: nothing new. `failures` counts it.
@@ -73,20 +74,33 @@ impl Event<'_> {
         }
     }
 
-    /// Writes it beside what it tells of, in the same transaction.
-    pub async fn append(
-        &self,
-        database: &impl ConnectionTrait,
-        record: &TokenRecord,
-        randomness: &Randomness,
-        now: EpochMs,
-    ) -> Result<(), DbErr> {
+    fn body(&self, record: &TokenRecord, now: EpochMs) -> String {
         let body = json!({
             "type": self.kind(), "timestamp": now.to_rfc3339(), "data": self.data(record, now),
         });
-        let id = format!("msg_{}", randomness.id());
-        outbox::append(database, id, body.to_string(), now).await
+        body.to_string()
     }
+}
+
+/// Says that a token which was in announced trouble is renewed.
+pub fn of_recovery(before: &TokenRecord, expiry: Expiry) -> Option<Event<'static>> {
+    let expires_at = expiry.at();
+    (before.announced.is_some()).then_some(Event::Recovered { expires_at })
+}
+
+/// Writes events beside what they tell of, in the same transaction; each with its token as it
+/// was before.
+pub async fn append(
+    database: &impl ConnectionTrait,
+    events: &[(Event<'_>, &TokenRecord)],
+    randomness: &Randomness,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    let message = |(event, record): &(Event<'_>, &TokenRecord)| {
+        let id = format!("msg_{}", randomness.id());
+        (id, event.body(record, now))
+    };
+    outbox::append(database, events.iter().map(message).collect(), now).await
 }
 
 #[cfg(test)]

@@ -9,24 +9,29 @@ pub(super) use token_server_entity::event::Model as Row;
 use token_server_entity::event::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::pieces;
 
+/// Messages with their ids.
 pub(super) async fn append(
     database: &impl ConnectionTrait,
-    message_id: String,
-    body: String,
+    messages: Vec<(String, String)>,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    Entity::insert(event::ActiveModel {
+    let row = |(message_id, body)| event::ActiveModel {
         id: NotSet,
         message_id: Set(message_id),
         body: Set(body),
         at: Set(now),
         tries: Set(0),
         next_try_at: Set(now),
-    })
-    .exec_without_returning(database)
-    .await
-    .map(|_| ())
+    };
+    let rows: Vec<_> = messages.into_iter().map(row).collect();
+    for rows in pieces(&rows) {
+        Entity::insert_many(rows.to_vec())
+            .exec_without_returning(database)
+            .await?;
+    }
+    Ok(())
 }
 
 /// What is to be sent, oldest first.

@@ -48,14 +48,31 @@ fn invalid_parameter(reply: Reply, name: &str) {
     naming(reply, 400, "invalid_parameter", name);
 }
 
-/// The pointers to the faults of a document, each of which says why.
+/// Where a document is faulty, in order of the pointers, and what is said of it there.
 #[track_caller]
-fn pointers(reply: Reply) -> Vec<String> {
+fn faults(reply: Reply) -> Vec<(String, String)> {
     let problem = problem(reply, 422, "invalid_document");
     let errors = problem["errors"].as_array().expect("errors").iter();
     let text = |field: &Value| field.as_str().expect("a text").to_owned();
-    assert!(errors.clone().all(|error| text(&error["detail"]).len() > 5));
-    errors.map(|error| text(&error["pointer"])).collect()
+    let fault = |error: &Value| (text(&error["pointer"]), text(&error["detail"]));
+    let mut faults: Vec<_> = errors.map(fault).collect();
+    faults.sort();
+    faults
+}
+
+/// Fails the test unless exactly these places are faulty, and this is said of them.
+#[track_caller]
+fn expect_faults(reply: Reply, expected: &[(&str, &str)]) {
+    let faults = faults(reply);
+    let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
+    let wanted: Vec<_> = expected.iter().map(|(pointer, _)| *pointer).collect();
+    assert_eq!(pointers, wanted);
+    for ((pointer, detail), (_, told)) in faults.iter().zip(expected) {
+        assert!(
+            detail.contains(told),
+            "{pointer}: {detail:?} does not say {told:?}"
+        );
+    }
 }
 
 /// Sends a body as it stands, to `METHOD /path`.
@@ -66,17 +83,18 @@ async fn send(client: &Client, call: &str, media_type: &str, body: &str) -> Repl
     client.send(request.body(body.to_owned())).await
 }
 
-/// Sends a good document once for each line of a table, which is a pointer and the fields,
-/// below `base`, that put a fault there.
+/// Sends a good document once for each line of a table, which is a pointer, the fields,
+/// below `base`, that put a fault there, and what is told of it.
 async fn faulty(client: &Client, call: &str, good: &Value, base: &str, table: &str) {
     for line in table.trim().lines() {
+        let (line, told) = line.split_once(" | ").expect("what is told");
         let (pointer, fields) = line.trim().split_once(' ').expect("a pointer and fields");
         let fields: Map<String, Value> = serde_json::from_str(fields).expect("an object");
         let mut document = good.clone();
         let object = document.pointer_mut(base).and_then(Value::as_object_mut);
         object.expect("an object").extend(fields);
         let reply = send(client, call, "application/json", &document.to_string()).await;
-        assert_eq!(pointers(reply), [format!("{base}{pointer}")], "{line}");
+        expect_faults(reply, &[(&format!("{base}{pointer}"), told)]);
     }
 }
 
@@ -93,47 +111,47 @@ async fn expect_nothing_stored(client: &Client) {
 async fn a_bad_realm_is_refused_with_the_place_of_its_fault(database: TestDatabase) {
     let server = Server::start(&database).await;
     let of_config = r#"
-        /surprise {"surprise": "canary"}
-        /url {"url": "canary"}
-        /url {"url": "ftp://canary.example/"}
-        /url {"url": "https://u:canary@provider.example/"}
-        /url {"url": "https://provider.example/#canary"}
-        /url {"url": {"href": "canary"}}
-        /url {"url": null}
-        /method {"method": "canary"}
-        /method {"method": ["canary"]}
-        /content_type {"content_type": "canary"}
-        /token_path {"token_path": {"canary": 1}}
-        /token_path {"token_path": "${canary}"}
-        /expires_in_path {"expires_in_path": ["canary"]}
-        /expires_at_path {"expires_in_path": "a", "expires_at_path": "canary"}
-        /default_expires_in_s {"default_expires_in_s": -1}
-        /default_expires_in_s {"default_expires_in_s": "canary"}
-        /arguments {"arguments": "canary"}
-        /arguments/0 {"arguments": ["canary"]}
-        /arguments/0/place {"arguments": [{"name": "a", "place": "canary", "value": "x"}]}
-        /arguments/0/value {"arguments": [{"name": "a", "place": "body"}]}
-        /arguments/0/canine {"arguments": [{"name": "a", "place": "url", "value": 1, "canine": 1}]}
-        /arguments/0/value {"arguments": [{"name": "a", "place": "url", "value": "${ x } canary"}]}
-        /arguments/0/value {"arguments": [{"name": "a", "place": "url", "value": "${ 'canary' '"}]}
-        /arguments/0/value/b {"arguments": [{"name": "a", "place": "body", "value": {"b": "$x"}}]}
-        /arguments/0/name {"arguments": [{"name": "a canary", "place": "header", "value": 1}]}
-        /success {"success": "status == 'canary' and"}
-        /success {"success": "${ status == 'canary' }"}
-        /success {"success": "nobody == 'canary'"}
-        /params/a-b {"params": {"a-b": {"title": "canary"}}}
-        /params/token {"params": {"token": {"title": "canary"}}}
-        /params/a/optional {"params": {"a": {"optional": "canary"}}}
-        /policy/renew_before_s {"policy": {"window_s": 60, "renew_before_s": 60}}
-        /client_auth/method {"client_auth": {"method": "canary"}}
-        /error/code {"error": {"classes": {"permanent": ["canary"]}}}"#;
+        /surprise {"surprise": "canary"} | known are params, let, assertion, steps, url
+        /url {"url": "canary"} | is not a URL: relative URL without a base
+        /url {"url": "ftp://canary.example/"} | must begin with https://
+        /url {"url": "https://u:canary@provider.example/"} | must not hold credentials
+        /url {"url": "https://provider.example/#canary"} | must not hold a fragment (#…)
+        /url {"url": {"href": "canary"}} | must be a string, not an object
+        /url {"url": null} | is required
+        /method {"method": "canary"} | must be one of GET, POST, PUT
+        /method {"method": ["canary"]} | must be a string, not a list
+        /content_type {"content_type": "canary"} | must be one of json, form, xml, text, none
+        /token_path {"token_path": {"canary": 1}} | must be a string, not an object
+        /token_path {"token_path": "${canary}"} | must be a dotted path such as data.access_token
+        /expires_in_path {"expires_in_path": ["canary"]} | must be a string, not a list
+        /expires_at_path {"expires_in_path": "a", "expires_at_path": "canary"} | stands beside expires_in_path or expires_in
+        /default_expires_in_s {"default_expires_in_s": -1} | must be a whole number from 0 to 315360000
+        /default_expires_in_s {"default_expires_in_s": "canary"} | must be a whole number, or a template
+        /arguments {"arguments": "canary"} | must be a list, not a string
+        /arguments/0 {"arguments": ["canary"]} | must be an object, not a string
+        /arguments/0/place {"arguments": [{"name": "a", "place": "canary", "value": "x"}]} | must be one of url, header, body
+        /arguments/0/value {"arguments": [{"name": "a", "place": "body"}]} | is required
+        /arguments/0/canine {"arguments": [{"name": "a", "place": "url", "value": 1, "canine": 1}]} | known are name, place, value, optional
+        /arguments/0/value {"arguments": [{"name": "a", "place": "url", "value": "${ x } canary"}]} | uses the name x, which is not declared
+        /arguments/0/value {"arguments": [{"name": "a", "place": "url", "value": "${ 'canary' '"}]} | has an expression that does not end
+        /arguments/0/value/b {"arguments": [{"name": "a", "place": "body", "value": {"b": "$x"}}]} | uses the name x, which is not declared
+        /arguments/0/name {"arguments": [{"name": "a canary", "place": "header", "value": 1}]} | is not the name of a header
+        /success {"success": "status == 'canary' and"} | syntax error (column 23)
+        /success {"success": "${ status == 'canary' }"} | is an expression already: write it without ${ and }
+        /success {"success": "nobody == 'canary'"} | uses the name nobody, which is not declared
+        /params/a-b {"params": {"a-b": {"title": "canary"}}} | must be letters, digits and _, not beginning with a digit
+        /params/token {"params": {"token": {"title": "canary"}}} | is a name the server uses itself
+        /params/a/optional {"params": {"a": {"optional": "canary"}}} | must be true or false, not a string
+        /policy/renew_before_s {"policy": {"window_s": 60, "renew_before_s": 60}} | must be less than window_s
+        /client_auth/method {"client_auth": {"method": "canary"}} | must be one of none, client_secret_basic
+        /error/code {"error": {"classes": {"permanent": ["canary"]}}} | is required beside classes"#;
     let of_realm = r#"
-        /id {"id": 7}
-        /id {"id": null}
-        /comment {"comment": ["canary"]}
-        /config {"config": "canary"}
-        /logic_code {"logic_code": {"url": "canary"}}
-        /logic_code {"config": null, "logic_code": "canary"}"#;
+        /id {"id": 7} | must be a string, not a number
+        /id {"id": null} | is required
+        /comment {"comment": ["canary"]} | must be a string, not a list
+        /config {"config": "canary"} | must be an object, not a string
+        /logic_code {"logic_code": {"url": "canary"}} | must be a string, not an object
+        /logic_code {"config": null, "logic_code": "canary"} | is not a URL: relative URL without a base"#;
     let client = &server.client;
     let good = json!({"id": "r", "config": good_config()});
     faulty(client, "POST /api/realm", &good, "/config", of_config).await;
@@ -157,12 +175,24 @@ async fn all_faults_of_a_realm_are_told_at_once(database: TestDatabase) {
         "success": "body.ok ==",
     });
     let realm = json!({"id": "r", "config": config});
-    let mut pointers = pointers(server.client.post("/api/realm", &realm).await);
-    pointers.sort();
-    let expected = "arguments/1/name arguments/1/value content_type method success surprise \
-                    token_path url";
-    let expected = expected.split(' ').map(|at| format!("/config/{at}"));
-    assert_eq!(pointers, expected.collect::<Vec<_>>());
+    let reply = server.client.post("/api/realm", &realm).await;
+    let expected = [
+        ("/config/arguments/1/name", "must not be empty"),
+        (
+            "/config/arguments/1/value",
+            "uses the name nobody, which is not declared",
+        ),
+        ("/config/content_type", "must be a string, not a number"),
+        ("/config/method", "must be one of GET, POST, PUT"),
+        ("/config/success", "syntax error (column 11)"),
+        (
+            "/config/surprise",
+            "known are params, let, assertion, steps, url",
+        ),
+        ("/config/token_path", "is required"),
+        ("/config/url", "is not a URL"),
+    ];
+    expect_faults(reply, &expected);
     expect_nothing_stored(&server.client).await;
 }
 
@@ -179,26 +209,26 @@ async fn with_realms(database: &TestDatabase) -> Server {
 async fn a_bad_secret_is_refused_with_the_place_of_its_fault(database: TestDatabase) {
     let server = with_realms(&database).await;
     let of_secret = r#"
-        /params/surprise {"params": {"app": "a", "surprise": "canary"}}
-        /params/a~1b~0c {"params": {"app": "a", "a/b~c": "canary"}}
-        /params/app {"params": {"app": 770177017701, "pass": "canary"}}
-        /params/app {"params": {"app": {"value": "canary"}}}
-        /params/app {"params": {"app": null, "pass": "canary"}}
-        /params {"params": ["canary"]}
-        /params/app {"realm": "old", "params": {"app": "canary"}}
-        /key_1 {"realm": "old", "key_1": ["canary"]}
-        /key_2 {"realm": "old", "key_2": 770177017701}
-        /key_2 {"realm": "old", "key_2": 770177017701.5}
-        /key_3 {"realm": "old", "key_3": {"canary": "canary"}}
-        /key_4 {"realm": "old", "key_4": false}
-        /token {"realm": "old", "token": ["canary"]}
-        /expires_at {"realm": "old", "token": "canary", "expires_at": "canary"}"#;
+        /params/surprise {"params": {"app": "a", "surprise": "canary"}} | is not a parameter of this realm; known are app, pass
+        /params/a~1b~0c {"params": {"app": "a", "a/b~c": "canary"}} | is not a parameter of this realm; known are app, pass
+        /params/app {"params": {"app": 770177017701, "pass": "canary"}} | must be a string or null
+        /params/app {"params": {"app": {"value": "canary"}}} | must be a string or null
+        /params/app {"params": {"app": null, "pass": "canary"}} | is required by the realm
+        /params {"params": ["canary"]} | must be an object, not a list
+        /params/app {"realm": "old", "params": {"app": "canary"}} | is not a parameter of this realm; known are key_1, key_2, key_3, key_4, key_5
+        /key_1 {"realm": "old", "key_1": ["canary"]} | must be a string, not a list
+        /key_2 {"realm": "old", "key_2": 770177017701} | must be a string, not a number
+        /key_2 {"realm": "old", "key_2": 770177017701.5} | must be a string, not a number
+        /key_3 {"realm": "old", "key_3": {"canary": "canary"}} | must be a string, not an object
+        /key_4 {"realm": "old", "key_4": false} | must be a string, not a boolean
+        /token {"realm": "old", "token": ["canary"]} | must be a string, not a list
+        /expires_at {"realm": "old", "token": "canary", "expires_at": "canary"} | must be a whole number from 0"#;
     let client = &server.client;
     let good = json!({"realm": "r", "key": "k", "params": {"app": "a"}});
     let long = json!({"realm": "r", "key": "k", "params": {"app": CANARY.repeat(12_000)}});
     faulty(client, "POST /api/secret", &good, "", of_secret).await;
     let reply = client.post("/api/secret", &long).await;
-    assert_eq!(pointers(reply), ["/params/app"]);
+    expect_faults(reply, &[("/params/app", "longer than 65536 bytes")]);
     let nowhere = json!({"realm": "nowhere", "key": "k", "key_2": CANARY});
     let reply = client.post("/api/secret", &nowhere).await;
     naming(reply, 400, "unknown_realm", "nowhere");
@@ -213,23 +243,34 @@ async fn a_parameter_given_at_the_top_is_called_faulty_there(database: TestDatab
     let server = with_realms(&database).await;
     let long = json!({"realm": "old", "key": "k", "key_5": CANARY.repeat(12_000)});
     let reply = server.client.post("/api/secret", &long).await;
-    assert_eq!(pointers(reply), ["/key_5"]);
+    expect_faults(reply, &[("/key_5", "longer than 65536 bytes")]);
     let unknown = json!({"realm": "r", "key": "k", "key_1": CANARY, "params": {"app": CANARY}});
     let reply = server.client.post("/api/secret", &unknown).await;
-    assert_eq!(pointers(reply), ["/key_1"]);
+    expect_faults(reply, &[("/key_1", "known are app, pass")]);
 }
 
 async fn a_name_that_no_column_or_path_could_hold_is_refused(database: TestDatabase) {
     let server = Server::start(&database).await;
     let client = &server.client;
     let long = format!("{CANARY}{}", "n".repeat(250));
-    for name in ["", " canary", "canary ", "canary\nend", "canary\0", &long] {
+    let (blank, control) = (
+        "must not be empty",
+        "control characters or surrounding blanks",
+    );
+    for (name, told) in [
+        ("", blank),
+        (" canary", control),
+        ("canary ", control),
+        ("canary\nend", control),
+        ("canary\0", control),
+        (&*long, "longer than 255 characters"),
+    ] {
         let realm = client.post("/api/realm", &json!({"id": name})).await;
-        assert_eq!(pointers(realm), ["/id"]);
+        expect_faults(realm, &[("/id", told)]);
         let secret = json!({"realm": name, "key": name});
         for path in ["/api/secret", "/api/token/flush"] {
             let reply = client.post(path, &secret).await;
-            assert_eq!(pointers(reply), ["/realm", "/key"]);
+            expect_faults(reply, &[("/key", told), ("/realm", told)]);
         }
     }
     for name in ["", "%20canary", "canary%00", &long] {
@@ -250,27 +291,27 @@ async fn a_bad_key_or_flush_is_refused_with_the_place_of_its_fault(database: Tes
     client.save_realm("r", Value::Null).await;
     let keys = client.list("/api/api-key").await;
     let of_key = r#"
-        /name {"name": ""}
-        /name {"name": ["canary"]}
-        /scopes {"scopes": []}
-        /scopes/1 {"scopes": ["admin", "canary"]}
-        /realms/0 {"realms": [770177017701]}
-        /keys {"keys": "canary"}
-        /expires_at {"expires_at": -1}
-        /realm {"realm": "canary"}"#;
+        /name {"name": ""} | must have 1 to 255 characters
+        /name {"name": ["canary"]} | must be a string, not a list
+        /scopes {"scopes": []} | must name a scope
+        /scopes/1 {"scopes": ["admin", "canary"]} | must be one of token:read, token:flush, admin, metrics
+        /realms/0 {"realms": [770177017701]} | must be a string
+        /keys {"keys": "canary"} | must be a list, not a string
+        /expires_at {"expires_at": -1} | must be a whole number from 0
+        /realm {"realm": "canary"} | known are name, scopes, realms, keys, expires_at"#;
     let good = json!({"name": "n", "scopes": ["admin"]});
     faulty(client, "POST /api/api-key", &good, "", of_key).await;
     let of_flush = r#"
-        /generation {"generation": "canary"}
-        /force {"force": "canary"}"#;
+        /generation {"generation": "canary"} | must be a whole number from 0
+        /force {"force": "canary"} | known are realm, key, generation"#;
     let good = json!({"realm": "r", "key": "k"});
     faulty(client, "POST /api/token/flush", &good, "", of_flush).await;
     let of_token = r#"
-        /token {"token": ""}
-        /token {"token": ["canary"]}
-        /key {"key": 770177017701}
-        /expires_at {"expires_at": "canary"}
-        /until {"until": "canary"}"#;
+        /token {"token": ""} | must not be empty
+        /token {"token": ["canary"]} | must be a string, not a list
+        /key {"key": 770177017701} | must be a string, not a number
+        /expires_at {"expires_at": "canary"} | must be a whole number from 0
+        /until {"until": "canary"} | known are realm, key, token, expires_at"#;
     let good = json!({"realm": "r", "key": "k", "token": CANARY});
     faulty(client, "PUT /api/token", &good, "", of_token).await;
     assert_eq!(client.list("/api/api-key").await, keys);
@@ -298,9 +339,15 @@ async fn a_body_that_is_not_json_is_refused(database: TestDatabase) {
             naming(reply, 400, "malformed_json", "column");
         }
     }
-    for body in ["770177017701", "null", "[]", "\"canary\""] {
+    for (body, kind) in [
+        ("770177017701", "a number"),
+        ("null", "null"),
+        ("[]", "a list"),
+        ("\"canary\"", "a string"),
+    ] {
+        let told = format!("must be an object, not {kind}");
         for reply in send_everywhere(&server.client, "application/json", body).await {
-            assert_eq!(pointers(reply), [""]);
+            expect_faults(reply, &[("", &told)]);
         }
     }
     expect_nothing_stored(&server.client).await;

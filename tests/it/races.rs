@@ -5,15 +5,17 @@ use std::sync::Arc;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use tokio::task::JoinHandle;
 
 use crate::kit::database::Kind;
 use crate::kit::process::command;
-use crate::kit::server::Options;
-use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
+use crate::kit::server::{Client, Options};
+use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result_void,
     a_flush_during_a_renewal_joins_it_and_answers_the_new_token,
+    flushes_join_the_one_that_is_under_way,
     a_flush_asks_no_provider_that_is_backing_off,
     a_repeated_token_that_has_expired_is_a_failure_and_no_loop,
     rows_sealed_with_another_replicas_key_are_left_to_it_and_starve_nobody,
@@ -72,27 +74,59 @@ async fn a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result
 }
 
 async fn a_flush_during_a_renewal_joins_it_and_answers_the_new_token(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let provider = Provider::start().await;
+    let server = Server::start_with(&database, Options::patient()).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     provider.hold();
     let changed = json!({"realm": "r", "key": "k", "key_2": "another"});
     client.post("/api/secret", &changed).await.expect(200);
     provider.wait_for_requests(2).await;
-    // Well within the minimum interval, and yet not the token the caller saw refused.
-    let callers: Vec<_> = (0..20)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move {
-                let flush = json!({"realm": "r", "key": "k", "generation": 1});
-                client.post("/api/token/flush", &flush).await
-            })
+    // Within the minimum interval, and yet not the token the caller saw refused.
+    let callers = flushes(client, 20);
+    server.readers_waiting(20).await;
+    provider.release();
+    for caller in callers {
+        let token = caller.await.expect("the caller ends").expect(200).json();
+        let told = (&token["token"], &token["generation"], &token["flushed"]);
+        assert_eq!(told, (&json!("token-2"), &json!(2), &json!(true)));
+    }
+    assert_eq!(provider.request_count(), 2);
+}
+
+/// So many callers who saw the first token refused.
+fn flushes(client: &Client, count: usize) -> Vec<JoinHandle<Reply>> {
+    let flush = |_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let flush = json!({"realm": "r", "key": "k", "generation": 1});
+            client.post("/api/token/flush", &flush).await
         })
-        .collect();
+    };
+    (0..count).map(flush).collect()
+}
+
+async fn flushes_join_the_one_that_is_under_way(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let no_interval = ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0");
+    let server = Server::start_with(&database, Options::patient().with(&[no_interval])).await;
+    let client = &server.client;
+    client.register(&provider.url("/token")).await;
+    provider.hold();
+    let mut callers = flushes(client, 1);
+    provider.wait_for_requests(2).await;
+    callers.extend(flushes(client, 19));
+    server.readers_waiting(20).await;
     provider.release();
     for caller in callers {
         let token = caller.await.expect("the caller ends").expect(200).json();
         assert_eq!(token["token"], "token-2");
+        assert_eq!(
+            (&token["generation"], &token["flushed"]),
+            (&json!(2), &json!(true))
+        );
+        // Who has not joined finds it in the database.
+        assert_eq!(token["source"], "upstream");
     }
     assert_eq!(provider.request_count(), 2);
 }

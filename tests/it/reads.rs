@@ -1,12 +1,16 @@
 //! The rules of `GET /api/token`.
 
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
 use rustix::process::Signal;
 use serde_json::json;
-use token_server::foundation::clock::{Clock, EpochMs, Ms};
+use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use tokio::task::JoinHandle;
 
 use crate::kit::database::DatabaseServer;
-use crate::kit::server::Options;
-use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+use crate::kit::server::{Client, Options};
+use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_token_is_fetched_in_the_background_and_then_served_from_memory,
@@ -41,24 +45,36 @@ async fn a_token_is_fetched_in_the_background_and_then_served_from_memory(databa
 }
 
 async fn three_hundred_callers_for_a_missing_token_cause_one_request(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    let provider = Provider::start().await;
+    let server = Server::start_with(&database, Options::patient()).await;
     let client = &server.client;
     client.register_realm("r", &provider.url("/token")).await;
+    // No sweep is before the callers.
+    server.app().renewals.stop(Ms::ZERO).await;
     provider.hold();
     client.save_secret("r", "k").await;
-    let callers: Vec<_> = (0..300)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { client.token("r", "k").await })
-        })
-        .collect();
+    let callers = readers(client, 300);
+    server.readers_waiting(300).await;
     provider.wait_for_requests(1).await;
     provider.release();
     for caller in callers {
         let token = caller.await.expect("the caller ends").expect(200).json();
-        assert_eq!(token["token"], "token-1");
+        // Who has not joined finds it in the database.
+        assert_eq!(
+            (&token["token"], &token["source"]),
+            (&json!("token-1"), &json!("upstream"))
+        );
     }
     assert_eq!(provider.request_count(), 1);
+}
+
+/// So many callers at once.
+fn readers(client: &Client, count: usize) -> Vec<JoinHandle<Reply>> {
+    let read = |_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.token("r", "k").await })
+    };
+    (0..count).map(read).collect()
 }
 
 async fn an_expired_token_is_never_served(database: TestDatabase) {
@@ -83,7 +99,12 @@ async fn an_expired_token_is_never_served(database: TestDatabase) {
 
 async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, clock) = Server::on_manual_clock(&database).await;
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default().with(&[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")])
+    };
+    let server = Server::start_with(&database, options).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     provider.hold();
@@ -92,6 +113,8 @@ async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDat
     // The renewal hangs; the reader does not.
     let token = client.token("r", "k").await.expect(200).json();
     assert_eq!(token["token"], "token-1");
+    assert!(token["stale"].is_null(), "it has waited: {token}");
+    assert_eq!(server.app().metrics.in_flight.get(), 1);
     provider.release();
     client.generation("r", "k", 2).await;
     assert_eq!(
@@ -216,31 +239,55 @@ async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_
 
 async fn readers_never_storm_a_provider_that_fails(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, clock) = Server::on_manual_clock(&database).await;
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::patient()
+    };
+    let server = Server::start_with(&database, options).await;
     let client = &server.client;
     provider.answer_with(Answer::status(401).with_json(&json!({"error": "invalid_client"})));
     client.register_realm("r", &provider.url("/token")).await;
+    provider.hold();
     client.save_secret("r", "k").await;
-    let parked = client.state("r", "k", "needs_attention").await;
-    assert_eq!(parked["last_error"]["class"], "permanent");
-    for _ in 0..20 {
-        let reply = client.token("r", "k").await;
-        let wait: i64 = reply
-            .header("retry-after")
-            .expect("a wait")
-            .parse()
-            .expect("seconds");
-        assert!((60..=66).contains(&wait), "{wait}");
-        let problem = reply.expect_problem(503, "token_unavailable");
-        assert_eq!(problem["class"], "permanent");
-    }
+    provider.wait_for_requests(1).await;
+    // Callers who come during an attempt hear of its failure, and cause none of their own.
+    let callers = readers(client, 50);
+    server.readers_waiting(50).await;
+    provider.release();
+    expect_all_refused(callers, 60..=66).await;
+    // Nor do those who come after it, until the provider is asked again.
+    expect_all_refused(readers(client, 50), 60..=66).await;
+    clock.advance(Ms::from_secs(59));
+    server.sweeps().await;
+    expect_all_refused(readers(client, 50), 1..=7).await;
     assert_eq!(provider.request_count(), 1);
-    // It is probed a minute later; saving the secret wakes it at once.
+    provider.hold();
+    clock.advance(Ms::from_secs(7));
+    provider.wait_for_requests(2).await;
+    let callers = readers(client, 50);
+    server.readers_waiting(50).await;
+    provider.release();
+    expect_all_refused(callers, 300..=330).await;
+    assert_eq!(provider.request_count(), 2);
+    // Saving the secret wakes it at once.
     provider.answer_with(Answer::default());
     let changed = json!({"realm": "r", "key": "k", "key_2": "a-better-secret"});
     client.post("/api/secret", &changed).await.expect(200);
     client.state("r", "k", "active").await;
-    assert_eq!(clock.now(), EpochMs(1_700_000_000_000));
+    assert_eq!(provider.request_count(), 3);
+}
+
+/// What a provider refuses, and in how many seconds it is asked again.
+async fn expect_all_refused(callers: Vec<JoinHandle<Reply>>, wait_s: RangeInclusive<i64>) {
+    for caller in callers {
+        let reply = caller.await.expect("the caller ends");
+        let wait = reply.header("retry-after").expect("a wait");
+        let wait: i64 = wait.parse().expect("seconds");
+        assert!(wait_s.contains(&wait), "{wait}");
+        let problem = reply.expect_problem(503, "token_unavailable");
+        assert_eq!(problem["class"], "permanent");
+    }
 }
 
 async fn a_token_that_never_expires_says_a_year_and_no_date(database: TestDatabase) {
@@ -293,6 +340,11 @@ async fn a_read_waits_while_the_database_is_restarted() {
             tokio::spawn(async move { client.token("r", "k").await })
         })
         .collect();
+    let requests = &server.app().requests;
+    eventually("all are being answered", async || {
+        (requests.len() == 20).then_some(())
+    })
+    .await;
     mariadb.start_again();
     for read in reads {
         let reply = read.await.expect("the caller ends").expect(200);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::{ManualClock, Ms};
+use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
-use crate::kit::server::Reply;
+use crate::kit::server::{Options, Reply};
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -26,7 +26,12 @@ struct Scene {
 impl Scene {
     async fn set(database: &TestDatabase, policy: Value) -> Self {
         let provider = Provider::start().await;
-        let (server, clock) = Server::on_manual_clock(database).await;
+        let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+        let options = Options {
+            clock: Some(clock.clone()),
+            ..Options::patient()
+        };
+        let server = Server::start_with(database, options).await;
         let config = json!({
             "url": provider.url("/token"), "method": "GET",
             "arguments": [{"name": "force_refresh", "place": "url", "value": "${forced}"}],
@@ -67,16 +72,21 @@ async fn a_thousand_reports_of_one_dead_token_cause_one_renewal_and_all_are_answ
     database: TestDatabase,
 ) {
     let scene = Arc::new(Scene::set(&database, json!({})).await);
+    scene.provider.hold();
     let callers: Vec<_> = (0..1000)
         .map(|_| {
             let scene = scene.clone();
             tokio::spawn(async move { scene.report(json!({"generation": 1})).await })
         })
         .collect();
+    scene.server.readers_waiting(1000).await;
+    scene.provider.release();
     for caller in callers {
         let answer = caller.await.expect("the caller ends").expect(200).json();
         assert_eq!(answer["generation"], 2, "{answer}");
         assert_eq!(answer["token"], "token-2");
+        // Who has not joined finds it in the database.
+        assert_eq!(answer["source"], "upstream");
     }
     assert_eq!(scene.provider.request_count(), 2);
 }

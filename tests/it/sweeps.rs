@@ -7,7 +7,7 @@ use token_server::foundation::sealing::Sealed;
 use token_server::token::expiry::Expiry;
 use token_server::token::lease::{self, Claim, Ground};
 use token_server::token::locked::Busy;
-use token_server::token::results::{self, Novelty, RefreshChange, Stored};
+use token_server::token::results::{self, Novelty, RefreshChange, Stored, Update};
 use token_server::token::{HeldToken, Serving, due};
 
 use crate::kit::database::DIGITS;
@@ -48,8 +48,9 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
         let claimed = claimed.expect("the claim is written");
         assert_eq!(claimed.len(), LONG);
         let stored = long_token(now);
-        let results: Vec<_> = claimed.iter().map(|claimed| (claimed, &stored)).collect();
-        let stored = results::store_tokens(&connection, &results, Busy::LeaveOut, now).await;
+        let stored = Update::Token(&stored);
+        let results: Vec<_> = claimed.iter().map(|claimed| (claimed, stored)).collect();
+        let stored = results::store(&connection, &results, Busy::LeaveOut, now).await;
         let stored = stored.expect("the tokens are written");
         assert_eq!(stored, [Some(Generation(generation)); LONG]);
     }

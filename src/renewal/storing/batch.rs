@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::token::NewToken;
+use super::result::NewResult;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
 use crate::renewal::Renewals;
@@ -18,7 +18,7 @@ const RESULTS_MAX: usize = 64;
 
 struct Result {
     claimed: Arc<Claimed>,
-    new: Arc<NewToken>,
+    new: NewResult,
     stored: oneshot::Sender<Option<Generation>>,
 }
 
@@ -53,12 +53,12 @@ impl Drop for Ended<'_> {
 }
 
 impl Renewals {
-    /// Stores a token with those of other attempts. None where it must be stored alone,
+    /// Stores a result with those of other attempts. None where it must be stored alone,
     /// whatever the reason.
     pub(super) async fn store_among_others(
         &self,
         claimed: &Arc<Claimed>,
-        new: &Arc<NewToken>,
+        new: &NewResult,
     ) -> Option<Generation> {
         let (told, stored) = oneshot::channel();
         let result = Result {
@@ -76,7 +76,10 @@ impl Renewals {
             self.tasks
                 .spawn(async move { renewals.store_what_waits().await });
         }
-        stored.await.ok()?
+        self.metrics.results_waiting.inc();
+        let stored = stored.await;
+        self.metrics.results_waiting.dec();
+        stored.ok()?
     }
 
     async fn store_what_waits(&self) {
@@ -109,17 +112,20 @@ impl Renewals {
         batch: &[Result],
     ) -> std::result::Result<Vec<Option<Generation>>, DbError> {
         let now = self.clock.now();
-        self.database
+        let stored = self
+            .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     let results: Vec<_> = batch
                         .iter()
-                        .map(|result| (&*result.claimed, &*result.new))
+                        .map(|result| (&*result.claimed, &result.new))
                         .collect();
                     self.store_in(transaction, &results, Busy::LeaveOut, now)
                         .await
                 })
             })
-            .await
+            .await?;
+        self.metrics.result_transactions.inc();
+        Ok(stored)
     }
 }

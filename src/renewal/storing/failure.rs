@@ -1,28 +1,46 @@
 //! A failure, and when to try again.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use std::sync::Arc;
 
+use super::result::{NewResult, Put};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
-use crate::realm::store as realm_store;
 use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Opened};
 use crate::renewal::decide::{Trouble, decide};
-use crate::renewal::history::{self, Entry, Outcome};
-use crate::token::candidate::{Candidate, Promotion};
+use crate::renewal::history::Entry;
+use crate::token::TokenRecord;
+use crate::token::candidate::Candidate;
 use crate::token::lease::Claimed;
 use crate::token::lost::Unclear;
-use crate::token::results::{self, StoredFailure};
+use crate::token::results::StoredFailure;
 use crate::upstream::ObtainedRefresh;
 use crate::webhook::event::{self, Event};
 
 /// A failure, ready to be stored.
-struct NewFailure<'a> {
-    stored: StoredFailure<'a>,
+pub(super) struct NewFailure {
+    pub(super) stored: StoredFailure,
     /// With this one.
     failures: i64,
-    entry: Entry,
+    pub(super) entry: Entry,
+}
+
+impl NewFailure {
+    /// Whether it is the last that a token has met.
+    pub(super) fn is_that_of(&self, record: &TokenRecord) -> bool {
+        record.failures() == self.failures && record.renew_at == Some(self.stored.renew_at)
+    }
+
+    /// What the webhook is told of it.
+    pub(super) fn event(&self) -> Option<Event<'_>> {
+        let stored = &self.stored;
+        Some(Event::Troubled {
+            announced: stored.announced?,
+            failure: &stored.failure,
+            failures: self.failures,
+            next_attempt: stored.renew_at,
+        })
+    }
 }
 
 /// An attempt that brought no token.
@@ -44,16 +62,6 @@ impl FailedAttempt {
             refresh: None,
         }
     }
-}
-
-/// Where a failure is, once it was brought to the database.
-enum Put {
-    Stored,
-    /// The lease was lost, or secret or realm have changed: its refresh token is kept
-    /// nevertheless.
-    Kept(Promotion),
-    /// Nowhere, for the same reasons.
-    Refused,
 }
 
 /// What is known of a token whose attempt has failed.
@@ -80,7 +88,7 @@ fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
 impl Renewals {
     pub(in crate::renewal) async fn store_failure(
         &self,
-        claimed: &Claimed,
+        claimed: &Arc<Claimed>,
         cause: Cause,
         failed: FailedAttempt,
         opened: Option<&Opened>,
@@ -120,37 +128,29 @@ impl Renewals {
             duration_ms = now.since(started).0, next_attempt = %next_attempt.to_rfc3339(),
             "not renewed"
         );
-        let new = NewFailure {
+        let new = NewResult::Failure(Arc::new(NewFailure {
             stored: StoredFailure {
-                failure: &failure,
+                failure: failure.clone(),
                 parent: parent.map(|parent| parent.id),
                 renew_at: next_attempt,
                 needs_attention: decision.needs_attention,
                 unclear,
-                refresh,
+                refresh: refresh.clone(),
                 announced,
             },
             failures,
             entry: self.entry(claimed, cause, started, now.since(started)),
-        };
-        let refresh = new.stored.refresh.clone();
+        }));
         let candidate = refresh.map(|refresh| Candidate::of(claimed, None, refresh));
-        let put = self
-            .until_lease_ends(claimed, candidate.as_ref(), || {
-                self.put_failure(claimed, &new, candidate.as_ref(), now)
-            })
-            .await;
+        let put = self.bring(claimed, &new, candidate.as_ref()).await;
         match (put, candidate) {
-            (Ok(Put::Stored), _) => self.kept(&claimed.attempt).await,
+            (Ok(Put::Stored(_)), _) => self.kept(&claimed.attempt).await,
             (Ok(Put::Kept(promotion)), _) => {
                 self.is_kept(&claimed.attempt, record.secret_id, promotion)
                     .await;
                 return Attempted::Discarded;
             }
-            (Ok(Put::Refused), _) => {
-                self.give_back_unclear(claimed, unclear).await;
-                return Attempted::Discarded;
-            }
+            (Ok(Put::Refused), _) => return Attempted::Discarded,
             (Err(error), candidate) => {
                 // The lease runs out, and whoever takes it over notes what may be lost.
                 tracing::error!(%error, "a failure could not be stored");
@@ -163,66 +163,5 @@ impl Renewals {
             failure,
             next_attempt,
         }
-    }
-
-    /// All in one transaction, as with a token: what must not be dropped is kept by the commit
-    /// that finds the lease lost.
-    async fn put_failure(
-        &self,
-        claimed: &Claimed,
-        new: &NewFailure<'_>,
-        candidate: Option<&Candidate>,
-        now: EpochMs,
-    ) -> Result<Put, DbError> {
-        self.database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let stored =
-                        results::store_failure(transaction, claimed, &new.stored, now).await?;
-                    let failure = new.stored.failure;
-                    let outcome = if stored {
-                        self.follow_failure(transaction, claimed, new, now).await?;
-                        Outcome::Failed
-                    } else {
-                        Outcome::Discarded
-                    };
-                    history::append(transaction, &new.entry, outcome, Some(failure), None).await?;
-                    Ok(match candidate {
-                        _ if stored => Put::Stored,
-                        Some(candidate) => {
-                            Put::Kept(self.keep_in(transaction, candidate, now).await?)
-                        }
-                        None => Put::Refused,
-                    })
-                })
-            })
-            .await
-    }
-
-    /// What follows from a failure that was stored: its realm may have to wait, and the webhook
-    /// is told.
-    async fn follow_failure(
-        &self,
-        transaction: &DatabaseTransaction,
-        claimed: &Claimed,
-        new: &NewFailure<'_>,
-        now: EpochMs,
-    ) -> Result<(), DbErr> {
-        let (failure, record) = (new.stored.failure, &claimed.record);
-        if failure.blocks_realm() {
-            realm_store::block(transaction, &record.realm, new.stored.renew_at).await?;
-        }
-        let Some(announced) = new.stored.announced else {
-            return Ok(());
-        };
-        let event = Event::Troubled {
-            announced,
-            failure,
-            failures: new.failures,
-            next_attempt: new.stored.renew_at,
-        };
-        event
-            .append(transaction, record, &self.randomness, now)
-            .await
     }
 }

@@ -2,40 +2,28 @@
 
 use std::sync::Arc;
 
-use sea_orm::{DatabaseTransaction, DbErr};
 use secrecy::SecretString;
 
-use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::DbError;
+use super::result::{NewResult, Put};
+use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::{Remembered, Remembering, Since};
 use crate::realm::Source;
 use crate::realm::policy::Repeat;
 use crate::renewal::Renewals;
 use crate::renewal::attempt::{Attempted, Cause, Fresh, Opened};
-use crate::renewal::history::{self, Entry, Outcome};
+use crate::renewal::history::Entry;
 use crate::token::candidate::{Candidate, CandidateToken, Promotion};
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::{self, Claimed};
-use crate::token::locked::Busy;
-use crate::token::results::{self, Novelty, RefreshChange, Stored};
-use crate::token::{Column, HeldToken, Serving, seal, store};
+use crate::token::lease::Claimed;
+use crate::token::results::{Novelty, RefreshChange, Stored};
+use crate::token::{Column, HeldToken, Serving, seal};
 use crate::upstream::Obtained;
 
 /// A token, ready to be stored.
 pub(in crate::renewal) struct NewToken {
-    stored: Stored,
-    entry: Entry,
-}
-
-/// Where a token is, once it was brought to the database.
-enum Put {
-    /// In its place, under this generation.
-    Stored(Generation),
-    /// The lease was lost, or secret or realm have changed: it is kept nevertheless.
-    Kept(Promotion),
-    /// Nowhere, for the same reasons: the provider can be asked for another.
-    Refused,
+    pub(super) stored: Stored,
+    pub(super) entry: Entry,
 }
 
 impl NewToken {
@@ -69,14 +57,8 @@ impl Renewals {
         let new = Arc::new(self.new_token(claimed, opened, cause, &obtained, took));
         let candidate = new.candidate(claimed);
         let since = self.memory.begin();
-        let mut among_others = true;
-        let put = self
-            .until_lease_ends(claimed, candidate.as_ref(), || {
-                // What was in the way of one try is not to be in the way of others again.
-                let among_others = std::mem::take(&mut among_others);
-                self.put_token(claimed, &new, candidate.as_ref(), among_others)
-            })
-            .await;
+        let result = NewResult::Token(new.clone());
+        let put = self.bring(claimed, &result, candidate.as_ref()).await;
         let promotion = match (put, candidate) {
             (Ok(Put::Stored(generation)), _) => {
                 self.kept(&claimed.attempt).await;
@@ -239,91 +221,6 @@ impl Renewals {
                 .map(|end| schedule(sent, end, &policy, first, &self.randomness).renew_at),
         };
         NewToken { stored, entry }
-    }
-
-    /// With those of other attempts, where nothing is in the way.
-    async fn put_token(
-        &self,
-        claimed: &Arc<Claimed>,
-        new: &Arc<NewToken>,
-        candidate: Option<&Candidate>,
-        among_others: bool,
-    ) -> Result<Put, DbError> {
-        if among_others && let Some(generation) = self.store_among_others(claimed, new).await {
-            return Ok(Put::Stored(generation));
-        }
-        self.put_token_alone(claimed, new, candidate).await
-    }
-
-    /// All in one transaction: where the fence has moved, what must not be dropped is kept by
-    /// the very commit that finds it so.
-    async fn put_token_alone(
-        &self,
-        claimed: &Claimed,
-        new: &NewToken,
-        candidate: Option<&Candidate>,
-    ) -> Result<Put, DbError> {
-        let (now, id) = (self.clock.now(), claimed.record.secret_id);
-        self.database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let result = [(claimed, new)];
-                    let stored = self
-                        .store_in(transaction, &result, Busy::Await, now)
-                        .await?;
-                    if let [Some(generation)] = stored[..] {
-                        return Ok(Put::Stored(generation));
-                    }
-                    let record = store::find_by_id(transaction, id).await?;
-                    if let Some(record) = record
-                        && record.held.as_ref() == Some(&new.stored.held)
-                    {
-                        // It was stored by a COMMIT whose answer was lost.
-                        return Ok(Put::Stored(record.generation));
-                    }
-                    let discarded = Outcome::Discarded;
-                    history::append(transaction, &new.entry, discarded, None, None).await?;
-                    lease::release(transaction, claimed).await?;
-                    match candidate {
-                        Some(candidate) => {
-                            let promotion = self.keep_in(transaction, candidate, now).await?;
-                            Ok(Put::Kept(promotion))
-                        }
-                        None => Ok(Put::Refused),
-                    }
-                })
-            })
-            .await
-    }
-
-    /// Stores tokens, and what follows from them. Answers their generations; none where the
-    /// lease was lost, or secret or realm have changed.
-    pub(super) async fn store_in(
-        &self,
-        transaction: &DatabaseTransaction,
-        results: &[(&Claimed, &NewToken)],
-        busy: Busy,
-        now: EpochMs,
-    ) -> Result<Vec<Option<Generation>>, DbErr> {
-        let tokens: Vec<_> = results
-            .iter()
-            .map(|(claimed, new)| (*claimed, &new.stored))
-            .collect();
-        let generations = results::store_tokens(transaction, &tokens, busy, now).await?;
-        let (mut ids, mut entries) = (Vec::new(), Vec::new());
-        for ((claimed, new), generation) in results.iter().zip(&generations) {
-            let Some(generation) = *generation else {
-                continue;
-            };
-            let expiry = new.stored.held.expiry;
-            self.announce_recovery(transaction, &claimed.record, expiry, now)
-                .await?;
-            ids.push(claimed.record.secret_id);
-            entries.push((&new.entry, generation));
-        }
-        store::are_stored(transaction, &ids, now).await?;
-        history::append_stored(transaction, &entries).await?;
-        Ok(generations)
     }
 }
 

@@ -28,6 +28,24 @@ pub struct Options {
     pub internet: Option<(Arc<dyn Names>, CertificateDer<'static>)>,
 }
 
+impl Options {
+    /// Of a server that gives callers, and a provider that is held, all the time they take.
+    pub fn patient() -> Self {
+        Self::default().with(&[
+            ("TOKEN_SERVER__READ__MAX_WAIT_S", "600"),
+            ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600"),
+        ])
+    }
+
+    pub fn with(mut self, more: &[(&'static str, &str)]) -> Self {
+        let more = more
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        self.env.extend(more);
+        self
+    }
+}
+
 pub struct Server {
     running: Running,
     pub client: Client,
@@ -91,6 +109,37 @@ impl Server {
         let in_flight = &self.app().metrics.in_flight;
         eventually("no attempt is under way", async || {
             (in_flight.get() == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until so many callers wait for a token to be fetched: they have joined the flight.
+    pub async fn readers_waiting(&self, count: i64) {
+        let waiting = &self.app().metrics.readers_waiting;
+        eventually(&format!("{count} callers wait"), async || {
+            (waiting.get() == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a sweep has looked for what is due as it is now.
+    pub async fn sweeps(&self) {
+        let sweeps = &self.app().metrics.sweeps;
+        let before = sweeps.get();
+        eventually("a sweep", async || {
+            // The first may have been under way before.
+            (sweeps.get() >= before + 2).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the feed of changes was read to its end, from its beginning as it is now.
+    pub async fn follows(&self) {
+        let followed = &self.app().metrics.followed;
+        let before = followed.get();
+        eventually("the feed is followed", async || {
+            // The first may have been under way before.
+            (followed.get() >= before + 2).then_some(())
         })
         .await;
     }
