@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,20 +17,26 @@ use crate::access::denials::Denials;
 use crate::access::{key, store as keys};
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, SharedClock};
-use crate::foundation::database::{ConnectError, Database, DbError, is_duplicate};
+use crate::foundation::database::{
+    ConnectError, Database, DbAddress, DbError, DbFault, is_duplicate,
+};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
 use crate::memory::Memory;
+use crate::realm::store as realms;
 use crate::registry::Registry;
 use crate::renewal::{Parts, Renewals, Spool};
+use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::courier::Courier;
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
 const ADMIN_KEY_FILE: &str = "admin.key";
+/// Secrets may be many, and a start is not to wait for their number.
+const COUNTED_WITHIN: Duration = Duration::from_secs(1);
 /// What a key's check value holds.
 const CHECK: &[u8] = b"token-server";
 
@@ -40,6 +47,8 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error("the database failed: {0}")]
     Database(#[from] DbError),
+    #[error("{0} failed: {1}")]
+    DatabaseAt(DbAddress, DbFault),
     #[error("sealing.keys {0}")]
     KeyRing(#[from] KeyRingError),
     #[error(
@@ -61,6 +70,19 @@ pub enum StartError {
     },
     #[error("the HTTP client cannot be made: {0}")]
     Upstream(String),
+}
+
+impl StartError {
+    /// Says which database it was.
+    fn at(self, address: DbAddress) -> Self {
+        match self {
+            Self::Database(error) => {
+                let fault = DbFault::of(&error, &address);
+                Self::DatabaseAt(address, fault)
+            }
+            other => other,
+        }
+    }
 }
 
 /// The handles that rooms and commands work with.
@@ -95,11 +117,27 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
-        let database = Box::pin(Database::connect(&settings.database)).await?;
+        let connecting = Database::connect(&settings.database, clock.clone());
+        let database = Box::pin(connecting).await?;
+        let address = database.address().clone();
+        let opened = Self::open_on(database, settings, clock, randomness);
+        Box::pin(opened).await.map_err(|error| error.at(address))
+    }
+
+    async fn open_on(
+        database: Database,
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
         let replica = take_replica(&settings.data_dir, &randomness)?;
         let steps = database.migrate(clock.as_ref(), &replica.id).await?;
         if steps > 0 {
-            tracing::info!(steps, "the schema was brought up to date");
+            tracing::info!(
+                database = %database.address(),
+                steps,
+                "the schema was brought up to date"
+            );
         }
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
         let metrics = Arc::new(Metrics::new());
@@ -224,6 +262,17 @@ impl App {
         }
     }
 
+    /// How many realms and secrets are stored; none where the database takes its time.
+    pub async fn counted(&self) -> Option<(u64, u64)> {
+        let reader = self.database.reader();
+        let counting = async {
+            let realms = realms::count(reader).await.ok()?;
+            Some((realms, secrets::count(reader).await.ok()?))
+        };
+        let counted = tokio::time::timeout(COUNTED_WITHIN, counting).await;
+        counted.ok().flatten()
+    }
+
     pub async fn close(&self) {
         self.denials.close().await;
         self.database.close().await;
@@ -236,11 +285,11 @@ pub async fn migrate(
     clock: &SharedClock,
     randomness: &Randomness,
 ) -> Result<usize, StartError> {
-    let database = Box::pin(Database::connect(&settings.database)).await?;
+    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
     let replica = take_replica(&settings.data_dir, randomness)?;
-    let steps = database.migrate(clock.as_ref(), &replica.id).await?;
+    let migrated = database.migrate(clock.as_ref(), &replica.id).await;
     database.close().await;
-    Ok(steps)
+    migrated.map_err(|error| StartError::from(error).at(database.address().clone()))
 }
 
 fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, StartError> {

@@ -11,11 +11,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
 
 use crate::api;
 use crate::app::{self, App, StartError};
 use crate::config::{ConfigError, Env, Settings};
 use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
+use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use crate::foundation::randomness::{NoRandomness, Randomness};
 use crate::realm::schema;
@@ -138,8 +140,9 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> 
             ))
         }
         Command::CheckConfig => say(&format!(
-            "the configuration is good: listens on {}, keeps its data in {}\n",
+            "the configuration is good: listens on {}, stores in {}, keeps its data in {}\n",
             settings.http.listen,
+            DbAddress::of(settings.database.url.expose_secret()),
             settings.data_dir.display()
         )),
         Command::Openapi => say(&api::specification()),
@@ -148,7 +151,8 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> 
 
 fn start_logging(settings: &Settings, filter: Option<&str>) -> Result<(), Failure> {
     let filter = filter.unwrap_or(&settings.log.filter);
-    logging::start(settings.log.format, filter).map_err(Failure::Log)
+    let log = &settings.log;
+    logging::start(log.format, filter, log.colours).map_err(Failure::Log)
 }
 
 /// The one place where time and randomness come from the machine.

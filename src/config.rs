@@ -66,6 +66,8 @@ pub struct HttpSettings {
 pub struct LogSettings {
     pub format: Option<LogFormat>,
     pub filter: String,
+    /// Whether the environment leaves them to a terminal.
+    pub colours: bool,
 }
 
 /// The process's environment, read once.

@@ -76,7 +76,7 @@ async fn write(database: Database, mut receiver: Receiver<Entry>, closing: Cance
             .write_alone(|writer| audit::append_all(writer, entries.clone()))
             .await;
         if let Err(error) = written {
-            tracing::error!(%error, "denied calls could not be written to the audit");
+            database.failed(&error, "writing denied calls to the audit");
         }
     }
 }

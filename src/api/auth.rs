@@ -12,7 +12,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
-use super::front::RequestId;
+use super::front::{RequestId, note_secret};
 use super::problem::Problem;
 use crate::access::Caller;
 use crate::access::audit::{Entry, Outcome};
@@ -74,6 +74,8 @@ impl Call {
 
     /// Every denial passes here, so that none misses the audit.
     fn deny(&self, actor: Option<&Caller>, problem: Problem) -> Problem {
+        // The audit has it: anyone can be denied, as often as they like.
+        tracing::debug!(status = problem.status().as_u16(), "a call is denied");
         self.app.denials.note(Entry {
             at: self.app.clock.now(),
             actor: actor.map(|caller| caller.name.clone()),
@@ -97,6 +99,7 @@ impl<S> Key<S> {
 
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
+        note_secret(realm, key);
         self.check(
             self.caller.covers(realm.as_str(), key.as_str()),
             "This API key does not cover that realm and key.",
@@ -164,6 +167,9 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
             }
             None => None,
         };
+        if let Some(caller) = &caller {
+            tracing::Span::current().record("caller", caller.name.as_str());
+        }
         match caller {
             Some(caller) if caller.has(S::SCOPE) => Ok(Self {
                 caller,

@@ -9,6 +9,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 
+use super::front::note_secret;
 use super::problem::Problem;
 use crate::foundation::fields::{Faults, Fields};
 use crate::foundation::ids::{KeyName, NameError, RealmId};
@@ -101,8 +102,10 @@ pub fn name<T>(
 
 /// `realm` and `key`.
 pub fn secret_name(fields: &Fields<'_>) -> (Option<RealmId>, Option<KeyName>) {
-    (
-        name(fields, "realm", RealmId::new),
-        name(fields, "key", KeyName::new),
-    )
+    let realm = name(fields, "realm", RealmId::new);
+    let key = name(fields, "key", KeyName::new);
+    if let (Some(realm), Some(key)) = (&realm, &key) {
+        note_secret(realm, key);
+    }
+    (realm, key)
 }

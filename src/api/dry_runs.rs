@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::front::note_secret;
 use super::lists::{Data, data};
 use super::problem::Problem;
 use super::realms::realm_id;
@@ -288,7 +289,9 @@ impl DryRuns {
         key: Query<String>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
         let key = KeyName::new(key.0).map_err(|error| Problem::of_name("key", &error))?;
-        let inspected = app.registry.preview(&realm_id(id.0)?, &key).await?;
+        let realm = realm_id(id.0)?;
+        note_secret(&realm, &key);
+        let inspected = app.registry.preview(&realm, &key).await?;
         Ok(Json(data(inspected.into())))
     }
 

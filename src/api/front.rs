@@ -12,6 +12,7 @@ use tracing::Instrument;
 use super::hot::Hot;
 use super::problem::Problem;
 use crate::app::App;
+use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::metrics::{RequestLabels, seconds};
 
 pub const REQUEST_ID: &str = "x-request-id";
@@ -30,6 +31,17 @@ impl RequestId {
             .map(|id| id.0.clone())
             .unwrap_or_default()
     }
+}
+
+/// Has the log name the realm that a request is about.
+pub fn note_realm(realm: &RealmId) {
+    tracing::Span::current().record("realm", realm.as_str());
+}
+
+/// Has the log name the secret that a request is about.
+pub fn note_secret(realm: &RealmId, key: &KeyName) {
+    note_realm(realm);
+    tracing::Span::current().record("key", key.as_str());
 }
 
 /// Reads a body of at most `limit` bytes. What is too large is read on for a while, and
@@ -153,6 +165,19 @@ impl<E: Endpoint + 'static> Front<E> {
         Ok(())
     }
 
+    /// Says so where the fault is not the caller's.
+    fn log(&self, problem: &Problem) {
+        if let Some(error) = problem.database() {
+            self.app.database.failed(error, "a request");
+        } else if problem.status().is_server_error() {
+            tracing::warn!(
+                status = problem.status().as_u16(),
+                code = problem.code(),
+                "a request failed"
+            );
+        }
+    }
+
     fn count(&self, method: &Method, path: &str, status: StatusCode) {
         let method = match *method {
             Method::GET | Method::POST | Method::PUT | Method::DELETE => method.to_string(),
@@ -178,13 +203,20 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
         request.set_data(RequestId(id.clone()));
         let begun = self.app.clock.boot();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let span = tracing::info_span!("request", request_id = %id);
+        // At this level it is there whatever is logged within it.
+        let span = tracing::error_span!(
+            "request",
+            request_id = id,
+            method = method.as_str(),
+            route = self.paths.label(&path),
+            caller = tracing::field::Empty,
+            realm = tracing::field::Empty,
+            key = tracing::field::Empty,
+        );
         let answered = self.answer(request).instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|error| {
             let problem = Problem::of(&error);
-            if problem.status().is_server_error() {
-                span.in_scope(|| tracing::warn!(%problem, "a request failed"));
-            }
+            span.in_scope(|| self.log(&problem));
             problem.into_response_for(&id)
         });
         let not_allowed = response.status() == StatusCode::METHOD_NOT_ALLOWED;

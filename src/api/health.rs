@@ -8,6 +8,7 @@ use super::lists::{Success, success};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::clock::Ms;
+use crate::foundation::database::DbError;
 
 /// The sweep is woken each second; silent for that long, it is stuck.
 const SWEEP_SILENT: Ms = Ms::from_secs(30);
@@ -29,7 +30,12 @@ impl Health {
         match app.database.is_migrated().await {
             Ok(true) => {}
             Ok(false) => return Err(Problem::not_ready("The schema is not up to date.")),
-            Err(_) => return Err(Problem::not_ready("The database does not answer.")),
+            Err(error) => {
+                let error = DbError::from(error);
+                let why = app.database.why_in_a_word(&error);
+                let detail = format!("The database does not answer: {why}.");
+                return Err(Problem::not_ready(detail).because(error));
+            }
         }
         let last = app.renewals.last_sweep();
         let silent = last.map(|last| app.clock.boot().since(last));

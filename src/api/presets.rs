@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::front::note_realm;
 use super::lists::{Data, PageOf, data, list, page};
 use super::problem::Problem;
 use super::realms::RealmView;
@@ -70,6 +71,7 @@ impl Document for RegistrationBody {
                 .map_err(|error| fields.fault("id", error.to_string()))
                 .ok()
         });
+        id.iter().for_each(note_realm);
         let replace = fields.flag("replace").unwrap_or(false);
         fields.finish();
         Some(Registration { id, replace })

@@ -1,6 +1,8 @@
 //! Errors as RFC 9457 problem documents, the framework's own included. No secret, no
 //! token, no provider's answer and no SQL ever stands in one.
 
+use std::sync::Arc;
+
 use poem::error::ResponseError;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
@@ -65,6 +67,8 @@ pub struct Problem {
     errors: Vec<Fault>,
     class: Option<&'static str>,
     retry_after: Option<Ms>,
+    /// For the log, never for the caller.
+    database: Option<Arc<DbError>>,
 }
 
 impl Problem {
@@ -76,6 +80,7 @@ impl Problem {
             errors: Vec::new(),
             class: None,
             retry_after: None,
+            database: None,
         }
     }
 
@@ -136,6 +141,23 @@ impl Problem {
 
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Has the log say what the database failed with.
+    pub fn because(self, error: DbError) -> Self {
+        Self {
+            database: Some(Arc::new(error)),
+            ..self
+        }
+    }
+
+    /// Why the database could not do what was asked for.
+    pub fn database(&self) -> Option<&DbError> {
+        self.database.as_deref()
     }
 
     pub fn into_response_for(self, request_id: &str) -> Response {
@@ -254,12 +276,12 @@ impl ApiResponse for Problem {
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
-        tracing::error!(%error, "a request failed in the database");
-        Self::unavailable(
+        let problem = Self::unavailable(
             "database_unavailable",
             "The database cannot be reached, or is too busy.",
             Ms::from_secs(1),
-        )
+        );
+        problem.because(error)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, name};
+use super::front::note_realm;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
 use super::warnings::{WarningView, views};
@@ -40,6 +41,7 @@ impl Document for RealmBody {
     /// Unknown fields at this level are ignored, as the predecessor did.
     fn read(fields: Fields<'_>) -> Option<RealmPatch> {
         let id = name(&fields, "id", RealmId::new);
+        id.iter().for_each(note_realm);
         let comment = fields.change("comment", |fields, field| fields.text(field));
         let config = fields.change("config", |fields, field| fields.get(field));
         let logic_code = fields.change("logic_code", |fields, field| fields.text(field));
@@ -173,5 +175,7 @@ impl Realms {
 }
 
 pub(super) fn realm_id(text: String) -> Result<RealmId, Problem> {
-    RealmId::new(text).map_err(|error| Problem::of_name("realm", &error))
+    let realm = RealmId::new(text).map_err(|error| Problem::of_name("realm", &error))?;
+    note_realm(&realm);
+    Ok(realm)
 }

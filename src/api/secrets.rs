@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, secret_name};
+use super::front::note_secret;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
 use super::realms::realm_id;
@@ -280,5 +281,7 @@ impl Secrets {
 
 pub(super) fn names(realm: String, key: String) -> Result<(RealmId, KeyName), Problem> {
     let key = KeyName::new(key).map_err(|error| Problem::of_name("key", &error))?;
-    Ok((realm_id(realm)?, key))
+    let realm = realm_id(realm)?;
+    note_secret(&realm, &key);
+    Ok((realm, key))
 }

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::{Failure, open, say, start_logging};
 use crate::config::Settings;
+use crate::foundation::database::DbFault;
 use crate::foundation::ids::{KeyName, RealmId};
+use crate::foundation::logging::on_one_line;
 use crate::renewal::{Progress, RunScope, RunSummary};
 
 pub async fn run(
@@ -46,7 +48,13 @@ pub async fn run(
     }
     app.renewals.end().await;
     app.close().await;
-    let summary = run.map_err(Failure::of)?;
+    let summary = run.map_err(|error| {
+        let address = app.database.address();
+        Failure::of(format!(
+            "{address} failed: {}",
+            DbFault::of(&error, address)
+        ))
+    })?;
     if on_terminal {
         say(&for_humans(&summary))?;
     } else {
@@ -90,7 +98,8 @@ fn for_humans(summary: &RunSummary) -> String {
     );
     for failure in &summary.failures {
         let (realm, key, class) = (&failure.realm, &failure.key, failure.class.as_str());
-        text.push_str(&format!("  {realm}/{key}: {class}: {}\n", failure.detail));
+        let detail = on_one_line(&failure.detail);
+        text.push_str(&format!("  {realm}/{key}: {class}: {detail}\n"));
     }
     text
 }

@@ -1,3 +1,5 @@
+//! Runs the server until it is told to stop.
+
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
@@ -17,6 +19,8 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
         let loopback = LOOPBACK.parse().map_err(Failure::of)?;
         settings.upstream.egress = settings.upstream.egress.and(loopback);
     }
+    // A relative one is found from elsewhere, too.
+    let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
     let app = open(settings).await?;
     if let Some(path) = app.ensure_admin_key().await? {
         tracing::info!(path = %path.display(), "the administrator's key is in this file");
@@ -25,7 +29,16 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
         demo::start(&app).await.map_err(Failure::of)?;
     }
     let running = serve::start(app).await?;
-    tracing::info!(address = %running.address(), "serving");
+    let stored = running.app().counted().await;
+    tracing::info!(
+        address = %running.address(),
+        database = %running.app().database.address(),
+        data_dir = %data_dir.display(),
+        realms = stored.map(|(realms, _)| realms),
+        secrets = stored.map(|(_, secrets)| secrets),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
     if demo {
         greet(&running)?;
     }

@@ -15,7 +15,7 @@ use super::{ConfigError, Env, HttpSettings, LogSettings, Settings};
 use crate::access::key::CHOSEN_MIN_CHARS;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
-use crate::foundation::logging::{LogFormat, check_filter};
+use crate::foundation::logging::{LogFormat, check_filter, wants_colours};
 use crate::foundation::sealing::check_keys;
 use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
@@ -244,6 +244,7 @@ impl Raw {
             log: LogSettings {
                 format: self.log.format.as_deref().map(log_format).transpose()?,
                 filter: self.log.filter,
+                colours: wants_colours(env),
             },
             data_dir: self.data_dir,
         })

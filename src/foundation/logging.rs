@@ -1,9 +1,16 @@
 //! Structured logs: one line an event, to standard error.
 
+mod line;
+
+use std::collections::HashMap;
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
+
+pub use line::on_one_line;
+use line::{Lines, Look};
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,20 +28,64 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 }
 
 /// Starts logging. `filter` is a directive such as `info` or `token_server=debug`.
-pub fn start(format: Option<LogFormat>, filter: &str) -> Result<(), String> {
+pub fn start(format: Option<LogFormat>, filter: &str, colours: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log.filter: {error}"))?;
     let on_terminal = std::io::stderr().is_terminal();
-    let format = format.unwrap_or(if on_terminal {
-        LogFormat::Pretty
-    } else {
-        LogFormat::Json
-    });
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Pretty => builder.with_ansi(on_terminal).finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
-    };
-    started.map_err(|error| format!("logging cannot start: {error}"))
+    Registry::default()
+        .with(filter)
+        .with(Lines(look(format, on_terminal, colours)))
+        .try_init()
+        .map_err(|error| format!("logging cannot start: {error}"))?;
+    log_panics();
+    Ok(())
+}
+
+/// A panic is an event, too: what Rust prints of it is no line of the log.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        tracing::error!(why = panic.payload_as_str(), at, "a task panicked");
+    }));
+}
+
+fn look(format: Option<LogFormat>, on_terminal: bool, colours: bool) -> Look {
+    match format {
+        Some(LogFormat::Json) => Look::Json,
+        None if !on_terminal => Look::Json,
+        Some(LogFormat::Pretty) | None if on_terminal && colours => Look::Coloured,
+        Some(LogFormat::Pretty) | None => Look::Plain,
+    }
+}
+
+/// NO_COLOR counts unless it is empty (no-color.org), and a dumb terminal has no colours.
+pub fn wants_colours(env: &HashMap<String, String>) -> bool {
+    let value = |name| env.get(name).map(String::as_str).unwrap_or_default();
+    value("NO_COLOR").is_empty() && value("TERM") != "dumb"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_that_is_not_asked_to_do_without_has_colours() {
+        let pretty = Some(LogFormat::Pretty);
+        for (format, on_terminal, env, expected) in [
+            (None, true, ("TERM", "xterm"), Look::Coloured),
+            (pretty, true, ("NO_COLOR", ""), Look::Coloured),
+            (pretty, true, ("NO_COLOR", "1"), Look::Plain),
+            (None, true, ("NO_COLOR", "0"), Look::Plain),
+            (None, true, ("TERM", "dumb"), Look::Plain),
+            (pretty, false, ("TERM", "xterm"), Look::Plain),
+            (None, false, ("TERM", "xterm"), Look::Json),
+            (Some(LogFormat::Json), true, ("TERM", "xterm"), Look::Json),
+        ] {
+            let env = HashMap::from([(env.0.to_owned(), env.1.to_owned())]);
+            assert_eq!(
+                look(format, on_terminal, wants_colours(&env)),
+                expected,
+                "{env:?}"
+            );
+        }
+    }
 }

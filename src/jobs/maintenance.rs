@@ -49,7 +49,7 @@ impl Maintenance {
                     retired = pruned.retired,
                     "old history deleted"
                 ),
-                Err(error) => tracing::error!(%error, "old history could not be deleted"),
+                Err(error) => self.database.failed(&error, "deleting old history"),
             }
         }
     }

@@ -45,7 +45,7 @@ impl Memory {
     pub async fn follow(&self, stopping: CancellationToken) {
         let mut pace = tokio::time::interval(FOLLOWED_EVERY);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut followed, mut fails) = (None, false);
+        let mut followed = None;
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -56,13 +56,14 @@ impl Memory {
                 .await
                 .unwrap_or(Err((None, DbError::Unanswered(FOLLOWING_MAX))));
             match ended {
-                Ok(now) => (followed, fails) = (Some(now), false),
+                Ok(now) => {
+                    self.database.answered();
+                    followed = Some(now);
+                }
                 Err((before, error)) => {
-                    // Said once, until it can be read again.
-                    if !fails {
-                        tracing::warn!(%error, "the feed of changes cannot be read: what is remembered is compared with the database");
-                    }
-                    (followed, fails) = (before, true);
+                    self.database
+                        .failed(&error, "following the feed of changes");
+                    followed = before;
                 }
             }
         }
@@ -153,7 +154,8 @@ impl Memory {
         let records = match store::find_all(self.database.reader(), ids).await {
             Ok(records) => records,
             Err(error) => {
-                tracing::warn!(%error, "what has changed cannot be read, and is forgotten");
+                self.database
+                    .failed(&DbError::from(error), "reading what has changed");
                 Vec::new()
             }
         };
@@ -189,7 +191,8 @@ impl Memory {
             Ok(_) => followed.old = None,
             Err(error) => {
                 followed.old = None;
-                tracing::warn!(%error, "old entries of the feed could not be deleted");
+                self.database
+                    .failed(&error, "deleting old entries of the feed");
             }
         }
     }

@@ -321,6 +321,14 @@ pub enum StatedExpiry {
     At(Extraction, DateForm),
 }
 
+impl StatedExpiry {
+    pub fn extraction(&self) -> &Extraction {
+        match self {
+            Self::In(extraction, _) | Self::At(extraction, _) => extraction,
+        }
+    }
+}
+
 /// What is taken from a good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerRule {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LockBehavior, LockType, SimpleExpr};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    QueryFilter, QueryOrder, QuerySelect,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::realm::{self, Column, Entity};
 
@@ -27,6 +27,10 @@ pub async fn find(
     id: &RealmId,
 ) -> Result<Option<realm::Model>, DbErr> {
     Entity::find_by_id(id.as_str()).one(database).await
+}
+
+pub async fn count(database: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(database).await
 }
 
 pub async fn find_all(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
+use tracing::Instrument;
 
 use super::inputs::OpenedParent;
 use super::quota::Spent;
@@ -174,8 +175,19 @@ impl From<DbErr> for NotOpened {
 impl Renewals {
     /// Makes one attempt under a claim.
     pub(super) async fn attempt(&self, claimed: Claimed, cause: Cause) -> Attempted {
+        let record = &claimed.record;
+        // Around all that is logged meanwhile; at this level it is there whatever that is.
+        let span = tracing::error_span!(
+            "attempt",
+            realm = record.realm.as_str(),
+            key = record.key.as_str(),
+            attempt = claimed.attempt.0,
+            cause = cause.as_str(),
+        );
         self.metrics.in_flight.inc();
-        let attempted = self.attempt_counted(&Arc::new(claimed), cause).await;
+        let claimed = Arc::new(claimed);
+        let attempt = self.attempt_counted(&claimed, cause);
+        let attempted = attempt.instrument(span.clone()).await;
         self.metrics.in_flight.dec();
         let (outcome, class) = match &attempted {
             Attempted::Stored(_) => ("stored", ""),
@@ -189,6 +201,9 @@ impl Renewals {
             .renewals
             .get_or_create(&RenewalLabels { outcome, class })
             .inc();
+        if !matches!(outcome, "stored" | "failed") {
+            span.in_scope(|| tracing::debug!(outcome, "an attempt ended without a result"));
+        }
         attempted
     }
 

@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use sea_orm::{DatabaseTransaction, DbErr};
+use tracing::Instrument;
 
 use super::attempt::Cause;
 use super::history::{self, Ended, Entry, Outcome};
 use super::{Inner, Renewals, on_disk};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{AttemptId, SecretId};
+use crate::foundation::ids::{AttemptId, KeyName, RealmId, SecretId};
+use crate::foundation::limit::within;
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
 use crate::webhook::event;
 
 /// How long an attempt waits for its pair to be kept, before that goes on without it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A pair whose secret is not found by then is brought without its name in the log.
+const NAMED_WITHIN: Duration = Duration::from_millis(250);
 
 impl Renewals {
     /// Writes a pair that is not in the database yet to the spool, so that it outlives this
@@ -67,9 +71,8 @@ impl Renewals {
     /// on in the background until it is kept; waits for that only a moment.
     pub(super) async fn keep(&self, candidate: Candidate) -> Option<Promotion> {
         let renewals = self.clone();
-        let keeping = self
-            .tasks
-            .spawn(async move { renewals.keep_at_last(candidate).await });
+        let keeping = async move { renewals.keep_at_last(candidate).await };
+        let keeping = self.tasks.spawn(keeping.in_current_span());
         let kept = tokio::time::timeout(PATIENCE, keeping).await;
         kept.ok()?.ok()?
     }
@@ -113,7 +116,8 @@ impl Renewals {
         self.kept(attempt).await;
         self.wake.notify_one();
         tracing::info!(
-            attempt = attempt.0, promotion = ?promotion,
+            attempt = attempt.0,
+            promotion = promotion.as_str(),
             "a token that could not be stored under its lease is kept"
         );
     }
@@ -182,9 +186,25 @@ impl Renewals {
         let count = left.len();
         for candidate in left {
             self.lock_unkept().insert(candidate.attempt.clone());
-            self.keep(candidate).await;
+            let span = self.span_of(&candidate).await;
+            self.keep(candidate).instrument(span).await;
         }
         count
+    }
+
+    /// Names the secret of a pair, where the database can be asked.
+    async fn span_of(&self, candidate: &Candidate) -> tracing::Span {
+        let finding = store::find_by_id(self.database.reader(), candidate.secret);
+        let found = within(NAMED_WITHIN, finding).await;
+        let record = found.and_then(Result::ok).flatten();
+        let (realm, key) = record.map(|record| (record.realm, record.key)).unzip();
+        tracing::error_span!(
+            "attempt",
+            realm = realm.as_ref().map(RealmId::as_str),
+            key = key.as_ref().map(KeyName::as_str),
+            attempt = candidate.attempt.0,
+            cause = Cause::Recovered.as_str(),
+        )
     }
 
     /// The attempts whose result is not in the database yet.

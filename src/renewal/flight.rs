@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::attempt::{Attempted, Cause, Fresh};
 use super::permits::Permit;
@@ -123,15 +124,17 @@ impl Renewals {
         flights.insert(id, receiver.clone());
         drop(flights);
         let renewals = self.clone();
-        self.tasks.spawn(async move {
+        let flight = async move {
             let landed = flight.await.unwrap_or_else(|error| {
-                tracing::error!(%error, "a fetch could not reach the database");
+                renewals.database.failed(&error, "fetching a token");
                 Landed::DatabaseFailed
             });
             // First out of the list, so that who comes now starts anew.
             flights_of(&renewals).lock().remove(&id);
             let _ = sender.send(Some(landed));
-        });
+        };
+        // What it logs names the request that it was started for.
+        self.tasks.spawn(flight.in_current_span());
         receiver
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::Renewals;
 use super::attempt::{Cause, Opened};
@@ -78,13 +79,14 @@ impl Renewals {
         let late = limit.answered_late(self.upstream.late_answer());
         let (renewals, opened) = (self.clone(), opened.clone());
         let retry = retries(&opened.realm);
-        let mut answer = self.tasks.spawn(async move {
+        let fetch = async move {
             let (realm, secret) = (&opened.realm, &opened.secret);
             renewals
                 .upstream
                 .fetch(realm, secret, &previous, late)
                 .await
-        });
+        };
+        let mut answer = self.tasks.spawn(fetch.in_current_span());
         match within(time.as_duration(), &mut answer).await {
             Some(Ok(answer)) => answer.into(),
             Some(Err(_panicked)) => {
@@ -119,7 +121,7 @@ impl Renewals {
             return (Unclear::Lost, stored);
         }
         let (renewals, claimed) = (self.clone(), claimed.clone());
-        self.tasks.spawn(async move {
+        let awaiting = async move {
             let answer = answer.await.ok();
             let sent = !matches!(&answer, Some(Err(error)) if !error.failure.sent);
             let candidate = match answer {
@@ -150,7 +152,8 @@ impl Renewals {
                     renewals.nothing_comes(id, &claimed.attempt, sent).await;
                 }
             }
-        });
+        };
+        self.tasks.spawn(awaiting.in_current_span());
         (Unclear::Awaited, stored)
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tracing::Instrument;
 
 use super::Renewals;
 use super::attempt::{Attempted, Cause};
@@ -228,11 +229,12 @@ impl Renewals {
             .map(|(claimed, permit)| {
                 let permit = permit.begin();
                 let (renewals, record) = (self.clone(), claimed.record.clone());
-                let attempt = self.tasks.spawn(async move {
+                let attempt = async move {
                     let attempted = renewals.attempt(claimed, Cause::Run).await;
                     drop(permit);
                     attempted
-                });
+                };
+                let attempt = self.tasks.spawn(attempt.in_current_span());
                 async move { (record, attempt.await) }
             })
             .collect();

@@ -54,8 +54,9 @@ impl Renewals {
                 () = self.stopping.cancelled() => return,
                 () = self.wake.notified() => {}
             }
-            if let Err(error) = self.sweep().await {
-                tracing::error!(%error, "the sweep could not reach the database; it tries again");
+            match self.sweep().await {
+                Ok(()) => self.database.answered(),
+                Err(error) => self.database.failed(&error, "the sweep"),
             }
             self.note_sweep();
             tokio::time::sleep(PAUSE).await;

@@ -2,7 +2,8 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use token_server_entity::secret::{self, Column, Entity};
 
@@ -20,6 +21,10 @@ pub async fn find(
         .filter(Column::KeyName.eq(key.as_str()))
         .one(database)
         .await
+}
+
+pub async fn count(database: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    Entity::find().count(database).await
 }
 
 pub async fn insert(

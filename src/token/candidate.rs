@@ -57,6 +57,17 @@ pub enum Promotion {
     Superseded,
 }
 
+impl Promotion {
+    /// As it stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::RefreshToken => "refresh_token",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 impl Candidate {
     pub fn of(claimed: &Claimed, token: Option<CandidateToken>, refresh: HeldRefresh) -> Self {
         let record = &claimed.record;

@@ -5,6 +5,7 @@ use reqwest::header::RETRY_AFTER;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::absence::step_into;
 use super::clocks::Clocks;
 use super::context::Context;
 use super::life::{Life, default_life, life_of_jwt, read_life};
@@ -235,9 +236,13 @@ impl<'a> Reader<'a> {
             Some(_) => Err(Failure::transient(format!(
                 "what stands for the token {place} is not a string"
             ))),
-            None => Err(Failure::transient(format!(
-                "the answer holds no token {place}"
-            ))),
+            None => {
+                let has = self.absence(extraction).map(|absence| absence.has);
+                let has = has.map_or_else(String::new, |has| format!("; {has}"));
+                Err(Failure::transient(format!(
+                    "the answer holds no token {place}{has}"
+                )))
+            }
         }
     }
 
@@ -252,7 +257,7 @@ impl<'a> Reader<'a> {
             (None, Ok(Some(by_token))) => Ok(Life::For(by_token)),
             (None, Ok(None)) => {
                 let render = Renderer::new(self.expressions, self.scope, false);
-                default_life(&rule.expiry, &render)
+                default_life(&rule.expiry, &render, || self.no_expiry(rule))
             }
         }
     }
@@ -262,11 +267,11 @@ impl<'a> Reader<'a> {
         let Some(stated) = &rule.expiry.stated else {
             return Ok(None);
         };
-        let (name, extraction) = match stated {
-            StatedExpiry::In(extraction, _) => ("expires_in", extraction),
-            StatedExpiry::At(extraction, _) => ("expires_at", extraction),
+        let name = match stated {
+            StatedExpiry::In(..) => "expires_in",
+            StatedExpiry::At(..) => "expires_at",
         };
-        let value = self.value(name, extraction)?;
+        let value = self.value(name, stated.extraction())?;
         value
             .map(|value| read_life(stated, &value, &self.clocks))
             .transpose()
@@ -380,8 +385,12 @@ impl<'a> Reader<'a> {
         if let Some(code) = &code {
             detail = format!("{detail}, code {code}");
         }
+        let unexplained = code.is_none() && message.is_none();
         if let Some(message) = message {
             detail = format!("{detail}: {}", self.shown(&message, MESSAGE_MAX_CHARS));
+        }
+        if unexplained {
+            detail.push_str(&self.unexplained());
         }
         if let Some(skew) = self.clocks.skew() {
             detail = format!("{detail}; {skew}");
@@ -431,10 +440,7 @@ pub(super) fn look_up<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
         return Some(literal).filter(|value| !value.is_null());
     }
     path.split('.')
-        .try_fold(body, |value, step| match value {
-            Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-            other => other.get(step),
-        })
+        .try_fold(body, |value, step| step_into(value, step))
         .filter(|value| !value.is_null())
 }
 

@@ -215,11 +215,11 @@ impl<'a> Asking<'a> {
         let stated = match &rule.expiry.stated {
             None => None,
             Some(stated) => {
-                let (name, extraction) = match stated {
-                    StatedExpiry::In(extraction, _) => ("expires_in", extraction),
-                    StatedExpiry::At(extraction, _) => ("expires_at", extraction),
+                let name = match stated {
+                    StatedExpiry::In(..) => "expires_in",
+                    StatedExpiry::At(..) => "expires_at",
                 };
-                let life = read_life(stated, &value(name, extraction)?, &clocks);
+                let life = read_life(stated, &value(name, stated.extraction())?, &clocks);
                 // Nobody but the document says it.
                 Some(life.map_err(|failure| Failure::internal(failure.detail))?)
             }
@@ -232,7 +232,9 @@ impl<'a> Asking<'a> {
             Some(life) => life,
             None => {
                 let render = Renderer::new(expressions, &self.scope, false);
-                default_life(&rule.expiry, &render)?
+                default_life(&rule.expiry, &render, || {
+                    "nothing says when the token expires".to_owned()
+                })?
             }
         };
         let mut extra = serde_json::Map::new();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Previous;
+use super::absence::contents;
 use super::answer::Issued;
 use super::client::{Answer, Request};
 use super::life::Life;
@@ -68,7 +69,10 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
         .and_then(Value::as_str)
         .unwrap_or_default();
     if token.is_empty() {
-        return Err(Failure::transient("custom logic's answer holds no token"));
+        return Err(Failure::transient(format!(
+            "custom logic's answer holds no token; it {}",
+            contents(body)
+        )));
     }
     if is_harmed(token) {
         return Err(Failure::transient(
@@ -79,9 +83,10 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
         .get("expires_in")
         .and_then(Value::as_i64)
         .ok_or_else(|| {
-            Failure::internal(
-                "expiry_unknown: custom logic's answer holds no expires_in in whole seconds",
-            )
+            Failure::internal(format!(
+                "expiry_unknown: custom logic's answer holds no expires_in in whole seconds; it {}",
+                contents(body)
+            ))
         })?;
     if seconds > LIFETIME_MAX_S {
         return Err(Failure::transient(

@@ -5,6 +5,7 @@ use minijinja::Value as Seen;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::absence::Absence;
 use super::answer::{Issued, Reader, Unusable};
 use super::asking::{Asking, served};
 use super::life::Life;
@@ -224,11 +225,21 @@ impl Inspection<'_> {
         let mut reading = Reading::default();
         let by = success.map(|condition| condition.source().to_owned());
         match reader.is_success() {
-            Ok(good) => reading.note("success", by, Some(good.into()), None),
+            Ok(good) => {
+                let unmet = success.filter(|_| !good);
+                let detail = unmet.and_then(|condition| said(reader.absence_in(condition)));
+                reading.note("success", by, Some(good.into()), detail);
+            }
             Err(failure) => reading.note("success", by, None, Some(failure.detail)),
         }
         if let Err(failure) = reader.check() {
-            self.note_code(&failure, &mut reading);
+            match (&failure.code, &document.error.code) {
+                (None, Some(code)) => {
+                    let by = Some(code.source().to_owned());
+                    reading.note("error.code", by, None, said(reader.absence_in(code)));
+                }
+                _ => self.note_code(&failure, &mut reading),
+            }
             reading.failure = Some(failure);
             return reading;
         }
@@ -268,7 +279,15 @@ impl Inspection<'_> {
         };
         match &life {
             Ok(life) => {
-                let (found, detail) = self.shown_life(*life);
+                let (found, mut detail) = self.shown_life(*life);
+                let stated = rule.expiry.stated.as_ref();
+                let absence = stated.and_then(|stated| reader.absence(stated.extraction()));
+                if let Some(absence) = absence {
+                    let otherwise = format!("by default, or by the token itself: {absence}");
+                    detail = Some(
+                        detail.map_or(otherwise.clone(), |known| format!("{known}, {otherwise}")),
+                    );
+                }
                 reading.note(field, by, Some(found), detail);
             }
             Err(failure) => reading.note(field, by, None, Some(failure.detail.clone())),
@@ -278,7 +297,18 @@ impl Inspection<'_> {
         }
         if !rule.extra.is_empty() {
             let (found, detail) = match reader.extra(rule) {
-                Ok(extra) => (Some(masked_value("", &extra, &self.asking.scope)), None),
+                Ok(extra) => {
+                    let left_out = rule
+                        .extra
+                        .iter()
+                        .filter(|(name, _)| extra.get(name).is_none());
+                    let why = left_out.filter_map(|(name, expression)| {
+                        let absence = reader.absence_in(expression)?;
+                        Some(format!("{name}: {absence}"))
+                    });
+                    let why = why.reduce(|all, one| format!("{all}. {one}"));
+                    (Some(masked_value("", &extra, &self.asking.scope)), why)
+                }
                 Err(failure) => (None, Some(failure.detail)),
             };
             reading.note("extra", None, found, detail);
@@ -308,11 +338,16 @@ impl Inspection<'_> {
                 None,
                 Some("holds a character that cannot be represented: it is not used".to_owned()),
             ),
-            Ok(None) if self.asking.can_refresh => (
-                None,
-                Some("the answer holds none: the old one is kept".to_owned()),
-            ),
-            Ok(None) => (None, Some("the answer holds none".to_owned())),
+            Ok(None) => {
+                let none = match self.asking.can_refresh {
+                    true => "the answer holds none: the old one is kept",
+                    false => "the answer holds none",
+                };
+                let absence = said(reader.absence(extraction));
+                let detail =
+                    absence.map_or(none.to_owned(), |absence| format!("{none}; {absence}"));
+                (None, Some(detail))
+            }
             Err(failure) => (None, Some(failure.detail.clone())),
         };
         reading.note(field, Some(by), found, detail);
@@ -322,10 +357,13 @@ impl Inspection<'_> {
         let life = renewed.ok().flatten().and_then(|renewed| renewed.life);
         let (found, detail) = match life {
             Some(life) => (Some((life.0 / 1000).into()), Some("seconds".to_owned())),
-            None => (
-                None,
-                Some("the answer holds none that can be read: it is taken not to end".to_owned()),
-            ),
+            None => {
+                let none = "the answer holds none that can be read: it is taken not to end";
+                let absence = said(reader.absence(&Extraction::Path(path.clone())));
+                let detail =
+                    absence.map_or(none.to_owned(), |absence| format!("{none}; {absence}"));
+                (None, Some(detail))
+            }
         };
         reading.note("refresh_expires_in_path", Some(path.clone()), found, detail);
     }
@@ -407,6 +445,10 @@ impl Reading {
             detail,
         });
     }
+}
+
+fn said(absence: Option<Absence>) -> Option<String> {
+    absence.map(|absence| absence.to_string())
 }
 
 fn named<'a>(extraction: &Extraction, path: &'a str, expression: &'a str) -> (&'a str, String) {

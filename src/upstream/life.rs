@@ -24,16 +24,15 @@ pub(super) fn read_life(
     value: &Value,
     clocks: &Clocks,
 ) -> Result<Life, Failure> {
-    let (extraction, life) = match stated {
-        StatedExpiry::In(extraction, unit) => (extraction, length_of(value, *unit)),
-        StatedExpiry::At(extraction, form) => {
+    let life = match stated {
+        StatedExpiry::In(_, unit) => length_of(value, *unit),
+        StatedExpiry::At(_, form) => {
             let end = moment_of(value, form);
-            let life = end.and_then(|end| believed(clocks.life_of(end, None)));
-            (extraction, life)
+            end.and_then(|end| believed(clocks.life_of(end, None)))
         }
     };
     life.map(Life::For).map_err(|fault| {
-        Failure::transient(match extraction {
+        Failure::transient(match stated.extraction() {
             Extraction::Path(path) => format!("the expiry at {path} {fault}"),
             Extraction::Expression(_) => format!("the expiry by its expression {fault}"),
         })
@@ -59,7 +58,11 @@ fn believed(life: Ms) -> Result<Ms, TimeFault> {
 }
 
 /// Where nothing says how long the token lives.
-pub(super) fn default_life(rule: &ExpiryRule, render: &Renderer<'_>) -> Result<Life, Failure> {
+pub(super) fn default_life(
+    rule: &ExpiryRule,
+    render: &Renderer<'_>,
+    why_needed: impl FnOnce() -> String,
+) -> Result<Life, Failure> {
     let seconds = match &rule.default {
         Some(DefaultExpiry::Seconds(seconds)) => *seconds,
         Some(DefaultExpiry::Template(template)) => {
@@ -74,9 +77,10 @@ pub(super) fn default_life(rule: &ExpiryRule, render: &Renderer<'_>) -> Result<L
             })?
         }
         None => {
-            return Err(Failure::internal(
-                "expiry_unknown: nothing says when the token expires; set default_expires_in_s",
-            ));
+            return Err(Failure::internal(format!(
+                "expiry_unknown: {}; mend that, or set default_expires_in_s",
+                why_needed()
+            )));
         }
     };
     Ok(match seconds {

@@ -1,5 +1,6 @@
 //! Asking a provider for a token: the request, the way out, the answer.
 
+mod absence;
 mod answer;
 mod asking;
 mod assertion;
@@ -12,6 +13,7 @@ mod decoding;
 mod decompression;
 pub mod egress;
 mod encode;
+mod explaining;
 mod inspect;
 mod life;
 pub mod lifetimes;

@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
+use super::absence::what_is;
 use super::client::Answer;
 use super::decoding::Characters;
 use crate::foundation::form;
@@ -77,6 +78,20 @@ impl Parsed {
         ]
     }
 
+    /// What of it has fields with names.
+    pub fn as_json(&self) -> Value {
+        let text = |(name, value): (String, String)| (name, Value::from(value));
+        let mut whole = serde_json::Map::new();
+        if let Some(body) = &self.body {
+            whole.insert("body".to_owned(), body.clone());
+        }
+        let headers = joined_headers(&self.headers).into_iter().map(text);
+        whole.insert("headers".to_owned(), headers.collect());
+        let cookies = cookies(&self.headers).into_iter().map(text);
+        whole.insert("cookies".to_owned(), cookies.collect());
+        Value::Object(whole)
+    }
+
     pub fn body(&self) -> &Value {
         self.body.as_ref().unwrap_or(&Value::Null)
     }
@@ -119,14 +134,14 @@ fn json_value(text: &str) -> Result<Value, Failure> {
             "answer_too_deep: the answer nests deeper than {DEPTH_MAX} levels"
         )));
     }
-    json::parse(text).map_err(|_| Failure::transient("the answer is not JSON"))
+    json::parse(text).map_err(|_| not_of_form("JSON", text))
 }
 
 /// What is percent-encoded is in the charset of the answer, too.
 fn form_value(characters: &Characters<'_>, text: &str) -> Result<Value, Failure> {
     // A form has no other characters than those of URLs, and JSON or HTML comes by mistake.
     if !text.contains('=') || text.trim_start().starts_with(['{', '[', '<']) {
-        return Err(Failure::transient("the answer is not a form"));
+        return Err(not_of_form("a form", text));
     }
     let read = match characters.as_ascii() {
         Some(bytes) => {
@@ -165,15 +180,17 @@ fn depth(json: &[u8]) -> usize {
 }
 
 fn xml_value(text: &str) -> Result<Value, Failure> {
-    xml::parse(text).map_err(|fault| {
-        Failure::transient(match fault {
-            XmlFault::Doctype => {
-                "answer_doctype: the answer has a document type, which could expand without end"
-            }
-            XmlFault::TooDeep => "answer_too_deep: the answer nests too deep",
-            XmlFault::Malformed => "the answer is not XML",
-        })
+    xml::parse(text).map_err(|fault| match fault {
+        XmlFault::Doctype => Failure::transient(
+            "answer_doctype: the answer has a document type, which could expand without end",
+        ),
+        XmlFault::TooDeep => Failure::transient("answer_too_deep: the answer nests too deep"),
+        XmlFault::Malformed => not_of_form("XML", text),
     })
+}
+
+fn not_of_form(form: &str, text: &str) -> Failure {
+    Failure::transient(format!("the answer is not {form}: {}", what_is(text)))
 }
 
 fn joined_headers(headers: &HeaderMap) -> Vec<(String, String)> {

@@ -45,7 +45,8 @@ impl Courier {
         loop {
             wake.notified().await;
             if let Err(error) = self.deliver_due().await {
-                tracing::error!(%error, "events could not be read or marked; they are sent later");
+                self.database
+                    .failed(&error, "sending events to the webhook");
             }
         }
     }

@@ -145,6 +145,30 @@ fn no_handler_holds_sql_or_a_query() {
 }
 
 #[test]
+fn no_event_of_the_log_holds_what_rust_writes_for_itself() {
+    let mut events = 0;
+    for file in sources(&root().join("src")) {
+        let text = fs::read_to_string(&file).expect("the file is readable");
+        let is_event = |text: &&str| {
+            let name = text.split_once("!(").map_or("", |(name, _)| name);
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !name.is_empty()
+        };
+        for event in text.split("tracing::").skip(1).filter(is_event) {
+            let event = event.split_once(");").map_or(event, |(event, _)| event);
+            events += 1;
+            for captured in ["= ?", "(?", ", ?", "\n?", " ?", ":?}"] {
+                assert!(
+                    !event.contains(captured),
+                    "{}: {captured} in tracing::{event}",
+                    file.display()
+                );
+            }
+        }
+    }
+    assert!(events > 50, "the events are read: {events}");
+}
+
+#[test]
 fn the_committed_specification_is_the_one_the_code_makes() {
     let committed = fs::read_to_string(root().join("openapi/openapi.json"));
     assert!(

@@ -1,11 +1,21 @@
+//! Connects: pools for SQLite, MySQL and clusters of MySQL.
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, Statement, sqlx};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, sqlx,
+};
 use secrecy::ExposeSecret;
+use url::Url;
 
+use super::address::{DbAddress, has_stray_password, sqlite_file};
+use super::cause::{Cause, DbFault};
+use super::outage::{Outage, why_unreachable};
 use super::{Database, DatabaseSettings, DbError, retry};
+use crate::foundation::clock::SharedClock;
 
 /// Below any server's `wait_timeout`, so that a pooled connection is never a dead one.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -30,24 +40,53 @@ pub enum ConnectError {
         path: String,
         source: std::io::Error,
     },
-    #[error("the database cannot be reached: {0}")]
-    Unreachable(DbError),
+    #[error(
+        "database.url: its password holds a /, ? or #; write them %2F, %3F and %23, and a % as %25"
+    )]
+    StrayPassword,
+    #[error("{address} cannot be used: {fault}")]
+    Unusable { address: DbAddress, fault: DbFault },
 }
 
 impl Database {
-    pub async fn connect(settings: &DatabaseSettings) -> Result<Self, ConnectError> {
+    pub async fn connect(
+        settings: &DatabaseSettings,
+        clock: SharedClock,
+    ) -> Result<Self, ConnectError> {
         let url = settings.url.expose_secret();
-        if let Some(rest) = url.strip_prefix("sqlite:") {
-            make_directory(rest)?;
-            Self::connect_sqlite(settings).await
+        let address = DbAddress::of(url);
+        let outage = Outage::new(clock, address.clone(), settings);
+        let connected = if let Some(file) = sqlite_file(url) {
+            make_directory(url, file)?;
+            Self::connect_sqlite(settings, outage).await
         } else if url.starts_with("mysql://") {
-            Self::connect_mysql(settings).await
+            if Url::parse(url).is_ok_and(|url| has_stray_password(&url)) {
+                return Err(ConnectError::StrayPassword);
+            }
+            Self::connect_mysql(settings, outage).await
         } else {
-            Err(ConnectError::Scheme)
+            return Err(ConnectError::Scheme);
+        };
+        match connected {
+            Ok(database) => Ok(database),
+            Err(error) => {
+                let mut fault = DbFault::of(&error, &address);
+                // The pool does not say why it has no connection.
+                if fault.cause == Cause::TimedOut
+                    && let Some(found) =
+                        why_unreachable(&settings.url, &address, settings.acquire_timeout).await
+                {
+                    fault = found;
+                }
+                Err(ConnectError::Unusable { address, fault })
+            }
         }
     }
 
-    async fn connect_sqlite(settings: &DatabaseSettings) -> Result<Self, ConnectError> {
+    async fn connect_sqlite(
+        settings: &DatabaseSettings,
+        outage: Arc<Outage>,
+    ) -> Result<Self, DbError> {
         let pool_of = |connections: u32| {
             let mut options = base_options(settings);
             options
@@ -70,7 +109,6 @@ impl Database {
                 Ok(sea_orm::Database::connect(pool_of(connections)).await?)
             })
             .await
-            .map_err(ConnectError::Unreachable)
         };
         // The writer first: it makes the file and its journal.
         let writer = open(1).await?;
@@ -84,17 +122,19 @@ impl Database {
             read_patience: settings.read_patience,
             begin_timeout: settings.acquire_timeout + settings.write_timeout,
             in_cluster: false,
+            outage,
         })
     }
 
-    async fn connect_mysql(settings: &DatabaseSettings) -> Result<Self, ConnectError> {
+    async fn connect_mysql(
+        settings: &DatabaseSettings,
+        outage: Arc<Outage>,
+    ) -> Result<Self, DbError> {
         let mut options = base_options(settings);
         options
             .max_connections(settings.max_connections)
             .max_lifetime(CONNECTION_LIFETIME);
-        let pool = sea_orm::Database::connect(options)
-            .await
-            .map_err(|error| ConnectError::Unreachable(error.into()))?;
+        let pool = sea_orm::Database::connect(options).await?;
         let cluster = cluster_of(&pool).await?;
         let (causal, transactions) = match cluster {
             None => (pool.clone(), pool.clone()),
@@ -112,6 +152,7 @@ impl Database {
             read_patience: settings.read_patience,
             begin_timeout: settings.acquire_timeout + settings.write_timeout,
             in_cluster: cluster.is_some(),
+            outage,
         };
         database.warn_of_lost_commits().await;
         Ok(database)
@@ -154,22 +195,16 @@ impl Cluster {
     }
 }
 
-async fn cluster_of(pool: &DatabaseConnection) -> Result<Option<Cluster>, ConnectError> {
+async fn cluster_of(pool: &DatabaseConnection) -> Result<Option<Cluster>, DbErr> {
     let question = Statement::from_string(
         DbBackend::MySql,
         "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
          OR (Variable_name = 'group_replication_group_name' AND Value <> '')",
     );
-    let found = pool
-        .query_one_raw(question)
-        .await
-        .map_err(|error| ConnectError::Unreachable(error.into()))?;
-    let Some(row) = found else {
+    let Some(row) = pool.query_one_raw(question).await? else {
         return Ok(None);
     };
-    let name: String = row
-        .try_get_by_index(0)
-        .map_err(|error| ConnectError::Unreachable(error.into()))?;
+    let name: String = row.try_get_by_index(0)?;
     Ok(Some(match name.as_str() {
         "wsrep_on" => Cluster::Galera,
         _ => Cluster::GroupReplication,
@@ -181,7 +216,7 @@ async fn pool_of(
     settings: &DatabaseSettings,
     connections: u32,
     first: &'static str,
-) -> Result<DatabaseConnection, ConnectError> {
+) -> Result<DatabaseConnection, DbErr> {
     let mut options = base_options(settings);
     options
         .max_connections(connections)
@@ -195,9 +230,7 @@ async fn pool_of(
                 })
             })
         });
-    sea_orm::Database::connect(options)
-        .await
-        .map_err(|error| ConnectError::Unreachable(error.into()))
+    sea_orm::Database::connect(options).await
 }
 
 fn base_options(settings: &DatabaseSettings) -> ConnectOptions {
@@ -210,13 +243,12 @@ fn base_options(settings: &DatabaseSettings) -> ConnectOptions {
 }
 
 /// Makes the directory that the file of `sqlite:[//]FILE[?…]` stands in.
-fn make_directory(rest: &str) -> Result<(), ConnectError> {
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let (file, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if file.is_empty() || file == ":memory:" || query.contains("mode=memory") {
+fn make_directory(url: &str, file: &Path) -> Result<(), ConnectError> {
+    let in_memory = file.as_os_str().is_empty() || file == Path::new(":memory:");
+    if in_memory || url.contains("mode=memory") {
         return Err(ConnectError::InMemory);
     }
-    match Path::new(file).parent() {
+    match file.parent() {
         Some(directory) => {
             std::fs::create_dir_all(directory).map_err(|source| ConnectError::Directory {
                 path: directory.display().to_string(),

@@ -1,12 +1,16 @@
 //! The database: one handle for reading, one way to write, on SQLite and MySQL alike.
 
+mod address;
+mod cause;
 mod connect;
 mod lists;
 mod migrate;
+mod outage;
 mod paging;
 mod retry;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,8 +22,11 @@ use secrecy::SecretString;
 
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::limit::within;
+pub use address::DbAddress;
+pub use cause::DbFault;
 pub use connect::ConnectError;
 pub use lists::{padded, pieces};
+use outage::Outage;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 
@@ -44,10 +51,10 @@ pub struct DatabaseSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// Nothing was changed.
-    #[error("the database refused: {0}")]
+    #[error("{}", cause::in_words(.0))]
     Failed(#[from] DbErr),
     /// The connection broke during COMMIT: the change may have been made.
-    #[error("the database did not say whether it committed: {0}")]
+    #[error("the database did not say whether it committed: {}", cause::in_words(.0))]
     OutcomeUnknown(DbErr),
     /// Nothing was changed.
     #[error(
@@ -96,6 +103,7 @@ pub struct Database {
     begin_timeout: Duration,
     /// Whether other nodes can abort a transaction of this one.
     in_cluster: bool,
+    outage: Arc<Outage>,
 }
 
 /// Stands at the begin of a transaction, and is gone if that was rolled back. Galera rolls
@@ -130,9 +138,11 @@ impl Database {
         Fut: Future<Output = Result<T, DbErr>>,
     {
         let reading = retry::outages(|| read(&self.reader));
-        within(self.read_patience, reading)
+        let read = within(self.read_patience, reading)
             .await
-            .unwrap_or(Err(DbError::Unanswered(self.read_patience)))
+            .unwrap_or(Err(DbError::Unanswered(self.read_patience)))?;
+        self.outage.answers(false);
+        Ok(read)
     }
 
     /// Runs a write that needs no transaction, and does no harm when it is repeated. Lost
@@ -144,11 +154,13 @@ impl Database {
     where
         Fut: Future<Output = Result<T, DbErr>>,
     {
-        retry::lost_races(|| {
+        let written = retry::lost_races(|| {
             let writing = write(&self.writer);
             async { Ok(writing.await?) }
         })
-        .await
+        .await?;
+        self.outage.answers(true);
+        Ok(written)
     }
 
     /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
@@ -159,7 +171,9 @@ impl Database {
         F: Work<'env, T>,
         T: Send,
     {
-        retry::lost_races(|| self.write_once(&work)).await
+        let written = retry::lost_races(|| self.write_once(&work)).await?;
+        self.outage.answers(true);
+        Ok(written)
     }
 
     async fn write_once<'env, T, F>(&self, work: &F) -> Result<T, DbError>

@@ -89,7 +89,7 @@ fn is_outage(error: &DbErr) -> bool {
     }
 }
 
-fn of_driver(error: &DbErr) -> Option<&SqlxError> {
+pub(super) fn of_driver(error: &DbErr) -> Option<&SqlxError> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(error))
         | DbErr::Query(RuntimeErr::SqlxError(error))

@@ -308,6 +308,15 @@ impl Expressions {
         })
     }
 
+    /// The dotted paths that an expression reads, as `body.data.token`.
+    pub fn paths(&self, expression: &Expression) -> Vec<String> {
+        let compiled = self.conditions.compile_expression(&expression.source);
+        let paths = compiled.map(|compiled| compiled.undeclared_variables(true));
+        let mut paths: Vec<_> = paths.unwrap_or_default().into_iter().collect();
+        paths.sort();
+        paths
+    }
+
     /// Renders a template; undefined where the whole of it is one unset value.
     pub fn render(&self, template: &Template, scope: &Value) -> Result<Value, ExpressionError> {
         match self.render_if_set(template, scope)? {

@@ -37,7 +37,7 @@ impl Renewals {
             Flush::Wished(_) => Cause::Flush,
             Flush::Refused { code, .. } => {
                 tracing::info!(
-                    realm = %record.realm, key = %record.key, code = ?code,
+                    realm = %record.realm, key = %record.key, code = code.as_deref(),
                     "a caller reported a token as refused"
                 );
                 Cause::Report

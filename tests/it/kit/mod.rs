@@ -10,6 +10,7 @@ pub mod push;
 pub mod python;
 pub mod raw;
 pub mod server;
+pub mod strict_json;
 pub mod wechat;
 
 use std::time::Duration;

@@ -26,6 +26,9 @@ pub struct ServerProcess {
     pub client: Client,
     #[allow(dead_code)] // For benchmarks.
     pub address: SocketAddr,
+    /// What it said when it served.
+    #[allow(dead_code)] // For tests of logs.
+    pub serving: Value,
     log: mpsc::Receiver<String>,
 }
 
@@ -49,20 +52,22 @@ impl ServerProcess {
             }
         });
         let mut said = Vec::new();
-        let address = loop {
+        let serving = loop {
             let Ok(line) = log.recv_timeout(PATIENCE) else {
                 panic!("the server does not serve; it said:\n{}", said.join("\n"));
             };
             said.push(line.clone());
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"] == "serving" {
-                break event["address"].as_str().expect("an address").to_owned();
+                break event;
             }
         };
+        let address = serving["address"].as_str().expect("an address");
         Self {
             child,
             client: Client::new(format!("http://{address}")),
             address: address.parse().expect("an address"),
+            serving,
             log,
         }
     }

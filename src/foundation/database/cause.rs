@@ -1,0 +1,376 @@
+//! Why a call to the database failed, in plain words that say what to do.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use sea_orm::sqlx::error::{DatabaseError, Error as SqlxError};
+use sea_orm::sqlx::mysql::MySqlDatabaseError;
+use sea_orm::{ConnAcquireErr, DbErr};
+
+use super::DbError;
+use super::address::DbAddress;
+use super::retry::of_driver;
+
+/// What went wrong, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    Refused,
+    NameNotFound,
+    Unreachable,
+    TimedOut,
+    Lost,
+    AccessDenied,
+    UnknownDatabase,
+    Tls,
+    TooManyConnections,
+    ShuttingDown,
+    DiskFull,
+    Locked,
+    ReadOnly,
+    CannotOpen,
+    Damaged,
+    NoSchema,
+    /// Said by whoever compares the clocks.
+    ClockApart,
+    Other,
+}
+
+impl Cause {
+    /// As it stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "connection_refused",
+            Self::NameNotFound => "name_not_found",
+            Self::Unreachable => "host_unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Lost => "connection_lost",
+            Self::AccessDenied => "access_denied",
+            Self::UnknownDatabase => "unknown_database",
+            Self::Tls => "tls_failed",
+            Self::TooManyConnections => "too_many_connections",
+            Self::ShuttingDown => "shutting_down",
+            Self::DiskFull => "disk_full",
+            Self::Locked => "locked",
+            Self::ReadOnly => "read_only",
+            Self::CannotOpen => "cannot_open",
+            Self::Damaged => "damaged",
+            Self::NoSchema => "no_schema",
+            Self::ClockApart => "clock_apart",
+            Self::Other => "failed",
+        }
+    }
+
+    /// A word or two that tell nothing of where the database is.
+    pub fn in_a_word(self) -> &'static str {
+        match self {
+            Self::Refused => "connection refused",
+            Self::NameNotFound => "host name not found",
+            Self::Unreachable => "host unreachable",
+            Self::TimedOut => "timed out",
+            Self::Lost => "connection lost",
+            Self::AccessDenied => "access denied",
+            Self::UnknownDatabase => "unknown database",
+            Self::Tls => "TLS failed",
+            Self::TooManyConnections => "too many connections",
+            Self::ShuttingDown => "shutting down",
+            Self::DiskFull => "disk full",
+            Self::Locked => "locked",
+            Self::ReadOnly => "read-only",
+            Self::CannotOpen => "file cannot be opened",
+            Self::Damaged => "file damaged",
+            Self::NoSchema => "no schema",
+            Self::ClockApart => "clocks apart",
+            Self::Other => "failed",
+        }
+    }
+
+    /// Whether a database may have this fault and still answer reads.
+    pub(super) fn concerns_writes(self) -> bool {
+        matches!(self, Self::DiskFull | Self::Locked | Self::ReadOnly)
+    }
+}
+
+/// A cause, with what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DbFault {
+    pub cause: Cause,
+    words: String,
+}
+
+impl fmt::Display for DbFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl DbFault {
+    fn new(cause: Cause, words: impl Into<String>) -> Self {
+        Self {
+            cause,
+            words: words.into(),
+        }
+    }
+
+    /// Why a call failed.
+    pub fn of(error: &DbError, address: &DbAddress) -> Self {
+        match error {
+            DbError::Failed(error) => Self::of_orm(error, Some(address)),
+            DbError::OutcomeUnknown(inner) => {
+                let fault = Self::of_orm(inner, Some(address));
+                Self::new(fault.cause, error.to_string())
+            }
+            DbError::ClockApart(_) => Self::new(Cause::ClockApart, error.to_string()),
+            DbError::TimedOut(_) | DbError::Unanswered(_) => {
+                Self::new(Cause::TimedOut, error.to_string())
+            }
+        }
+    }
+
+    /// What is known of a address makes it plainer.
+    pub(super) fn of_orm(error: &DbErr, address: Option<&DbAddress>) -> Self {
+        match (error, of_driver(error)) {
+            (DbErr::ConnectionAcquire(ConnAcquireErr::Timeout), _)
+            | (_, Some(SqlxError::PoolTimedOut)) => Self::new(
+                Cause::TimedOut,
+                "no connection could be had within database.acquire_timeout_ms: the database does not answer, or all of database.max_connections are in use",
+            ),
+            (DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed), _)
+            | (_, Some(SqlxError::PoolClosed)) => {
+                Self::new(Cause::Lost, "the connections are closed already")
+            }
+            (_, Some(error)) => Self::of_driver(error, address),
+            (_, None) => Self::new(Cause::Other, error.to_string()),
+        }
+    }
+
+    pub(super) fn of_driver(error: &SqlxError, address: Option<&DbAddress>) -> Self {
+        match error {
+            SqlxError::Io(error) => Self::of_io(error),
+            SqlxError::Tls(error) => Self::new(Cause::Tls, format!("TLS failed: {error}")),
+            SqlxError::Protocol(_) | SqlxError::WorkerCrashed => {
+                Self::new(Cause::Lost, "the connection broke off")
+            }
+            // It may repeat a part of the URL.
+            SqlxError::Configuration(_) => Self::new(
+                Cause::Other,
+                "database.url cannot be read; in user and password, characters other than letters, digits, - . _ and ~ are written percent-encoded",
+            ),
+            SqlxError::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+                Some(mysql) => Self::of_mysql(mysql.number(), mysql.message(), address),
+                None => Self::of_sqlite(&**error, address),
+            },
+            other => Self::new(Cause::Other, other.to_string()),
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        let (cause, words) = match error.kind() {
+            io::ErrorKind::ConnectionRefused => (
+                Cause::Refused,
+                "the connection is refused: nothing listens there",
+            ),
+            io::ErrorKind::TimedOut => (Cause::TimedOut, "the connection timed out"),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => (
+                Cause::Unreachable,
+                "the host or its network cannot be reached",
+            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Cause::DiskFull, "the disk is full")
+            }
+            // The standard library has no kind of its own for it.
+            _ if error.to_string().starts_with("failed to lookup address") => {
+                (Cause::NameNotFound, "the name of the host is not found")
+            }
+            _ => (Cause::Lost, "the connection was lost"),
+        };
+        Self::new(cause, words)
+    }
+
+    /// Numbers of the server's errors: the same on MySQL and MariaDB.
+    fn of_mysql(number: u16, message: &str, address: Option<&DbAddress>) -> Self {
+        let user = address.and_then(|address| address.user.as_deref());
+        let user = user.map_or_else(|| "the user".to_owned(), |user| format!("user {user}"));
+        let name = address.and_then(|address| address.name.as_deref());
+        let name = name.map_or_else(
+            || "the database".to_owned(),
+            |name| format!("database {name}"),
+        );
+        match number {
+            1045 | 1698 => Self::new(
+                Cause::AccessDenied,
+                format!("access denied for {user}: wrong password, or no such user for this host"),
+            ),
+            1044 => Self::new(
+                Cause::AccessDenied,
+                format!("access denied for {user} to {name}: grant it the privileges on it"),
+            ),
+            1142 | 1143 | 1227 | 1370 => Self::new(
+                Cause::AccessDenied,
+                format!("{user} lacks a privilege on {name}: grant it all on it"),
+            ),
+            1129 | 1130 => Self::new(
+                Cause::AccessDenied,
+                "the server does not let this host connect",
+            ),
+            3159 => Self::new(
+                Cause::Tls,
+                "the server asks for TLS: add ssl-mode=REQUIRED to database.url",
+            ),
+            1049 => Self::new(
+                Cause::UnknownDatabase,
+                format!("there is no {name}: create it"),
+            ),
+            1040 | 1203 | 1226 => Self::new(
+                Cause::TooManyConnections,
+                "the server has too many connections: raise its max_connections, or lower database.max_connections",
+            ),
+            1053 | 1927 | 1077 | 1079 => {
+                Self::new(Cause::ShuttingDown, "the server is shutting down")
+            }
+            1021 | 1114 => Self::new(Cause::DiskFull, "the server's disk is full"),
+            3 | 1026 if message.contains(": 28") => {
+                Self::new(Cause::DiskFull, "the server's disk is full")
+            }
+            1205 | 1213 => Self::new(Cause::Locked, "the rows are locked by other transactions"),
+            1290 | 1792 | 1836 => Self::new(Cause::ReadOnly, "the server is read-only"),
+            1146 => Self::new(
+                Cause::NoSchema,
+                "a table is missing: bring the schema up to date with token-server migrate",
+            ),
+            _ => Self::new(
+                Cause::Other,
+                format!("the server says ({number}): {message}"),
+            ),
+        }
+    }
+
+    /// Result codes of SQLite; the low byte of an extended one is its kind.
+    fn of_sqlite(error: &dyn DatabaseError, address: Option<&DbAddress>) -> Self {
+        let code = error.code().and_then(|code| code.parse::<i32>().ok());
+        match code.map(|code| code & 0xff) {
+            Some(5 | 6) => Self::new(Cause::Locked, "another process has the database locked"),
+            Some(8) => Self::new(
+                Cause::ReadOnly,
+                "the file, its folder or its file system is read-only",
+            ),
+            Some(13) => Self::new(Cause::DiskFull, "the disk is full"),
+            Some(11 | 26) => Self::new(
+                Cause::Damaged,
+                "the file is damaged, or is no SQLite database: restore it from a backup",
+            ),
+            Some(3 | 14 | 23) => {
+                let file = address.and_then(|address| address.file.as_deref());
+                Self::new(Cause::CannotOpen, why_not_opened(file))
+            }
+            Some(1) if error.message().starts_with("no such table") => Self::new(
+                Cause::NoSchema,
+                "a table is missing: bring the schema up to date with token-server migrate",
+            ),
+            _ => Self::new(Cause::Other, format!("SQLite says: {}", error.message())),
+        }
+    }
+}
+
+/// SQLite says no more than that it cannot.
+fn why_not_opened(file: Option<&Path>) -> &'static str {
+    const UNKNOWN: &str = "the file cannot be opened";
+    let Some(file) = file else {
+        return UNKNOWN;
+    };
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => "it is a folder; name a file in it",
+        Ok(_) => "the file or its folder may not be written to by this user",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            match folder.is_none_or(Path::is_dir) {
+                true => {
+                    "there is no such file, and it cannot be made: add ?mode=rwc to database.url, or let this user write to the folder"
+                }
+                false => "there is no such folder",
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "this user may not look into its folder"
+        }
+        Err(_) => UNKNOWN,
+    }
+}
+
+/// What an error of the library says, where nothing is known of the address.
+pub(super) fn in_words(error: &DbErr) -> String {
+    DbFault::of_orm(error, None).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_numbers_are_causes_and_name_user_and_database_but_no_password() {
+        let address = DbAddress::of("mysql://app:canary@db:1/tokens");
+        for (number, message, cause, said) in [
+            (1045, "Access denied", Cause::AccessDenied, "user app"),
+            (
+                1044,
+                "Access denied",
+                Cause::AccessDenied,
+                "database tokens",
+            ),
+            (1142, "denied", Cause::AccessDenied, "lacks a privilege"),
+            (
+                1049,
+                "Unknown database",
+                Cause::UnknownDatabase,
+                "database tokens",
+            ),
+            (
+                1040,
+                "Too many",
+                Cause::TooManyConnections,
+                "max_connections",
+            ),
+            (1053, "Shutdown", Cause::ShuttingDown, "shutting down"),
+            (1021, "Disk full", Cause::DiskFull, "disk is full"),
+            (1114, "The table is full", Cause::DiskFull, "disk is full"),
+            (
+                3,
+                "Error writing (Errcode: 28)",
+                Cause::DiskFull,
+                "disk is full",
+            ),
+            (3, "Error writing (Errcode: 5)", Cause::Other, "Errcode: 5"),
+            (1205, "Lock wait timeout", Cause::Locked, "locked"),
+            (1290, "--read-only", Cause::ReadOnly, "read-only"),
+            (1146, "No table", Cause::NoSchema, "migrate"),
+            (3159, "insecure", Cause::Tls, "ssl-mode"),
+            (1064, "syntax", Cause::Other, "(1064): syntax"),
+        ] {
+            let fault = DbFault::of_mysql(number, message, Some(&address));
+            assert_eq!(fault.cause, cause, "{number}");
+            assert!(fault.to_string().contains(said), "{fault}");
+            assert!(!fault.to_string().contains("canary"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_is_a_cause() {
+        for (error, cause) in [
+            (io::ErrorKind::ConnectionRefused.into(), Cause::Refused),
+            (io::ErrorKind::TimedOut.into(), Cause::TimedOut),
+            (io::ErrorKind::HostUnreachable.into(), Cause::Unreachable),
+            (io::ErrorKind::UnexpectedEof.into(), Cause::Lost),
+            (io::ErrorKind::StorageFull.into(), Cause::DiskFull),
+            (
+                io::Error::other("failed to lookup address information: Name or service not known"),
+                Cause::NameNotFound,
+            ),
+        ] {
+            assert_eq!(DbFault::of_io(&error).cause, cause, "{error}");
+        }
+    }
+}
