@@ -140,7 +140,7 @@ impl App {
             );
         }
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
         let memory = Memory::new(
             settings.memory,
             database.clone(),

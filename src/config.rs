@@ -49,6 +49,8 @@ pub struct Settings {
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
     pub maintenance: MaintenanceSettings,
+    /// As many realms have a label of their own in metrics.
+    pub metrics_realms_max: usize,
     pub log: LogSettings,
 }
 

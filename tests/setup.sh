@@ -8,6 +8,7 @@
 #   Python    3.11 or newer, with the packages of tests/oauth in an environment under
 #             target/, unless TEST_PYTHON names a Python that has them
 #   nginx     the reference of benchmarks: installed, or unpacked under target/
+#   Prometheus  it and promtool evaluate the alert rules: installed, or unpacked under target/
 #
 # Debian's packages come from apt-get. Where the system's Node is missing or too
 # old, tests/oidc/package-lock.json pins one that npm unpacks beside the other
@@ -106,4 +107,10 @@ fi
 nginx="$tests/../target/servers/nginx"
 if ! has nginx && [[ ! -x "$nginx/usr/sbin/nginx" ]]; then
     unpack nginx "$nginx"
+fi
+
+# The same: a service would start.
+prometheus="$tests/../target/servers/prometheus"
+if ! { has prometheus && has promtool; } && [[ ! -x "$prometheus/usr/bin/promtool" ]]; then
+    unpack prometheus "$prometheus"
 fi

@@ -47,6 +47,7 @@ pub(super) struct Raw {
     ticket: RawTicket,
     webhook: RawWebhook,
     maintenance: RawMaintenance,
+    metrics: RawMetrics,
     log: RawLog,
 }
 
@@ -160,6 +161,12 @@ struct RawMaintenance {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawMetrics {
+    realms_max: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawLog {
     format: Option<String>,
     filter: String,
@@ -241,6 +248,7 @@ impl Raw {
                 history: days(self.maintenance.history_days),
                 audit: days(self.maintenance.audit_days),
             },
+            metrics_realms_max: self.metrics.realms_max,
             log: LogSettings {
                 format: self.log.format.as_deref().map(log_format).transpose()?,
                 filter: self.log.filter,

@@ -1,20 +1,31 @@
-//! Prometheus metrics. Labels are few and bounded: no secret's name is one.
+//! Prometheus metrics. Labels are few and bounded: no secret's name is one, and of realms only
+//! so many have a label of their own.
+
+mod measured;
+mod realm_labels;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::clock::Ms;
+use super::clock::{EpochMs, Ms};
+use measured::MeasuredMetrics;
+pub use measured::{Measured, MeasuredRealm};
+use realm_labels::RealmLabels;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RenewalLabels {
-    pub outcome: &'static str,
-    pub class: &'static str,
+struct RenewalLabels {
+    realm: String,
+    outcome: &'static str,
+    class: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -34,15 +45,15 @@ pub struct DeliveryLabels {
     pub outcome: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct StateLabels {
-    pub state: &'static str,
-}
+/// A gauge of seconds, or of seconds since the epoch.
+pub type SecondsGauge = Gauge<f64, AtomicU64>;
 
 /// Everything this server counts.
 pub struct Metrics {
     registry: Registry,
-    pub renewals: Family<RenewalLabels, Counter>,
+    realm_labels: Arc<RealmLabels>,
+    measured: MeasuredMetrics,
+    renewals: Family<RenewalLabels, Counter>,
     pub upstream_seconds: Histogram,
     pub reads: Family<ReadLabels, Counter>,
     /// Of `reads`, those from memory.
@@ -56,25 +67,29 @@ pub struct Metrics {
     pub followed: Counter,
     pub audit_dropped: Counter,
     pub deliveries: Family<DeliveryLabels, Counter>,
-    pub secrets: Family<StateLabels, Gauge>,
     pub in_flight: Gauge,
     pub readers_waiting: Gauge,
     pub results_waiting: Gauge,
     pub result_transactions: Counter,
-    pub overdue: Gauge,
-    pub sweep_lag_ms: Gauge,
-    pub clock_offset_ms: Gauge,
-    pub clock_step_ms: Gauge,
+    pub last_sweep: SecondsGauge,
+    pub database_up: Gauge,
+    pub database_contact: SecondsGauge,
+    pub clock_offset: SecondsGauge,
+    pub clock_step: SecondsGauge,
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    /// At most so many realms have a label of their own.
+    pub fn new(realms_max: usize) -> Self {
         // 1 ms to 33 s.
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let reads = Family::<ReadLabels, Counter>::default();
         let cache_reads = reads.get_or_create_owned(&ReadLabels { source: "cache" });
+        let realm_labels = Arc::new(RealmLabels::new(realms_max));
         let mut metrics = Self {
             registry: Registry::with_prefix("token_server"),
+            measured: MeasuredMetrics::new(realm_labels.clone()),
+            realm_labels,
             renewals: Family::default(),
             upstream_seconds: seconds(),
             reads,
@@ -88,15 +103,15 @@ impl Metrics {
             followed: Counter::default(),
             audit_dropped: Counter::default(),
             deliveries: Family::default(),
-            secrets: Family::default(),
             in_flight: Gauge::default(),
             readers_waiting: Gauge::default(),
             results_waiting: Gauge::default(),
             result_transactions: Counter::default(),
-            overdue: Gauge::default(),
-            sweep_lag_ms: Gauge::default(),
-            clock_offset_ms: Gauge::default(),
-            clock_step_ms: Gauge::default(),
+            last_sweep: SecondsGauge::default(),
+            database_up: Gauge::default(),
+            database_contact: SecondsGauge::default(),
+            clock_offset: SecondsGauge::default(),
+            clock_step: SecondsGauge::default(),
         };
         metrics.register();
         metrics
@@ -106,7 +121,7 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "renewals",
-            "Attempts to obtain a token, by outcome and class of error",
+            "Attempts to obtain a token, by realm, outcome and class of error",
             self.renewals.clone(),
         );
         registry.register_with_unit(
@@ -162,7 +177,6 @@ impl Metrics {
             "Tries to tell the webhook of an event, by outcome",
             self.deliveries.clone(),
         );
-        registry.register("secrets", "Secrets, by state", self.secrets.clone());
         registry.register(
             "renewals_in_flight",
             "Attempts under way",
@@ -183,26 +197,56 @@ impl Metrics {
             "Transactions that stored results of attempts",
             self.result_transactions.clone(),
         );
-        registry.register(
-            "overdue",
-            "Tokens due for renewal for more than a minute",
-            self.overdue.clone(),
+        registry.register_with_unit(
+            "last_sweep_timestamp",
+            "When a sweep last went through without an error, or the server was started",
+            Unit::Seconds,
+            self.last_sweep.clone(),
         );
         registry.register(
-            "sweep_lag_milliseconds",
-            "How late the longest overdue token is",
-            self.sweep_lag_ms.clone(),
+            "database_up",
+            "Whether the database answered when these metrics were asked for",
+            self.database_up.clone(),
         );
-        registry.register(
-            "clock_offset_milliseconds",
+        registry.register_with_unit(
+            "database_last_contact_timestamp",
+            "When the database last answered",
+            Unit::Seconds,
+            self.database_contact.clone(),
+        );
+        registry.register_with_unit(
+            "clock_offset",
             "How far this replica's clock is ahead of the database's",
-            self.clock_offset_ms.clone(),
+            Unit::Seconds,
+            self.clock_offset.clone(),
+        );
+        registry.register_with_unit(
+            "clock_step",
+            "How far this machine's wall clock was set away from the time that has passed",
+            Unit::Seconds,
+            self.clock_step.clone(),
         );
         registry.register(
-            "clock_step_milliseconds",
-            "How far this machine's wall clock was set away from the time that has passed",
-            self.clock_step_ms.clone(),
+            "build",
+            "The version that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
+        registry.register_collector(Box::new(self.measured.clone()));
+    }
+
+    /// Counts an attempt.
+    pub fn renewed(&self, realm: &str, outcome: &'static str, class: &'static str) {
+        let labels = RenewalLabels {
+            realm: self.realm_labels.of(realm),
+            outcome,
+            class,
+        };
+        self.renewals.get_or_create(&labels).inc();
+    }
+
+    /// Shows what the database says of all secrets; none: it is not known.
+    pub fn measured(&self, measured: Option<Measured>) {
+        self.measured.show(measured);
     }
 
     /// The text format of Prometheus (OpenMetrics 1.0).
@@ -213,13 +257,13 @@ impl Metrics {
     }
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+/// A length of time in the unit Prometheus wants; negative where it goes back.
+#[allow(clippy::cast_precision_loss)] // Exact for 285,000 years.
+pub fn seconds(length: Ms) -> f64 {
+    length.0 as f64 / 1000.0
 }
 
-/// A length of time in the unit Prometheus wants.
-pub fn seconds(length: Ms) -> f64 {
-    length.as_duration().as_secs_f64()
+/// A point in time in the unit Prometheus wants.
+pub fn timestamp(at: EpochMs) -> f64 {
+    seconds(Ms(at.0))
 }

@@ -133,6 +133,12 @@ impl Memory {
         known.good_at(now.wall)
     }
 
+    /// When the feed was last read to its end, in milliseconds of the boot clock.
+    pub fn last_followed(&self) -> Option<BootMs> {
+        let followed = self.followed.load(Ordering::Acquire);
+        (followed != i64::MIN).then_some(BootMs(followed))
+    }
+
     /// Whether the feed has not been followed for a while.
     fn is_late(&self, now: BootMs) -> bool {
         now.since(BootMs(self.followed.load(Ordering::Acquire))) > LATE

@@ -96,6 +96,14 @@ pub async fn all_ids(database: &impl ConnectionTrait) -> Result<Vec<RealmId>, Db
     ids(database, Condition::all()).await
 }
 
+/// Those of fixed tokens.
+pub async fn fixed_ids(database: &impl ConnectionTrait) -> Result<Vec<RealmId>, DbErr> {
+    let fixed = Condition::all()
+        .add(Column::Config.is_null())
+        .add(Column::LogicCode.is_null());
+    ids(database, fixed).await
+}
+
 /// Of those that no provider has blocked for now.
 pub async fn open_ids(
     database: &impl ConnectionTrait,

@@ -14,7 +14,7 @@ use super::{BEGINS_WITHIN, Renewals};
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
-use crate::foundation::metrics::{RenewalLabels, seconds};
+use crate::foundation::metrics::seconds;
 use crate::foundation::sealing::OpenError;
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::failure::Failure;
@@ -197,10 +197,8 @@ impl Renewals {
             Attempted::Discarded => ("discarded", ""),
             Attempted::Unstored => ("unstored", ""),
         };
-        self.metrics
-            .renewals
-            .get_or_create(&RenewalLabels { outcome, class })
-            .inc();
+        let realm = claimed.record.realm.as_str();
+        self.metrics.renewed(realm, outcome, class);
         if !matches!(outcome, "stored" | "failed") {
             span.in_scope(|| tracing::debug!(outcome, "an attempt ended without a result"));
         }

@@ -9,6 +9,7 @@ mod flight;
 pub mod history;
 mod inputs;
 mod late;
+mod measuring;
 mod pace;
 mod permits;
 mod quota;
@@ -42,6 +43,7 @@ use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
 use flight::Flights;
 use late::Awaited;
+use measuring::Health;
 use permits::Permits;
 use quota::Quotas;
 use realms::Realms;
@@ -117,8 +119,7 @@ pub struct Inner {
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
     wake: Arc<Notify>,
     memory: Memory,
-    /// The states of all tokens are not counted again before.
-    count_after: Mutex<BootMs>,
+    health: Health,
     /// By the boot clock; negative before the first sweep.
     last_sweep: AtomicI64,
     tasks: TaskTracker,
@@ -151,6 +152,7 @@ pub struct Parts {
 impl Renewals {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner {
+            health: Health::new(parts.clock.boot()),
             permits: Permits::new(
                 parts.settings.concurrency,
                 parts.settings.realm_rate,
@@ -178,7 +180,6 @@ impl Renewals {
             left_to_others: Mutex::default(),
             wake: parts.wake,
             memory: parts.memory,
-            count_after: Mutex::new(BootMs(i64::MIN)),
             last_sweep: AtomicI64::new(-1),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

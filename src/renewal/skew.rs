@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Renewals;
 use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
+use crate::foundation::metrics::seconds;
 
 /// A comparison holds for that long.
 const HOLDS_FOR: Ms = Ms::from_secs(10);
@@ -119,9 +120,9 @@ impl Renewals {
     }
 
     fn alarm_of(&self, offset: Ms) {
-        self.metrics.clock_offset_ms.set(offset.0);
+        self.metrics.clock_offset.set(seconds(offset));
         let step = self.clock.step();
-        self.metrics.clock_step_ms.set(step.0);
+        self.metrics.clock_step.set(seconds(step));
         if step != Ms::ZERO {
             tracing::error!(
                 step_ms = step.0,

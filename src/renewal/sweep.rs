@@ -2,8 +2,8 @@
 //! the scheduler, by every change, and by every attempt that ends.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use token_server_entity::realm;
@@ -11,13 +11,12 @@ use token_server_entity::realm;
 use super::Renewals;
 use super::attempt::Cause;
 use super::permits::Permit;
-use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
+use crate::foundation::clock::{BootMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{RealmId, SecretId};
-use crate::foundation::metrics::StateLabels;
 use crate::realm::{Realm, store as realm_store};
+use crate::token::due;
 use crate::token::lease::{Claimed, Ground};
-use crate::token::{due, listing};
 
 /// By the scheduler.
 const SWEPT_EVERY: Ms = Ms::from_secs(1);
@@ -31,18 +30,11 @@ struct Chosen {
     permits: BTreeMap<RealmId, Vec<Permit>>,
 }
 
-/// Due for that long: overdue.
-const OVERDUE: Ms = Ms::from_secs(60);
-
-/// Counting the states that takes longer is not done at each scrape, and costs one part in so
-/// many of the time.
-const COUNTED_AT_EACH_SCRAPE: Ms = Ms(50);
-const COUNTING_PART: i64 = 20;
-
 impl Renewals {
     /// Sweeps at once, and then whenever woken, until the server stops.
     pub fn start_sweeping(&self) {
         let renewals = self.clone();
+        self.health.swept(self.clock.boot());
         self.wake.notify_one();
         self.tasks
             .spawn(async move { renewals.sweep_when_woken().await });
@@ -55,7 +47,10 @@ impl Renewals {
                 () = self.wake.notified() => {}
             }
             match self.sweep().await {
-                Ok(()) => self.database.answered(),
+                Ok(()) => {
+                    self.health.swept(self.clock.boot());
+                    self.database.answered();
+                }
                 Err(error) => self.database.failed(&error, "the sweep"),
             }
             self.note_sweep();
@@ -209,42 +204,5 @@ impl Renewals {
     pub fn last_sweep(&self) -> Option<BootMs> {
         let boot = self.last_sweep.load(Ordering::Relaxed);
         (boot >= 0).then_some(BootMs(boot))
-    }
-
-    /// Sets the gauges that only the database knows.
-    pub async fn measure(&self) -> Result<(), DbError> {
-        let now = self.clock.now();
-        let (count, oldest) = due::overdue(self.database.reader(), now.minus(OVERDUE)).await?;
-        let lag = oldest.map_or(0, |oldest| now.since(oldest).0);
-        self.metrics
-            .overdue
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.metrics.sweep_lag_ms.set(lag);
-        self.count_states(now).await
-    }
-
-    /// Reads every row: where there are many, only now and then.
-    async fn count_states(&self, now: EpochMs) -> Result<(), DbError> {
-        let begun = self.clock.boot();
-        let after = || {
-            self.count_after
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if begun < *after() {
-            return Ok(());
-        }
-        for (state, count) in listing::count_by_state(self.database.reader(), now).await? {
-            let state = state.as_str();
-            self.metrics
-                .secrets
-                .get_or_create(&StateLabels { state })
-                .set(count);
-        }
-        let took = self.clock.boot().since(begun);
-        if took >= COUNTED_AT_EACH_SCRAPE {
-            *after() = begun.plus(Ms(COUNTING_PART * took.0));
-        }
-        Ok(())
     }
 }

@@ -8,8 +8,12 @@ use sea_orm::{
 use token_server_entity::secret::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
+use crate::foundation::database::padded;
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
 use crate::foundation::sealing::Sealed;
+
+/// Secrets of one question to the database.
+const IDS_AT_ONCE: usize = 500;
 
 pub async fn find(
     database: &impl ConnectionTrait,
@@ -100,6 +104,25 @@ pub async fn find_all(
         .filter(Column::Id.is_in(ids.iter().map(|id| id.0)))
         .all(database)
         .await
+}
+
+/// When some secrets were registered.
+pub async fn created_at(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<Vec<(SecretId, EpochMs)>, DbErr> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(IDS_AT_ONCE) {
+        let rows: Vec<(i64, EpochMs)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::CreatedAt])
+            .filter(Column::Id.is_in(padded(ids.iter().map(|id| id.0))))
+            .into_tuple()
+            .all(database)
+            .await?;
+        found.extend(rows.into_iter().map(|(id, at)| (SecretId(id), at)));
+    }
+    Ok(found)
 }
 
 /// The first secrets of a realm, oldest first.

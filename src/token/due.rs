@@ -154,20 +154,3 @@ async fn ids(
         .await?;
     Ok(rows.into_iter().map(SecretId).collect())
 }
-
-/// How many tokens have been due since before then, and since when the oldest.
-pub async fn overdue(
-    database: &impl ConnectionTrait,
-    before: EpochMs,
-) -> Result<(u64, Option<EpochMs>), DbErr> {
-    let (count, oldest) = Entity::find()
-        .select_only()
-        .column_as(Column::SecretId.count(), "overdue")
-        .column_as(Column::RenewAt.min(), "oldest")
-        .filter(Column::RenewAt.lt(before))
-        .into_tuple::<(i64, Option<i64>)>()
-        .one(database)
-        .await?
-        .unwrap_or_default();
-    Ok((u64::try_from(count).unwrap_or(0), oldest.map(EpochMs)))
-}

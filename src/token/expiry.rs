@@ -49,14 +49,14 @@ pub struct LeadBand {
 }
 
 /// Percent of the lifetime.
-const NEAR_PERCENT: i64 = 15;
+pub const NEAR_PERCENT: i64 = 15;
 const FAR_PERCENT: i64 = 35;
 /// A secret's first renewal is drawn from a wider band, so that what was registered
 /// together drifts apart at once.
 const FIRST_FAR_PERCENT: i64 = 80;
 /// Behind a near edge the realm chose.
 const BEHIND_CHOSEN_PERCENT: i64 = 20;
-const NEAR_MAX: Ms = Ms::from_secs(12 * 3600);
+pub const NEAR_MAX: Ms = Ms::from_secs(12 * 3600);
 const FAR_MAX: Ms = Ms::from_secs(24 * 3600);
 
 /// The least and the most that lie between two attempts for one secret.

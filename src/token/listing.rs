@@ -1,9 +1,8 @@
-//! Tokens as they are listed and counted, by state.
+//! Tokens as they are listed, by state.
 
-use sea_orm::sea_query::{CaseStatement, ExprTrait, Func, Query};
+use sea_orm::sea_query::{ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
 };
 use token_server_entity::realm;
 use token_server_entity::token::{Column, Entity};
@@ -55,60 +54,41 @@ fn in_state(state: State, now: EpochMs) -> Condition {
         .and_where(realm::Column::LogicCode.is_null())
         .to_owned();
     let fixed = Column::RealmId.in_subquery(fixed_realms);
-    let valid = Condition::all().add(Column::Token.is_not_null()).add(
-        Condition::any()
-            .add(Column::ExpiresAt.is_null())
-            .add(Column::ExpiresAt.gt(now)),
-    );
+    match in_state_of_renewed(state, now) {
+        None => Condition::all().add(fixed),
+        Some(in_state) => Condition::all().add(fixed.not()).add(in_state),
+    }
+}
+
+/// The same for a realm that is not fixed; none: no row of such a realm is in that state.
+pub(super) fn in_state_of_renewed(state: State, now: EpochMs) -> Option<Condition> {
     let troubled = Column::FailureClass.is_not_null();
-    let renewed = Condition::all()
-        .add(fixed.clone().not())
-        .add(Column::Paused.eq(false));
+    let renewed = Condition::all().add(Column::Paused.eq(false));
     // Where no class is stored, the condition is neither true nor false.
     let goes_on = Condition::any()
         .add(Column::FailureClass.is_null())
         .add(needs_attention().not());
-    match state {
-        State::Fixed => Condition::all().add(fixed),
-        State::Paused => Condition::all()
-            .add(fixed.not())
-            .add(Column::Paused.eq(true)),
+    Some(match state {
+        State::Fixed => return None,
+        State::Paused => Condition::all().add(Column::Paused.eq(true)),
         State::NeedsAttention => renewed.add(needs_attention()),
-        State::Retrying => renewed.add(goes_on).add(troubled).add(valid),
-        State::Active => renewed.add(Column::FailureClass.is_null()).add(valid),
+        State::Retrying => renewed.add(goes_on).add(troubled).add(is_valid(now)),
+        State::Active => renewed
+            .add(Column::FailureClass.is_null())
+            .add(is_valid(now)),
         State::Pending => renewed.add(goes_on).add(Column::Token.is_null()),
         State::Expired => renewed
             .add(goes_on)
             .add(Column::Token.is_not_null())
             .add(Column::ExpiresAt.lte(now)),
-    }
+    })
 }
 
-/// How many secrets are in each state; reads every row.
-pub async fn count_by_state(
-    database: &impl ConnectionTrait,
-    now: EpochMs,
-) -> Result<Vec<(State, i64)>, DbErr> {
-    let mut query = Entity::find().select_only();
-    for state in State::ALL {
-        let one = CaseStatement::new().case(in_state(state, now), 1);
-        query = query.expr_as(Func::count(one), state.as_str());
-    }
-    let Some(row) = query.into_model::<Counts>().one(database).await? else {
-        return Ok(Vec::new());
-    };
-    Ok(row.0)
-}
-
-struct Counts(Vec<(State, i64)>);
-
-impl FromQueryResult for Counts {
-    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
-        let count = |state: State| Ok((state, row.try_get(prefix, state.as_str())?));
-        State::ALL
-            .into_iter()
-            .map(count)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
+/// [`super::HeldToken::is_valid`] as a condition on rows.
+pub(super) fn is_valid(now: EpochMs) -> Condition {
+    Condition::all().add(Column::Token.is_not_null()).add(
+        Condition::any()
+            .add(Column::ExpiresAt.is_null())
+            .add(Column::ExpiresAt.gt(now)),
+    )
 }

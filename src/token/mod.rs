@@ -11,6 +11,7 @@ pub mod results;
 pub mod retired;
 pub mod state;
 pub mod store;
+pub mod summary;
 pub mod suspect;
 
 use secrecy::{ExposeSecret, SecretString};

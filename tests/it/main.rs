@@ -6,6 +6,7 @@
 mod kit;
 
 mod access;
+mod alerts;
 mod bulkheads;
 mod bytes;
 mod cli;
@@ -14,14 +15,15 @@ mod connection_causes;
 mod connections;
 mod crashes;
 mod demo;
-mod derived;
 mod database_faults;
+mod derived;
 mod dry_runs;
 mod expiry;
 mod house;
 mod language;
 mod logs;
 mod memory;
+mod metrics;
 mod missing_fields;
 mod oauth;
 mod oauth_servers;

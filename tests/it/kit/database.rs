@@ -372,7 +372,7 @@ fn as_root() -> Option<&'static str> {
 }
 
 /// Not one that the kernel gives to who connects: the server may be started again on it.
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(31);
     let free = |_| {

@@ -5,6 +5,7 @@ pub mod documented;
 pub mod internet;
 pub mod oidc;
 pub mod process;
+pub mod promtool;
 pub mod provider;
 pub mod push;
 pub mod python;
