@@ -97,7 +97,7 @@ impl Failure {
         match self {
             Self::Config(_)
             | Self::Log(_)
-            | Self::Serve(ServeError::Jobs(_))
+            | Self::Serve(ServeError::Jobs(_) | ServeError::Connections(_))
             | Self::Start(
                 StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
             ) => EXIT_CONFIG,

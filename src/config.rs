@@ -58,10 +58,15 @@ pub struct Settings {
 pub struct HttpSettings {
     pub listen: SocketAddr,
     pub max_body_bytes: usize,
+    pub max_header_bytes: usize,
+    pub header_timeout: Ms,
     pub body_timeout: Duration,
     pub idle_timeout: Ms,
     pub request_timeout: Ms,
     pub grace: Ms,
+    /// None: what the limit of open files leaves.
+    pub max_connections: Option<u32>,
+    pub max_streams: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -251,6 +256,27 @@ mod tests {
                 "renewal.concurrency",
             ),
             ("TOKEN_SERVER__RENEWAL__CONCURENCY", "8", "concurency"),
+            (
+                "TOKEN_SERVER__HTTP__HEADER_TIMEOUT_S",
+                "0",
+                "http.header_timeout_s",
+            ),
+            (
+                "TOKEN_SERVER__HTTP__MAX_HEADER_BYTES",
+                "4095",
+                "http.max_header_bytes",
+            ),
+            (
+                "TOKEN_SERVER__HTTP__MAX_HEADER_BYTES",
+                "1048577",
+                "http.max_header_bytes",
+            ),
+            ("TOKEN_SERVER__HTTP__MAX_STREAMS", "0", "http.max_streams"),
+            (
+                "TOKEN_SERVER__HTTP__MAX_CONNECTIONS",
+                "-1",
+                "http.max_connections",
+            ),
             (
                 "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
                 "loopback",

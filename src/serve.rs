@@ -1,21 +1,28 @@
 //! Runs the server: HTTP, the sweep, the jobs; stops them in order.
 
+mod accepting;
+mod capacity;
 mod connection;
+mod connections;
+mod frames;
+mod http;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use poem::Server;
-use poem::listener::{Acceptor, Listener, TcpListener};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::app::App;
+use crate::foundation::descriptors;
 use crate::jobs::maintenance::Maintenance;
 use crate::jobs::{Jobs, JobsError, Wakes};
-use connection::{Limited, Limits};
+use accepting::Accepting;
+use capacity::{TooManyConnections, max_connections};
+use http::Http;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +34,8 @@ pub enum ServeError {
     },
     #[error("maintenance.schedule {0}")]
     Jobs(#[from] JobsError),
+    #[error(transparent)]
+    Connections(#[from] TooManyConnections),
 }
 
 /// A running server.
@@ -34,7 +43,7 @@ pub struct Running {
     app: App,
     address: SocketAddr,
     stopping: CancellationToken,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     maintenance: JoinHandle<()>,
     follower: JoinHandle<()>,
     /// None where there is no webhook.
@@ -49,14 +58,9 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         address: listen,
         source,
     };
-    let acceptor = TcpListener::bind(listen)
-        .into_acceptor()
-        .await
-        .map_err(cannot_listen)?;
-    let bound = acceptor.local_addr();
-    let address = bound
-        .first()
-        .and_then(|bound| bound.0.as_socket_addr().copied());
+    let max_connections = max_connections(&app.settings, descriptors::limit())?;
+    let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
     let wakes = Wakes {
         sweep: app.wake.clone(),
         courier: Arc::new(Notify::new()),
@@ -81,24 +85,16 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         let (memory, stopping) = (app.memory.clone(), stopping.clone());
         async move { memory.follow(stopping).await }
     });
-    let limits = Limits {
-        idle: app.settings.http.idle_timeout,
-        request: app.settings.http.request_timeout,
-    };
-    let acceptor = Limited::new(acceptor, limits, app.clock.clone());
-    let server = Server::new_with_acceptor(acceptor).name("token-server");
     let http = tokio::spawn({
-        let (routes, stopping) = (api::routes(app.clone()), stopping.clone());
-        let grace = app.settings.http.grace.as_duration();
-        async move {
-            let stopped = async move { stopping.cancelled().await };
-            server
-                .run_with_graceful_shutdown(routes, stopped, Some(grace))
-                .await
-        }
+        let (clock, metrics) = (app.clock.clone(), app.metrics.clone());
+        let settings = &app.settings.http;
+        let routes = api::routes(app.clone());
+        let http = Http::new(routes, settings, clock.clone(), metrics.clone());
+        Accepting::new(listener, http, max_connections, clock, metrics)
+            .run(stopping.clone(), settings.grace.as_duration())
     });
     Ok(Running {
-        address: address.unwrap_or(listen),
+        address,
         app,
         stopping,
         http,
@@ -134,8 +130,8 @@ impl Running {
         {
             tracing::warn!("requests did not end within the grace time");
         }
-        if let Ok(Err(error)) = http {
-            tracing::warn!(%error, "the HTTP server ended with an error");
+        if http.is_err() {
+            tracing::warn!("accepting connections ended before its time");
         }
         self.maintenance.abort();
         self.follower.abort();

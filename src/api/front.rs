@@ -64,6 +64,19 @@ async fn read_limited(body: Body, limit: usize) -> poem::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The size of a head on the wire of HTTP/1.1, near enough for HTTP/2.
+fn head_bytes(request: &Request) -> usize {
+    /// Blanks, and ends of lines.
+    const BETWEEN: usize = 4;
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + BETWEEN);
+    path + headers.sum::<usize>()
+}
+
 /// The paths of the specification, the only ones that are labels, with their methods.
 pub struct Paths(Vec<(String, String)>);
 
@@ -196,7 +209,8 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        if let Some(response) = self.hot.answer(&self.app, &request) {
+        let fits = head_bytes(&request) <= self.app.settings.http.max_header_bytes;
+        if fits && let Some(response) = self.hot.answer(&self.app, &request) {
             return Ok(response);
         }
         let id = self.app.randomness.id();
@@ -213,7 +227,11 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
             realm = tracing::field::Empty,
             key = tracing::field::Empty,
         );
-        let answered = self.answer(request).instrument(span.clone()).await;
+        let answered = if fits {
+            self.answer(request).instrument(span.clone()).await
+        } else {
+            Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into())
+        };
         let mut response = answered.unwrap_or_else(|error| {
             let problem = Problem::of(&error);
             span.in_scope(|| self.log(&problem));

@@ -222,6 +222,10 @@ impl Problem {
                 "body_too_large",
                 "The body is larger than http.max_body_bytes.",
             ),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+                "headers_too_large",
+                "The request line and the headers are larger than http.max_header_bytes.",
+            ),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => (
                 "unsupported_media_type",
                 "Send the body as application/json.",

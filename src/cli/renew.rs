@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Failure, open, say, start_logging};
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
+use crate::foundation::descriptors;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::logging::on_one_line;
 use crate::renewal::{Progress, RunScope, RunSummary};
@@ -21,6 +22,7 @@ pub async fn run(
     let on_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     // On a terminal the bar tells; log lines would tear it.
     start_logging(&settings, on_terminal.then_some("error"))?;
+    descriptors::raise();
     let realm = realm
         .map(RealmId::new)
         .transpose()

@@ -8,12 +8,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, open, say, start_logging};
 use crate::config::Settings;
 use crate::demo;
+use crate::foundation::descriptors;
 use crate::serve::{self, Running};
 
 const LOOPBACK: &str = "127.0.0.1/32";
 
 pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
     start_logging(&settings, None)?;
+    descriptors::raise();
     let mut signals = Signals::new().map_err(Failure::of)?;
     if demo {
         let loopback = LOOPBACK.parse().map_err(Failure::of)?;

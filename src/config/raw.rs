@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,10 +68,14 @@ impl From<String> for SecretText {
 struct RawHttp {
     listen: String,
     max_body_bytes: usize,
+    max_header_bytes: usize,
+    header_timeout_s: u32,
     body_timeout_s: u32,
     idle_timeout_s: u32,
     request_timeout_s: u32,
     grace_s: u32,
+    max_connections: u32,
+    max_streams: u32,
 }
 
 #[derive(Deserialize)]
@@ -211,6 +216,8 @@ impl Raw {
                 self.database.max_connections as usize,
             ),
             ("upstream.timeout_s", self.upstream.timeout_s as usize),
+            ("http.header_timeout_s", self.http.header_timeout_s as usize),
+            ("http.max_streams", self.http.max_streams as usize),
             ("http.idle_timeout_s", self.http.idle_timeout_s as usize),
             (
                 "http.request_timeout_s",
@@ -261,6 +268,13 @@ impl Raw {
 
 impl RawHttp {
     fn check(self) -> Result<HttpSettings, ConfigError> {
+        /// Less would refuse what browsers send; more is no head of a request.
+        const HEADER_BYTES: RangeInclusive<usize> = 4096..=1 << 20;
+        if !HEADER_BYTES.contains(&self.max_header_bytes) {
+            let (least, most) = (HEADER_BYTES.start(), HEADER_BYTES.end());
+            let what = format!("must be from {least} to {most}");
+            return Err(ConfigError::of_key("http.max_header_bytes", what));
+        }
         let listen = self.listen.parse().map_err(|_| {
             ConfigError::of_key(
                 "http.listen",
@@ -270,10 +284,14 @@ impl RawHttp {
         Ok(HttpSettings {
             listen,
             max_body_bytes: self.max_body_bytes,
+            max_header_bytes: self.max_header_bytes,
+            header_timeout: secs(self.header_timeout_s),
             body_timeout: Duration::from_secs(self.body_timeout_s.into()),
             idle_timeout: secs(self.idle_timeout_s),
             request_timeout: secs(self.request_timeout_s),
             grace: secs(self.grace_s),
+            max_connections: Some(self.max_connections).filter(|max| *max > 0),
+            max_streams: self.max_streams,
         })
     }
 }

@@ -48,6 +48,11 @@ pub struct DeliveryLabels {
 /// A gauge of seconds, or of seconds since the epoch.
 pub type SecondsGauge = Gauge<f64, AtomicU64>;
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ClosedLabels {
+    pub reason: &'static str,
+}
+
 /// Everything this server counts.
 pub struct Metrics {
     registry: Registry,
@@ -60,6 +65,9 @@ pub struct Metrics {
     pub cache_reads: Counter,
     pub requests: Family<RequestLabels, Counter>,
     pub request_seconds: Histogram,
+    pub connections: Gauge,
+    pub connections_closed: Family<ClosedLabels, Counter>,
+    pub accept_failures: Counter,
     pub flush_denied: Counter,
     pub quota_spent: Counter,
     pub lease_steals: Counter,
@@ -96,6 +104,9 @@ impl Metrics {
             cache_reads,
             requests: Family::default(),
             request_seconds: seconds(),
+            connections: Gauge::default(),
+            connections_closed: Family::default(),
+            accept_failures: Counter::default(),
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
@@ -141,6 +152,21 @@ impl Metrics {
             "How long requests took to answer",
             Unit::Seconds,
             self.request_seconds.clone(),
+        );
+        registry.register(
+            "http_connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "http_connections_closed",
+            "Connections that the server closed, by the limit that they met",
+            self.connections_closed.clone(),
+        );
+        registry.register(
+            "http_accept_failures",
+            "Times that the system gave no new connection",
+            self.accept_failures.clone(),
         );
         registry.register(
             "flush_denied",

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod descriptors;
 pub mod fields;
 pub mod form;
 pub mod ids;
@@ -13,6 +14,7 @@ pub mod page;
 pub mod randomness;
 pub mod replica;
 pub mod sealing;
+pub mod seldom;
 mod shape;
 pub mod signing;
 pub mod xml;

@@ -1,21 +1,28 @@
-//! Connections that end when nothing is asked on them, or when a request takes too long. It
-//! is told by the bytes that pass, so that a request costs no timer and no task.
+//! Connections that end when no request comes on them, when its head does not come in time, or when
+//! its answer does not. It is told by the bytes that pass, so that a request costs no timer and no
+//! task.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use poem::http::uri::Scheme;
-use poem::listener::Acceptor;
-use poem::web::{LocalAddr, RemoteAddr};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::connections::Connected;
+use super::frames::{Frames, PREFACE};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::metrics::ClosedLabels;
 
 /// How long callers may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// From the first byte of a request's head to its last; at first, from the start of the
+    /// connection.
+    pub header: Ms,
     /// Between an answer and the next request.
     pub idle: Ms,
     /// From the first byte of a request to the first of its answer.
@@ -25,72 +32,100 @@ pub struct Limits {
 impl Limits {
     /// Whatever happens, nothing runs out before.
     fn shorter(self) -> Ms {
-        self.idle.min(self.request)
+        self.header.min(self.idle).min(self.request)
     }
 }
 
-/// Accepts connections with limits.
-pub struct Limited<A> {
-    inner: A,
-    limits: Limits,
-    clock: SharedClock,
-}
-
-impl<A> Limited<A> {
-    pub fn new(inner: A, limits: Limits, clock: SharedClock) -> Self {
-        Self {
-            inner,
-            limits,
-            clock,
-        }
-    }
-}
-
-impl<A: Acceptor> Acceptor for Limited<A> {
-    type Io = Connection<A::Io>;
-
-    fn local_addr(&self) -> Vec<LocalAddr> {
-        self.inner.local_addr()
-    }
-
-    async fn accept(&mut self) -> io::Result<(Self::Io, LocalAddr, RemoteAddr, Scheme)> {
-        let (io, local, remote, scheme) = self.inner.accept().await?;
-        let connection = Connection::new(io, self.limits, self.clock.clone());
-        Ok((connection, local, remote, scheme))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Since {
-    /// Nothing was asked since the last answer.
-    Answered(BootMs),
-    /// Something was, and nothing is answered yet.
-    Asked(BootMs),
+#[derive(Debug)]
+enum Protocol {
+    /// So much of what HTTP/2 begins with has come, and nothing else.
+    Unknown(usize),
+    Http1,
+    Http2(Frames),
 }
 
 pub struct Connection<T> {
     inner: T,
     limits: Limits,
     clock: SharedClock,
-    since: Since,
+    connected: Arc<Connected>,
+    closed: Family<ClosedLabels, Counter>,
+    protocol: Protocol,
+    /// Since when a head is waited for, or the rest of one.
+    head_since: Option<BootMs>,
+    /// When the request that is under way began to come, or when it was last written, whichever is
+    /// later.
+    since: BootMs,
     /// Looks at the clock now and then, no later than something may have run out.
     look: Pin<Box<Sleep>>,
+    given_up: bool,
 }
 
 impl<T> Connection<T> {
-    fn new(inner: T, limits: Limits, clock: SharedClock) -> Self {
+    pub fn new(
+        inner: T,
+        limits: Limits,
+        clock: SharedClock,
+        connected: Arc<Connected>,
+        closed: Family<ClosedLabels, Counter>,
+    ) -> Self {
+        let now = clock.boot();
         Self {
             inner,
             limits,
-            since: Since::Answered(clock.boot()),
             clock,
+            connected,
+            closed,
+            protocol: Protocol::Unknown(0),
+            head_since: Some(now),
+            since: now,
             look: Box::pin(sleep(limits.shorter().as_duration())),
+            given_up: false,
         }
     }
 
-    fn has_read(&mut self) {
-        if let Since::Answered(_) = self.since {
-            self.since = Since::Asked(self.clock.boot());
+    fn has_read(&mut self, mut bytes: &[u8]) {
+        if let Protocol::Unknown(come) = self.protocol {
+            if come == 0 {
+                self.since = self.clock.boot();
+            }
+            let rest = &PREFACE[come..];
+            let same = rest.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+            self.protocol = if same == rest.len() {
+                Protocol::Http2(Frames::default())
+            } else if same == bytes.len() {
+                Protocol::Unknown(come + same)
+            } else {
+                Protocol::Http1
+            };
+            bytes = &bytes[same..];
+        }
+        match &mut self.protocol {
+            Protocol::Unknown(_) => {}
+            // The rest of a head and what belongs to a request that is under way change nothing.
+            // Where a part of the next head came along with that, it counts from its next byte.
+            Protocol::Http1 => {
+                if self.head_since.is_none() && !self.connected.is_busy() {
+                    self.since = self.clock.boot();
+                    self.head_since = Some(self.since);
+                }
+            }
+            Protocol::Http2(frames) => {
+                let heads = frames.heads();
+                frames.take(bytes);
+                let another = frames.heads() > heads;
+                let now = self.clock.boot();
+                if frames.in_head() {
+                    if another || self.head_since.is_none() {
+                        self.head_since = Some(now);
+                    }
+                } else if frames.heads() > 0 {
+                    self.head_since = None;
+                }
+                if !self.connected.is_busy() {
+                    self.since = now;
+                }
+            }
         }
     }
 
@@ -100,32 +135,42 @@ impl<T> Connection<T> {
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        // Nothing is written before a head has come. Frames of HTTP/2 may be.
+        let answers = matches!(self.protocol, Protocol::Http1) && self.head_since.take().is_some();
+        if written.is_ready() || answers {
+            self.since = self.clock.boot();
+        }
         if written.is_ready() {
-            self.since = Since::Answered(self.clock.boot());
             return written;
         }
         ready!(self.poll_left(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// How long until it is given up, if nothing happens.
-    fn left(&self) -> Ms {
-        let (limit, since) = match self.since {
-            Since::Answered(since) => (self.limits.idle, since),
-            Since::Asked(since) => (self.limits.request, since),
-        };
-        Ms(limit.0 - self.clock.boot().since(since).0)
+    /// How long until it is given up, if nothing happens, and which limit that is.
+    fn left(&self) -> (Ms, &'static str) {
+        let now = self.clock.boot();
+        let left = |limit: Ms, since: BootMs| Ms(limit.0 - now.since(since).0);
+        let request = (left(self.limits.request, self.since), "request_timeout");
+        match self.head_since {
+            _ if self.connected.is_busy() => request,
+            Some(since) => request.min((left(self.limits.header, since), "header_timeout")),
+            None => (left(self.limits.idle, self.since), "idle_timeout"),
+        }
     }
 
     /// Ready when it is given up.
     fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.look.as_mut().poll(context));
-            let left = self.left();
+            let (left, reason) = self.left();
             if left <= Ms::ZERO {
+                if !std::mem::replace(&mut self.given_up, true) {
+                    self.closed.get_or_create(&ClosedLabels { reason }).inc();
+                }
                 return Poll::Ready(());
             }
-            // The other limit may count the next moment.
+            // Another limit may count the next moment.
             let wait = left.min(self.limits.shorter());
             self.look.set(sleep(wait.as_duration()));
         }
@@ -144,7 +189,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
             .is_ready()
         {
             if buffer.filled().len() > before {
-                self.has_read();
+                self.has_read(&buffer.filled()[before..]);
             }
             return Poll::Ready(Ok(()));
         }

@@ -23,4 +23,5 @@ mod provider;
 mod scene;
 mod shutdown;
 mod simulation;
+mod sockets;
 mod stopped;

@@ -35,7 +35,24 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts the server and waits until it serves.
     pub fn start(database: &TestDatabase, more: &[(&'static str, String)]) -> Self {
-        let mut child = command(database, more)
+        Self::start_by(command(database, more))
+    }
+
+    /// Starts it under limits that commands of the shell set, such as `ulimit`.
+    #[allow(dead_code)] // For the fault tests.
+    pub fn start_limited(
+        database: &TestDatabase,
+        more: &[(&'static str, String)],
+        limits: &str,
+    ) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().envs(environment(database, more));
+        shell.args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), BINARY]);
+        Self::start_by(shell)
+    }
+
+    fn start_by(mut command: Command) -> Self {
+        let mut child = command
             .arg("serve")
             .env("TOKEN_SERVER__LOG__FORMAT", "json")
             .stdout(Stdio::null())

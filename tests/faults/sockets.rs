@@ -1,0 +1,335 @@
+//! More sockets than the server may open files: tokens are renewed as if there were none, and
+//! `/healthz` answers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
+use token_server::foundation::descriptors;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::kit::process::ServerProcess;
+use crate::kit::{PATIENCE, TestDatabase, eventually, on_every_database};
+use crate::provider::{Exchange, Reuse, RotatingProvider};
+use crate::scene::{register, rotating_realm};
+
+on_every_database! {
+    half_open_connections_beyond_the_soft_limit_stop_no_renewal,
+    half_open_connections_beyond_the_hard_limit_stop_no_renewal,
+    where_descriptors_run_out_nothing_spins_and_it_goes_on_afterwards,
+}
+
+/// As seen: so many, and no renewal went out any more.
+const SOCKETS: usize = 1100;
+const HALF: &[u8] = b"GET /healthz HTTP/1.1\r\nHost:";
+const WHOLE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+const TOKENS: usize = 60;
+/// Renewed at half of its life: what is not renewed in the other half has expired.
+const LIFETIME_S: i64 = 8;
+const LIFETIME: Ms = Ms::from_secs(LIFETIME_S);
+/// Calm, and under attack.
+const PHASE: Ms = Ms::from_secs(12);
+/// A socket that was closed is opened again after so long.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Those of the sockets, as many again that the system has not taken back yet, and the rest of the
+/// tests.
+const DESCRIPTORS: u64 = 4096;
+
+/// Each test takes many descriptors and measures: one at a time.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+async fn half_open_connections_beyond_the_soft_limit_stop_no_renewal(database: TestDatabase) {
+    let _alone = ALONE.lock().await;
+    let scene = Scene::begin(database, "ulimit -Sn 1024").await;
+    let (calm, attacked) = scene.attacked().await;
+    compare(&calm, &attacked);
+    // The limit was raised: all of them are open, and none had to make room.
+    assert!(attacked.most_open >= SOCKETS, "{attacked:?}");
+    assert_eq!(attacked.log, Vec::<String>::new());
+}
+
+async fn half_open_connections_beyond_the_hard_limit_stop_no_renewal(database: TestDatabase) {
+    let _alone = ALONE.lock().await;
+    let scene = Scene::begin(database, "ulimit -Sn 1024 && ulimit -Hn 1024").await;
+    let (calm, attacked) = scene.attacked().await;
+    compare(&calm, &attacked);
+    assert!(attacked.most_open < 1024, "{attacked:?}");
+    let full = r#"token_server_http_connections_closed_total{reason="full"}"#;
+    assert!(scene.metric(full).await > 100);
+    // At least one line says so, and one a minute at most.
+    let minutes = usize::try_from(attacked.took.0 / 60_000).expect("a short time");
+    let lines = attacked.log.len();
+    assert!((1..=1 + minutes).contains(&lines), "{:#?}", attacked.log);
+}
+
+async fn where_descriptors_run_out_nothing_spins_and_it_goes_on_afterwards(database: TestDatabase) {
+    let _alone = ALONE.lock().await;
+    let scene = Scene::begin(database, "ulimit -Sn 1024").await;
+    scene.server.logged();
+    let before = scene.limit_descriptors(3);
+    let begun = SystemClock.now();
+    let waiting = tokio::spawn(healthy(scene.server.address));
+    // The pauses have grown to their longest.
+    let mut log = Vec::new();
+    eventually("a few attempts to accept", async || {
+        log.extend(scene.server.logged());
+        (SystemClock.now().since(begun) > Ms::from_secs(5)).then_some(())
+    })
+    .await;
+    scene.limit_descriptors(before);
+    waiting.await.expect("it is answered");
+    log.extend(scene.server.logged());
+    let failures = scene
+        .metric("token_server_http_accept_failures_total")
+        .await;
+    // 0.1 + 0.2 + 0.4 + 0.8 s, and then one a second.
+    let most = 4 + SystemClock.now().since(begun).0 / 1000;
+    assert!((2..=most).contains(&failures), "{failures} of {most}");
+    let told = log
+        .iter()
+        .filter(|line| line.contains("cannot be accepted"));
+    assert_eq!(told.count(), 1, "{log:#?}");
+}
+
+/// A server, and tokens that are renewed often.
+struct Scene {
+    server: ServerProcess,
+    provider: RotatingProvider,
+    _database: TestDatabase,
+}
+
+/// What happened in a while.
+#[derive(Debug)]
+struct Phase {
+    took: Ms,
+    /// Renewals; where one lies on the edge, the part of its time that lies within.
+    renewals: f64,
+    /// The longest time between two renewals of one token.
+    longest: Ms,
+    /// Of the server's process, in milliseconds.
+    cpu: u64,
+    answered: usize,
+    most_open: usize,
+    /// Lines about connections.
+    log: Vec<String>,
+}
+
+fn compare(calm: &Phase, attacked: &Phase) {
+    assert!(calm.longest < LIFETIME, "{calm:?}");
+    assert!(attacked.longest < LIFETIME, "{attacked:?}");
+    assert!(
+        attacked.renewals >= 0.95 * calm.renewals,
+        "{calm:?} {attacked:?}"
+    );
+    assert!(attacked.answered > 0, "{attacked:?}");
+    // Less than half a core for them all; it was nearly a whole one that did nothing but spin.
+    let most = calm.cpu + u64::try_from(attacked.took.0).expect("a time") / 2;
+    assert!(attacked.cpu < most, "{calm:?} {attacked:?}");
+}
+
+impl Scene {
+    async fn begin(database: TestDatabase, limits: &str) -> Self {
+        descriptors::raise();
+        assert!(
+            descriptors::limit() >= DESCRIPTORS,
+            "this test needs {DESCRIPTORS} descriptors of its own: raise the hard limit (ulimit -Hn)"
+        );
+        let server = ServerProcess::start_limited(&database, &[], limits);
+        let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+        let mut realm = rotating_realm(&provider);
+        realm["policy"]["timeout_s"] = json!(5);
+        realm["policy"]["renew_before_s"] = json!(LIFETIME_S / 2);
+        server.client.save_realm("r", realm).await;
+        for number in 0..TOKENS {
+            register(&server.client, &format!("k{number}")).await;
+        }
+        let scene = Self {
+            server,
+            provider,
+            _database: database,
+        };
+        // Their first renewals are drawn apart; from the second on they are even.
+        scene.all_renewed(2).await;
+        scene
+    }
+
+    /// Waits until each token was renewed so often.
+    async fn all_renewed(&self, times: usize) {
+        eventually("all are renewed", async || {
+            let renewed = times_of(&self.provider.log());
+            let enough = renewed.values().filter(|of_one| of_one.len() >= times);
+            (enough.count() == TOKENS).then_some(())
+        })
+        .await;
+    }
+
+    /// A calm while, and one with the sockets.
+    async fn attacked(&self) -> (Phase, Phase) {
+        let calm = self.phase().await;
+        let open = Arc::new(AtomicUsize::new(0));
+        let attackers: Vec<_> = (0..SOCKETS)
+            .map(|_| hold(self.server.address, open.clone()))
+            .collect();
+        eventually("they have connected", async || {
+            (open.load(Ordering::Relaxed) >= SOCKETS).then_some(())
+        })
+        .await;
+        let attacked = self.phase().await;
+        for attacker in attackers {
+            attacker.abort();
+        }
+        // The last renewal of each lies behind both: what lies before is known.
+        let renewed = times_of(&self.provider.log()).values().map(Vec::len).max();
+        self.all_renewed(renewed.expect("some were renewed") + 1)
+            .await;
+        let log = self.provider.log();
+        (calm.counted(&log), attacked.counted(&log))
+    }
+
+    async fn phase(&self) -> Watched {
+        self.server.logged();
+        let (begun, cpu) = (SystemClock.now(), cpu_of(&self.server));
+        let mut watched = Watched {
+            begun,
+            ended: begun,
+            cpu: 0,
+            answered: 0,
+            most_open: 0,
+            log: Vec::new(),
+        };
+        while watched.ended.since(begun) < PHASE {
+            healthy(self.server.address).await;
+            watched.answered += 1;
+            let open = self.metric("token_server_http_connections").await;
+            let open = usize::try_from(open).expect("a number of connections");
+            watched.most_open = watched.most_open.max(open);
+            sleep(Duration::from_millis(100)).await;
+            watched.ended = SystemClock.now();
+        }
+        watched.cpu = cpu_of(&self.server) - cpu;
+        let about = |line: &String| line.contains("connections");
+        watched.log = self.server.logged().into_iter().filter(about).collect();
+        watched
+    }
+
+    /// A number of the metrics; 0 where there is none yet.
+    async fn metric(&self, name: &str) -> i64 {
+        let page = self.server.client.get("/metrics").await.expect(200).text;
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |value| value.trim().parse().expect("a number"))
+    }
+
+    /// Sets the server's soft limit; answers what it was.
+    fn limit_descriptors(&self, to: u64) -> u64 {
+        let pid = i32::try_from(self.server.pid())
+            .ok()
+            .and_then(Pid::from_raw);
+        let limits = Rlimit {
+            current: Some(to),
+            maximum: Some(descriptors::limit()),
+        };
+        let before = prlimit(pid, Resource::Nofile, limits);
+        let before = before.expect("the limit can be set");
+        before.current.expect("there was a limit")
+    }
+}
+
+/// A while, before the renewals in it are counted.
+struct Watched {
+    begun: EpochMs,
+    ended: EpochMs,
+    cpu: u64,
+    answered: usize,
+    most_open: usize,
+    log: Vec<String>,
+}
+
+impl Watched {
+    fn counted(self, log: &[Exchange]) -> Phase {
+        let (mut renewals, mut longest) = (0.0, Ms::ZERO);
+        for times in times_of(log).values() {
+            for pair in times.windows(2) {
+                let (begun, ended) = (pair[0].max(self.begun), pair[1].min(self.ended));
+                let within = ended.since(begun);
+                if within > Ms::ZERO {
+                    let apart = pair[1].since(pair[0]);
+                    longest = longest.max(apart);
+                    renewals += seconds(within) / seconds(apart);
+                }
+            }
+        }
+        Phase {
+            took: self.ended.since(self.begun),
+            renewals,
+            longest,
+            cpu: self.cpu,
+            answered: self.answered,
+            most_open: self.most_open,
+            log: self.log,
+        }
+    }
+}
+
+fn seconds(length: Ms) -> f64 {
+    length.as_duration().as_secs_f64()
+}
+
+/// When each token was renewed.
+fn times_of(log: &[Exchange]) -> HashMap<String, Vec<EpochMs>> {
+    let mut times = HashMap::<_, Vec<_>>::new();
+    for exchange in log {
+        let of_one = times.entry(exchange.client.clone()).or_default();
+        of_one.push(exchange.at);
+    }
+    times
+}
+
+/// Holds a connection with half a request, again and again.
+fn hold(address: SocketAddr, open: Arc<AtomicUsize>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            if let Ok(mut connection) = TcpStream::connect(address).await {
+                open.fetch_add(1, Ordering::Relaxed);
+                let _ = connection.write_all(HALF).await;
+                let _ = connection.read_to_end(&mut Vec::new()).await;
+            }
+            sleep(AGAIN).await;
+        }
+    })
+}
+
+/// A new connection asks for `/healthz` and is answered.
+async fn healthy(address: SocketAddr) {
+    let answered = async {
+        let mut connection = TcpStream::connect(address).await?;
+        connection.write_all(WHOLE).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = timeout(PATIENCE, answered).await;
+    let answer = answer.expect("it answers in time").expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+/// What the process has used of the processor so far, in milliseconds.
+fn cpu_of(server: &ServerProcess) -> u64 {
+    let file = format!("/proc/{}/stat", server.pid());
+    let text = std::fs::read_to_string(file).expect("the process lives");
+    // After the name, which may hold blanks: the state, and 10 more; then utime and stime.
+    let (_, rest) = text.rsplit_once(')').expect("a name");
+    let used = rest.split_whitespace().skip(11).take(2);
+    let ticks: u64 = used
+        .map(|ticks| ticks.parse::<u64>().expect("a number"))
+        .sum();
+    ticks * 1000 / rustix::param::clock_ticks_per_second()
+}
