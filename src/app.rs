@@ -1,29 +1,27 @@
 //! Opens everything a command needs, in order: the database, its schema, the key ring,
 //! the administrator's key.
 
+mod ring;
+
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
 use secrecy::{ExposeSecret, SecretString};
-use token_server_entity::sealing_key;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::access::denials::Denials;
 use crate::access::{key, store as keys};
 use crate::config::Settings;
-use crate::foundation::clock::{EpochMs, SharedClock};
-use crate::foundation::database::{
-    ConnectError, Database, DbAddress, DbError, DbFault, is_duplicate,
-};
+use crate::foundation::clock::SharedClock;
+use crate::foundation::database::{ConnectError, Database, DbAddress, DbError, DbFault};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
-use crate::foundation::sealing::{KeyRing, KeyRingError, Place};
+use crate::foundation::sealing::KeyRingError;
 use crate::memory::Memory;
 use crate::realm::store as realms;
 use crate::registry::Registry;
@@ -32,13 +30,11 @@ use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::courier::Courier;
+use ring::open_ring;
 
-const SEALING_KEYS_FILE: &str = "sealing.keys";
 const ADMIN_KEY_FILE: &str = "admin.key";
 /// Secrets may be many, and a start is not to wait for their number.
 const COUNTED_WITHIN: Duration = Duration::from_secs(1);
-/// What a key's check value holds.
-const CHECK: &[u8] = b"token-server";
 
 /// Why a command cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +56,7 @@ pub enum StartError {
     )]
     LostSealingKeys(PathBuf),
     #[error(
-        "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with"
+        "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with; or ts_sealing_key.check_value of row {0:?} is damaged: if you are sure of the key, delete that row, and the next start writes it again"
     )]
     WrongSealingKey(String),
     #[error("{} cannot be used: {source}", path.display())]
@@ -320,82 +316,6 @@ fn open_spool(data_dir: &Path) -> Option<Spool> {
             None
         }
     }
-}
-
-async fn open_ring(
-    settings: &Settings,
-    database: &Database,
-    clock: &SharedClock,
-    randomness: &Randomness,
-) -> Result<KeyRing, StartError> {
-    let checks = sealing_key::Entity::find()
-        .all(database.reader())
-        .await
-        .map_err(DbError::from)?;
-    let path = settings.data_dir.join(SEALING_KEYS_FILE);
-    let text = match &settings.sealing_keys {
-        Some(text) => text.clone(),
-        None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
-        None => match read_secret(&path)? {
-            Some(text) => text,
-            None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
-            None => {
-                let text = KeyRing::generate(randomness);
-                write_secret(&path, &text)?;
-                text
-            }
-        },
-    };
-    let ring = KeyRing::parse(&text, randomness.clone())?;
-    // All keys are checked before anything is written: a refused start leaves nothing.
-    let mut new = Vec::new();
-    for key_id in ring.key_ids() {
-        match checks.iter().find(|row| row.key_id == key_id) {
-            Some(row) => check_key(&ring, row)?,
-            None => new.extend(check_row(&ring, key_id, clock.now())),
-        }
-    }
-    for row in new {
-        database
-            .write_alone(|writer| {
-                let insert = sealing_key::Entity::insert(row.clone());
-                async move {
-                    match insert.exec_without_returning(writer).await {
-                        // Another replica was first; its value is checked at the next start.
-                        Err(error) if !is_duplicate(&error) => Err(error),
-                        _ => Ok(()),
-                    }
-                }
-            })
-            .await?;
-    }
-    Ok(ring)
-}
-
-fn check_place(key_id: &str) -> Place<'_> {
-    Place {
-        table: "ts_sealing_key",
-        row: key_id,
-        column: "check_value",
-    }
-}
-
-fn check_key(ring: &KeyRing, row: &sealing_key::Model) -> Result<(), StartError> {
-    let opened = ring.open(&check_place(&row.key_id), &row.check_value);
-    if opened.is_ok_and(|plain| *plain == CHECK) {
-        Ok(())
-    } else {
-        Err(StartError::WrongSealingKey(row.key_id.clone()))
-    }
-}
-
-fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {
-    let check_value = ring.seal_under(key_id, &check_place(key_id), CHECK)?;
-    Some(sealing_key::ActiveModel {
-        key_id: Set(key_id.to_owned()),
-        check_value: Set(check_value),
-        created_at: Set(now),
-    })
 }
 
 fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {

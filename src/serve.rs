@@ -19,6 +19,7 @@ use crate::api;
 use crate::app::App;
 use crate::foundation::descriptors;
 use crate::jobs::maintenance::Maintenance;
+use crate::jobs::sealed::SealedCheck;
 use crate::jobs::{Jobs, JobsError, Wakes};
 use accepting::Accepting;
 use capacity::{TooManyConnections, max_connections};
@@ -45,6 +46,7 @@ pub struct Running {
     stopping: CancellationToken,
     http: JoinHandle<()>,
     maintenance: JoinHandle<()>,
+    sealed_check: JoinHandle<()>,
     follower: JoinHandle<()>,
     /// None where there is no webhook.
     courier: Option<JoinHandle<()>>,
@@ -65,6 +67,7 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         sweep: app.wake.clone(),
         courier: Arc::new(Notify::new()),
         maintenance: Arc::new(Notify::new()),
+        sealed_check: Arc::new(Notify::new()),
     };
     let jobs = Jobs::start(&wakes, &app.settings.maintenance.schedule).await?;
     let maintenance = tokio::spawn({
@@ -74,6 +77,14 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
             settings: app.settings.maintenance.clone(),
         };
         async move { maintenance.work_when_woken(&wakes.maintenance).await }
+    });
+    let sealed_check = tokio::spawn({
+        let check = SealedCheck {
+            renewals: app.renewals.clone(),
+            clock: app.clock.clone(),
+            every: app.settings.maintenance.check_sealed_every,
+        };
+        async move { check.work_when_woken(&wakes.sealed_check).await }
     });
     let courier = app.courier.clone().map(|courier| {
         let wake = wakes.courier.clone();
@@ -99,6 +110,7 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         stopping,
         http,
         maintenance,
+        sealed_check,
         follower,
         courier,
         jobs,
@@ -134,6 +146,7 @@ impl Running {
             tracing::warn!("accepting connections ended before its time");
         }
         self.maintenance.abort();
+        self.sealed_check.abort();
         self.follower.abort();
         if let Some(courier) = self.courier {
             courier.abort();

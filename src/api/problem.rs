@@ -342,6 +342,7 @@ impl From<Refusal> for Problem {
             Refusal::ChangedMeanwhile => {
                 Self::new(StatusCode::CONFLICT, "changed_meanwhile", detail)
             }
+            Refusal::DamagedParams => Self::new(StatusCode::CONFLICT, "params_damaged", detail),
             Refusal::Sealed(_) | Refusal::Unreadable(_) => {
                 Self::new(StatusCode::CONFLICT, "unreadable_here", detail)
             }
@@ -373,7 +374,7 @@ impl From<ReadError> for Problem {
                 "fixed_token_flushed",
                 detail,
             ),
-            ReadError::FixedMissing => Self::new(
+            ReadError::FixedMissing | ReadError::FixedDamaged => Self::new(
                 StatusCode::EXPECTATION_FAILED,
                 "fixed_token_missing",
                 detail,

@@ -101,7 +101,8 @@ fn param(value: Option<&str>) -> ParamChange {
 struct SecretView {
     realm: String,
     key: String,
-    /// Parameters by name, masked; absent where this server lacks the sealing key.
+    /// Parameters by name, masked; absent where this server lacks the sealing key, or where they
+    /// are damaged.
     params: Option<BTreeMap<String, String>>,
     /// `pending`, `active`, `retrying`, `expired`, `needs_attention`, `paused` or `fixed`.
     state: String,

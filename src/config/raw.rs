@@ -162,6 +162,7 @@ struct RawMaintenance {
     schedule: String,
     history_days: u32,
     audit_days: u32,
+    check_sealed_every_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -254,6 +255,7 @@ impl Raw {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),
                 audit: days(self.maintenance.audit_days),
+                check_sealed_every: secs(self.maintenance.check_sealed_every_s),
             },
             metrics_realms_max: self.metrics.realms_max,
             log: LogSettings {

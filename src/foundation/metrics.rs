@@ -53,6 +53,12 @@ pub struct ClosedLabels {
     pub reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DamageLabels {
+    pub table: &'static str,
+    pub column: &'static str,
+}
+
 /// Everything this server counts.
 pub struct Metrics {
     registry: Registry,
@@ -71,6 +77,7 @@ pub struct Metrics {
     pub flush_denied: Counter,
     pub quota_spent: Counter,
     pub lease_steals: Counter,
+    pub damaged_values: Family<DamageLabels, Counter>,
     pub sweeps: Counter,
     pub followed: Counter,
     pub audit_dropped: Counter,
@@ -110,6 +117,7 @@ impl Metrics {
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
+            damaged_values: Family::default(),
             sweeps: Counter::default(),
             followed: Counter::default(),
             audit_dropped: Counter::default(),
@@ -182,6 +190,11 @@ impl Metrics {
             "lease_steals",
             "Leases taken over from a replica that went silent",
             self.lease_steals.clone(),
+        );
+        registry.register(
+            "damaged_values",
+            "Stored values that were found damaged, each counted once by a process, by table and column",
+            self.damaged_values.clone(),
         );
         registry.register(
             "sweeps",

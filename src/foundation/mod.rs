@@ -14,6 +14,7 @@ pub mod page;
 pub mod randomness;
 pub mod replica;
 pub mod sealing;
+pub mod sealing_keys;
 pub mod seldom;
 mod shape;
 pub mod signing;

@@ -2,6 +2,7 @@
 //! names the place a value was sealed for, so that two sealed values cannot be swapped.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,14 +41,41 @@ impl Place<'_> {
 
 /// Why a sealed value stays closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Another replica may have the key: the row is left to it.
-    #[error("sealed with key id {0:?}, which is not in this server's key ring")]
+pub enum Closed {
+    /// Another replica may have the key: then the row is left to it. No server has a key of an id
+    /// that is not registered (`sealing_keys`): then the value is damaged.
+    #[error("is sealed with key id {0:?}, which is not in this server's key ring")]
     UnknownKey(String),
     #[error("cannot be opened: it was changed, moved, or sealed with another key of the same id")]
     Refused,
     #[error("is not a sealed value of a known format")]
     Malformed,
+}
+
+/// A sealed value that stays closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{table}.{column} of row {row} {why}")]
+pub struct OpenError {
+    pub table: &'static str,
+    pub row: String,
+    pub column: &'static str,
+    pub why: Closed,
+    /// Tells this value from another that comes to the same place.
+    pub digest: u64,
+}
+
+impl OpenError {
+    pub fn new(place: &Place<'_>, sealed: &Sealed, why: Closed) -> Self {
+        let mut hasher = DefaultHasher::new();
+        sealed.0.hash(&mut hasher);
+        Self {
+            table: place.table,
+            row: place.row.to_owned(),
+            column: place.column,
+            why,
+            digest: hasher.finish(),
+        }
+    }
 }
 
 /// Why a key ring is refused. Never shows a key.
@@ -149,10 +177,12 @@ impl KeyRing {
         place: &Place<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let (key_id, nonce, ciphertext) = split(&sealed.0).ok_or(OpenError::Malformed)?;
+        let closed = |why| OpenError::new(place, sealed, why);
+        let (key_id, nonce, ciphertext) =
+            split(&sealed.0).ok_or_else(|| closed(Closed::Malformed))?;
         let key = self
             .find(key_id)
-            .ok_or_else(|| OpenError::UnknownKey(key_id.to_owned()))?;
+            .ok_or_else(|| closed(Closed::UnknownKey(key_id.to_owned())))?;
         let payload = Payload {
             msg: ciphertext,
             aad: &place.associated_data(key_id),
@@ -160,14 +190,14 @@ impl KeyRing {
         key.cipher
             .decrypt(&nonce, payload)
             .map(Zeroizing::new)
-            .map_err(|_| OpenError::Refused)
+            .map_err(|_| closed(Closed::Refused))
     }
 
     pub fn open_text(&self, place: &Place<'_>, sealed: &Sealed) -> Result<SecretString, OpenError> {
         let bytes = self.open(place, sealed)?;
         std::str::from_utf8(&bytes)
             .map(SecretString::from)
-            .map_err(|_| OpenError::Malformed)
+            .map_err(|_| OpenError::new(place, sealed, Closed::Malformed))
     }
 
     fn find(&self, key_id: &str) -> Option<&SealingKey> {
@@ -193,6 +223,11 @@ impl KeyRing {
         bytes.extend_from_slice(&ciphertext);
         Sealed(bytes)
     }
+}
+
+/// The id of the key that a value was sealed with.
+pub fn key_id(sealed: &Sealed) -> Option<&str> {
+    split(&sealed.0).map(|(key_id, ..)| key_id)
 }
 
 /// Takes `format, id length, id, nonce, ciphertext` apart.
@@ -238,7 +273,12 @@ mod tests {
                 ..PLACE
             },
         ] {
-            assert_eq!(ring.open(&other, &sealed), Err(OpenError::Refused));
+            let closed = ring.open(&other, &sealed).unwrap_err();
+            assert_eq!(closed.why, Closed::Refused);
+            assert_eq!(
+                (closed.table, closed.row.as_str(), closed.column),
+                (other.table, other.row, other.column)
+            );
         }
     }
 
@@ -248,10 +288,8 @@ mod tests {
         let new = ring(&format!("b:{},a:{}", key(2), key(1))).unwrap();
         let sealed = old.seal(&PLACE, b"token");
         assert!(new.open(&PLACE, &sealed).is_ok());
-        assert_eq!(
-            old.open(&PLACE, &new.seal(&PLACE, b"token")),
-            Err(OpenError::UnknownKey("b".to_owned()))
-        );
+        let closed = old.open(&PLACE, &new.seal(&PLACE, b"token")).unwrap_err();
+        assert_eq!(closed.why, Closed::UnknownKey("b".to_owned()));
     }
 
     #[test]

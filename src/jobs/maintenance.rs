@@ -21,6 +21,8 @@ pub struct MaintenanceSettings {
     pub history: Ms,
     /// How long audit entries are kept, and the generations of deleted secrets.
     pub audit: Ms,
+    /// How often stored values are looked at; zero: never.
+    pub check_sealed_every: Ms,
 }
 
 pub struct Maintenance {

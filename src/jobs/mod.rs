@@ -2,6 +2,7 @@
 //! late or doubled tick does no harm: correctness never rests on the scheduler.
 
 pub mod maintenance;
+pub mod sealed;
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Wakes {
     /// Where there is a webhook.
     pub courier: Arc<Notify>,
     pub maintenance: Arc<Notify>,
+    /// It knows by itself when it is due.
+    pub sealed_check: Arc<Notify>,
 }
 
 /// Whether a schedule can be read.
@@ -46,6 +49,7 @@ impl Jobs {
         wake_on(&mut scheduler, EVERY_SECOND, &wakes.sweep).await?;
         wake_on(&mut scheduler, EVERY_SECOND, &wakes.courier).await?;
         wake_on(&mut scheduler, maintenance, &wakes.maintenance).await?;
+        wake_on(&mut scheduler, EVERY_SECOND, &wakes.sealed_check).await?;
         scheduler.start().await?;
         Ok(Self(scheduler))
     }

@@ -513,6 +513,8 @@ pub struct Let {
 #[derive(Clone, Debug)]
 pub struct ProviderDocument {
     pub params: Vec<ParamRule>,
+    /// The names that its templates and expressions use.
+    pub uses: Names,
     /// Each after those it uses.
     pub lets: Arc<[Let]>,
     pub way: Way,

@@ -50,7 +50,9 @@ impl Registry {
             key: key.to_string(),
         };
         let row = secrets::find(reader, realm_id, key).await?;
-        let secret = Secret::open(row.ok_or_else(unknown)?, &self.ring).map_err(Refusal::from)?;
+        let opened = Secret::open(row.ok_or_else(unknown)?, &self.ring);
+        let secret = self.unless_damaged(opened).await?;
+        let secret = secret.ok_or(Refusal::DamagedParams)?;
         let record = tokens::find(reader, realm_id, key).await?;
         let record = record.ok_or_else(unknown)?;
         let inputs = self.stored_inputs(document, &secret, &record).await?;
@@ -68,22 +70,23 @@ impl Registry {
     ) -> Result<Inputs, RegistryError> {
         let now = self.clock.now();
         let ring = &self.ring;
-        let token = record
-            .held
-            .as_ref()
-            .map(|held| record.open_token(held, ring));
-        let refresh = record.refresh.as_ref();
-        let refresh = refresh.map(|refresh| record.open_refresh(refresh, ring));
+        let mut inputs = Inputs::default();
+        if let Some(held) = &record.held {
+            inputs.token = self.unless_damaged(record.open_token(held, ring)).await?;
+        }
+        if let Some(refresh) = &record.refresh {
+            let opened = record.open_refresh(refresh, ring);
+            inputs.refresh_token = self.unless_damaged(opened).await?;
+        }
         Ok(Inputs {
-            token: token.transpose().map_err(Refusal::from)?,
-            refresh_token: refresh
-                .transpose()
-                .map_err(Refusal::from)?
+            refresh_token: inputs
+                .refresh_token
                 .or_else(|| secret.params.get(REFRESH_TOKEN).cloned()),
             parent: self.parent_now(document, secret, now).await?,
             ticket: self.ticket_now(document, secret, now).await?,
             forced: record.forced,
             attempt: AttemptId(self.randomness.id()),
+            ..inputs
         })
     }
 
@@ -103,10 +106,16 @@ impl Registry {
         else {
             return Ok(None);
         };
-        Ok(Some(ParentToken {
-            token: record.open_token(held, &self.ring).map_err(Refusal::from)?,
-            extra: record.open_extra(held, &self.ring).map_err(Refusal::from)?,
-        }))
+        let token = record.open_token(held, &self.ring);
+        let extra = record.open_extra(held, &self.ring);
+        let opened = (
+            self.unless_damaged(token).await?,
+            self.unless_damaged(extra).await?,
+        );
+        Ok(match opened {
+            (Some(token), Some(extra)) => Some(ParentToken { token, extra }),
+            _ => None,
+        })
     }
 
     async fn ticket_now(
@@ -129,7 +138,7 @@ impl Registry {
             return Ok(None);
         };
         let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.ring);
-        Ok(Some(opened.map_err(Refusal::from)?))
+        self.unless_damaged(opened).await
     }
 
     /// Tries a document with parameters given inline. It never uses a stored secret: that

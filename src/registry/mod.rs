@@ -2,6 +2,7 @@
 
 mod api_keys;
 pub mod check;
+mod damaged;
 pub mod dry_run;
 mod parents;
 mod realms;
@@ -98,8 +99,13 @@ pub enum Refusal {
     NoDocument,
     #[error("somebody else changed this at the same time; read it and try again")]
     ChangedMeanwhile,
-    #[error("what is stored {0}")]
+    /// Another replica may have the key.
+    #[error("{0}")]
     Sealed(#[from] OpenError),
+    #[error(
+        "the stored parameters of the secret are damaged and cannot be opened any more; save them again, all of them"
+    )]
+    DamagedParams,
     #[error(transparent)]
     Unreadable(#[from] UnreadableRealm),
 }

@@ -4,6 +4,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 use token_server_entity::realm as realm_row;
 
+use super::damaged::{Found, faults_of_lost};
 use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
@@ -61,7 +62,7 @@ pub struct NewToken {
 pub struct ListedSecret {
     pub record: TokenRecord,
     pub state: State,
-    /// None where this server lacks the key it was sealed with.
+    /// None where this server lacks the key they were sealed with, or where they are damaged.
     pub masked: Option<BTreeMap<String, String>>,
     /// What is most likely not meant; not looked for in a list.
     pub warnings: Vec<Warning>,
@@ -184,10 +185,14 @@ impl Registry {
             return Ok(Err(Refusal::NotFixed));
         }
         let stored = store::find(transaction, &patch.realm, &patch.key).await?;
-        let opened = stored.map(|row| Secret::open(row, &self.ring)).transpose();
-        let stored = match opened {
-            Ok(stored) => stored,
-            Err(error) => return Ok(Err(error.into())),
+        let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
+        let (stored, lost) = match stored {
+            None => (None, false),
+            Some(row) => match self.found(transaction, row).await? {
+                Ok(Found::Open(secret)) => (Some(secret), false),
+                Ok(Found::Lost(secret)) => (Some(secret), true),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
         };
         let refresh_token = |params: &Params| {
             let value = params.get(REFRESH_TOKEN);
@@ -202,7 +207,11 @@ impl Registry {
         let sent = patch.params.iter();
         let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
         let before = stored.as_ref().map(|secret| &secret.params);
-        if let Err(faults) = check_params(&patch.params, before, &params, &source) {
+        let mut faults = check_params(&patch.params, before, &params, &source);
+        if lost {
+            faults = faults_of_lost(&patch.params, &source, faults);
+        }
+        if !faults.is_empty() {
             return Ok(Err(Refusal::Faults(faults)));
         }
         if let Source::Provider(document) = &source
@@ -215,15 +224,22 @@ impl Registry {
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
         let id = match stored {
             Some(secret) => {
-                if changed {
+                if changed || lost {
                     let over = secret.version;
                     if !store::update(transaction, secret.id, over, sealed, now).await? {
                         return Ok(Err(Refusal::ChangedMeanwhile));
                     }
+                    let another = match (&record, lost) {
+                        (Some(record), true) => {
+                            refresh_token(&params).is_some()
+                                && self.refresh_is_lost(transaction, record, now).await?
+                        }
+                        _ => refresh_token(&params) != first_refresh_token,
+                    };
                     if !source.is_fixed() {
                         tokens::wake(transaction, secret.id, now).await?;
                     }
-                    if refresh_token(&params) != first_refresh_token {
+                    if another {
                         tokens::forget_refresh(transaction, secret.id).await?;
                     }
                 }
@@ -246,6 +262,12 @@ impl Registry {
         if let Some(new) = &patch.token {
             let sealed = seal(id, Column::Token, &new.token, &self.ring);
             tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
+        }
+        if let Some(before) = &record
+            && source.is_fixed()
+            && (lost || patch.token.is_some())
+        {
+            self.fixed_recovered(transaction, before, now).await?;
         }
         note(
             transaction,
@@ -339,7 +361,7 @@ fn check_params(
     before: Option<&Params>,
     merged: &Params,
     source: &Source,
-) -> Result<(), Vec<Fault>> {
+) -> Vec<Fault> {
     let rules = source.params();
     let mut faults = Vec::new();
     for param in sent {
@@ -375,11 +397,7 @@ fn check_params(
             ));
         }
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    faults
 }
 
 fn is_fixed(realms: &[realm_row::Model], id: &RealmId) -> bool {

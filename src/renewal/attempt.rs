@@ -6,8 +6,10 @@ use sea_orm::DbErr;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::Instrument;
 
+use super::damage::Remedy;
 use super::inputs::OpenedParent;
 use super::quota::Spent;
+use super::refresh::RefreshInput;
 use super::refusal::Asked;
 use super::storing::FailedAttempt;
 use super::{BEGINS_WITHIN, Renewals};
@@ -16,7 +18,6 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::Generation;
 use crate::foundation::metrics::seconds;
 use crate::foundation::sealing::OpenError;
-use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source};
@@ -25,7 +26,7 @@ use crate::token::expiry::Expiry;
 use crate::token::lease::Claimed;
 use crate::token::lost::Unclear;
 use crate::token::{Wait, Waiting};
-use crate::upstream::{FetchError, Inputs, Obtained, Previous};
+use crate::upstream::{FetchError, Inputs, Obtained, ObtainedRefresh, Previous};
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,11 @@ pub(super) struct Opened {
     pub previous: Previous,
     /// The request uses up a refresh token.
     pub uses_refresh_token: bool,
-    /// The stored refresh token may be used up, and is not tried again.
-    pub leaves_spent: bool,
+    /// The stored refresh token is of no use: it may be used up and is not tried again, or it is
+    /// damaged.
+    pub forgets_refresh: bool,
+    /// What is used instead of a damaged refresh token.
+    pub instead: Option<ObtainedRefresh>,
     /// Where the token is derived from another.
     pub parent: Option<OpenedParent>,
 }
@@ -143,14 +147,10 @@ pub(super) enum NotOpened {
     Database(DbError),
 }
 
+/// Of what is not damaged.
 impl From<OpenError> for NotOpened {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::UnknownKey(_) => Self::LeaveToOthers,
-            OpenError::Refused | OpenError::Malformed => {
-                Self::Failed(Failure::internal(format!("what is stored {error}")))
-            }
-        }
+    fn from(_: OpenError) -> Self {
+        Self::LeaveToOthers
     }
 }
 
@@ -327,32 +327,39 @@ impl Renewals {
         let realm = self
             .read_realm(&claimed.realm)
             .map_err(|error| Failure::internal(error.to_string()))?;
-        let secret = Secret::open(claimed.secret.clone(), &self.ring)?;
-        let held = claimed.record.held.as_ref();
-        let token = held
-            .map(|held| claimed.record.open_token(held, &self.ring))
-            .transpose()?;
+        let secret = Secret::open(claimed.secret.clone(), &self.ring);
+        let secret: Secret = self
+            .unless_lost::<_, NotOpened>(secret, Remedy::Params)
+            .await?;
+        let (token, expires_at) = match &claimed.record.held {
+            Some(held) => {
+                let token = claimed.record.open_token(held, &self.ring);
+                let token = self.unless_damaged::<_, NotOpened>(token).await?;
+                let expires_at = token.as_ref().and(held.expiry.at());
+                (token, expires_at)
+            }
+            None => (None, None),
+        };
         let mut inputs = Inputs {
             token,
             forced: claimed.record.forced,
             attempt: claimed.attempt.clone(),
             ..Inputs::default()
         };
-        let mut parent = None;
-        let (mut uses_refresh_token, mut leaves_spent) = (false, false);
+        let (mut parent, mut refresh) = (None, RefreshInput::default());
+        let mut uses_refresh_token = false;
         if let Source::Provider(document) = &realm.source {
-            leaves_spent = claimed.record.lost.is_some() && document.goes_on_without_refresh();
-            if !leaves_spent {
-                inputs.refresh_token = self.refresh_token(claimed, document, &secret)?;
-            }
+            let timeout = self.upstream.timeout(&realm.source);
+            refresh = self
+                .refresh_input(claimed, document, &secret, timeout)
+                .await?;
+            inputs.refresh_token = refresh.token.take();
             uses_refresh_token =
                 inputs.refresh_token.is_some() && document.consumes_refresh_token();
-            if uses_refresh_token {
-                let timeout = self.upstream.timeout(&realm.source);
-                let policy = realm.source.policy();
-                if let Some(waiting) = self.awaits_candidate(claimed, &policy, timeout) {
-                    return Err(NotOpened::Waiting(waiting));
-                }
+            if uses_refresh_token
+                && let Some(waiting) = self.awaits_candidate(claimed, &document.policy, timeout)
+            {
+                return Err(NotOpened::Waiting(waiting));
             }
             if document.parent.is_some() {
                 let opened = self.parent_token(document, &secret).await?;
@@ -363,44 +370,14 @@ impl Renewals {
                 inputs.ticket = Some(self.pushed_ticket(document, rule, &secret).await?);
             }
         }
-        let previous = Previous {
-            inputs,
-            expires_at: held.and_then(|held| held.expiry.at()),
-        };
         Ok(Opened {
             realm,
             secret,
-            previous,
+            previous: Previous { inputs, expires_at },
             uses_refresh_token,
-            leaves_spent,
+            forgets_refresh: refresh.forget,
+            instead: refresh.instead,
             parent,
         })
-    }
-
-    /// The stored refresh token; before there is one, the secret's parameter.
-    fn refresh_token(
-        &self,
-        claimed: &Claimed,
-        document: &ProviderDocument,
-        secret: &Secret,
-    ) -> Result<Option<SecretString>, NotOpened> {
-        let Some(stored) = &claimed.record.refresh else {
-            return Ok(secret.params.get(REFRESH_TOKEN).cloned());
-        };
-        let now = self.clock.now();
-        if stored.expires_at.is_none_or(|end| end > now) {
-            return Ok(Some(claimed.record.open_refresh(stored, &self.ring)?));
-        }
-        if document.stands_alone() {
-            return Ok(None);
-        }
-        let expired = Failure::permanent(
-            "refresh_token_expired: the refresh token has expired; give the secret another",
-        );
-        Err(Failure {
-            needs_human: true,
-            ..expired
-        }
-        .into())
     }
 }

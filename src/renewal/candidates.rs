@@ -185,6 +185,14 @@ impl Renewals {
         }
         let count = left.len();
         for candidate in left {
+            let attempt = candidate.attempt.clone();
+            let Some(candidate) = self.undamaged(candidate).await else {
+                tracing::error!(
+                    attempt = attempt.0,
+                    "a refresh token in the spool is damaged; its file stays"
+                );
+                continue;
+            };
             self.lock_unkept().insert(candidate.attempt.clone());
             let span = self.span_of(&candidate).await;
             self.keep(candidate).instrument(span).await;
@@ -205,6 +213,41 @@ impl Renewals {
             attempt = candidate.attempt.0,
             cause = Cause::Recovered.as_str(),
         )
+    }
+
+    /// What of a pair in the spool can be opened: what was damaged there must not take the place
+    /// of what is good. None where its refresh token was.
+    async fn undamaged(&self, candidate: Candidate) -> Option<Candidate> {
+        match self.damage_in(&candidate).await {
+            Ok((true, _)) => None,
+            Ok((false, true)) => Some(Candidate {
+                token: None,
+                ..candidate
+            }),
+            Ok((false, false)) => Some(candidate),
+            Err(error) => {
+                tracing::warn!(%error, "a token in the spool is brought as it is");
+                Some(candidate)
+            }
+        }
+    }
+
+    /// Whether the refresh token is damaged, and whether the token is.
+    async fn damage_in(&self, candidate: &Candidate) -> Result<(bool, bool), DbErr> {
+        let reader = self.database.reader();
+        let Some(record) = store::find_by_id(reader, candidate.secret).await? else {
+            return Ok((false, false));
+        };
+        let refresh = match record.open_refresh(&candidate.refresh, &self.ring) {
+            Ok(_) => false,
+            Err(error) => self.is_damaged(&error).await?,
+        };
+        let mut damaged = false;
+        let token = candidate.token.iter();
+        for error in token.flat_map(|token| record.closed_parts(&token.held, &self.ring)) {
+            damaged |= self.is_damaged(&error).await?;
+        }
+        Ok((refresh, damaged))
     }
 
     /// The attempts whose result is not in the database yet.

@@ -197,6 +197,7 @@ impl Renewals {
             self.under_way(&parent).await;
             return Ok(true);
         }
+        let parent = self.without_damaged_token(parent).await?;
         if parent.valid(now).is_some() {
             return Ok(true);
         }

@@ -57,6 +57,8 @@ impl Renewals {
                 }),
             }));
         }
+        // A damaged one is as good as none.
+        let record = self.without_damaged_token(record).await?;
         let Some(held) = record.valid(now) else {
             self.database
                 .write_alone(|writer| store::hasten(writer, &record, now))
@@ -95,12 +97,11 @@ impl Renewals {
         let found =
             ticket::store::find_valid(self.database.reader(), &secret.realm, &app_id, now).await?;
         if let Some(row) = found {
-            return Ok(ticket::open(
-                &secret.realm,
-                &app_id,
-                &row.value,
-                &self.ring,
-            )?);
+            let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.ring);
+            // Instead of a damaged one the provider pushes another.
+            if let Some(value) = self.unless_damaged::<_, NotOpened>(opened).await? {
+                return Ok(value);
+            }
         }
         let mut why = "no valid ticket has been pushed for its application".to_owned();
         if let Some(resend) = &rule.resend {

@@ -17,6 +17,7 @@ use super::refusal::Asked;
 use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
+use crate::realm::document::ProviderDocument;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
 use crate::token::candidate::Candidate;
@@ -78,7 +79,10 @@ impl Renewals {
         }
         let late = limit.answered_late(self.upstream.late_answer());
         let (renewals, opened) = (self.clone(), opened.clone());
-        let retry = retries(&opened.realm);
+        let retry = match &opened.realm.source {
+            Source::Provider(document) => retries(document),
+            Source::CustomLogic(_) | Source::Fixed => true,
+        };
         let fetch = async move {
             let (realm, secret) = (&opened.realm, &opened.secret);
             renewals
@@ -191,14 +195,9 @@ impl Renewals {
 }
 
 /// Whether a failed refresh is to be tried again with the same refresh token.
-fn retries(realm: &Realm) -> bool {
-    match &realm.source {
-        Source::Provider(document) => document
-            .refresh
-            .as_ref()
-            .is_none_or(|refresh| refresh.retry),
-        Source::CustomLogic(_) | Source::Fixed => true,
-    }
+pub(super) fn retries(document: &ProviderDocument) -> bool {
+    let refresh = document.refresh.as_ref();
+    refresh.is_none_or(|refresh| refresh.retry)
 }
 
 /// Whether the attempt has another way as soon as the refresh has failed.

@@ -174,7 +174,12 @@ fn measured(
     let mut secrets: Vec<_> = State::ALL.into_iter().flat_map(pairs).collect();
     for of in realms {
         for (state, alive, count) in of.by_state() {
-            let state = if is_fixed(of) { State::Fixed } else { state };
+            let state = match state {
+                // Nothing of a fixed realm is renewed: what is stored is damaged.
+                State::NeedsAttention => state,
+                _ if is_fixed(of) => State::Fixed,
+                _ => state,
+            };
             let pair = secrets
                 .iter_mut()
                 .find(|(name, token, _)| (*name, *token) == (state.as_str(), alive));

@@ -4,6 +4,7 @@
 mod attempt;
 mod candidates;
 mod claiming;
+mod damage;
 pub mod decide;
 mod flight;
 pub mod history;
@@ -15,8 +16,10 @@ mod permits;
 mod quota;
 pub mod read;
 mod realms;
+mod refresh;
 mod refusal;
 mod run;
+mod sealed_check;
 mod skew;
 mod spool;
 mod storing;
@@ -41,6 +44,7 @@ use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
+use damage::Told;
 use flight::Flights;
 use late::Awaited;
 use measuring::Health;
@@ -48,6 +52,7 @@ use permits::Permits;
 use quota::Quotas;
 use realms::Realms;
 pub use run::{Progress, RunScope, RunSummary};
+pub use sealed_check::SealedFindings;
 use skew::Skew;
 pub use spool::Spool;
 use storing::Batch;
@@ -117,6 +122,8 @@ pub struct Inner {
     watch: Mutex<FenceWatch>,
     /// Rows sealed with a key of another replica, and when they were found so.
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
+    /// Damaged values that were told of.
+    told: Told,
     wake: Arc<Notify>,
     memory: Memory,
     health: Health,
@@ -178,6 +185,7 @@ impl Renewals {
             batch: Batch::default(),
             watch: Mutex::default(),
             left_to_others: Mutex::default(),
+            told: Told::default(),
             wake: parts.wake,
             memory: parts.memory,
             last_sweep: AtomicI64::new(-1),

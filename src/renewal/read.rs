@@ -6,10 +6,12 @@ mod under_way;
 
 use std::sync::Arc;
 
+use sea_orm::DbErr;
 use secrecy::SecretString;
 
 use super::Renewals;
 use super::attempt::Cause;
+use super::damage::{DAMAGED, Remedy};
 use super::flight::Landed;
 use super::quota::Spent;
 use crate::foundation::clock::{EpochMs, Moment, Ms, Timeline};
@@ -19,7 +21,7 @@ use crate::foundation::limit::within;
 use crate::foundation::metrics::ReadLabels;
 use crate::foundation::sealing::OpenError;
 use crate::memory::{COMPARING, Look, Remembered};
-use crate::realm::failure::FailureClass;
+use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::{Realm, Source};
 use crate::secret::{Secret, store as secrets};
 use crate::token::expiry::{Expiry, attempt_floor};
@@ -118,10 +120,29 @@ pub enum ReadError {
         detail: String,
         retry_after: Ms,
     },
-    #[error("the stored token {0}")]
+    #[error("the fixed token that is stored is damaged; store it again with PUT /api/token")]
+    FixedDamaged,
+    /// Another replica may have the key.
+    #[error("{0}")]
     Sealed(#[from] OpenError),
     #[error("{0}")]
     Database(#[from] DbError),
+}
+
+impl From<DbErr> for ReadError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        unavailable(
+            Some(failure.class),
+            &what_failed(failure.class, &failure.detail),
+            RETRY_LATER,
+        )
+    }
 }
 
 const QUOTA_SPENT: &str = "the provider's quota is used up";
@@ -242,17 +263,21 @@ impl Renewals {
         let now = self.clock.now();
         if let Some(held) = &record.held
             && self.is_fresh(held.expiry, min_ttl, now)
+            && let Some(served) = self.stored(record, now).await?
         {
-            return self.stored(record, now).await;
+            return Ok(served);
         }
         let realm = self.realm_of(record).await?;
         if realm.source.is_fixed() {
-            return match record.valid(now) {
-                Some(_) => self.stored(record, now).await,
-                None => Err(ReadError::FixedMissing),
-            };
+            let served = self.stored(record, now).await?;
+            return served.ok_or(match record.valid(now) {
+                Some(_) => ReadError::FixedDamaged,
+                None => ReadError::FixedMissing,
+            });
         }
-        if let Some(refused) = holding_back(record, &realm, now) {
+        // A damaged token is as good as none, but may be intact in the form it is served in.
+        let usable = self.without_damaged_token(record.clone()).await?;
+        if let Some(refused) = holding_back(&usable, &realm, now) {
             return self.stored_or(record, refused).await;
         }
         if let Some(spent) = self.known_spent(&realm, record, Cause::Read) {
@@ -291,14 +316,11 @@ impl Renewals {
                     ))
                 }
             }),
-            Landed::Elsewhere(record) if record.valid(now).is_some() => {
-                self.stored(&record, now).await
+            Landed::Elsewhere(record) => {
+                let served = self.stored(&record, now).await?;
+                served.ok_or_else(not_in_time)
             }
-            Landed::Elsewhere(_) | Landed::StillWaiting => Err(unavailable(
-                None,
-                "the token is being fetched; it did not arrive in time",
-                RETRY_SOON,
-            )),
+            Landed::StillWaiting => Err(not_in_time()),
             Landed::Failed {
                 class,
                 detail,
@@ -328,35 +350,43 @@ impl Renewals {
         })
     }
 
-    /// The stored token if it is valid, marked as not what was asked for.
+    /// The stored token if it can be served, marked as not what was asked for.
     async fn stored_or(
         &self,
         record: &TokenRecord,
         refused: ReadError,
     ) -> Result<Served, ReadError> {
-        let now = self.clock.now();
-        if record.valid(now).is_none() {
-            return Err(refused);
+        match self.stored(record, self.clock.now()).await? {
+            Some(served) => Ok(Served {
+                stale: true,
+                ..served
+            }),
+            None => Err(refused),
         }
-        let served = self.stored(record, now).await?;
-        Ok(Served {
-            stale: true,
-            ..served
-        })
     }
 
-    async fn stored(&self, record: &TokenRecord, now: EpochMs) -> Result<Served, ReadError> {
+    /// The stored token; none where there is none that is valid, or where it is damaged.
+    async fn stored(
+        &self,
+        record: &TokenRecord,
+        now: EpochMs,
+    ) -> Result<Option<Served>, ReadError> {
         // Nobody is served an older one after this.
         self.memory.seen(record);
-        let held = record
-            .valid(now)
-            .ok_or_else(|| unavailable(None, "the token expired", RETRY_SOON))?;
-        let extra = record.open_extra(held, &self.ring)?;
-        let token = match record.open_served(held, &self.ring)? {
-            Some(token) => token,
-            None => self.rendered_now(record, held, &extra).await?,
+        let Some(held) = record.valid(now) else {
+            return Ok(None);
         };
-        Ok(Served {
+        let opened = record.open_extra(held, &self.ring);
+        let Some(extra) = self.unless_damaged::<_, ReadError>(opened).await? else {
+            return Ok(None);
+        };
+        let opened = record.open_served(held, &self.ring);
+        let token = match self.unless_damaged::<_, ReadError>(opened).await? {
+            Some(Some(token)) => Some(token),
+            Some(None) => self.rendered_now(record, held, &extra).await?,
+            None => None,
+        };
+        Ok(token.map(|token| Served {
             token,
             token_type: held.token_type.clone(),
             extra,
@@ -366,28 +396,34 @@ impl Renewals {
             origin: Origin::Database,
             stale: false,
             flushed: None,
-        })
+        }))
     }
 
-    /// Renders a token that is served anew on each read.
+    /// Renders a token that is served anew on each read; none where it is damaged.
     async fn rendered_now(
         &self,
         record: &TokenRecord,
         held: &HeldToken,
         extra: &serde_json::Value,
-    ) -> Result<SecretString, ReadError> {
-        let token = record.open_token(held, &self.ring)?;
+    ) -> Result<Option<SecretString>, ReadError> {
+        let opened = record.open_token(held, &self.ring);
+        let Some(token) = self.unless_damaged::<_, ReadError>(opened).await? else {
+            return Ok(None);
+        };
         let realm = self.realm_of(record).await?;
         let Source::Provider(document) = &realm.source else {
-            return Ok(token);
+            return Ok(Some(token));
         };
         let row = secrets::find(self.database.reader(), &record.realm, &record.key)
-            .await
-            .map_err(DbError::from)?
+            .await?
             .ok_or(ReadError::UnknownSecret)?;
-        let secret = Secret::open(row, &self.ring)?;
+        let opened = Secret::open(row, &self.ring);
+        let secret = self
+            .unless_lost::<_, ReadError>(opened, Remedy::Params)
+            .await?;
         self.upstream
             .served(document, &secret.params, &token, extra)
+            .map(Some)
             .map_err(|failure| unavailable(Some(failure.class), &failure.detail, RETRY_LATER))
     }
 
@@ -436,9 +472,17 @@ fn what_failed(class: FailureClass, detail: &str) -> String {
         FailureClass::InvalidToken => {
             "the provider refused the token that this one is derived from"
         }
+        FailureClass::Internal if detail.starts_with(DAMAGED) => {
+            "what is stored for the secret is damaged"
+        }
         FailureClass::Internal => "the realm's document failed",
     };
     format!("{who} ({detail})")
+}
+
+fn not_in_time() -> ReadError {
+    let detail = "the token is being fetched; it did not arrive in time";
+    unavailable(None, detail, RETRY_SOON)
 }
 
 /// A token that was just obtained is not asked for again, however much life a caller

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Renewals;
 use super::attempt::Opened;
 use super::late::LateAnswer;
+use super::refresh::CANDIDATES_LOOKED_AT;
 use crate::foundation::clock::{BootMs, Ms};
 use crate::realm::Source;
 use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
@@ -17,7 +18,7 @@ use crate::token::{candidate, store};
 use crate::upstream::{FetchError, Obtained, Previous};
 
 /// Refresh tokens that are tried after the stored one was refused.
-const CANDIDATES_MAX: u64 = 3;
+const CANDIDATES_MAX: usize = 3;
 /// With less time left nothing more is sent: a second, or a quarter of a shorter attempt.
 fn worth_sending(timeout: Ms) -> Ms {
     Ms::from_secs(1).min(Ms(timeout.0 / 4))
@@ -87,19 +88,20 @@ impl Renewals {
             self.database.causal(),
             record.secret_id,
             record.refresh_line,
-            CANDIDATES_MAX,
+            CANDIDATES_LOOKED_AT,
         )
         .await;
-        let candidates = match found {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return unread(&error).into(),
+        };
+        let spent_by_another = record.lost.is_some() || !found.is_empty();
+        let candidates = match self.usable(record, found).await {
             Ok(candidates) => candidates,
             Err(error) => return unread(&error).into(),
         };
-        let spent_by_another = record.lost.is_some() || !candidates.is_empty();
         let mut refused = vec![opened.previous.inputs.refresh_token.clone()];
-        for candidate in candidates {
-            let Ok(token) = record.open_refresh(&candidate.refresh, &self.ring) else {
-                continue;
-            };
+        for (_, token) in candidates.into_iter().take(CANDIDATES_MAX) {
             if refused.iter().flatten().any(|known| same(known, &token)) {
                 continue;
             }

@@ -77,10 +77,12 @@ impl Spool {
             {
                 continue;
             }
-            let row = serde_json::from_slice::<CandidateRow>(&fs::read(&path)?);
+            // One that a disk has damaged holds up no other.
+            let text = fs::read(&path).ok();
+            let row = text.and_then(|text| serde_json::from_slice::<CandidateRow>(&text).ok());
             match row {
-                Ok(row) => left.push(Candidate::from_row(row)),
-                Err(_) => unreadable.push(path),
+                Some(row) => left.push(Candidate::from_row(row)),
+                None => unreadable.push(path),
             }
         }
         Ok((left, unreadable))

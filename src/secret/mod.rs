@@ -7,7 +7,7 @@ use token_server_entity::secret;
 
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
-use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
+use crate::foundation::sealing::{Closed, KeyRing, OpenError, Place, Sealed};
 use params::Params;
 
 /// A secret with its parameters open.
@@ -27,16 +27,43 @@ impl Secret {
         let realm = RealmId::stored(row.realm_id);
         let key = KeyName::stored(row.key_name);
         let place = PlaceName::of(&realm, &key);
-        let plain = ring.open(&place.params(), &row.params)?;
+        let closed = |error| OpenError {
+            // It is sealed for its name, and found by its number.
+            row: row.id.to_string(),
+            ..error
+        };
+        let plain = ring.open(&place.params(), &row.params).map_err(closed)?;
+        let params = Params::from_json(&plain).ok_or_else(|| {
+            closed(OpenError::new(
+                &place.params(),
+                &row.params,
+                Closed::Malformed,
+            ))
+        })?;
         Ok(Self {
             id: SecretId(row.id),
-            params: Params::from_json(&plain).ok_or(OpenError::Malformed)?,
+            params,
             version: Version(row.version),
             created_at: row.created_at,
             updated_at: row.updated_at,
             realm,
             key,
         })
+    }
+}
+
+impl Secret {
+    /// One whose parameters are damaged: it has none.
+    pub fn without_params(row: secret::Model) -> Self {
+        Self {
+            id: SecretId(row.id),
+            realm: RealmId::stored(row.realm_id),
+            key: KeyName::stored(row.key_name),
+            params: Params::default(),
+            version: Version(row.version),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
     }
 }
 

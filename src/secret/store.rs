@@ -125,6 +125,20 @@ pub async fn created_at(
     Ok(found)
 }
 
+/// Secrets of all realms after a place in the list, in the order of their numbers.
+pub async fn list_after(
+    database: &impl ConnectionTrait,
+    after: SecretId,
+    limit: u64,
+) -> Result<Vec<secret::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.gt(after.0))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(database)
+        .await
+}
+
 /// The first secrets of a realm, oldest first.
 pub async fn list_in(
     database: &impl ConnectionTrait,

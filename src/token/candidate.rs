@@ -209,6 +209,19 @@ pub async fn newest_of(
     Ok(rows.into_iter().map(Candidate::from_row).collect())
 }
 
+/// What is kept beside the tokens of some secrets.
+pub async fn of_secrets(
+    database: &impl ConnectionTrait,
+    secrets: &[SecretId],
+) -> Result<Vec<Candidate>, DbErr> {
+    let ids = padded(secrets.iter().map(|id| id.0));
+    let rows = Entity::find()
+        .filter(Column::SecretId.is_in(ids))
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(Candidate::from_row).collect())
+}
+
 /// Refresh tokens newer than these were accepted, when the tokens were of these generations:
 /// they are of no use any more.
 pub async fn forget_before(

@@ -55,7 +55,10 @@ fn in_state(state: State, now: EpochMs) -> Condition {
         .to_owned();
     let fixed = Column::RealmId.in_subquery(fixed_realms);
     match in_state_of_renewed(state, now) {
-        None => Condition::all().add(fixed),
+        None => Condition::all().add(fixed).add(goes_on()),
+        Some(in_state) if state == State::NeedsAttention => Condition::any()
+            .add(Condition::all().add(fixed.clone()).add(needs_attention()))
+            .add(Condition::all().add(fixed.not()).add(in_state)),
         Some(in_state) => Condition::all().add(fixed.not()).add(in_state),
     }
 }
@@ -64,10 +67,7 @@ fn in_state(state: State, now: EpochMs) -> Condition {
 pub(super) fn in_state_of_renewed(state: State, now: EpochMs) -> Option<Condition> {
     let troubled = Column::FailureClass.is_not_null();
     let renewed = Condition::all().add(Column::Paused.eq(false));
-    // Where no class is stored, the condition is neither true nor false.
-    let goes_on = Condition::any()
-        .add(Column::FailureClass.is_null())
-        .add(needs_attention().not());
+    let goes_on = goes_on();
     Some(match state {
         State::Fixed => return None,
         State::Paused => Condition::all().add(Column::Paused.eq(true)),
@@ -82,6 +82,14 @@ pub(super) fn in_state_of_renewed(state: State, now: EpochMs) -> Option<Conditio
             .add(Column::Token.is_not_null())
             .add(Column::ExpiresAt.lte(now)),
     })
+}
+
+/// No human is needed.
+fn goes_on() -> Condition {
+    // Where no class is stored, the other condition is neither true nor false.
+    Condition::any()
+        .add(Column::FailureClass.is_null())
+        .add(needs_attention().not())
 }
 
 /// [`super::HeldToken::is_valid`] as a condition on rows.

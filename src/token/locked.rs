@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use token_server_entity::token::{self, Column, Entity};
 
-use super::lease::{Claim, Claimed};
+use super::lease::{Claim, Claimed, Seen};
 use super::lost::Unclear;
 use super::{Announced, HeldRefresh, HeldToken};
 use crate::foundation::clock::EpochMs;
@@ -155,6 +155,14 @@ impl Locked {
     /// Whether the lease is still the one that was claimed.
     pub fn is_held_by(&self, claimed: &Claimed) -> bool {
         self.row.fence == claimed.record.fence.0 && self.is_claimed_by(&claimed.attempt)
+    }
+
+    /// Whether nobody holds it, and no attempt was made since it was seen.
+    pub fn is_as_seen(&self, seen: &Seen) -> bool {
+        self.row.lease_owner.is_none()
+            && self.row.fence == seen.fence.0
+            && self.row.generation == seen.generation.0
+            && self.row.failures == seen.failures
     }
 
     pub fn is_claimed_by(&self, attempt: &AttemptId) -> bool {

@@ -22,7 +22,7 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::ids::{
     AttemptId, Fence, Generation, KeyName, RealmId, RefreshLine, SecretId,
 };
-use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
+use crate::foundation::sealing::{Closed, KeyRing, OpenError, Place, Sealed};
 use crate::realm::failure::FailureClass;
 use expiry::Expiry;
 use lease::{Lease, Seen};
@@ -300,8 +300,23 @@ impl TokenRecord {
             return Ok(Value::Null);
         };
         let row = self.secret_id.to_string();
-        let plain = ring.open(&place(&row, Column::Extra), extra)?;
-        serde_json::from_slice(&plain).map_err(|_| OpenError::Malformed)
+        let place = place(&row, Column::Extra);
+        let plain = ring.open(&place, extra)?;
+        serde_json::from_slice(&plain).map_err(|_| OpenError::new(&place, extra, Closed::Malformed))
+    }
+
+    /// Why parts of a token stay closed: the token, as it is served, and what is served with it.
+    pub fn closed_parts(&self, held: &HeldToken, ring: &KeyRing) -> Vec<OpenError> {
+        let served = match held.serving {
+            // The same value.
+            Serving::AsItCame => None,
+            Serving::Rendered(_) | Serving::PerRead => self.open_served(held, ring).err(),
+        };
+        let (token, extra) = (self.open_token(held, ring), self.open_extra(held, ring));
+        [token.err(), served, extra.err()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     pub fn open_refresh(

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use token_server_entity::token::{Column, Entity};
 use token_server_entity::{realm, secret};
 
-use super::lease::Claimed;
+use super::lease::{Claimed, Seen};
 use super::locked::{Busy, Locked, lock, lock_one, of, write};
 use super::lost::Unclear;
 use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
@@ -148,6 +148,31 @@ fn put_failure(
         row.announce(announced);
     }
     Some(row)
+}
+
+/// Notes that a human is needed, without an attempt: what is stored says so. The token keeps its
+/// date. False where anything has changed since it was seen, or somebody holds the lease.
+pub async fn store_attention(
+    database: &impl ConnectionTrait,
+    seen: &Seen,
+    of: (Version, Version),
+    failure: &Failure,
+    announced: Option<Announced>,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let row = lock_one(database, seen.id).await?;
+    let Some(mut row) = row.filter(|row| row.is_as_seen(seen)) else {
+        return Ok(false);
+    };
+    if versions(database, &[seen.id]).await?.get(&seen.id) != Some(&of) {
+        return Ok(false);
+    }
+    row.failed(failure, true, None, now);
+    if let Some(announced) = announced {
+        row.announce(announced);
+    }
+    write(database, &[row]).await?;
+    Ok(true)
 }
 
 /// Gives a lease back because something must come first; due again at `renew_at`, or when

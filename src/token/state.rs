@@ -30,6 +30,8 @@ impl State {
     pub fn of(record: &TokenRecord, realm_is_fixed: bool, now: EpochMs) -> Self {
         let valid = record.valid(now).is_some();
         match &record.trouble {
+            // Nothing is renewed: what was stored is damaged.
+            Some(trouble) if realm_is_fixed && trouble.needs_attention() => Self::NeedsAttention,
             _ if realm_is_fixed => Self::Fixed,
             _ if record.paused => Self::Paused,
             Some(trouble) if trouble.needs_attention() => Self::NeedsAttention,

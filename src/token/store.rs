@@ -8,6 +8,7 @@ use sea_orm::{
 use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
+use super::lease::Seen;
 use super::locked::{lock_one, write};
 use super::{TokenRecord, candidate, retired};
 use crate::feed::{self, Change};
@@ -129,6 +130,20 @@ pub async fn store_fixed(
     are_stored(database, &[id], now).await
 }
 
+/// A secret of fixed tokens is in no trouble any more.
+pub async fn recover_fixed(
+    database: &impl ConnectionTrait,
+    id: SecretId,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    woken(None, now)
+        .col_expr(Column::Announced, Expr::value(None::<String>))
+        .filter(Column::SecretId.eq(id.0))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
 /// What follows from new tokens, in their transaction: those derived from them are due, and
 /// readers learn of it.
 pub async fn are_stored(
@@ -168,6 +183,30 @@ pub(super) fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
         .col_expr(Column::Waiting, Expr::value(None::<String>))
         .col_expr(Column::WaitsFor, Expr::value(None::<i64>))
         .filter(Column::Paused.eq(false))
+}
+
+/// Makes a token due because what is stored of it is damaged, if nothing has changed since it was
+/// seen. What is in trouble or waits keeps its date.
+pub async fn make_due(
+    database: &impl ConnectionTrait,
+    seen: &Seen,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let later = Condition::any()
+        // One that never expires.
+        .add(Column::RenewAt.is_null())
+        .add(Column::RenewAt.gt(now));
+    let updated = due_now(now)
+        .filter(Column::SecretId.eq(seen.id.0))
+        .filter(Column::Fence.eq(seen.fence.0))
+        .filter(Column::Generation.eq(seen.generation.0))
+        .filter(Column::LeaseOwner.is_null())
+        .filter(Column::FailureClass.is_null())
+        .filter(Column::Waiting.is_null())
+        .filter(later)
+        .exec(database)
+        .await?;
+    Ok(updated.rows_affected == 1)
 }
 
 /// Makes a parent due, because one derived from it needs it. What is in trouble keeps its

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::outbox;
 use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::ids::Generation;
 use crate::foundation::randomness::Randomness;
 use crate::realm::failure::Failure;
 use crate::token::expiry::Expiry;
@@ -31,10 +32,14 @@ pub enum Event<'a> {
         announced: Announced,
         failure: &'a Failure,
         failures: i64,
-        next_attempt: EpochMs,
+        /// None where none is due: a token that never expires.
+        next_attempt: Option<EpochMs>,
     },
     /// Renewed, after trouble that was announced.
-    Recovered { expires_at: Option<EpochMs> },
+    Recovered {
+        generation: Generation,
+        expires_at: Option<EpochMs>,
+    },
 }
 
 impl Event<'_> {
@@ -64,10 +69,13 @@ impl Event<'_> {
                 "class": failure.class.as_str(), "detail": failure.detail,
                 "failures": failures,
                 "since": trouble.map_or(now, |trouble| trouble.since).to_rfc3339(),
-                "next_attempt_at": next_attempt.to_rfc3339(),
+                "next_attempt_at": date(*next_attempt),
             }),
-            Self::Recovered { expires_at } => json!({
-                "realm": realm, "key": key, "generation": record.generation.0 + 1,
+            Self::Recovered {
+                generation,
+                expires_at,
+            } => json!({
+                "realm": realm, "key": key, "generation": generation.0,
                 "expires_at": date(*expires_at),
                 "since": date(trouble.map(|trouble| trouble.since)),
             }),
@@ -84,8 +92,10 @@ impl Event<'_> {
 
 /// Says that a token which was in announced trouble is renewed.
 pub fn of_recovery(before: &TokenRecord, expiry: Expiry) -> Option<Event<'static>> {
-    let expires_at = expiry.at();
-    (before.announced.is_some()).then_some(Event::Recovered { expires_at })
+    before.announced.is_some().then(|| Event::Recovered {
+        generation: Generation(before.generation.0 + 1),
+        expires_at: expiry.at(),
+    })
 }
 
 /// Writes events beside what they tell of, in the same transaction; each with its token as it

@@ -1,6 +1,7 @@
 //! Refresh tokens: each is used until the next one comes, and none is lost on the way.
 
 mod candidates;
+mod damaged;
 mod rotated;
 
 use std::sync::Arc;
@@ -33,6 +34,10 @@ struct Scene {
 impl Scene {
     async fn set(database: &TestDatabase, more: Value) -> Self {
         let (server, clock) = Server::on_manual_clock(database).await;
+        Self::on(server, clock, more).await
+    }
+
+    async fn on(server: Server, clock: Arc<ManualClock>, more: Value) -> Self {
         let provider = Provider::start().await;
         let mut config = json!({
             "params": {

@@ -380,6 +380,7 @@ async fn old_history_is_deleted(database: TestDatabase) {
             schedule: "0 0 0 * * *".to_owned(),
             history: Ms::from_secs(86_400),
             audit: Ms::from_secs(2 * 86_400),
+            check_sealed_every: Ms::ZERO,
         },
     };
     let nothing = maintenance.prune().await.expect("the database answers");

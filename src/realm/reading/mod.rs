@@ -213,6 +213,7 @@ impl Reader<'_> {
         };
         Some(ProviderDocument {
             params,
+            uses: self.used.take(),
             lets: self.lets.clone().into(),
             way,
             assertion,

@@ -43,15 +43,16 @@ impl Renewals {
                 Cause::Report
             }
         };
-        let named = self.named(record, flush)?;
-        if let Some(denied) = self.flush_denied(record, named, cause, &realm) {
+        // A damaged token is as good as none, but may be intact in the form it is served in.
+        let usable = self.without_damaged_token(record.clone()).await?;
+        let named = self.named(record, flush).await?;
+        if let Some(denied) = self.flush_denied(&usable, named, cause, &realm) {
             self.metrics.flush_denied.inc();
             let unflushed = Flushed::No {
                 reason: denied.reason,
                 retry_after: denied.retry_after,
             };
-            if record.valid(self.clock.now()).is_some() {
-                let served = self.stored(record, self.clock.now()).await?;
+            if let Some(served) = self.stored(record, self.clock.now()).await? {
                 return Ok(Served {
                     flushed: Some(unflushed),
                     ..served
@@ -86,7 +87,7 @@ impl Renewals {
     }
 
     /// Which token the caller names; a refused one that is not stored is an earlier one.
-    fn named(&self, record: &TokenRecord, flush: &Flush) -> Result<Named, ReadError> {
+    async fn named(&self, record: &TokenRecord, flush: &Flush) -> Result<Named, ReadError> {
         let current = match flush {
             Flush::Wished(None) => return Ok(Named::None),
             Flush::Wished(Some(generation))
@@ -97,7 +98,7 @@ impl Renewals {
             Flush::Refused {
                 refused: Refused::Token(token),
                 ..
-            } => self.is_held(record, token)?,
+            } => self.is_held(record, token).await?,
         };
         Ok(if current {
             Named::Current
@@ -106,9 +107,9 @@ impl Renewals {
         })
     }
 
-    /// Whether this is the stored token, as it came or as it is served. Compared in constant
-    /// time: an answer must not tell how much of a guess is right.
-    fn is_held(&self, record: &TokenRecord, token: &SecretString) -> Result<bool, ReadError> {
+    /// Whether this is the stored token, as it came or as it is served, whichever is not damaged.
+    /// Compared in constant time: an answer must not tell how much of a guess is right.
+    async fn is_held(&self, record: &TokenRecord, token: &SecretString) -> Result<bool, ReadError> {
         let Some(held) = &record.held else {
             return Ok(false);
         };
@@ -116,9 +117,12 @@ impl Renewals {
             let (one, other) = (one.expose_secret(), token.expose_secret());
             bool::from(one.as_bytes().ct_eq(other.as_bytes()))
         };
-        let as_it_came = same(&record.open_token(held, &self.ring)?);
-        let as_served = record.open_served(held, &self.ring)?;
-        Ok(as_it_came | as_served.as_ref().is_some_and(same))
+        let opened = record.open_token(held, &self.ring);
+        let as_it_came = self.unless_damaged::<_, ReadError>(opened).await?;
+        let opened = record.open_served(held, &self.ring);
+        let as_served = self.unless_damaged::<_, ReadError>(opened).await?;
+        let as_served = as_served.flatten();
+        Ok(as_it_came.as_ref().is_some_and(same) | as_served.as_ref().is_some_and(same))
     }
 
     fn flush_denied(

@@ -38,7 +38,7 @@ impl NewFailure {
             announced: stored.announced?,
             failure: &stored.failure,
             failures: self.failures,
-            next_attempt: stored.renew_at,
+            next_attempt: Some(stored.renew_at),
         })
     }
 }

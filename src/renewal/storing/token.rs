@@ -212,8 +212,11 @@ impl Renewals {
             },
             refresh: match &obtained.refresh {
                 Some(refresh) => RefreshChange::Replace(self.seal_refresh(claimed, refresh)),
-                None if obtained.refresh_refused || opened.leaves_spent => RefreshChange::Forget,
-                None => RefreshChange::Keep,
+                None if obtained.refresh_refused || opened.forgets_refresh => RefreshChange::Forget,
+                None => match &opened.instead {
+                    Some(instead) => RefreshChange::Replace(self.seal_refresh(claimed, instead)),
+                    None => RefreshChange::Keep,
+                },
             },
             novelty,
             renew_at: expiry

@@ -1,0 +1,125 @@
+//! The key ring: read or made, and each key compared with the check value in the database.
+
+use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
+use token_server_entity::{sealing_key, secret};
+
+use super::{StartError, read_secret, write_secret};
+use crate::config::Settings;
+use crate::foundation::clock::{EpochMs, SharedClock};
+use crate::foundation::database::{Database, DbError, is_duplicate};
+use crate::foundation::ids::SecretId;
+use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::{self, KeyRing, Place};
+use crate::secret::{Secret, store as secrets};
+
+const SEALING_KEYS_FILE: &str = "sealing.keys";
+/// What a key's check value holds.
+const CHECK: &[u8] = b"token-server";
+/// Secrets that are tried where a check value does not open.
+const PROOFS_MAX: u64 = 1000;
+
+pub(super) async fn open_ring(
+    settings: &Settings,
+    database: &Database,
+    clock: &SharedClock,
+    randomness: &Randomness,
+) -> Result<KeyRing, StartError> {
+    let checks = sealing_key::Entity::find()
+        .all(database.reader())
+        .await
+        .map_err(DbError::from)?;
+    let path = settings.data_dir.join(SEALING_KEYS_FILE);
+    let text = match &settings.sealing_keys {
+        Some(text) => text.clone(),
+        None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
+        None => match read_secret(&path)? {
+            Some(text) => text,
+            None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
+            None => {
+                let text = KeyRing::generate(randomness);
+                write_secret(&path, &text)?;
+                text
+            }
+        },
+    };
+    let ring = KeyRing::parse(&text, randomness.clone())?;
+    // All keys are checked before anything is written: a refused start leaves nothing.
+    let (mut new, mut damaged) = (Vec::new(), Vec::new());
+    for key_id in ring.key_ids() {
+        match checks.iter().find(|row| row.key_id == key_id) {
+            Some(row) if has_checked(&ring, row) => {}
+            Some(row) if opens_secrets(&ring, key_id, database).await? => damaged.push(row),
+            Some(row) => return Err(StartError::WrongSealingKey(row.key_id.clone())),
+            None => new.extend(check_row(&ring, key_id, clock.now())),
+        }
+    }
+    for row in damaged {
+        tracing::warn!(
+            table = "ts_sealing_key",
+            row = row.key_id,
+            column = "check_value",
+            "a stored value is damaged: its key opens what was sealed with it, and it is written again"
+        );
+        let Some(good) = check_row(&ring, &row.key_id, row.created_at) else {
+            continue;
+        };
+        database
+            .write_alone(|writer| {
+                let update = sealing_key::Entity::update(good.clone());
+                async move { update.exec(writer).await.map(|_| ()) }
+            })
+            .await?;
+    }
+    for row in new {
+        database
+            .write_alone(|writer| {
+                let insert = sealing_key::Entity::insert(row.clone());
+                async move {
+                    match insert.exec_without_returning(writer).await {
+                        // Another replica was first; its value is checked at the next start.
+                        Err(error) if !is_duplicate(&error) => Err(error),
+                        _ => Ok(()),
+                    }
+                }
+            })
+            .await?;
+    }
+    Ok(ring)
+}
+
+fn check_place(key_id: &str) -> Place<'_> {
+    Place {
+        table: "ts_sealing_key",
+        row: key_id,
+        column: "check_value",
+    }
+}
+
+/// Whether the check value says that the key is the one of its id.
+fn has_checked(ring: &KeyRing, row: &sealing_key::Model) -> bool {
+    let opened = ring.open(&check_place(&row.key_id), &row.check_value);
+    opened.is_ok_and(|plain| *plain == CHECK)
+}
+
+/// Whether a secret that was sealed under a key id opens: then the key is the one of its id,
+/// whatever its check value says.
+async fn opens_secrets(
+    ring: &KeyRing,
+    key_id: &str,
+    database: &Database,
+) -> Result<bool, StartError> {
+    let reader = database.reader();
+    let first = secrets::list_after(reader, SecretId(i64::MIN), PROOFS_MAX).await;
+    let of_key = |row: &secret::Model| sealing::key_id(&row.params) == Some(key_id);
+    let mut of_key = first.map_err(DbError::from)?.into_iter().filter(of_key);
+    Ok(of_key.any(|row| Secret::open(row, ring).is_ok()))
+}
+
+fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {
+    let check_value = ring.seal_under(key_id, &check_place(key_id), CHECK)?;
+    Some(sealing_key::ActiveModel {
+        key_id: Set(key_id.to_owned()),
+        check_value: Set(check_value),
+        created_at: Set(now),
+    })
+}

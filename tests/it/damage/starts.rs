@@ -1,0 +1,183 @@
+//! What a start finds damaged: the check value of a sealing key, files of the spool.
+
+use std::fs;
+
+use serde_json::json;
+use token_server::app::{App, StartError};
+use token_server::config::Settings;
+use token_server::foundation::clock::SystemClock;
+use token_server::foundation::randomness::Randomness;
+
+use super::{HARMS, Harm, Stored, register, register_realm, run, server};
+use crate::kit::server::environment;
+use crate::kit::{Answer, Provider, TestDatabase, on_every_database};
+
+on_every_database! {
+    a_damaged_check_value_stops_the_start_and_is_named_where_nothing_proves_the_key,
+    a_damaged_check_value_is_written_again_where_the_key_opens_a_secret,
+    a_wrong_key_is_refused_although_there_are_secrets,
+    a_damaged_refresh_token_in_the_spool_takes_no_good_ones_place,
+}
+
+fn check_value() -> Stored {
+    Stored {
+        table: "ts_sealing_key",
+        column: "check_value",
+        row: "key_id = 'test'".to_owned(),
+    }
+}
+
+async fn start(
+    database: &TestDatabase,
+    more: &[(&'static str, String)],
+) -> Result<App, StartError> {
+    let settings = Settings::load(None, &environment(database, more));
+    let settings = settings.expect("the test's configuration is good");
+    let clock = std::sync::Arc::new(SystemClock);
+    let randomness = Randomness::from_system().expect("the system has randomness");
+    Box::pin(App::open(settings, clock, randomness)).await
+}
+
+fn refused(start: Result<App, StartError>) -> String {
+    match start {
+        Ok(_) => panic!("it started"),
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn a_damaged_check_value_stops_the_start_and_is_named_where_nothing_proves_the_key(
+    database: TestDatabase,
+) {
+    server(&database).await.stop().await;
+    let whole = check_value().read(&database).await;
+    for harm in HARMS {
+        check_value()
+            .write(&database, harm.done_to(whole.clone(), vec![1, 2, 3]))
+            .await;
+        let why = refused(start(&database, &[]).await);
+        assert!(
+            why.contains("ts_sealing_key.check_value of row \"test\""),
+            "{why}"
+        );
+        assert!(why.contains("delete that row"), "{why}");
+    }
+    // What it says helps.
+    run(
+        &database,
+        "DELETE FROM ts_sealing_key WHERE key_id = 'test'",
+    )
+    .await;
+    start(&database, &[])
+        .await
+        .expect("it starts")
+        .close()
+        .await;
+    start(&database, &[])
+        .await
+        .expect("and again")
+        .close()
+        .await;
+}
+
+async fn a_damaged_check_value_is_written_again_where_the_key_opens_a_secret(
+    database: TestDatabase,
+) {
+    let (provider, first) = (Provider::start().await, server(&database).await);
+    register_realm(&first, &provider, json!({})).await;
+    register(&first, &["damaged", "k"]).await;
+    first.stop().await;
+    let damaged = Stored::of_key("ts_secret", "params", "damaged");
+    damaged.harm(&database, Harm::Tag, &damaged).await;
+    let whole = check_value().read(&database).await;
+    for harm in HARMS {
+        check_value()
+            .write(&database, harm.done_to(whole.clone(), vec![1, 2, 3]))
+            .await;
+        start(&database, &[])
+            .await
+            .expect("it starts")
+            .close()
+            .await;
+        let written = check_value().read(&database).await;
+        assert_eq!(written.len(), whole.len(), "{harm:?}");
+        start(&database, &[])
+            .await
+            .expect("and again")
+            .close()
+            .await;
+        assert_eq!(check_value().read(&database).await, written, "{harm:?}");
+    }
+}
+
+async fn a_wrong_key_is_refused_although_there_are_secrets(database: TestDatabase) {
+    let (provider, first) = (Provider::start().await, server(&database).await);
+    register_realm(&first, &provider, json!({})).await;
+    register(&first, &["k"]).await;
+    first.stop().await;
+    let another = "test:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=".to_owned();
+    let wrong = [("TOKEN_SERVER__SEALING__KEYS", another)];
+    let before = check_value().read(&database).await;
+    let why = refused(start(&database, &wrong).await);
+    assert!(why.contains("is not the one"), "{why}");
+    assert_eq!(check_value().read(&database).await, before);
+}
+
+/// A file of the spool, as a process leaves it that was killed with a pair in hand.
+async fn spool(database: &TestDatabase, key: &str, attempt: &str, harm: Option<Harm>) {
+    let column = async |column| Stored::of_key("ts_token", column, key).read(database).await;
+    let (token, mut refresh) = (column("token").await, column("refresh_token").await);
+    if let Some(harm) = harm {
+        refresh = harm.done_to(refresh, token.clone());
+    }
+    let of = async |what: &str| super::number(database, what, key).await;
+    let file = json!({
+        "attempt_id": attempt, "secret_id": of("secret_id").await,
+        "consumed": of("generation").await, "refresh_line": of("refresh_line").await,
+        "secret_version": 1, "realm_version": 1,
+        "token": token, "token_type": null, "served": null, "per_read": false, "extra": null,
+        "expires_at": of("expires_at").await, "obtained_at": of("obtained_at").await + 1,
+        "renew_at": of("renew_at").await,
+        "refresh_token": refresh, "refresh_expires_at": null,
+    });
+    let path = database
+        .directory
+        .path()
+        .join(format!("spool/{attempt}.json"));
+    fs::write(path, file.to_string()).expect("the spool can be written to");
+}
+
+async fn a_damaged_refresh_token_in_the_spool_takes_no_good_ones_place(database: TestDatabase) {
+    let (provider, first) = (Provider::start().await, server(&database).await);
+    let answer = json!({"access_token": "t", "expires_in": 7200, "refresh_token": "r"});
+    provider.answer_with(Answer::status(200).with_json(&answer));
+    let refreshing = json!({"refresh_token_path": "refresh_token", "refresh": {}});
+    register_realm(&first, &provider, refreshing).await;
+    register(&first, &["damaged", "k"]).await;
+    first.stop().await;
+    let stored = Stored::of_key("ts_token", "refresh_token", "damaged");
+    let before = stored.read(&database).await;
+    for (index, harm) in HARMS.into_iter().enumerate() {
+        spool(
+            &database,
+            "damaged",
+            &format!("damaged-{index}"),
+            Some(harm),
+        )
+        .await;
+    }
+    spool(&database, "k", "whole", None).await;
+    let files = || {
+        let files = fs::read_dir(database.directory.path().join("spool"));
+        files.expect("the spool can be read").count()
+    };
+    assert_eq!(files(), 11);
+    let second = server(&database).await;
+    second.client.generation("r", "k", 2).await;
+    assert_eq!(stored.read(&database).await, before);
+    assert_eq!(super::number(&database, "generation", "damaged").await, 1);
+    // What is damaged stays, for a human to look at.
+    crate::kit::eventually("what was brought is gone", async || {
+        (files() == 10).then_some(())
+    })
+    .await;
+}
