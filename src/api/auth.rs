@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use poem::http::header::AUTHORIZATION;
+use poem::http::HeaderMap;
+use poem::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, REFERER};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
 use super::front::{RequestId, note_secret};
+use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::Caller;
 use crate::access::audit::{Entry, Outcome};
@@ -178,11 +180,14 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
             tracing::Span::current().record("caller", caller.name.as_str());
         }
         match caller {
-            Some(caller) if caller.has(S::SCOPE) => Ok(Self {
-                caller,
-                call,
-                scope: PhantomData,
-            }),
+            Some(caller) if caller.has(S::SCOPE) => match request.data::<Unfit>() {
+                Some(Unfit(problem)) => Err(problem.clone().into()),
+                None => Ok(Self {
+                    caller,
+                    call,
+                    scope: PhantomData,
+                }),
+            },
             Some(caller) => {
                 let problem = Problem::forbidden(lacks(S::SCOPE));
                 Err(call.deny(Some(&caller), problem).into())
@@ -203,6 +208,35 @@ fn scheme(name: &'static str, description: &'static str) -> MetaSecurityScheme {
         flows: None,
         openid_connect_url: None,
     }
+}
+
+const BEARER: &str = r#"Bearer realm="token-server""#;
+const BASIC: &str = r#"Basic realm="token-server""#;
+
+/// What a 401 offers, one header each (RFC 9110, section 11.6.1). Many clients send no
+/// Basic credentials before they are asked for them; a browser that is asked shows a dialogue over
+/// the page that called.
+pub fn challenges(headers: &HeaderMap) -> &'static [&'static str] {
+    if is_of_browser(headers) {
+        &[BEARER]
+    } else {
+        &[BEARER, BASIC]
+    }
+}
+
+/// Whether a browser sent this: fetch metadata come with every request to a trustworthy
+/// origin, `Origin` or `Referer` with those that a page makes, and who opens a page takes HTML.
+fn is_of_browser(headers: &HeaderMap) -> bool {
+    let marks = ["sec-fetch-mode", "sec-fetch-site"];
+    let takes_html = || {
+        let accepted = headers.get_all(ACCEPT).iter();
+        let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+        accepted.any(|value| value.to_ascii_lowercase().contains("text/html"))
+    };
+    marks.iter().any(|mark| headers.contains_key(*mark))
+        || headers.contains_key(ORIGIN)
+        || headers.contains_key(REFERER)
+        || takes_html()
 }
 
 /// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617).

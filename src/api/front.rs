@@ -6,10 +6,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
-use serde_json::Value;
 use tracing::Instrument;
 
+use super::auth;
 use super::hot::Hot;
+use super::paths::Paths;
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::ids::{KeyName, RealmId};
@@ -77,55 +78,6 @@ fn head_bytes(request: &Request) -> usize {
     path + headers.sum::<usize>()
 }
 
-/// The paths of the specification, the only ones that are labels, with their methods.
-pub struct Paths(Vec<(String, String)>);
-
-impl Paths {
-    pub fn of(specification: &str) -> Self {
-        let specification: Value = serde_json::from_str(specification).unwrap_or_default();
-        let methods = |operations: &Value| {
-            let names = operations.as_object().into_iter().flatten();
-            let names: Vec<_> = names.map(|(name, _)| name.to_uppercase()).collect();
-            names.join(", ")
-        };
-        let paths = specification["paths"].as_object().into_iter().flatten();
-        Self(
-            paths
-                .map(|(path, operations)| (path.clone(), methods(operations)))
-                .collect(),
-        )
-    }
-
-    /// The path of the specification that a request's path is one of, and its methods.
-    fn find(&self, path: &str) -> Option<&(String, String)> {
-        // `/api/realm/test` is not a realm of that name.
-        let exact = self.0.iter().find(|(pattern, _)| pattern == path);
-        exact.or_else(|| self.matching(path))
-    }
-
-    fn matching(&self, path: &str) -> Option<&(String, String)> {
-        self.0.iter().find(|(pattern, _)| {
-            path.split('/').count() == pattern.split('/').count()
-                && path
-                    .split('/')
-                    .zip(pattern.split('/'))
-                    .all(|(part, wanted)| {
-                        wanted == part || (wanted.starts_with('{') && !part.is_empty())
-                    })
-        })
-    }
-
-    fn label(&self, path: &str) -> &str {
-        self.find(path).map_or("other", |(pattern, _)| pattern)
-    }
-
-    /// What `Allow` says beside a 405 (RFC 9110, section 15.5.6).
-    fn allow(&self, path: &str) -> Option<HeaderValue> {
-        let (_, methods) = self.find(path)?;
-        HeaderValue::from_str(methods).ok()
-    }
-}
-
 /// Wraps the routes.
 pub struct Front<E> {
     inner: Arc<E>,
@@ -147,6 +99,7 @@ impl<E: Endpoint + 'static> Front<E> {
     /// Runs the handler as a task of its own: a caller that goes away interrupts no
     /// transaction and loses no answer of a provider.
     async fn answer(&self, mut request: Request) -> poem::Result<Response> {
+        self.paths.check(&mut request)?;
         self.take_body(&mut request).await?;
         let inner = self.inner.clone();
         let span = tracing::Span::current();
@@ -217,6 +170,7 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
         request.set_data(RequestId(id.clone()));
         let begun = self.app.clock.boot();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let challenges = auth::challenges(request.headers());
         // At this level it is there whatever is logged within it.
         let span = tracing::error_span!(
             "request",
@@ -237,10 +191,19 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
             span.in_scope(|| self.log(&problem));
             problem.into_response_for(&id)
         });
-        let not_allowed = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+        let status = response.status();
         let headers = response.headers_mut();
+        let not_allowed = status == StatusCode::METHOD_NOT_ALLOWED;
         if let Some(allow) = self.paths.allow(&path).filter(|_| not_allowed) {
             headers.insert(header::ALLOW, allow);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in challenges {
+                headers.append(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static(challenge),
+                );
+            }
         }
         if let Ok(value) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, value);
@@ -250,7 +213,7 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
         }
         let took = self.app.clock.boot().since(begun);
         self.app.metrics.request_seconds.observe(seconds(took));
-        self.count(&method, &path, response.status());
+        self.count(&method, &path, status);
         Ok(response)
     }
 }

@@ -9,6 +9,8 @@ mod front;
 mod health;
 mod hot;
 mod lists;
+mod parameters;
+mod paths;
 mod presets;
 mod problem;
 mod realms;
@@ -24,6 +26,7 @@ use poem_openapi::{OpenApiService, Tags};
 use crate::app::App;
 use crate::realm::schema;
 use front::Front;
+use paths::Paths;
 
 #[derive(Tags)]
 enum Group {
@@ -92,7 +95,7 @@ fn realm_schema() -> poem::Response {
 /// Everything that is served.
 pub fn routes(app: App) -> impl Endpoint {
     let service = service();
-    let paths = front::Paths::of(&service.spec());
+    let paths = Paths::of(&service.spec());
     let routes = Route::new()
         .nest("/docs", service.swagger_ui())
         .at("/openapi.json", service.spec_endpoint())

@@ -108,6 +108,11 @@ impl Problem {
         Self::bad_request("invalid_parameter", format!("The parameter {name} {why}."))
     }
 
+    /// A parameter that is none of the words it may be.
+    pub fn not_one_of(name: &str, words: &[&str]) -> Self {
+        Self::invalid_parameter(name, format!("must be one of {}", words.join(", ")))
+    }
+
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -160,6 +165,11 @@ impl Problem {
         self.database.as_deref()
     }
 
+    #[cfg(test)]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub fn into_response_for(self, request_id: &str) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let errors = self.errors.into_iter().map(|fault| DocumentFault {
@@ -180,12 +190,8 @@ impl Problem {
             .with_content_type(MEDIA_TYPE)
             .into_response();
         response.set_status(self.status);
-        let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = header::HeaderValue::from_static(r#"Bearer realm="token-server""#);
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
         if let Some(wait) = self.retry_after {
+            let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, wait.as_secs_ceil().max(1).into());
         }
         response
@@ -198,6 +204,7 @@ impl Problem {
             return problem.clone();
         }
         if let Some(parameter) = error.downcast_ref::<poem_openapi::error::ParseParamError>() {
+            // What is known of it is said before (`Paths::check`).
             return Self::invalid_parameter(parameter.name, "is missing or not of its type");
         }
         if error
@@ -301,10 +308,7 @@ impl From<PageError> for Problem {
             PageError::Number => "page",
             PageError::Size => "pageSize",
         };
-        Self::bad_request(
-            "invalid_parameter",
-            format!("The parameter {name}: {error}."),
-        )
+        Self::invalid_parameter(name, error)
     }
 }
 

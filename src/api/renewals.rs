@@ -101,9 +101,8 @@ impl RenewalApi {
     ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
         let wanted = self::page(page.0, page_size.0)?;
         let outcome = outcome.0.map(|text| {
-            Outcome::parse(&text).ok_or_else(|| {
-                Problem::invalid_parameter("outcome", "is not stored, failed or discarded")
-            })
+            Outcome::parse(&text)
+                .ok_or_else(|| Problem::not_one_of("outcome", &Outcome::ALL.map(Outcome::as_str)))
         });
         let filter = Filter {
             realm: realm.as_deref(),

@@ -182,8 +182,9 @@ impl Secrets {
     ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
         let wanted = self::page(page.0, page_size.0)?;
         let state = state.0.map(|text| {
-            TokenState::parse(&text)
-                .ok_or_else(|| Problem::invalid_parameter("state", "is not the name of a state"))
+            TokenState::parse(&text).ok_or_else(|| {
+                Problem::not_one_of("state", &TokenState::ALL.map(TokenState::as_str))
+            })
         });
         let filter = Filter {
             realm: realm.as_deref(),

@@ -20,7 +20,7 @@ use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
 use crate::registry::{NewToken, SecretPatch};
-use crate::renewal::read::{Ask, Flush, Flushed, Origin, Refused, Served};
+use crate::renewal::read::{Ask, Flush, FlushDenied, Flushed, Origin, Refused, Served};
 
 /// The longest `min_ttl_s`: a year.
 const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -34,6 +34,9 @@ pub struct TokenView {
     token: String,
     /// How long it is valid, in milliseconds; 31536000000 where it never expires.
     expires_in: i64,
+    /// The same in seconds, rounded down, as OAuth libraries read `expires_in`; 31536000 where it
+    /// never expires.
+    expires_in_s: i64,
     /// `cache`, `database` or `upstream`.
     source: String,
     #[oai(skip_serializing_if_is_none)]
@@ -48,24 +51,32 @@ pub struct TokenView {
     /// True where a fresher token was asked for and could not be had.
     #[oai(skip_serializing_if_is_none)]
     stale: Option<bool>,
-    /// Whether a flush renewed the token.
+    /// Whether a flush renewed the token; absent where none was asked for.
     #[oai(skip_serializing_if_is_none)]
     flushed: Option<bool>,
-    /// Why it did not.
+    /// Why it did not, for humans.
     #[oai(skip_serializing_if_is_none)]
     flush_denied: Option<String>,
+    /// Why it did not, for programs: stable snake_case. `earlier_generation`, `min_interval`,
+    /// `within_grace`, `quota_spent`, `forced_quota_spent` (of reports), `paused`, `backing_off`,
+    /// `needs_attention`, `rate_limited`, `waiting` (for a parent, a ticket), `not_in_time`,
+    /// `provider_failed`, `realm_failed`, `token_repeated` (the provider gave the refused one again),
+    /// `expired_meanwhile`, `database_unavailable`, `unknown_flush_value`. There may be more.
+    #[oai(skip_serializing_if_is_none)]
+    flush_denied_code: Option<String>,
 }
 
 impl TokenView {
     fn of(served: Served) -> Self {
-        let (flushed, flush_denied) = match served.flushed {
+        let (flushed, why) = match served.flushed {
             None => (None, None),
             Some(Flushed::Yes) => (Some(true), None),
-            Some(Flushed::No { reason, .. }) => (Some(false), Some(reason)),
+            Some(Flushed::No { why, .. }) => (Some(false), Some(why)),
         };
         Self {
             token: served.token.expose_secret().to_owned(),
             expires_in: served.expires_in.0,
+            expires_in_s: served.expires_in.as_secs_floor(),
             source: served.origin.as_str().to_owned(),
             token_type: served.token_type,
             extra: Some(served.extra).filter(|extra| !extra.is_null()).map(Any),
@@ -73,7 +84,8 @@ impl TokenView {
             generation: served.generation.0,
             stale: served.stale.then_some(true),
             flushed,
-            flush_denied,
+            flush_denied: why.as_ref().map(ToString::to_string),
+            flush_denied_code: why.map(|why| why.code().to_owned()),
         }
     }
 }
@@ -82,6 +94,7 @@ impl TokenView {
 #[derive(Serialize)]
 struct Beside<'a> {
     expires_in: i64,
+    expires_in_s: i64,
     source: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'a str>,
@@ -105,6 +118,7 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
         &mut body,
         &Beside {
             expires_in: expires_in.0,
+            expires_in_s: expires_in.as_secs_floor(),
             source: Origin::Cache.as_str(),
             token_type: cell.token_type.as_deref(),
             extra: &cell.extra,
@@ -128,6 +142,16 @@ fn answer(served: Served) -> Response<Json<TokenView>> {
     match retry_after {
         Some(wait) => response.header("Retry-After", wait.as_secs_ceil().max(1)),
         None => response,
+    }
+}
+
+/// Whether the `flush` of a query asks for one; an error where it is neither yes nor no. The
+/// predecessor took any text, so that is no reason to refuse the read.
+fn asks_for_flush(text: &str) -> Result<bool, FlushDenied> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "" | "false" | "0" => Ok(false),
+        _ => Err(FlushDenied::UnknownValue),
     }
 }
 
@@ -267,7 +291,8 @@ impl Tokens {
         app: State<&App>,
         realm: Query<String>,
         key: Query<String>,
-        /// `true`: renew now. Any other text is false.
+        /// `true` or `1`, in any case: renew now. `false`, `0` or nothing: do not. Any other text
+        /// is false, and the answer says so.
         flush: Query<Option<String>>,
         /// Seconds; as if a token with less left had expired.
         #[oai(name = "min_ttl_s")]
@@ -276,14 +301,21 @@ impl Tokens {
         generation: Query<Option<i64>>,
     ) -> TokenAnswer {
         let (realm, key) = names(realm.0, key.0)?;
-        let flush = (flush.0.as_deref() == Some("true"))
-            .then(|| Flush::Wished(generation.0.map(Generation)));
+        let generation = generation.0.map(Generation);
+        if generation.is_some_and(|generation| generation < Generation(0)) {
+            return Err(Problem::invalid_parameter(
+                "generation",
+                "must not be negative",
+            ));
+        }
+        let asked = asks_for_flush(flush.0.as_deref().unwrap_or_default());
+        let flush = (asked == Ok(true)).then_some(Flush::Wished(generation));
         if flush.is_some() {
             api_key.must_have(Scope::TokenFlush)?;
         }
         let min_ttl_s = min_ttl_s.0.unwrap_or(0);
         if !(0..=MIN_TTL_MAX_S).contains(&min_ttl_s) {
-            let why = format!("must be from 0 to {MIN_TTL_MAX_S}");
+            let why = format!("must be from 0 to {MIN_TTL_MAX_S} (seconds)");
             return Err(Problem::invalid_parameter("min_ttl_s", why));
         }
         let ask = Ask {
@@ -292,13 +324,18 @@ impl Tokens {
             min_ttl: Ms::from_secs(min_ttl_s),
             flush,
         };
-        read(&api_key, app.0, &ask).await
+        let mut served = read(&api_key, app.0, &ask).await?;
+        if let Err(why) = asked {
+            let retry_after = None;
+            served.flushed = Some(Flushed::No { why, retry_after });
+        }
+        Ok(answer(served))
     }
 
     /// Renew a token now, and get it
     ///
-    /// Inside the minimum flush interval the current token is answered, with
-    /// `flushed: false` and `Retry-After`.
+    /// Where that is denied, for instance inside the minimum flush interval, the current token is
+    /// answered with `flushed: false`, `flush_denied`, `flush_denied_code` and `Retry-After`.
     #[oai(path = "/api/token/flush", method = "post")]
     async fn flush(
         &self,
@@ -306,14 +343,14 @@ impl Tokens {
         app: State<&App>,
         body: Body<FlushBody>,
     ) -> TokenAnswer {
-        read(&api_key, app.0, &body.0).await
+        Ok(answer(read(&api_key, app.0, &body.0).await?))
     }
 
     /// Report that the provider refused a token, and get a good one
     ///
     /// If the token is still the current one it is replaced, once for however many callers
-    /// report it, within the budget for forced requests. If it is not, the current one is
-    /// answered and nothing is sent.
+    /// report it and however recent it is, within the budget for forced requests. If it is not, the
+    /// current one is answered and nothing is sent.
     #[oai(path = "/api/token/report", method = "post")]
     async fn report(
         &self,
@@ -321,7 +358,7 @@ impl Tokens {
         app: State<&App>,
         body: Body<ReportBody>,
     ) -> TokenAnswer {
-        read(&api_key, app.0, &body.0).await
+        Ok(answer(read(&api_key, app.0, &body.0).await?))
     }
 
     /// Store a fixed token
@@ -337,7 +374,7 @@ impl Tokens {
     }
 }
 
-async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> TokenAnswer {
+async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> Result<Served, Problem> {
     api_key.must_cover(&ask.realm, &ask.key)?;
-    Ok(answer(app.renewals.read(ask).await?))
+    Ok(app.renewals.read(ask).await?)
 }

@@ -24,6 +24,11 @@ impl Ms {
         self.0.saturating_add(999).div_euclid(1000)
     }
 
+    /// As whole seconds, rounded down: a lifetime must not be said to be longer than it is.
+    pub fn as_secs_floor(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
     /// Negative lengths become zero.
     pub fn as_duration(self) -> Duration {
         Duration::from_millis(u64::try_from(self.0).unwrap_or(0))

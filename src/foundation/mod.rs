@@ -1,5 +1,6 @@
 //! What every room stands on: time, randomness, names, the database, sealing, telemetry.
 
+pub mod alike;
 pub mod clock;
 pub mod database;
 pub mod descriptors;

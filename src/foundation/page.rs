@@ -2,6 +2,8 @@
 
 /// The largest page, in rows.
 pub const PAGE_SIZE_MAX: u64 = 1000;
+/// The last page: its rows can be counted, however large pages are.
+pub const PAGE_MAX: u64 = i64::MAX.unsigned_abs() / PAGE_SIZE_MAX;
 /// The page size where a caller names none.
 pub const PAGE_SIZE_DEFAULT: u64 = 10;
 
@@ -15,15 +17,15 @@ pub struct Page {
 /// A page that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    #[error("page counts from 1")]
+    #[error("must be from 1 to {PAGE_MAX}")]
     Number,
-    #[error("pageSize must be from 1 to {PAGE_SIZE_MAX}")]
+    #[error("must be from 1 to {PAGE_SIZE_MAX}")]
     Size,
 }
 
 impl Page {
     pub fn new(number: u64, size: u64) -> Result<Self, PageError> {
-        if number == 0 || i64::try_from(number.saturating_mul(PAGE_SIZE_MAX)).is_err() {
+        if number == 0 || number > PAGE_MAX {
             Err(PageError::Number)
         } else if size == 0 || size > PAGE_SIZE_MAX {
             Err(PageError::Size)

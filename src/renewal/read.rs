@@ -13,7 +13,6 @@ use super::Renewals;
 use super::attempt::Cause;
 use super::damage::{DAMAGED, Remedy};
 use super::flight::Landed;
-use super::quota::Spent;
 use crate::foundation::clock::{EpochMs, Moment, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, KeyName, RealmId};
@@ -26,6 +25,7 @@ use crate::realm::{Realm, Source};
 use crate::secret::{Secret, store as secrets};
 use crate::token::expiry::{Expiry, attempt_floor};
 use crate::token::{HeldToken, TokenRecord, Wait, store};
+pub use flush::FlushDenied;
 use under_way::Waited;
 
 /// A question for a token.
@@ -83,7 +83,7 @@ pub enum Flushed {
     Yes,
     /// Why not, and when it may be asked again.
     No {
-        reason: String,
+        why: FlushDenied,
         retry_after: Option<Ms>,
     },
 }
@@ -146,6 +146,10 @@ impl From<Failure> for ReadError {
 }
 
 const QUOTA_SPENT: &str = "the provider's quota is used up";
+const NOT_IN_TIME: &str = "the token is being fetched; it did not arrive in time";
+const EXPIRED_MEANWHILE: &str = "the token expired while it was fetched";
+const DATABASE_UNUSABLE: &str = "the database cannot be used now";
+const REALM_UNREADABLE: &str = "the realm cannot be read by this server";
 /// What a caller is told to wait where nothing better is known.
 const RETRY_SOON: Ms = Ms::from_secs(1);
 /// While something else must come first.
@@ -154,7 +158,7 @@ const RETRY_LATER: Ms = Ms::from_secs(5);
 impl Renewals {
     pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
         let served = match &ask.flush {
-            Some(flush) => self.flush(&self.find(ask).await?, flush).await,
+            Some(flush) => self.flush(ask, flush).await,
             None => self.read_wished(ask).await,
         }?;
         self.metrics
@@ -220,8 +224,12 @@ impl Renewals {
                 Waited::Ended(record)
             }
         };
+        self.read_waited(waited, ask.min_ttl).await
+    }
+
+    async fn read_waited(&self, waited: Waited, min_ttl: Ms) -> Result<Served, ReadError> {
         match waited {
-            Waited::Ended(record) => self.read_through(&record, ask.min_ttl).await,
+            Waited::Ended(record) => self.read_through(&record, min_ttl).await,
             Waited::InVain(record) => {
                 let late = "the token is being renewed; the next did not arrive in time";
                 self.stored_or(&record, unavailable(None, late, RETRY_SOON))
@@ -281,7 +289,7 @@ impl Renewals {
             return self.stored_or(record, refused).await;
         }
         if let Some(spent) = self.known_spent(&realm, record, Cause::Read) {
-            return self.stored_or(record, beyond_quota(spent, now)).await;
+            return self.stored_or(record, beyond_quota(spent.until, now)).await;
         }
         let landed = self.fresh(&realm, record, Cause::Read).await;
         match self.landed(landed).await? {
@@ -309,11 +317,7 @@ impl Renewals {
                 if served.expires_in > Ms::ZERO {
                     Ok(served)
                 } else {
-                    Err(unavailable(
-                        None,
-                        "the token expired while it was fetched",
-                        RETRY_SOON,
-                    ))
+                    Err(unavailable(None, EXPIRED_MEANWHILE, RETRY_SOON))
                 }
             }),
             Landed::Elsewhere(record) => {
@@ -330,9 +334,9 @@ impl Renewals {
                 &what_failed(class, &detail),
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
             )),
-            Landed::Spent(spent) => Err(beyond_quota(spent, now)),
+            Landed::Spent(spent) => Err(beyond_quota(spent.until, now)),
             Landed::Waiting(waiting) => Err(match waiting.until {
-                Wait::Quota(until) => beyond_quota(Spent { until }, now),
+                Wait::Quota(until) => beyond_quota(until, now),
                 Wait::Parent(_) | Wait::Something | Wait::Candidate(_) => {
                     unavailable(None, &waiting.why, RETRY_LATER)
                 }
@@ -342,11 +346,7 @@ impl Renewals {
                 "renewal is paused, or the secret was deleted",
                 RETRY_SOON,
             )),
-            Landed::DatabaseFailed => Err(unavailable(
-                None,
-                "the database cannot be used now",
-                RETRY_SOON,
-            )),
+            Landed::DatabaseFailed => Err(unavailable(None, DATABASE_UNUSABLE, RETRY_SOON)),
         })
     }
 
@@ -428,13 +428,9 @@ impl Renewals {
     }
 
     async fn realm_of(&self, record: &TokenRecord) -> Result<Arc<Realm>, ReadError> {
-        self.load_realm(&record.realm).await?.ok_or_else(|| {
-            unavailable(
-                Some(FailureClass::Internal),
-                "the realm cannot be read by this server",
-                RETRY_SOON,
-            )
-        })
+        self.load_realm(&record.realm)
+            .await?
+            .ok_or_else(|| unavailable(Some(FailureClass::Internal), REALM_UNREADABLE, RETRY_SOON))
     }
 }
 
@@ -481,8 +477,7 @@ fn what_failed(class: FailureClass, detail: &str) -> String {
 }
 
 fn not_in_time() -> ReadError {
-    let detail = "the token is being fetched; it did not arrive in time";
-    unavailable(None, detail, RETRY_SOON)
+    unavailable(None, NOT_IN_TIME, RETRY_SOON)
 }
 
 /// A token that was just obtained is not asked for again, however much life a caller
@@ -494,8 +489,8 @@ fn within_floor(record: &TokenRecord, now: EpochMs) -> Option<Ms> {
     Some(until.since(now)).filter(|wait| *wait > Ms::ZERO)
 }
 
-fn beyond_quota(spent: Spent, now: EpochMs) -> ReadError {
-    let wait = spent.until.since(now).max(RETRY_SOON);
+fn beyond_quota(until: EpochMs, now: EpochMs) -> ReadError {
+    let wait = until.since(now).max(RETRY_SOON);
     unavailable(Some(FailureClass::RateLimited), QUOTA_SPENT, wait)
 }
 

@@ -180,7 +180,7 @@ async fn a_second_look_shows_no_older_token_than_a_secret_does(database: TestDat
 
 async fn an_answer_from_memory_is_the_answer_of_the_long_way(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, _clock) = Server::on_manual_clock(&database).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let answer = json!({
         "access_token": "a \"quoted\" töken", "expires_in": 3600, "scope": ["x", "y"],
     });
@@ -194,10 +194,12 @@ async fn an_answer_from_memory_is_the_answer_of_the_long_way(database: TestDatab
     server.client.post("/api/secret", &secret).await.expect(200);
     server.client.generation("r", "k", 1).await;
     server.settled().await;
-    let long = "/api/token?realm=r&key=k&flush=no";
+    clock.advance(Ms(1));
+    let long = "/api/token?realm=r&key=k&flush=false";
     let [at_once, long] = ["/api/token?realm=r&key=k", long].map(|path| server.client.get(path));
     let (at_once, long) = (at_once.await.expect(200), long.await.expect(200));
     assert_eq!(at_once.json()["source"], "cache");
+    assert_eq!(at_once.json()["expires_in_s"], 3599);
     assert_eq!(at_once.json()["extra"], json!({"scope": ["x", "y"]}));
     assert_eq!(at_once.text, long.text);
     let headers = |reply: &crate::kit::server::Reply| {

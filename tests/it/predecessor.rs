@@ -27,7 +27,7 @@ on_every_database! {
     the_unknown_is_400_for_a_token_and_404_for_a_realm,
     a_failed_provider_is_503_with_the_time_to_come_back,
     a_refusal_with_status_200_is_a_failure,
-    flush_counts_only_as_true,
+    flush_counts_as_true_or_1_in_any_case_and_as_nothing_else,
 }
 
 /// A provider, and a server that flushes as often as asked, on a clock that the test moves.
@@ -327,22 +327,29 @@ async fn a_refusal_with_status_200_is_a_failure(database: TestDatabase) {
     world.client().generation("r", "zero", 1).await;
 }
 
-async fn flush_counts_only_as_true(database: TestDatabase) {
+async fn flush_counts_as_true_or_1_in_any_case_and_as_nothing_else(database: TestDatabase) {
     let world = World::start(&database).await;
     world.obtain(&json!({})).await;
-    for flush in [
-        "1",
-        "TRUE",
-        "True",
-        "yes",
-        "",
-        "false",
-        "true%20",
-        "true,true",
-    ] {
+    let flushed = async |flush: &str| {
         let path = format!("/api/token?realm=r&key=k&flush={flush}");
-        assert_eq!(world.get(&path).await["token"], "token-1", "{flush}");
+        let answer = world.get(&path).await;
+        json!([
+            answer["token"],
+            answer["flushed"],
+            answer["flush_denied_code"]
+        ])
+    };
+    for flush in ["", "false", "FALSE", "0"] {
+        let expected = json!(["token-1", null, null]);
+        assert_eq!(flushed(flush).await, expected, "{flush}");
     }
-    let flushed = world.get("/api/token?realm=r&key=k&flush=true").await;
-    assert_eq!(flushed["token"], "token-2");
+    for flush in ["yes", "on", "2", "true%20", "true,true", "%2B1", "t%C3%BC"] {
+        let expected = json!(["token-1", false, "unknown_flush_value"]);
+        assert_eq!(flushed(flush).await, expected, "{flush}");
+    }
+    assert_eq!(world.provider.request_count(), 1);
+    for (generation, flush) in (2..).zip(["true", "TRUE", "True", "1"]) {
+        let expected = json!([format!("token-{generation}"), true, null]);
+        assert_eq!(flushed(flush).await, expected, "{flush}");
+    }
 }

@@ -442,18 +442,64 @@ async fn a_page_that_does_not_exist_is_refused(database: TestDatabase) {
 
 async fn a_parameter_that_cannot_be_read_is_refused_by_name(database: TestDatabase) {
     let server = Server::start(&database).await;
-    let parameters = "/api/secret?state /api/renewal?outcome /api/token?realm=r&key=k&min_ttl_s \
-                      /api/token?realm=r&key=k&generation";
-    for path in parameters.split(' ') {
-        let reply = server.client.get(&format!("{path}={CANARY}")).await;
-        let name = path.rsplit(['?', '&']).next().expect("a name");
-        invalid_parameter(reply, name);
-    }
-    for (path, name) in [
-        ("realm/r?cascade=canary", "cascade"),
-        ("api-key/canary", "path"),
+    for (call, name, expected) in [
+        ("GET secret?state=canary", "state", "one of pending, active"),
+        (
+            "GET renewal?outcome=canary",
+            "outcome",
+            "one of stored, failed",
+        ),
+        ("GET audit?page=canary", "page", "a whole number"),
+        ("GET audit?page=-1", "page", "not negative"),
+        ("GET audit?page=0", "page", "from 1 to"),
+        ("GET audit?pageSize=1001", "pageSize", "from 1 to 1000"),
+        (
+            "GET token?realm=r&key=k&min_ttl_s=canary",
+            "min_ttl_s",
+            "a whole number",
+        ),
+        (
+            "GET token?realm=r&key=k&min_ttl_s=",
+            "min_ttl_s",
+            "a whole number",
+        ),
+        (
+            "GET token?realm=r&key=k&min_ttl_s=-1",
+            "min_ttl_s",
+            "from 0 to 31536000",
+        ),
+        (
+            "GET token?realm=r&key=k&generation=canary",
+            "generation",
+            "a whole number",
+        ),
+        (
+            "GET token?realm=r&key=k&generation=-1",
+            "generation",
+            "not be negative",
+        ),
+        ("GET token?key=k", "realm", "is required"),
+        ("GET token?realm=r", "key", "is required"),
+        ("DELETE realm/r?cascade=canary", "cascade", "true or false"),
+        (
+            "DELETE api-key/canary",
+            "part id of the path",
+            "a whole number",
+        ),
     ] {
-        let reply = server.client.delete(&format!("/api/{path}")).await;
-        invalid_parameter(reply, name);
+        let (method, path) = call.split_once(' ').expect("a method and a path");
+        let reply = send(
+            &server.client,
+            &format!("{method} /api/{path}"),
+            "text/plain",
+            "",
+        )
+        .await;
+        let problem = problem(reply, 400, "invalid_parameter");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(
+            detail.contains(name) && detail.contains(expected),
+            "{call}: {detail}"
+        );
     }
 }

@@ -68,6 +68,7 @@ async fn a_spent_quota_sends_nothing_answers_the_current_token_and_says_when_it_
     assert_eq!(flushed, 1);
     let sent = provider.request_count();
     assert_eq!(denied["flush_denied"], "the provider's quota is used up");
+    assert_eq!(denied["flush_denied_code"], "quota_spent");
     assert_eq!(denied["token"], format!("token-{sent}"));
     let wait: i64 = denied["retry_after"]
         .as_str()

@@ -13,6 +13,10 @@ on_every_database! {
     a_report_of_an_earlier_token_answers_the_current_one_and_sends_nothing,
     a_token_is_reported_by_its_value_and_a_wrong_one_renews_nothing,
     a_report_forces_the_provider_within_a_budget_of_its_own,
+    the_current_token_is_replaced_however_recent_it_is_where_it_is_reported,
+    a_token_that_its_successor_ends_is_replaced_at_once_too,
+    who_reports_each_token_at_once_spends_the_budget_and_is_told_when_to_come_again,
+    a_report_is_told_where_the_provider_gives_the_refused_token_again,
     a_report_names_a_generation_or_a_token,
     a_reported_token_is_in_no_log_answer_or_history,
 }
@@ -144,7 +148,7 @@ async fn a_report_forces_the_provider_within_a_budget_of_its_own(database: TestD
     let refused = json!({"generation": 3});
     let denied = scene.report(refused).await.expect(200).json();
     assert_eq!(denied["flushed"], false, "{denied}");
-    assert_eq!(denied["flush_denied"], "the provider's quota is used up");
+    assert_eq!(denied["flush_denied_code"], "forced_quota_spent");
     assert_eq!(scene.provider.request_count(), 3);
     // A flush that forces nothing has a budget of its own; so has the schedule.
     let body = json!({"realm": "r", "key": "k"});
@@ -154,6 +158,128 @@ async fn a_report_forces_the_provider_within_a_budget_of_its_own(database: TestD
     scene.clock.advance(Ms::from_secs(7100));
     scene.server.client.generation("r", "k", 5).await;
     assert_eq!(scene.forced(4), "false");
+}
+
+async fn the_current_token_is_replaced_however_recent_it_is_where_it_is_reported(
+    database: TestDatabase,
+) {
+    let policy = json!({"min_flush_interval_s": 600, "grace_s": 600});
+    let scene = Scene::set(&database, policy).await;
+    // The clock stands still meanwhile: no time at all lies between the attempts.
+    for (number, refused) in (1..).zip([
+        json!({"generation": 1}),
+        json!({"token": "token-2"}),
+        json!({"generation": 3}),
+    ]) {
+        let answer = scene.report(refused).await.expect(200).json();
+        let next = number + 1;
+        assert_eq!(
+            (&answer["token"], &answer["flushed"], &answer["source"]),
+            (
+                &json!(format!("token-{next}")),
+                &json!(true),
+                &json!("upstream")
+            ),
+            "{answer}"
+        );
+        assert_eq!(scene.provider.request_count(), next);
+        assert_eq!(scene.forced(number), "true");
+    }
+    // A wish is held back, and so is word of an earlier token.
+    for (path, body, code) in [
+        ("flush", json!({"realm": "r", "key": "k"}), "within_grace"),
+        (
+            "flush",
+            json!({"realm": "r", "key": "k", "generation": 4}),
+            "min_interval",
+        ),
+        (
+            "report",
+            json!({"realm": "r", "key": "k", "generation": 3}),
+            "earlier_generation",
+        ),
+        (
+            "report",
+            json!({"realm": "r", "key": "k", "token": "token-3"}),
+            "earlier_generation",
+        ),
+    ] {
+        let path = format!("/api/token/{path}");
+        let denied = scene.server.client.post(&path, &body).await.expect(200);
+        let denied = denied.json();
+        assert_eq!(denied["flush_denied_code"], code, "{denied}");
+        assert_eq!(denied["token"], "token-4");
+    }
+    assert_eq!(scene.provider.request_count(), 4);
+}
+
+async fn a_token_that_its_successor_ends_is_replaced_at_once_too(database: TestDatabase) {
+    let policy = json!({"revokes_previous": true, "min_flush_interval_s": 600});
+    let scene = Scene::set(&database, policy).await;
+    for generation in 1..4 {
+        let refused = json!({"generation": generation});
+        let answer = scene.report(refused).await.expect(200).json();
+        assert_eq!(answer["flushed"], true, "{answer}");
+        assert_eq!(answer["generation"], generation + 1);
+    }
+}
+
+async fn who_reports_each_token_at_once_spends_the_budget_and_is_told_when_to_come_again(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
+    let options = Options {
+        env: vec![("TOKEN_SERVER__RENEWAL__FORCED_PER_DAY", "3".to_owned())],
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options).await;
+    server.client.register(&provider.url("/token")).await;
+    let report = async |answer: &Value| {
+        let body = json!({"realm": "r", "key": "k", "token": answer["token"]});
+        let reply = server.client.post("/api/token/report", &body).await;
+        reply.expect(200)
+    };
+    let mut answer = server.client.token("r", "k").await.expect(200).json();
+    for generation in 2..5 {
+        answer = report(&answer).await.json();
+        assert_eq!(
+            (&answer["generation"], &answer["flushed"]),
+            (&json!(generation), &json!(true))
+        );
+    }
+    for _ in 0..20 {
+        let reply = report(&answer).await;
+        let wait = reply.header("retry-after").expect("when to come again");
+        let wait: i64 = wait.parse().expect("seconds");
+        assert!((86_400 - 3600..=2 * 86_400).contains(&wait), "{wait}");
+        let denied = reply.json();
+        assert_eq!(
+            (&denied["token"], &denied["flushed"]),
+            (&answer["token"], &json!(false))
+        );
+        assert_eq!(denied["flush_denied_code"], "forced_quota_spent");
+    }
+    assert_eq!(provider.request_count(), 4);
+    // Nothing else is held back by that: a flush is answered.
+    clock.advance(Ms::from_secs(10));
+    let body = json!({"realm": "r", "key": "k"});
+    let flushed = server.client.post("/api/token/flush", &body).await;
+    assert_eq!(flushed.expect(200).json()["flushed"], true);
+}
+
+async fn a_report_is_told_where_the_provider_gives_the_refused_token_again(database: TestDatabase) {
+    let scene = Scene::set(&database, json!({})).await;
+    scene.provider.answer_with(Answer::token("token-1", 7200));
+    let refused = json!({"generation": 1});
+    let answer = scene.report(refused).await.expect(200).json();
+    assert_eq!(
+        (&answer["token"], &answer["flushed"]),
+        (&json!("token-1"), &json!(false))
+    );
+    assert_eq!(answer["flush_denied_code"], "token_repeated");
+    assert_eq!(scene.forced(1), "true");
 }
 
 async fn a_report_names_a_generation_or_a_token(database: TestDatabase) {

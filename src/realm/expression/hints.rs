@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use minijinja::{Environment, Error, ErrorKind};
 
+use crate::foundation::alike::nearest;
+
 /// The functions that expressions may call.
 pub const FUNCTIONS: [&str; 3] = super::ALWAYS;
 /// What can stand behind `|`. A test compares this with what is added to the environment.
@@ -60,8 +62,6 @@ const TESTS: [&str; 10] = [
     "string",
     "undefined",
 ];
-/// Names less alike than this are not suggested (Jaro-Winkler, from 0 to 1).
-const ALIKE: f64 = 0.84;
 /// Signs of more than one character, the longest first.
 const SIGNS: [&str; 17] = [
     "===", "!==", "&&", "||", "??", "?.", "=>", "==", "!=", "<=", ">=", "//", "**", "${", "++",
@@ -367,17 +367,6 @@ fn nearest_of<'a>(name: &str, known: &[&'a str], elsewhere: &[(&str, &'a str)]) 
     other
         .map(|(_, ours)| *ours)
         .or_else(|| nearest(&lower, known.iter().copied()))
-}
-
-/// The most alike of some names, if any is alike.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let alike = |other: &&'a str| strsim::jaro_winkler(name, &other.to_lowercase());
-    known
-        .into_iter()
-        .map(|other| (alike(&other), other))
-        .filter(|(alike, _)| *alike >= ALIKE && !name.is_empty())
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, other)| other)
 }
 
 /// What to say of a name that is not declared.

@@ -25,6 +25,8 @@ pub struct Window(Vec<(i64, i64)>);
 pub struct Spent {
     /// When there is a place again, if nobody takes it first.
     pub until: EpochMs,
+    /// It is one of forced requests only.
+    pub forced: bool,
 }
 
 impl Window {
@@ -52,6 +54,7 @@ impl Window {
         if free <= 0 {
             return Err(Spent {
                 until: self.frees(quota, 1 - free, now),
+                forced: quota.forced,
             });
         }
         let part = part_of(quota, now);

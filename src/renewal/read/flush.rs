@@ -1,14 +1,19 @@
 //! Flushes and reports: a caller wants another token, or says that the provider refused it.
 
+mod denied;
+
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{Flush, Flushed, QUOTA_SPENT, ReadError, Refused, Served};
+use super::under_way::Waited;
+use super::{Ask, Flush, Flushed, Origin, RETRY_SOON, ReadError, Refused, Served};
 use crate::foundation::clock::{Ms, Timeline};
+use crate::memory::Look;
 use crate::realm::Realm;
 use crate::renewal::Renewals;
 use crate::renewal::attempt::Cause;
 use crate::token::TokenRecord;
+pub use denied::FlushDenied;
 
 /// Which token a flush names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +23,29 @@ enum Named {
     Earlier,
 }
 
-struct Denied {
-    reason: String,
-    retry_after: Option<Ms>,
-}
-
 impl Renewals {
-    pub(super) async fn flush(
-        &self,
-        record: &TokenRecord,
-        flush: &Flush,
-    ) -> Result<Served, ReadError> {
-        let realm = self.realm_of(record).await?;
+    /// Renews now, or says why not. While the database is away, what is remembered is served.
+    pub(super) async fn flush(&self, ask: &Ask, flush: &Flush) -> Result<Served, ReadError> {
+        match self.flush_stored(ask, flush).await {
+            Err(ReadError::Database(error)) => {
+                let served = match self.memory.token(&ask.realm, &ask.key) {
+                    Look::Sure(cell) | Look::Doubtful(cell) => self.remembered(&cell, ask.min_ttl),
+                    Look::Nothing => None,
+                };
+                let why = FlushDenied::DatabaseUnavailable;
+                Ok(self.unflushed(served.ok_or(error)?, why, Some(RETRY_SOON)))
+            }
+            answered => answered,
+        }
+    }
+
+    async fn flush_stored(&self, ask: &Ask, flush: &Flush) -> Result<Served, ReadError> {
+        let record = self.find(ask).await?;
+        let Some(realm) = self.load_realm(&record.realm).await? else {
+            let served = self.read_through(&record, ask.min_ttl).await?;
+            let why = FlushDenied::unreadable_realm();
+            return Ok(self.unflushed(served, why, Some(RETRY_SOON)));
+        };
         if realm.source.is_fixed() {
             return Err(ReadError::FixedFlushed);
         }
@@ -45,44 +61,42 @@ impl Renewals {
         };
         // A damaged token is as good as none, but may be intact in the form it is served in.
         let usable = self.without_damaged_token(record.clone()).await?;
-        let named = self.named(record, flush).await?;
-        if let Some(denied) = self.flush_denied(&usable, named, cause, &realm) {
-            self.metrics.flush_denied.inc();
-            let unflushed = Flushed::No {
-                reason: denied.reason,
-                retry_after: denied.retry_after,
+        let named = self.named(&record, flush).await?;
+        if let Some((why, retry_after)) = self.flush_denied(&usable, named, cause, &realm) {
+            let seen = record.generation;
+            // A flush that is denied is a read.
+            let waited = match realm.source.policy().revokes_previous {
+                true => self.after_renewal(ask, record).await?,
+                false => Waited::Ended(record),
             };
-            if let Some(served) = self.stored(record, self.clock.now()).await? {
-                return Ok(Served {
-                    flushed: Some(unflushed),
-                    ..served
-                });
+            let served = self.read_waited(waited, ask.min_ttl).await?;
+            // Where nothing could be served without a renewal, there was one.
+            if served.origin == Origin::Upstream || served.generation > seen {
+                return Ok(flushed(served));
             }
-            // Without a token to give, a flush is a read.
-            let served = self.read_through(record, Ms::ZERO).await?;
-            return Ok(Served {
-                flushed: Some(unflushed),
-                ..served
-            });
+            return Ok(self.unflushed(served, why, retry_after));
         }
-        let landed = self.fresh(&realm, record, cause).await;
+        let landed = self.fresh(&realm, &record, cause).await;
+        let why = FlushDenied::after(&landed);
         match self.landed(landed).await? {
-            Ok(served) => Ok(Served {
-                flushed: Some(Flushed::Yes),
-                ..served
-            }),
-            Err(refused) => {
-                let reason = refused.to_string();
-                let retry_after = refused.retry_after();
-                let served = self.stored_or(record, refused).await?;
-                Ok(Served {
-                    flushed: Some(Flushed::No {
-                        reason,
-                        retry_after,
-                    }),
-                    ..served
-                })
+            Ok(same) if cause == Cause::Report && same.generation == record.generation => {
+                Ok(self.unflushed(same, FlushDenied::TokenRepeated, None))
             }
+            Ok(served) => Ok(flushed(served)),
+            Err(refused) => {
+                let retry_after = refused.retry_after();
+                let served = self.stored_or(&record, refused).await?;
+                Ok(self.unflushed(served, why, retry_after))
+            }
+        }
+    }
+
+    /// What is served instead, with the reason: no flush is denied in silence.
+    fn unflushed(&self, served: Served, why: FlushDenied, retry_after: Option<Ms>) -> Served {
+        self.metrics.flush_denied.inc();
+        Served {
+            flushed: Some(Flushed::No { why, retry_after }),
+            ..served
         }
     }
 
@@ -125,43 +139,38 @@ impl Renewals {
         Ok(as_it_came.as_ref().is_some_and(same) | as_served.as_ref().is_some_and(same))
     }
 
+    /// Why nothing is sent to the provider, and when to ask again. The current token may be
+    /// reported however recent it is: it is of no use to the caller, and what is sent to replace it
+    /// has a budget.
     fn flush_denied(
         &self,
         record: &TokenRecord,
         named: Named,
         cause: Cause,
         realm: &Realm,
-    ) -> Option<Denied> {
+    ) -> Option<(FlushDenied, Option<Ms>)> {
         let now = self.clock.now();
         if named == Named::Earlier {
-            return Some(Denied {
-                reason: "the token that was named is no longer the current one".to_owned(),
-                retry_after: None,
-            });
+            return Some((FlushDenied::EarlierGeneration, None));
         }
         if record.paused {
-            return Some(Denied {
-                reason: "renewal is paused".to_owned(),
-                retry_after: None,
-            });
+            return Some((FlushDenied::Paused, None));
         }
         if record.lease.is_some() {
             // A renewal is under way: it is joined, and nothing more is sent.
             return None;
         }
-        if record.trouble.is_some()
+        if let Some(trouble) = &record.trouble
             && let Some(again) = record.renew_at.filter(|again| *again > now)
         {
-            return Some(Denied {
-                reason: "the last attempt failed, and the next is not due".to_owned(),
-                retry_after: Some(again.since(now)),
-            });
+            let why = match trouble.needs_attention() {
+                true => FlushDenied::NeedsAttention,
+                false => FlushDenied::BackingOff,
+            };
+            return Some((why, Some(again.since(now))));
         }
         if let Some(until) = realm.blocked_until.filter(|until| *until > now) {
-            return Some(Denied {
-                reason: "the provider limits the rate".to_owned(),
-                retry_after: Some(until.since(now)),
-            });
+            return Some((FlushDenied::RateLimited, Some(until.since(now))));
         }
         let policy = realm.source.policy();
         if let (Some(held), Some(grace)) = (&record.held, policy.grace)
@@ -169,26 +178,27 @@ impl Renewals {
             && held.obtained_at.plus(grace) > now
         {
             // The previous token still works, and a second renewal would end it.
-            return Some(Denied {
-                reason:
-                    "the previous token is within its grace; give the generation that was refused"
-                        .to_owned(),
-                retry_after: Some(held.obtained_at.plus(grace).since(now)),
-            });
+            let wait = held.obtained_at.plus(grace).since(now);
+            return Some((FlushDenied::WithinGrace, Some(wait)));
         }
         if let Some(spent) = self.known_spent(realm, record, cause) {
-            return Some(Denied {
-                reason: QUOTA_SPENT.to_owned(),
-                retry_after: Some(spent.until.since(now)),
-            });
+            let why = FlushDenied::beyond(spent);
+            return Some((why, Some(spent.until.since(now))));
+        }
+        if cause == Cause::Report {
+            return None;
         }
         let interval = policy
             .min_flush_interval
             .unwrap_or(self.settings.min_flush_interval);
-        let allowed_at = record.last_attempt_at?.plus(interval);
-        (allowed_at > now).then(|| Denied {
-            reason: "the last renewal is more recent than the minimum flush interval".to_owned(),
-            retry_after: Some(allowed_at.since(now)),
-        })
+        let wait = record.last_attempt_at?.plus(interval).since(now);
+        (wait > Ms::ZERO).then_some((FlushDenied::MinInterval, Some(wait)))
+    }
+}
+
+fn flushed(served: Served) -> Served {
+    Served {
+        flushed: Some(Flushed::Yes),
+        ..served
     }
 }

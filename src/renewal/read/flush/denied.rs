@@ -1,0 +1,139 @@
+//! Why a flush has renewed nothing: a code for programs, a sentence for humans.
+
+use crate::realm::failure::FailureClass;
+use crate::renewal::flight::Landed;
+use crate::renewal::quota::Spent;
+use crate::renewal::read::{
+    DATABASE_UNUSABLE, EXPIRED_MEANWHILE, NOT_IN_TIME, QUOTA_SPENT, REALM_UNREADABLE, what_failed,
+};
+use crate::token::Wait;
+
+/// Why a flush that was asked for has renewed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlushDenied {
+    /// `flush` was neither yes nor no.
+    UnknownValue,
+    /// The token that the caller named has been replaced since.
+    EarlierGeneration,
+    Paused,
+    /// A human must change something, and the next probe is not due.
+    NeedsAttention,
+    /// The last attempt failed, and the next is not due.
+    BackingOff,
+    /// The provider limits the rate of the whole realm.
+    RateLimited,
+    /// The previous token still works.
+    WithinGrace,
+    QuotaSpent,
+    /// The budget for replacing refused tokens.
+    ForcedQuotaSpent,
+    MinInterval,
+    /// An attempt was made, and failed.
+    Failed {
+        class: FailureClass,
+        detail: String,
+    },
+    /// Something must come first: a parent's token, a pushed ticket.
+    Waiting(String),
+    /// The renewal takes longer than a caller waits.
+    NotInTime,
+    ExpiredMeanwhile,
+    /// The provider answered the token that was reported as refused.
+    TokenRepeated,
+    DatabaseUnavailable,
+}
+
+impl FlushDenied {
+    /// Stable: callers match on it. The documentation of `flush_denied_code` lists all.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownValue => "unknown_flush_value",
+            Self::EarlierGeneration => "earlier_generation",
+            Self::Paused => "paused",
+            Self::NeedsAttention => "needs_attention",
+            Self::BackingOff => "backing_off",
+            Self::RateLimited => "rate_limited",
+            Self::WithinGrace => "within_grace",
+            Self::QuotaSpent => "quota_spent",
+            Self::ForcedQuotaSpent => "forced_quota_spent",
+            Self::MinInterval => "min_interval",
+            Self::Failed { class, .. } => match class {
+                FailureClass::RateLimited => "rate_limited",
+                FailureClass::Internal => "realm_failed",
+                FailureClass::Transient | FailureClass::Permanent | FailureClass::InvalidToken => {
+                    "provider_failed"
+                }
+            },
+            Self::Waiting(_) => "waiting",
+            Self::NotInTime => "not_in_time",
+            Self::ExpiredMeanwhile => "expired_meanwhile",
+            Self::TokenRepeated => "token_repeated",
+            Self::DatabaseUnavailable => "database_unavailable",
+        }
+    }
+
+    pub(super) fn unreadable_realm() -> Self {
+        Self::Failed {
+            class: FailureClass::Internal,
+            detail: REALM_UNREADABLE.to_owned(),
+        }
+    }
+
+    pub(super) fn beyond(spent: Spent) -> Self {
+        if spent.forced {
+            Self::ForcedQuotaSpent
+        } else {
+            Self::QuotaSpent
+        }
+    }
+
+    /// Of a flight that brought nothing to be served.
+    pub(super) fn after(landed: &Landed) -> Self {
+        match landed {
+            Landed::Failed { class, detail, .. } => Self::Failed {
+                class: *class,
+                detail: detail.clone(),
+            },
+            Landed::Waiting(waiting) => match waiting.until {
+                Wait::Quota(_) => Self::QuotaSpent,
+                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) => {
+                    Self::Waiting(waiting.why.clone())
+                }
+            },
+            Landed::Spent(spent) => Self::beyond(*spent),
+            Landed::Fetched(_) => Self::ExpiredMeanwhile,
+            Landed::Elsewhere(_) | Landed::StillWaiting => Self::NotInTime,
+            Landed::Void => Self::Paused,
+            Landed::DatabaseFailed => Self::DatabaseUnavailable,
+        }
+    }
+}
+
+impl std::fmt::Display for FlushDenied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UnknownValue => {
+                "flush was neither true nor 1, and neither false nor 0: it was taken as false"
+            }
+            Self::EarlierGeneration => "the token that was named is no longer the current one",
+            Self::Paused => "renewal is paused",
+            Self::NeedsAttention => {
+                "the secret needs attention: save it or its realm once the cause is mended; the next attempt is not due"
+            }
+            Self::BackingOff => "the last attempt failed, and the next is not due",
+            Self::RateLimited => "the provider limits the rate",
+            Self::WithinGrace => {
+                "the previous token is within its grace; give the generation that was refused"
+            }
+            Self::QuotaSpent => QUOTA_SPENT,
+            Self::ForcedQuotaSpent => "the budget for replacing refused tokens is used up",
+            Self::MinInterval => "the last renewal is more recent than the minimum flush interval",
+            Self::Failed { class, detail } => return f.write_str(&what_failed(*class, detail)),
+            Self::Waiting(why) => why,
+            Self::NotInTime => NOT_IN_TIME,
+            Self::ExpiredMeanwhile => EXPIRED_MEANWHILE,
+            Self::TokenRepeated => "the provider answered the same token again",
+            Self::DatabaseUnavailable => DATABASE_UNUSABLE,
+        })
+    }
+}
