@@ -43,8 +43,8 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error("the database failed: {0}")]
     Database(#[from] DbError),
-    #[error("{0} failed: {1}")]
-    DatabaseAt(DbAddress, DbFault),
+    #[error("the database {0} failed: {1}")]
+    DatabaseAt(Box<DbAddress>, DbFault),
     #[error("sealing.keys {0}")]
     KeyRing(#[from] KeyRingError),
     #[error(
@@ -74,7 +74,7 @@ impl StartError {
         match self {
             Self::Database(error) => {
                 let fault = DbFault::of(&error, &address);
-                Self::DatabaseAt(address, fault)
+                Self::DatabaseAt(Box::new(address), fault)
             }
             other => other,
         }

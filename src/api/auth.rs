@@ -163,17 +163,15 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
     ) -> poem::Result<Self> {
         let call = Call::of(request)?;
         let caller = match presented(request) {
-            Some(key) => match call.app.memory.recognise(&key).await {
-                Ok(recognised) => recognised,
-                Err(error) => {
+            Some(key) => {
+                let memory = &call.app.memory;
+                let recognised = match S::SCOPE {
                     // Metrics say that the database is away, and must not need it for that.
-                    let recalled = match S::SCOPE {
-                        Scope::Metrics => call.app.memory.recall(&key),
-                        _ => None,
-                    };
-                    Some(recalled.ok_or_else(|| Problem::from(error))?)
-                }
-            },
+                    Scope::Metrics => memory.recognise_or_recall(&key).await,
+                    _ => memory.recognise(&key).await,
+                };
+                recognised.map_err(Problem::from)?
+            }
             None => None,
         };
         if let Some(caller) = &caller {

@@ -53,7 +53,7 @@ pub async fn run(
     let summary = run.map_err(|error| {
         let address = app.database.address();
         Failure::of(format!(
-            "{address} failed: {}",
+            "the database {address} failed: {}",
             DbFault::of(&error, address)
         ))
     })?;

@@ -116,10 +116,19 @@ impl Memory {
         Ok(Some(caller))
     }
 
-    /// The same as far as this process remembers it, for what is asked for just because the
-    /// database is away.
-    pub fn recall(&self, key: &SecretString) -> Option<Arc<Caller>> {
-        let known = self.callers.find(&KeyHash::of(key))?;
-        known.good_at(self.clock.now())
+    /// The same for what is asked for just because the database may be away: a caller who was
+    /// recognised before is not kept waiting for it, and is recognised for as long as it is away.
+    pub async fn recognise_or_recall(
+        &self,
+        key: &SecretString,
+    ) -> Result<Option<Arc<Caller>>, DbError> {
+        let recalled = self.callers.find(&KeyHash::of(key));
+        match recalled.and_then(|known| known.good_at(self.clock.now())) {
+            None => self.recognise(key).await,
+            Some(recalled) => match within(COMPARING, self.recognise(key)).await {
+                Some(Ok(found)) => Ok(found),
+                Some(Err(_)) | None => Ok(Some(recalled)),
+            },
+        }
     }
 }

@@ -108,6 +108,9 @@ fn is_plain(name: &str) -> bool {
         return false;
     }
     let words = words_of(words);
+    if words.is_empty() {
+        return false;
+    }
     // Letters drawn at random change their case all the time.
     let chars: usize = words.iter().map(String::len).sum();
     let is_chopped = words.len() > 2 && chars < words.len() * 3;

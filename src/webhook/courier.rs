@@ -77,7 +77,7 @@ impl Courier {
         let now = self.clock.now();
         if now.since(row.at) > self.settings.max_age {
             tracing::error!(
-                message = row.message_id,
+                event = row.message_id,
                 tries = row.tries,
                 "an event was never taken by the webhook, and is dropped"
             );
@@ -94,12 +94,12 @@ impl Courier {
         match self.post(row, now).await {
             Ok(status) if status.is_success() => {
                 self.forget(row).await?;
-                tracing::info!(message = row.message_id, "an event was delivered");
+                tracing::info!(event = row.message_id, "an event was delivered");
                 Ok(Tried::Delivered)
             }
             Ok(status) => {
                 tracing::warn!(
-                    message = row.message_id,
+                    event = row.message_id,
                     tries = row.tries + 1,
                     status = status.as_u16(),
                     "the webhook did not take an event"
@@ -108,7 +108,7 @@ impl Courier {
             }
             Err(failure) => {
                 tracing::warn!(
-                    message = row.message_id, tries = row.tries + 1, detail = %failure.detail,
+                    event = row.message_id, tries = row.tries + 1, detail = %failure.detail,
                     "the webhook could not be asked"
                 );
                 Ok(Tried::Failed)

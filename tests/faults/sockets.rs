@@ -33,9 +33,12 @@ const SOCKETS: usize = 1100;
 const HALF: &[u8] = b"GET /healthz HTTP/1.1\r\nHost:";
 const WHOLE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 const TOKENS: usize = 60;
-/// Renewed at half of its life: what is not renewed in the other half has expired.
 const LIFETIME_S: i64 = 8;
 const LIFETIME: Ms = Ms::from_secs(LIFETIME_S);
+/// From then on a token is due.
+const DUE: Ms = Ms(LIFETIME.0 / 2);
+/// Until then it is renewed in time: the sweep comes each second, and the token has still life left.
+const IN_TIME: Ms = Ms(LIFETIME.0 * 3 / 4);
 /// Calm, and under attack.
 const PHASE: Ms = Ms::from_secs(12);
 /// A socket that was closed is opened again after so long.
@@ -66,7 +69,7 @@ async fn half_open_connections_beyond_the_hard_limit_stop_no_renewal(database: T
     let full = r#"token_server_http_connections_closed_total{reason="full"}"#;
     assert!(scene.metric(full).await > 100);
     // At least one line says so, and one a minute at most.
-    let minutes = usize::try_from(attacked.took.0 / 60_000).expect("a short time");
+    let minutes = usize::try_from(attacked.logged_for.0 / 60_000).expect("a short time");
     let lines = attacked.log.len();
     assert!((1..=1 + minutes).contains(&lines), "{:#?}", attacked.log);
 }
@@ -111,23 +114,31 @@ struct Scene {
 #[derive(Debug)]
 struct Phase {
     took: Ms,
-    /// Renewals; where one lies on the edge, the part of its time that lies within.
-    renewals: f64,
+    /// How often a token became due, and how often one of those was renewed in time.
+    due: usize,
+    in_time: usize,
     /// The longest time between two renewals of one token.
     longest: Ms,
     /// Of the server's process, in milliseconds.
     cpu: u64,
     answered: usize,
     most_open: usize,
-    /// Lines about connections.
+    /// Lines about connections, and how long they were gathered.
     log: Vec<String>,
+    logged_for: Ms,
 }
 
 fn compare(calm: &Phase, attacked: &Phase) {
     assert!(calm.longest < LIFETIME, "{calm:?}");
     assert!(attacked.longest < LIFETIME, "{attacked:?}");
+    // Each of them more than once.
     assert!(
-        attacked.renewals >= 0.95 * calm.renewals,
+        calm.due > TOKENS && attacked.due > TOKENS,
+        "{calm:?} {attacked:?}"
+    );
+    let (calmly, under_attack) = (calm.in_time * attacked.due, attacked.in_time * calm.due);
+    assert!(
+        calmly > 0 && under_attack * 100 >= calmly * 95,
         "{calm:?} {attacked:?}"
     );
     assert!(attacked.answered > 0, "{attacked:?}");
@@ -157,7 +168,7 @@ impl Scene {
             provider,
             _database: database,
         };
-        // Their first renewals are drawn apart; from the second on they are even.
+        // Their first renewals are drawn apart; all others are due at half of a life.
         scene.all_renewed(2).await;
         scene
     }
@@ -174,7 +185,8 @@ impl Scene {
 
     /// A calm while, and one with the sockets.
     async fn attacked(&self) -> (Phase, Phase) {
-        let calm = self.phase().await;
+        let calm = self.phase(SystemClock.now()).await;
+        let begun = SystemClock.now();
         let open = Arc::new(AtomicUsize::new(0));
         let attackers: Vec<_> = (0..SOCKETS)
             .map(|_| hold(self.server.address, open.clone()))
@@ -183,7 +195,7 @@ impl Scene {
             (open.load(Ordering::Relaxed) >= SOCKETS).then_some(())
         })
         .await;
-        let attacked = self.phase().await;
+        let attacked = self.phase(begun).await;
         for attacker in attackers {
             attacker.abort();
         }
@@ -195,8 +207,8 @@ impl Scene {
         (calm.counted(&log), attacked.counted(&log))
     }
 
-    async fn phase(&self) -> Watched {
-        self.server.logged();
+    /// Looks on for a while. What was logged before counts, too.
+    async fn phase(&self, logged_since: EpochMs) -> Watched {
         let (begun, cpu) = (SystemClock.now(), cpu_of(&self.server));
         let mut watched = Watched {
             begun,
@@ -205,6 +217,7 @@ impl Scene {
             answered: 0,
             most_open: 0,
             log: Vec::new(),
+            logged_since,
         };
         while watched.ended.since(begun) < PHASE {
             healthy(self.server.address).await;
@@ -224,8 +237,9 @@ impl Scene {
     /// A number of the metrics; 0 where there is none yet.
     async fn metric(&self, name: &str) -> i64 {
         let page = self.server.client.get("/metrics").await.expect(200).text;
-        let line = page.lines().find_map(|line| line.strip_prefix(name));
-        line.map_or(0, |value| value.trim().parse().expect("a number"))
+        let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let value = lines.find(|(of, _)| *of == name);
+        value.map_or(0, |(_, value)| value.parse().expect("a number"))
     }
 
     /// Sets the server's soft limit; answers what it was.
@@ -251,36 +265,34 @@ struct Watched {
     answered: usize,
     most_open: usize,
     log: Vec<String>,
+    logged_since: EpochMs,
 }
 
 impl Watched {
     fn counted(self, log: &[Exchange]) -> Phase {
-        let (mut renewals, mut longest) = (0.0, Ms::ZERO);
+        let (mut due, mut in_time, mut longest) = (0, 0, Ms::ZERO);
         for times in times_of(log).values() {
             for pair in times.windows(2) {
-                let (begun, ended) = (pair[0].max(self.begun), pair[1].min(self.ended));
-                let within = ended.since(begun);
-                if within > Ms::ZERO {
+                if (self.begun..self.ended).contains(&pair[0].plus(DUE)) {
                     let apart = pair[1].since(pair[0]);
                     longest = longest.max(apart);
-                    renewals += seconds(within) / seconds(apart);
+                    due += 1;
+                    in_time += usize::from(apart <= IN_TIME);
                 }
             }
         }
         Phase {
             took: self.ended.since(self.begun),
-            renewals,
+            due,
+            in_time,
             longest,
             cpu: self.cpu,
             answered: self.answered,
             most_open: self.most_open,
             log: self.log,
+            logged_for: self.ended.since(self.logged_since),
         }
     }
-}
-
-fn seconds(length: Ms) -> f64 {
-    length.as_duration().as_secs_f64()
 }
 
 /// When each token was renewed.

@@ -131,7 +131,8 @@ async fn a_secret_that_the_provider_refuses_needs_attention(database: TestDataba
     watched.scrapes.assert_firing(9, &[ATTENTION]);
     // Whoever mends it ends the alert.
     provider.answer_with(Answer::numbered_token(7200));
-    client.save_secret("r", "k").await;
+    let mended = json!({"realm": "r", "key": "k", "key_1": "the-right-app"});
+    client.post("/api/secret", &mended).await.expect(200);
     client.state("r", "k", "active").await;
     watched.lives(2).await;
     watched.scrapes.assert_firing(11, &[]);
@@ -178,15 +179,19 @@ async fn a_sweep_that_hangs_is_stuck(database: TestDatabase) {
     let held = hold(&database).await;
     // It is due, and no sweep can claim it.
     watched.clock.advance(Ms::from_secs(3600));
-    watched.stands(6).await;
-    watched.scrapes.assert_firing(9, &[STUCK]);
-    let swept = watched
-        .scrapes
-        .values("token_server_last_sweep_timestamp_seconds");
-    assert_eq!(swept[4], swept[8], "none went through: {swept:?}");
+    // A sweep that had begun may still go through.
+    for minute in 4..25 {
+        watched.stands(1).await;
+        if watched.scrapes.is_firing(minute, &[STUCK]) {
+            break;
+        }
+    }
+    let stuck = watched.scrapes.minutes();
+    watched.scrapes.assert_firing(stuck, &[STUCK]);
     held.close().await.expect("the connection closes");
+    watched.database_is_up().await;
     watched.lives(2).await;
-    watched.scrapes.assert_firing(11, &[]);
+    watched.scrapes.assert_firing(stuck + 2, &[]);
 }
 
 async fn denied_calls_that_miss_the_audit_are_told_of(database: TestDatabase) {
@@ -236,6 +241,7 @@ mod a_database_that_is_away_is_told_of {
         let mut watched = away(&database, || mariadb.end(Signal::KILL)).await;
         mariadb.start_again();
         mariadb.answers().await;
+        watched.database_is_up().await;
         watched.lives(2).await;
         let back = watched.scrapes.minutes();
         watched.scrapes.assert_firing(back, &[]);

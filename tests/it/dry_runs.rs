@@ -164,7 +164,7 @@ async fn a_trial_says_why_a_field_could_not_be_read(database: TestDatabase) {
     let reading = read(ok().with_json(&json!({"data": {"access_token": "t"}}))).await;
     assert_eq!(
         field(&reading, "token_path")["detail"],
-        "the answer holds no token at access_token"
+        "the answer holds no token at access_token; the answer has data (did you mean data.access_token?)"
     );
     let expiry = field(&reading, "expires_in_path")["detail"]
         .as_str()
@@ -185,7 +185,10 @@ async fn a_trial_says_why_a_field_could_not_be_read(database: TestDatabase) {
     assert_eq!(field(&reading, "error.code")["detail"], "class permanent");
     assert_eq!(reading["failure"]["class"], "permanent");
     let reading = read(ok().with_bytes("<html>")).await;
-    assert_eq!(reading["failure"]["detail"], "the answer is not JSON");
+    assert_eq!(
+        reading["failure"]["detail"],
+        "the answer is not JSON: it is an HTML page"
+    );
 }
 
 async fn a_trial_names_what_is_missing_before_anything_is_sent(database: TestDatabase) {

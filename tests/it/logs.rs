@@ -64,6 +64,12 @@ async fn reader_of(client: &Client, name: &str) -> Client {
     client.with_key(made["data"]["key"].as_str().expect("a key"))
 }
 
+/// Another parameter has the token renewed.
+async fn make_due(client: &Client) {
+    let secret = json!({"realm": "r", "key": "k", "key_2": "another-secret"});
+    client.post("/api/secret", &secret).await.expect(200);
+}
+
 /// Has the server do all that it logs something of.
 async fn do_much(server: &ServerProcess, provider: &Provider, log: &mut Vec<Value>) {
     let client = &server.client;
@@ -85,7 +91,7 @@ async fn do_much(server: &ServerProcess, provider: &Provider, log: &mut Vec<Valu
     }
     // Refused, which the webhook is told, and does not take.
     provider.answer_with(refusal(NASTY));
-    client.save_secret("r", "k").await;
+    make_due(client).await;
     until(server, log, |line| says(line, "not renewed")).await;
     until(server, log, |line| {
         says(line, "the webhook did not take an event")
@@ -175,7 +181,7 @@ async fn each_renewal_is_one_event_with_these_names(database: TestDatabase) {
     let mut log = Vec::new();
     until(&server, &mut log, |line| says(line, "renewed")).await;
     provider.answer_with(refusal("no such app"));
-    server.client.save_secret("r", "k").await;
+    make_due(&server.client).await;
     until(&server, &mut log, |line| says(line, "not renewed")).await;
     let [renewed] = &with(&log, "renewed")[..] else {
         panic!("not one renewal: {log:?}");
@@ -219,6 +225,7 @@ async fn each_renewal_is_one_event_with_these_names(database: TestDatabase) {
 
 async fn lines_name_the_caller_and_the_secret_that_they_are_about(database: TestDatabase) {
     let (provider, receiver) = (Provider::start().await, Provider::start().await);
+    receiver.answer_with(Answer::status(500));
     let server = ServerProcess::start(&database, &options(&receiver));
     let mut log = Vec::new();
     do_much(&server, &provider, &mut log).await;
@@ -363,7 +370,7 @@ async fn nothing_that_is_said_elsewhere_ends_a_line_or_moves_a_cursor(database: 
     let code = r#"code="one\ntwo\r\u001b[2J\u009b31m\u2028\u202e\u0085 realm=other \"quoted\" \\""#;
     assert!(reported.contains(code), "{reported}");
     provider.answer_with(refusal(NASTY));
-    client.save_secret("r", "k").await;
+    make_due(&client).await;
     let failed = server.says("not renewed").await;
     let detail = r#"detail="the provider answered 401, code invalid_client: one"#;
     assert!(failed.contains(detail), "{failed}");

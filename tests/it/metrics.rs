@@ -46,7 +46,8 @@ fn refused() -> Answer {
 async fn answered(client: &Client, provider: &Provider, key: &str, answers: Vec<(Answer, &str)>) {
     for (answer, outcome) in answers {
         provider.answer_next(answer);
-        save(client, json!({"realm": "r", "key": key, "key_1": outcome})).await;
+        let secret = json!({"realm": "r", "key": key, "key_1": outcome, "key_2": "s"});
+        save(client, secret).await;
         let history = format!("/api/renewal?key={key}&outcome={outcome}");
         eventually(&history, async || client.list(&history).await.pop()).await;
     }
@@ -158,8 +159,8 @@ async fn each_realm_tells_what_expires_first_and_since_when_a_secret_has_no_toke
     .await;
     // What is derived waits for a parent that has no token.
     let derived = json!({
-        "params": {"parent": {"title": "Its key in realm r"}},
-        "parent": {"realm": "r", "key": "$parent"},
+        "params": {"main": {"title": "Its key in realm r"}},
+        "parent": {"realm": "r", "key": "$main"},
         "url": provider.url("/derived"), "method": "GET",
         "arguments": [{"name": "token", "place": "url", "value": "${parent.token}"}],
         "token_path": "access_token", "expires_in_path": "expires_in",
@@ -168,7 +169,7 @@ async fn each_realm_tells_what_expires_first_and_since_when_a_secret_has_no_toke
     clock.advance(Ms::from_secs(1));
     save(
         client,
-        json!({"realm": "derived", "key": "k", "params": {"parent": "pending"}}),
+        json!({"realm": "derived", "key": "k", "params": {"main": "pending"}}),
     )
     .await;
     clock.advance(Ms::from_secs(100));

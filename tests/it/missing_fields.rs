@@ -275,7 +275,10 @@ async fn a_trial_says_of_every_place_what_is_there_instead(database: TestDatabas
     });
     let body = json!({"data": {"token": "t", "expireAt": 5, "region": "eu", "shop": "s"}});
     scene.provider.answer_with(ok(&body));
-    let trial = json!({"send": true, "config": scene.config(&more), "params": {}});
+    let trial = json!({
+        "send": true, "config": scene.config(&more), "params": {},
+        "confirm": "consumes_refresh_token",
+    });
     let shown = scene.server.client.post("/api/realm/test", &trial).await;
     let shown = shown.expect(200).json();
     let reading = &shown["data"]["exchanges"][0]["reading"];

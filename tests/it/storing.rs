@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use token_server::foundation::clock::{EpochMs, ManualClock};
 
-use crate::kit::database::Kind;
+use crate::kit::database::{DatabaseServer, Kind};
+use crate::kit::line::Line;
 use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
@@ -19,9 +20,14 @@ const RESULTS: usize = 40;
 
 /// A server that waits for locks, and a provider that holds as many requests.
 async fn scene(database: &TestDatabase) -> (Server, Provider) {
+    scene_on(database, &database.url).await
+}
+
+async fn scene_on(database: &TestDatabase, url: &str) -> (Server, Provider) {
     let provider = Provider::start().await;
     let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
     let more = [
+        ("DATABASE_URL", url),
         ("TOKEN_SERVER__RENEWAL__REALM_CONCURRENCY", "100"),
         ("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000"),
     ];
@@ -227,4 +233,51 @@ async fn a_locked_realm(database: TestDatabase) {
         1,
     )
     .await;
+}
+
+/// MariaDB's protocol shows what is a COMMIT.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_commit_stored_whose_answer_was_lost_is_stored_once() {
+    let mariadb = DatabaseServer::start();
+    mariadb.answers().await;
+    let database = TestDatabase::on_server(mariadb.url()).await;
+    let line = Line::to(&database.url).await;
+    let (server, provider) = scene_on(&database, line.url()).await;
+    for _ in 0..RESULTS / 2 {
+        provider.answer_next(Answer::status(500));
+    }
+    save(&server, "r", 0..RESULTS).await;
+    provider.wait_for_requests(RESULTS).await;
+    let somebody = in_the_way_of_all(&database).await;
+    provider.release();
+    let waiting = &server.app().metrics.results_waiting;
+    eventually("all wait to be stored", async || {
+        (waiting.get() == RESULTS as i64).then_some(())
+    })
+    .await;
+    line.lose_answers_to_commits(2);
+    ends(somebody).await;
+    server.settled().await;
+    assert!(line.has_lost_them());
+    for (outcome, count) in [
+        ("failed", RESULTS / 2),
+        ("stored", RESULTS / 2),
+        ("discarded", 0),
+    ] {
+        let rows = format!("ts_renewal WHERE outcome = '{outcome}'");
+        counted(&database, &rows, count).await;
+    }
+    counted(
+        &database,
+        "ts_token WHERE failures = 1 AND generation = 0",
+        RESULTS / 2,
+    )
+    .await;
+    counted(
+        &database,
+        "ts_token WHERE failures = 0 AND generation = 1",
+        RESULTS / 2,
+    )
+    .await;
+    counted(&database, "ts_token WHERE lease_owner IS NOT NULL", 0).await;
 }

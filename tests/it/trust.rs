@@ -5,9 +5,8 @@ use std::sync::Arc;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
+use crate::kit::line::Line;
 use crate::kit::server::{Client, Options};
 use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
 
@@ -118,50 +117,6 @@ async fn where_nobody_is_trusted_each_call_asks_the_database(database: TestDatab
     expect_served(&[&server.client]).await;
 }
 
-/// A line to a database server, which can be cut.
-struct Line {
-    port: u16,
-    is_up: watch::Sender<bool>,
-}
-
-impl Line {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound socket has one");
-        let is_up = watch::Sender::new(true);
-        let up = is_up.subscribe();
-        tokio::spawn(async move {
-            while let Ok((caller, _)) = listener.accept().await {
-                tokio::spawn(carry(caller, port, up.clone()));
-            }
-        });
-        Self {
-            port: address.port(),
-            is_up,
-        }
-    }
-
-    fn cut(&self) {
-        self.is_up.send_replace(false);
-    }
-
-    fn mend(&self) {
-        self.is_up.send_replace(true);
-    }
-}
-
-async fn carry(mut caller: TcpStream, port: u16, mut up: watch::Receiver<bool>) {
-    let carried = async {
-        let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
-        tokio::io::copy_bidirectional(&mut caller, &mut server).await
-    };
-    tokio::select! {
-        _ = up.wait_for(|up| !*up) => {}
-        _ = carried => {}
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_revoked_while_a_replica_is_cut_off_is_refused_there_after_a_minute() {
     let database = TestDatabase::mysql().await;
@@ -180,11 +135,9 @@ async fn a_key_that_is_revoked_while_a_replica_is_cut_off_is_refused_there_after
             ..Options::default().with(&env)
         }
     };
-    let mut url: url::Url = database.url.parse().expect("a URL");
-    let line = Line::to(url.port().expect("a port")).await;
-    url.set_port(Some(line.port)).expect("a URL with a port");
+    let line = Line::to(&database.url).await;
     let one = Server::start_with(&database, options("a", database.url.clone())).await;
-    let other = Server::start_with(&database, options("b", url.to_string())).await;
+    let other = Server::start_with(&database, options("b", line.url().to_owned())).await;
     one.client.register(&provider.url("/token")).await;
     let (key, id) = application_key(&one.client).await;
     let app = one.client.with_key(&key);

@@ -7,7 +7,7 @@ use url::Url;
 
 const MYSQL_PORT: u16 = 3306;
 /// What is shown where the URL cannot be taken apart: any part of it may be the password.
-const UNKNOWN: &str = "the database in database.url";
+const UNKNOWN: &str = "in database.url";
 
 /// Host and port, or the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

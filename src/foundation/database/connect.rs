@@ -44,8 +44,11 @@ pub enum ConnectError {
         "database.url: its password holds a /, ? or #; write them %2F, %3F and %23, and a % as %25"
     )]
     StrayPassword,
-    #[error("{address} cannot be used: {fault}")]
-    Unusable { address: DbAddress, fault: DbFault },
+    #[error("the database {address} cannot be used: {fault}")]
+    Unusable {
+        address: Box<DbAddress>,
+        fault: DbFault,
+    },
 }
 
 impl Database {
@@ -78,7 +81,10 @@ impl Database {
                 {
                     fault = found;
                 }
-                Err(ConnectError::Unusable { address, fault })
+                Err(ConnectError::Unusable {
+                    address: Box::new(address),
+                    fault,
+                })
             }
         }
     }

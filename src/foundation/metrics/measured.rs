@@ -106,18 +106,15 @@ impl Collector for MeasuredMetrics {
             None,
             secrets,
         )?;
-        let no_label = std::iter::empty::<(&str, &str)>().collect::<Vec<_>>();
-        page.gauges(
+        page.seconds(
             "sweep_lag",
             "How long the renewal that is due for the longest has been due",
-            Some(&Unit::Seconds),
-            [(no_label.clone(), seconds(measured.sweep_lag))].into_iter(),
+            seconds(measured.sweep_lag),
         )?;
-        page.gauges(
+        page.seconds(
             "secrets_measured_timestamp",
             "When the metrics of secrets were read from the database",
-            Some(&Unit::Seconds),
-            [(no_label, timestamp(measured.at))].into_iter(),
+            timestamp(measured.at),
         )?;
         let realms = self.by_label(&measured.realms);
         let of_realms = |what: fn(&MeasuredRealm) -> Option<EpochMs>| {
@@ -158,6 +155,14 @@ impl Collector for MeasuredMetrics {
 struct Page<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 impl Page<'_, '_> {
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let gauge = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(gauge)
+    }
+
     fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,

@@ -95,6 +95,15 @@ impl Watched {
         .await;
     }
 
+    /// What was asked while the database was away has come to its end, too.
+    pub async fn database_is_up(&self) {
+        eventually("the database is up", async || {
+            let page = self.server.client.get("/metrics").await.expect(200).text;
+            page.contains("token_server_database_up 1\n").then_some(())
+        })
+        .await;
+    }
+
     async fn scrape(&mut self) {
         let page = self.server.client.get("/metrics").await.expect(200);
         self.scrapes.add(&page.text);

@@ -31,7 +31,7 @@ async fn connected(server: &Server, count: i64) {
     .await;
 }
 
-/// Connects, as the so manieth.
+/// Connects and sends; waits until so many are connected.
 async fn connect_as(server: &Server, count: i64, sends: &[u8]) -> TcpStream {
     let mut connection = connect(server).await;
     connection.write_all(sends).await.expect("it is sent");

@@ -101,7 +101,7 @@ async fn a_head_that_is_too_large_is_refused_wherever_it_is_large() {
         .map(|n| format!("x-{n}: {}\r\n", &large[..100]))
         .collect();
     let fits = [
-        format!("GET /healthz?{large} HTTP/1.1\r\nHost: test\r\n\r\n"),
+        format!("GET /openapi.json?{large} HTTP/1.1\r\nHost: test\r\n\r\n"),
         format!("GET /healthz HTTP/1.1\r\nHost: test\r\nx: {large}\r\n\r\n"),
         format!("GET /healthz HTTP/1.1\r\nHost: test\r\n{many}\r\n"),
     ];
@@ -114,7 +114,7 @@ async fn a_head_that_is_too_large_is_refused_wherever_it_is_large() {
         .map(|n| format!("x-{n}: {}\r\n", &large[..100]))
         .collect();
     let too_large = [
-        format!("GET /healthz?{large} HTTP/1.1\r\nHost: test\r\n\r\n"),
+        format!("GET /openapi.json?{large} HTTP/1.1\r\nHost: test\r\n\r\n"),
         format!("GET /{large} HTTP/1.1\r\nHost: test\r\n\r\n"),
         format!("GET /healthz HTTP/1.1\r\nHost: test\r\nx: {large}\r\n\r\n"),
         format!("GET /healthz HTTP/1.1\r\nHost: test\r\n{large}: x\r\n\r\n"),

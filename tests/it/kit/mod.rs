@@ -3,6 +3,7 @@
 pub mod database;
 pub mod documented;
 pub mod internet;
+pub mod line;
 pub mod oidc;
 pub mod process;
 pub mod promtool;

@@ -16,6 +16,8 @@ pub const PATHS: &str = concat!(
     "/target/servers/prometheus/usr/bin"
 );
 
+const FIRING: &str = "group by (alertname) (ALERTS{alertstate=\"firing\"})";
+
 /// The rules that are shipped.
 pub fn rules() -> PathBuf {
     PathBuf::from(concat!(
@@ -90,8 +92,11 @@ impl Scrapes {
     /// Fails unless just these alerts fire at that minute.
     #[track_caller]
     pub fn assert_firing(&self, minute: usize, alerts: &[&str]) {
-        let firing = "group by (alertname) (ALERTS{alertstate=\"firing\"})";
-        self.assert_alerts(firing, minute, alerts);
+        self.assert_alerts(FIRING, minute, alerts);
+    }
+
+    pub fn is_firing(&self, minute: usize, alerts: &[&str]) -> bool {
+        self.try_alerts(FIRING, minute, alerts).is_ok()
     }
 
     /// Fails unless just these alerts have fired until now.
@@ -106,32 +111,38 @@ impl Scrapes {
 
     #[track_caller]
     fn assert_alerts(&self, expression: &str, minute: usize, alerts: &[&str]) {
+        let tried = self.try_alerts(expression, minute, alerts);
+        tried.unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    fn try_alerts(&self, expression: &str, minute: usize, alerts: &[&str]) -> Result<(), String> {
         let expected: Vec<_> = alerts
             .iter()
             .map(|alert| json!({"labels": format!("{{alertname=\"{alert}\"}}"), "value": 1}))
             .collect();
-        self.assert_test(
+        self.try_test(
             "promql_expr_test",
             &json!({
                 "expr": expression, "eval_time": format!("{minute}m"), "exp_samples": expected,
             }),
-        );
+        )
     }
 
     /// Fails unless an alert fires at that minute with these labels and words.
     #[track_caller]
     pub fn assert_says(&self, minute: usize, alert: &str, labels: &Value, annotations: &Value) {
         let expected = json!([{"exp_labels": labels, "exp_annotations": annotations}]);
-        self.assert_test(
+        let tried = self.try_test(
             "alert_rule_test",
             &json!({
                 "alertname": alert, "eval_time": format!("{minute}m"), "exp_alerts": expected,
             }),
         );
+        tried.unwrap_or_else(|said| panic!("{said}"));
     }
 
-    #[track_caller]
-    fn assert_test(&self, kind: &str, test: &Value) {
+    /// What promtool says where it is not as expected, with what was scraped.
+    fn try_test(&self, kind: &str, test: &Value) -> Result<(), String> {
         // JSON is YAML.
         let tests = json!({
             "rule_files": [rules()], "evaluation_interval": "1m",
@@ -142,12 +153,15 @@ impl Scrapes {
         std::fs::write(&file, tests.to_string()).expect("the file can be written");
         let output = promtool().args(["test", "rules"]).arg(&file).output();
         let output = output.expect("promtool runs; `make setup` brings it");
-        assert!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(format!(
+            "{}{:#?}",
+            String::from_utf8_lossy(&said),
+            self.input()
+        ))
     }
 }
 
