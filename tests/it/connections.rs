@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::kit::server::{ADMIN_KEY, Options};
-use crate::kit::{Answer, PATIENCE, Provider, Server, TestDatabase, eventually};
+use crate::kit::{PATIENCE, Provider, Server, TestDatabase, eventually};
 
 const WHOLE: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
 const HALF: &[u8] = b"GET /healthz HTTP/1.1\r\nHost:";
@@ -110,17 +110,22 @@ async fn who_sends_half_a_request_is_not_waited_for_without_end() {
     assert!(since(begun) >= LIMIT);
 }
 
-/// A request takes two of the limits, and is answered.
-async fn takes_longer_than(limit: &'static str) {
-    let (_database, server) = server(limit).await;
+/// A secret whose provider answers nothing yet.
+async fn held(server: &Server) -> Provider {
     let provider = Provider::start().await;
-    provider.answer_with(Answer::token("t1", 3600));
     provider.hold();
     server
         .client
         .register_realm("r", &provider.url("/token"))
         .await;
     server.client.save_secret("r", "k").await;
+    provider
+}
+
+/// A request takes two of the limits, and is answered.
+async fn takes_longer_than(limit: &'static str) {
+    let (_database, server) = server(limit).await;
+    let provider = held(&server).await;
     let mut connection = connect(&server).await;
     let begun = SystemClock.boot();
     connection

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::{Value, json};
 
-use crate::kit::process::{ServerProcess, command};
+use crate::kit::process::{ServerProcess, command, serve};
 use crate::kit::server::{ADMIN_KEY, Client};
 use crate::kit::{
     Answer, PATIENCE, Provider, TestDatabase, eventually, on_every_database, strict_json,
@@ -303,25 +302,12 @@ struct Plain {
 
 impl Plain {
     fn start(database: &TestDatabase) -> Self {
-        let mut child = command(database, &[])
-            .arg("serve")
-            .envs([
-                ("TOKEN_SERVER__LOG__FORMAT", "pretty"),
-                ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0"),
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let (sender, lines) = mpsc::channel();
-        let stderr = child.stderr.take().expect("standard error is piped");
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let mut command = command(database, &[]);
+        command.envs([
+            ("TOKEN_SERVER__LOG__FORMAT", "pretty"),
+            ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0"),
+        ]);
+        let (child, lines) = serve(command);
         let mut said = Vec::new();
         let address = loop {
             let line = lines.recv_timeout(PATIENCE).expect("the server serves");

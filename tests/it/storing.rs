@@ -121,6 +121,13 @@ async fn failures_at_once_are_stored_in_two_transactions(database: TestDatabase)
     counted(&database, failed, RESULTS).await;
 }
 
+async fn half_failed_and_half_stored(database: &TestDatabase) {
+    for (failures, generation) in [(1, 0), (0, 1)] {
+        let rows = format!("ts_token WHERE failures = {failures} AND generation = {generation}");
+        counted(database, &rows, RESULTS / 2).await;
+    }
+}
+
 async fn failures_and_tokens_at_once_are_stored_in_two_transactions(database: TestDatabase) {
     let (server, provider) = scene(&database).await;
     for _ in 0..RESULTS / 2 {
@@ -130,18 +137,7 @@ async fn failures_and_tokens_at_once_are_stored_in_two_transactions(database: Te
     provider.wait_for_requests(RESULTS).await;
     let somebody = in_the_way_of_all(&database).await;
     all_at_once(&server, &provider, somebody).await;
-    counted(
-        &database,
-        "ts_token WHERE failures = 1 AND generation = 0",
-        RESULTS / 2,
-    )
-    .await;
-    counted(
-        &database,
-        "ts_token WHERE failures = 0 AND generation = 1",
-        RESULTS / 2,
-    )
-    .await;
+    half_failed_and_half_stored(&database).await;
     for outcome in ["failed", "stored"] {
         let rows = format!("ts_renewal WHERE outcome = '{outcome}'");
         counted(&database, &rows, RESULTS / 2).await;
@@ -267,17 +263,6 @@ async fn what_a_commit_stored_whose_answer_was_lost_is_stored_once() {
         let rows = format!("ts_renewal WHERE outcome = '{outcome}'");
         counted(&database, &rows, count).await;
     }
-    counted(
-        &database,
-        "ts_token WHERE failures = 1 AND generation = 0",
-        RESULTS / 2,
-    )
-    .await;
-    counted(
-        &database,
-        "ts_token WHERE failures = 0 AND generation = 1",
-        RESULTS / 2,
-    )
-    .await;
+    half_failed_and_half_stored(&database).await;
     counted(&database, "ts_token WHERE lease_owner IS NOT NULL", 0).await;
 }

@@ -174,13 +174,7 @@ async fn a_request_whose_body_does_not_come_makes_room() {
 #[tokio::test]
 async fn a_stopping_server_answers_what_is_under_way_and_closes_the_others() {
     let (_database, server) = server_with("TOKEN_SERVER__HTTP__GRACE_S", 5).await;
-    let provider = Provider::start().await;
-    provider.hold();
-    server
-        .client
-        .register_realm("r", &provider.url("/token"))
-        .await;
-    server.client.save_secret("r", "k").await;
+    let provider = held(&server).await;
     let mut resting = idle(&server).await;
     let mut asking = connect(&server).await;
     let sent = asking.write_all(token_request("").as_bytes()).await;

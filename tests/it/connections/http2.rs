@@ -162,18 +162,6 @@ impl Caller {
     }
 }
 
-/// A secret whose provider answers nothing yet.
-async fn held(server: &Server) -> Provider {
-    let provider = Provider::start().await;
-    provider.hold();
-    server
-        .client
-        .register_realm("r", &provider.url("/token"))
-        .await;
-    server.client.save_secret("r", "k").await;
-    provider
-}
-
 const TOKEN: &str = "/api/token?realm=r&key=k";
 
 #[tokio::test]

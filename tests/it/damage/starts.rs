@@ -38,6 +38,12 @@ async fn start(
     Box::pin(App::open(settings, clock, randomness)).await
 }
 
+/// It starts, and ends.
+async fn starts(database: &TestDatabase) {
+    let app = start(database, &[]).await.expect("it starts");
+    app.close().await;
+}
+
 fn refused(start: Result<App, StartError>) -> String {
     match start {
         Ok(_) => panic!("it started"),
@@ -67,16 +73,8 @@ async fn a_damaged_check_value_stops_the_start_and_is_named_where_nothing_proves
         "DELETE FROM ts_sealing_key WHERE key_id = 'test'",
     )
     .await;
-    start(&database, &[])
-        .await
-        .expect("it starts")
-        .close()
-        .await;
-    start(&database, &[])
-        .await
-        .expect("and again")
-        .close()
-        .await;
+    starts(&database).await;
+    starts(&database).await;
 }
 
 async fn a_damaged_check_value_is_written_again_where_the_key_opens_a_secret(
@@ -93,18 +91,10 @@ async fn a_damaged_check_value_is_written_again_where_the_key_opens_a_secret(
         check_value()
             .write(&database, harm.done_to(whole.clone(), vec![1, 2, 3]))
             .await;
-        start(&database, &[])
-            .await
-            .expect("it starts")
-            .close()
-            .await;
+        starts(&database).await;
         let written = check_value().read(&database).await;
         assert_eq!(written.len(), whole.len(), "{harm:?}");
-        start(&database, &[])
-            .await
-            .expect("and again")
-            .close()
-            .await;
+        starts(&database).await;
         assert_eq!(check_value().read(&database).await, written, "{harm:?}");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{HARMS, Harm, Stored, counted, everything_of, make_due, register, register_realm};
-use super::{renewed, run, server};
+use super::{renewed, run, scene, server};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -99,9 +99,7 @@ async fn heals(
 }
 
 async fn a_damaged_token_heals_within_one_renewal_however_it_is_noticed(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, server(&database).await);
-    register_realm(&server, &provider, json!({})).await;
-    register(&server, &["k", "other"]).await;
+    let (_provider, server) = scene(&database).await;
     for column in ["token", "extra"] {
         heals(&database, &server, column, &NOTICED, &HARMS).await;
     }
@@ -165,9 +163,7 @@ async fn a_provider_that_repeats_a_token_heals_it(database: TestDatabase) {
 }
 
 async fn the_rules_of_holding_back_hold_for_a_damaged_token(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, server(&database).await);
-    register_realm(&server, &provider, json!({})).await;
-    register(&server, &["k", "other"]).await;
+    let (provider, server) = scene(&database).await;
     let (damaged, other) = (
         Stored::of_key("ts_token", "token", "k"),
         Stored::of_key("ts_token", "token", "other"),
@@ -226,9 +222,7 @@ async fn the_rules_of_holding_back_hold_for_a_damaged_token(database: TestDataba
 }
 
 async fn each_damaged_value_is_counted_once(database: TestDatabase) {
-    let (provider, server) = (Provider::start().await, server(&database).await);
-    register_realm(&server, &provider, json!({})).await;
-    register(&server, &["k", "other"]).await;
+    let (provider, server) = scene(&database).await;
     let (damaged, other) = (
         Stored::of_key("ts_token", "token", "k"),
         Stored::of_key("ts_token", "token", "other"),

@@ -21,6 +21,26 @@ pub fn command(database: &TestDatabase, more: &[(&'static str, String)]) -> Comm
     command
 }
 
+/// Serves; answers the lines of its log, too.
+pub fn serve(mut command: Command) -> (Child, mpsc::Receiver<String>) {
+    let mut child = command
+        .arg("serve")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let (sender, log) = mpsc::channel();
+    let stderr = child.stderr.take().expect("standard error is piped");
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (child, log)
+}
+
 pub struct ServerProcess {
     child: Child,
     pub client: Client,
@@ -52,22 +72,8 @@ impl ServerProcess {
     }
 
     fn start_by(mut command: Command) -> Self {
-        let mut child = command
-            .arg("serve")
-            .env("TOKEN_SERVER__LOG__FORMAT", "json")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let (sender, log) = mpsc::channel();
-        let stderr = child.stderr.take().expect("standard error is piped");
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        command.env("TOKEN_SERVER__LOG__FORMAT", "json");
+        let (child, log) = serve(command);
         let mut said = Vec::new();
         let serving = loop {
             let Ok(line) = log.recv_timeout(PATIENCE) else {
