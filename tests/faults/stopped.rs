@@ -103,7 +103,8 @@ async fn where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_lon
 async fn a_replica_that_stood_still_refuses_no_read(database: TestDatabase) {
     let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let impatient = ("TOKEN_SERVER__DATABASE__READ_PATIENCE_MS", "100".to_owned());
-    let server = ServerProcess::start(&scene.database, &[impatient]);
+    let forgetful = ("TOKEN_SERVER__READ__MEMORY_MIB", "0".to_owned());
+    let server = ServerProcess::start(&scene.database, &[impatient, forgetful]);
     scene.begin(&server.client).await;
     for _ in 0..20 {
         let callers: Vec<_> = (0..8)

@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use token_server_entity::lock;
 
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::limit::within;
+use crate::foundation::limit::while_running;
 pub use address::DbAddress;
 pub use cause::DbFault;
 pub use connect::ConnectError;
@@ -139,7 +139,7 @@ impl Database {
         Fut: Future<Output = Result<T, DbErr>>,
     {
         let reading = retry::outages(|| read(&self.reader));
-        let read = within(self.read_patience, reading)
+        let read = while_running(self.read_patience, reading)
             .await
             .unwrap_or(Err(DbError::Unanswered(self.read_patience)))?;
         self.outage.answers(false);
