@@ -168,7 +168,9 @@ impl Renewals {
                     return Ok(Landed::Waiting(waiting));
                 }
                 asked_parent = true;
-                match store::find_by_id(self.database.reader(), seen.secret_id).await? {
+                let id = seen.secret_id;
+                let reading = |reader| store::find_by_id(reader, id);
+                match self.database.patiently(reading).await? {
                     // The sweep was first.
                     Some(record) if record.generation > seen.generation => {
                         return Ok(Landed::Elsewhere(Box::new(record)));

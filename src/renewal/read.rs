@@ -414,7 +414,9 @@ impl Renewals {
         let Source::Provider(document) = &realm.source else {
             return Ok(Some(token));
         };
-        let row = secrets::find(self.database.reader(), &record.realm, &record.key)
+        let row = self
+            .database
+            .patiently(|reader| secrets::find(reader, &record.realm, &record.key))
             .await?
             .ok_or(ReadError::UnknownSecret)?;
         let opened = Secret::open(row, &self.ring);

@@ -180,7 +180,10 @@ impl Renewals {
 
     /// A realm that this server can read; another is left to newer servers.
     pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
-        let row = realm_store::find(self.database.reader(), id).await?;
+        let row = self
+            .database
+            .patiently(|reader| realm_store::find(reader, id))
+            .await?;
         Ok(row.and_then(|row| self.readable(&row)))
     }
 

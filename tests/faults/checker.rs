@@ -24,8 +24,8 @@ pub enum Given {
         token: String,
         generation: i64,
     },
-    /// With this status.
-    Refused(u16),
+    /// With this status, and why.
+    Refused(u16, String),
 }
 
 /// A newly stored token in the history of attempts, in the order stored.
@@ -151,7 +151,7 @@ fn refused_reads(history: &History) -> Vec<String> {
         }
     }
     let refused = history.samples.iter().filter_map(|sample| {
-        let Given::Refused(status) = sample.given else {
+        let Given::Refused(status, why) = &sample.given else {
             return None;
         };
         let held = known.get(sample.key.as_str())?;
@@ -159,8 +159,10 @@ fn refused_reads(history: &History) -> Vec<String> {
         held.iter()
             .any(|(given_at, end)| *given_at < asked_at && answered_at < *end)
             .then(|| {
+                let took = answered_at - asked_at.0;
                 format!(
-                    "{}: answered {status} at {} while a valid token was stored",
+                    "{}: asked at {}, answered {status} after {took} ms while a valid token was \
+                     stored: {why}",
                     sample.key, asked_at.0
                 )
             })
@@ -256,7 +258,7 @@ mod tests {
 
     fn refused(at: i64) -> Sample {
         Sample {
-            given: Given::Refused(503),
+            given: Given::Refused(503, String::new()),
             ..given(at, 0, 0)
         }
     }
@@ -314,7 +316,10 @@ mod tests {
     #[test]
     fn a_read_refused_beside_a_valid_token_is_found() {
         let words = found(|history| history.samples.push(refused(850)));
-        assert!(words.contains("answered 503 at 850"), "{words}");
+        assert!(
+            words.contains("asked at 850, answered 503 after"),
+            "{words}"
+        );
     }
 
     fn killed(at: i64) -> Killed {

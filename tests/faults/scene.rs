@@ -137,7 +137,7 @@ impl Scene {
         let given = given(&reply);
         let generation = match &given {
             Given::Token { generation, .. } => Some(*generation),
-            Given::Refused(_) => None,
+            Given::Refused(..) => None,
         };
         self.samples.push(Sample {
             caller,
@@ -211,10 +211,11 @@ pub async fn register(client: &Client, key: &str) {
 }
 
 pub fn given(reply: &Reply) -> Given {
-    if reply.status.as_u16() != 200 {
-        return Given::Refused(reply.status.as_u16());
-    }
     let answer = reply.json();
+    if reply.status.as_u16() != 200 {
+        let why = format!("{} {}", answer["code"], answer["detail"]);
+        return Given::Refused(reply.status.as_u16(), why);
+    }
     Given::Token {
         token: answer["token"].as_str().expect("a text").to_owned(),
         generation: answer["generation"].as_i64().expect("a number"),

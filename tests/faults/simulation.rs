@@ -424,7 +424,7 @@ impl<'a> Life<'a> {
                 token: secrecy::ExposeSecret::expose_secret(&served.token).to_owned(),
                 generation: served.generation.0,
             },
-            Err(_) => Given::Refused(503),
+            Err(error) => Given::Refused(503, error.to_string()),
         };
         self.samples.push(Sample {
             caller,

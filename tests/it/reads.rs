@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -322,29 +323,43 @@ async fn a_read_waits_while_the_database_is_restarted() {
     let provider = Provider::start().await;
     // Of what is not remembered.
     let options = Options {
-        env: vec![("TOKEN_SERVER__READ__MEMORY_MIB", "0".to_owned())],
+        env: vec![
+            ("TOKEN_SERVER__READ__MEMORY_MIB", "0".to_owned()),
+            // However long this machine needs for the restart.
+            (
+                "TOKEN_SERVER__DATABASE__READ_PATIENCE_MS",
+                "60000".to_owned(),
+            ),
+        ],
         ..Options::default()
     };
     let server = Server::start_with(&database, options).await;
     let client = server.client.clone();
     client.register(&provider.url("/token")).await;
     client.generation("r", "k", 1).await;
-    mariadb.end(Signal::KILL);
-    let reads: Vec<_> = (0..20)
+    let over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..20)
         .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { client.token("r", "k").await })
+            let (client, over) = (client.clone(), over.clone());
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let reply = client.token("r", "k").await.expect(200);
+                    assert_eq!(reply.json()["generation"], 1);
+                }
+            })
         })
         .collect();
     let requests = &server.app().requests;
-    eventually("all are being answered", async || {
-        (requests.len() == 20).then_some(())
-    })
-    .await;
+    let all_wait = async || (requests.len() == 20).then_some(());
+    eventually("all are being answered", all_wait).await;
+    // Connections break wherever a read is.
+    mariadb.end(Signal::KILL);
+    eventually("all wait for the database", all_wait).await;
     mariadb.start_again();
-    for read in reads {
-        let reply = read.await.expect("the caller ends").expect(200);
-        assert_eq!(reply.json()["generation"], 1);
+    mariadb.answers().await;
+    over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.expect("no read was refused");
     }
 }
 
