@@ -84,6 +84,13 @@ enum Failure {
     Randomness(#[from] NoRandomness),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(
+        "there is no database at {address} (data_dir is {}): run this where the server runs, with its configuration; `token-server serve` or `token-server migrate` makes a new one", data_dir.display()
+    )]
+    NoDatabase {
+        address: DbAddress,
+        data_dir: PathBuf,
+    },
     #[error("{0}")]
     Command(String),
 }
@@ -101,19 +108,27 @@ impl Failure {
             | Self::Start(
                 StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
             ) => EXIT_CONFIG,
-            Self::Start(_) | Self::Serve(_) | Self::Randomness(_) | Self::Command(_) => {
-                EXIT_COULD_NOT_RUN
-            }
+            Self::Start(_)
+            | Self::Serve(_)
+            | Self::Randomness(_)
+            | Self::NoDatabase { .. }
+            | Self::Command(_) => EXIT_COULD_NOT_RUN,
         }
     }
 }
 
 /// Runs a command to its end.
 pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
+    let serves = matches!(arguments.command, Command::Serve { .. });
     match dispatch(arguments, &env).await {
         Ok(code) => code,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "token-server: {failure}");
+            if serves && logging::is_started() {
+                // Whoever collects the log of a server gets the line that matters most, too.
+                tracing::error!("{failure}");
+            } else {
+                let _ = writeln!(std::io::stderr(), "token-server: {failure}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }
@@ -164,7 +179,18 @@ fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), Failure> {
     Ok((clock, Randomness::from_system()?))
 }
 
+/// Opens a database that is there: in the wrong directory a new one would be made instead, and
+/// be found in good order.
 async fn open(settings: Settings) -> Result<App, Failure> {
+    let address = DbAddress::of(settings.database.url.expose_secret());
+    if address.is_missing() {
+        let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
+        return Err(Failure::NoDatabase { address, data_dir });
+    }
+    open_or_make(settings).await
+}
+
+async fn open_or_make(settings: Settings) -> Result<App, Failure> {
     let (clock, randomness) = ambient(&settings)?;
     Ok(Box::pin(App::open(settings, clock, randomness)).await?)
 }

@@ -1,5 +1,6 @@
 //! Configuration: built-in defaults, a file, the environment, in rising order.
 
+mod names;
 mod raw;
 
 use std::collections::HashMap;
@@ -86,7 +87,8 @@ impl Settings {
         if let Some(file) = file {
             builder = builder.add_source(File::from(file).format(FileFormat::Toml));
         }
-        let environment = Environment::with_prefix("TOKEN_SERVER")
+        names::check(env)?;
+        let environment = Environment::with_prefix(names::PREFIX)
             .prefix_separator("__")
             .separator("__")
             .ignore_empty(true)
@@ -113,6 +115,12 @@ fn describe(error: &::config::ConfigError) -> String {
         }
         E::Type { expected, key, .. } => {
             let key = key.as_deref().unwrap_or("a value");
+            let expected = match *expected {
+                // The library's own words.
+                "an unsigned 64 bit or less integer" => "a whole number from 0",
+                "a signed 64 bit or less integer" => "a whole number",
+                other => other,
+            };
             format!("{key} must be {expected}")
         }
         E::FileParse { uri, cause } => {
@@ -198,6 +206,11 @@ mod tests {
         assert_eq!(
             settings.database.url.expose_secret(),
             "mysql://user:p%40ss%2Fword@db:3306/tokens"
+        );
+        let settings = load(&[("MYSQL_HOST", "db"), ("MYSQL_USER", "of_the_image")]).unwrap();
+        assert_eq!(
+            settings.database.url.expose_secret(),
+            "mysql://of_the_image:@db:3306/token_server"
         );
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use poem::web::Data as State;
 use poem_openapi::OpenApi;
 use poem_openapi::payload::{Json, PlainText, Response};
@@ -12,6 +14,8 @@ use crate::foundation::database::DbError;
 
 /// The sweep is woken each second; silent for that long, it is stuck.
 const SWEEP_SILENT: Ms = Ms::from_secs(30);
+/// How long the database has for that: probes wait a second by default.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(800);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub struct Health;
@@ -27,11 +31,15 @@ impl Health {
     /// Whether the server can do its work: database, schema, sweep
     #[oai(path = "/readyz", method = "get")]
     async fn readyz(&self, app: State<&App>) -> Result<Json<Success>, Problem> {
-        match app.database.is_migrated().await {
+        let answer = tokio::time::timeout(ANSWERS_WITHIN, app.database.is_migrated()).await;
+        let answer = match answer {
+            Ok(answer) => answer.map_err(DbError::from),
+            Err(_elapsed) => Err(DbError::Unanswered(ANSWERS_WITHIN)),
+        };
+        match answer {
             Ok(true) => {}
             Ok(false) => return Err(Problem::not_ready("The schema is not up to date.")),
             Err(error) => {
-                let error = DbError::from(error);
                 let why = app.database.why_in_a_word(&error);
                 let detail = format!("The database does not answer: {why}.");
                 return Err(Problem::not_ready(detail).because(error));

@@ -95,7 +95,7 @@ fn bar() -> ProgressBar {
 
 fn for_humans(summary: &RunSummary) -> String {
     let mut text = format!(
-        "{} renewed, {} failed, {} waiting, {} void, in {} ms\n",
+        "{} renewed, {} failed, {} waiting, {} discarded, in {} ms\n",
         summary.renewed, summary.failed, summary.waiting, summary.discarded, summary.duration.0
     );
     for failure in &summary.failures {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, open, say, start_logging};
+use super::{Failure, open_or_make, say, start_logging};
 use crate::config::Settings;
 use crate::demo;
 use crate::foundation::descriptors;
@@ -23,7 +23,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
     }
     // A relative one is found from elsewhere, too.
     let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
-    let app = open(settings).await?;
+    let app = open_or_make(settings).await?;
     if let Some(path) = app.ensure_admin_key().await? {
         tracing::info!(path = %path.display(), "the administrator's key is in this file");
     }

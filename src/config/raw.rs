@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -502,19 +502,24 @@ fn database_url(
     }
 }
 
-/// The predecessor's variables.
+/// What may stand in a URL as it is (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The predecessor's variables, and the user's name as images of MySQL and MariaDB have it.
 fn mysql_url(env: &Env) -> Option<SecretString> {
     let part = |name: &str| env.get(name).filter(|value| !value.is_empty());
-    let encoded = |name: &str, default: &str| {
-        let text = part(name).map_or(default, String::as_str);
-        utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+    let encoded = |text: Option<&String>, default: &str| {
+        let text = text.map_or(default, String::as_str);
+        utf8_percent_encode(text, RESERVED).to_string()
     };
     let host = part("MYSQL_HOST")?;
     let port = part("MYSQL_PORT").map_or("3306", String::as_str);
-    let (user, password) = (
-        encoded("MYSQL_USERNAME", "root"),
-        encoded("MYSQL_PASSWORD", ""),
-    );
-    let database = encoded("MYSQL_DATABASE", "token_server");
+    let user = part("MYSQL_USERNAME").or(part("MYSQL_USER"));
+    let (user, password) = (encoded(user, "root"), encoded(part("MYSQL_PASSWORD"), ""));
+    let database = encoded(part("MYSQL_DATABASE"), "token_server");
     Some(format!("mysql://{user}:{password}@{host}:{port}/{database}").into())
 }

@@ -2,22 +2,23 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as this process may, and says so. Most systems begin with one that is
+/// Raises the limit as far as this process may, and says so where that changes it. Most systems begin with one that is
 /// low for the sake of programs that handle no large numbers of descriptors.
 pub fn raise() {
     let before = getrlimit(Resource::Nofile);
+    if before.current == before.maximum {
+        return;
+    }
     let raised = Rlimit {
         current: before.maximum,
         ..before
     };
-    if before.current != before.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, raised)
-    {
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, limit = limit(), "the limit of open files cannot be raised");
         return;
     }
     let was = before.current.unwrap_or(u64::MAX);
-    tracing::info!(was, is = limit(), "set the limit of open files");
+    tracing::info!(was, is = limit(), "raised the limit of open files");
 }
 
 /// How many there may be; the largest number where there is no limit.

@@ -40,6 +40,11 @@ pub fn start(format: Option<LogFormat>, filter: &str, colours: bool) -> Result<(
     Ok(())
 }
 
+/// Whether events are logged.
+pub fn is_started() -> bool {
+    tracing::dispatcher::has_been_set()
+}
+
 /// A panic is an event, too: what Rust prints of it is no line of the log.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {

@@ -1,11 +1,12 @@
 //! Who this server is among others. The name is kept in the data directory, so that a
 //! restarted server knows its own leases and can release them at once.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use super::ids::ReplicaId;
+use super::private;
 use super::randomness::Randomness;
 
 const FILE: &str = "replica.id";
@@ -21,8 +22,8 @@ pub struct Replica {
 impl Replica {
     /// The name kept in `data_dir` if no living process holds it, else a new one.
     pub fn take(data_dir: &Path, randomness: &Randomness) -> std::io::Result<Self> {
-        std::fs::create_dir_all(data_dir)?;
-        let mut file = OpenOptions::new()
+        private::make_directory(data_dir)?;
+        let mut file = private::file_options()
             .read(true)
             .write(true)
             .create(true)

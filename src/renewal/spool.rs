@@ -3,10 +3,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::foundation::ids::AttemptId;
+use crate::foundation::private;
 use crate::token::candidate::{Candidate, CandidateRow};
 
 /// Below the data directory.
@@ -27,7 +27,7 @@ impl Spool {
     /// Makes the directory, and sees that it can be written to.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let directory = data_dir.join(DIRECTORY);
-        fs::create_dir_all(&directory)?;
+        private::make_directory(&directory)?;
         let probe = directory.join(".probe");
         File::create(&probe)?.sync_all()?;
         fs::remove_file(probe)?;
@@ -46,11 +46,10 @@ impl Spool {
     pub fn put(&self, candidate: &Candidate) -> io::Result<()> {
         let text = serde_json::to_vec(&candidate.to_row())?;
         let (path, part) = (self.file(&candidate.attempt), self.part(&candidate.attempt));
-        let mut file = File::options()
+        let mut file = private::file_options()
             .write(true)
             .create(true)
             .truncate(true)
-            .mode(0o600)
             .open(&part)?;
         file.write_all(&text)?;
         file.sync_all()?;

@@ -63,7 +63,7 @@ pub enum Denied {
     )]
     NotPublic(String),
     #[error(
-        "{0} would be asked over plain http://, which is accepted only within upstream.allowed_networks"
+        "{0} would be asked over plain http://, which is accepted only within upstream.allowed_networks; add its network to them if it is meant"
     )]
     PlainHttp(String),
 }

@@ -31,10 +31,19 @@ fn run(arguments: &str, url: &str) -> Output {
         .expect("the command ends")
 }
 
+/// Commands that make a database where there is none, and others.
+const MAKING: [&str; 2] = ["serve", "migrate"];
+const USING: [&str; 3] = ["renew", "api-key list", "api-key revoke 1"];
+
 /// Fails the test unless each command ends with code 2 and says all of this.
 #[track_caller]
 fn expect_said(url: &str, said: &[&str]) {
-    for arguments in ["serve", "migrate", "renew", "api-key list"] {
+    expect_said_by(&[&MAKING[..], &USING].concat(), url, said);
+}
+
+#[track_caller]
+fn expect_said_by(commands: &[&str], url: &str, said: &[&str]) {
+    for arguments in commands {
         let ended = run(arguments, url);
         let stderr = String::from_utf8(ended.stderr).expect("a text");
         let stdout = String::from_utf8(ended.stdout).expect("a text");
@@ -151,7 +160,15 @@ fn a_start_says_why_a_file_cannot_be_used() {
             "cannot be made",
         ),
     ] {
-        expect_said(&url, &[directory.path().to_str().expect("a path"), said]);
+        let path = directory.path().to_str().expect("a path");
+        expect_said_by(&MAKING, &url, &[path, said]);
+        let is_there = url.contains("folder") || url.ends_with("text?mode=rwc");
+        let said = if is_there {
+            said
+        } else {
+            "there is no database at"
+        };
+        expect_said_by(&USING, &url, &[path, said]);
     }
 }
 

@@ -43,6 +43,13 @@ impl DbAddress {
         })
     }
 
+    /// Whether it is a file that is not there.
+    pub fn is_missing(&self) -> bool {
+        let in_memory = |file: &Path| file.as_os_str().is_empty() || file == Path::new(":memory:");
+        let mut file = self.file.iter();
+        file.any(|file| !in_memory(file) && !file.exists())
+    }
+
     fn of_server(url: &str) -> Option<Self> {
         let parsed = Url::parse(url).ok()?;
         if has_stray_password(&parsed) {

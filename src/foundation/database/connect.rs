@@ -16,6 +16,7 @@ use super::cause::{Cause, DbFault};
 use super::outage::{Outage, why_unreachable};
 use super::{Database, DatabaseSettings, DbError, retry};
 use crate::foundation::clock::SharedClock;
+use crate::foundation::private;
 
 /// Below any server's `wait_timeout`, so that a pooled connection is never a dead one.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
@@ -256,7 +257,7 @@ fn make_directory(url: &str, file: &Path) -> Result<(), ConnectError> {
     }
     match file.parent() {
         Some(directory) => {
-            std::fs::create_dir_all(directory).map_err(|source| ConnectError::Directory {
+            private::make_directory(directory).map_err(|source| ConnectError::Directory {
                 path: directory.display().to_string(),
                 source,
             })
