@@ -68,6 +68,8 @@ pub enum Attempted {
     Waiting(Waiting),
     /// A caller wished for more than the provider's quota leaves; nothing was sent.
     Spent(Spent),
+    /// This server has not the key that something is sealed with; others may have it.
+    Sealed(OpenError),
     /// The lease was lost, or secret or realm changed meanwhile: the result is void.
     Discarded,
     /// The database failed; the result could not be stored.
@@ -141,7 +143,7 @@ fn refuse_dead_repeat(
 
 /// Why an attempt does not begin.
 pub(super) enum NotOpened {
-    LeaveToOthers,
+    LeaveToOthers(OpenError),
     Failed(Failure),
     Waiting(Waiting),
     Database(DbError),
@@ -149,8 +151,8 @@ pub(super) enum NotOpened {
 
 /// Of what is not damaged.
 impl From<OpenError> for NotOpened {
-    fn from(_: OpenError) -> Self {
-        Self::LeaveToOthers
+    fn from(error: OpenError) -> Self {
+        Self::LeaveToOthers(error)
     }
 }
 
@@ -194,6 +196,7 @@ impl Renewals {
             Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
             Attempted::Waiting(_) => ("waiting", ""),
             Attempted::Spent(_) => ("spent", ""),
+            Attempted::Sealed(_) => ("sealed", ""),
             Attempted::Discarded => ("discarded", ""),
             Attempted::Unstored => ("unstored", ""),
         };
@@ -209,10 +212,8 @@ impl Renewals {
         let started = self.clock.now();
         let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,
-            Err(NotOpened::LeaveToOthers) => {
-                self.leave_to_others(claimed.record.secret_id);
-                self.give_back(claimed).await;
-                return Attempted::Discarded;
+            Err(NotOpened::LeaveToOthers(error)) => {
+                return self.leave_to_others(claimed, error).await;
             }
             Err(NotOpened::Waiting(waiting)) => return self.store_waiting(claimed, waiting).await,
             Err(NotOpened::Database(error)) => {

@@ -2,14 +2,16 @@
 
 use std::sync::PoisonError;
 
+use super::attempt::Attempted;
 use super::{LEASE_SLACK, Renewals};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{ClaimId, SecretId};
+use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
 use crate::token::lease::{self, Claim, Claimed, Ground};
-use crate::token::lost;
 use crate::token::suspect::{self, Suspect};
+use crate::token::{Wait, Waiting, lost};
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
@@ -106,13 +108,30 @@ impl Renewals {
             .await
     }
 
-    /// Leaves a row to the replicas that have its key.
-    pub(super) fn leave_to_others(&self, id: SecretId) {
-        let mut left = self
-            .left_to_others
+    /// Leaves a row to the servers that have its sealing key. It stays due, and says what it
+    /// waits for; the log names the first of each minute.
+    pub(super) async fn leave_to_others(&self, claimed: &Claimed, error: OpenError) -> Attempted {
+        let record = &claimed.record;
+        if self.left_to_others().is_empty() {
+            tracing::warn!(
+                %error,
+                "a token is left to servers that have its sealing key: put that key back into sealing.keys"
+            );
+        } else {
+            tracing::debug!(%error, "a token is left to servers that have its sealing key");
+        }
+        self.left_to_others
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        left.insert(id, self.clock.boot());
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(record.secret_id, self.clock.boot());
+        let waiting = Waiting {
+            why: format!("no server has a key for what is stored: {error}"),
+            until: Wait::OtherServer(record.renew_at.unwrap_or(self.clock.now())),
+        };
+        match self.store_waiting(claimed, waiting).await {
+            Attempted::Waiting(_) => Attempted::Sealed(error),
+            other => other,
+        }
     }
 
     /// The rows that are left to other replicas for now.

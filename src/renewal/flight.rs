@@ -16,6 +16,7 @@ use super::{Inner, Renewals};
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, SecretId};
+use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
 use crate::realm::failure::FailureClass;
 use crate::token::lease::{Claimed, Ground};
@@ -41,6 +42,8 @@ pub enum Landed {
     Waiting(Waiting),
     /// The provider's quota leaves no place for it.
     Spent(Spent),
+    /// This server has not the key that something is sealed with.
+    Sealed(OpenError),
     /// No result within the time a reader waits.
     StillWaiting,
     /// The secret is gone, or paused.
@@ -234,6 +237,7 @@ impl Renewals {
             },
             Attempted::Waiting(waiting) => Landed::Waiting(waiting),
             Attempted::Spent(spent) => Landed::Spent(spent),
+            Attempted::Sealed(error) => Landed::Sealed(error),
             Attempted::Discarded => self.overtaken(seen).await,
             Attempted::Unstored => Landed::DatabaseFailed,
         }

@@ -159,6 +159,7 @@ impl Renewals {
         let now = self.clock.now();
         let ((low, high), tried) = match waiting.until {
             Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
+            Wait::OtherServer(due) => return due,
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
             Wait::Something => (LONG_WAIT, None),
         };
@@ -185,7 +186,9 @@ impl Renewals {
     ) -> Result<Option<TokenRecord>, DbErr> {
         match waiting.until {
             Wait::Parent(parent) => store::find_by_id(self.database.reader(), parent.id).await,
-            Wait::Something | Wait::Candidate(_) | Wait::Quota(_) => Ok(None),
+            Wait::Something | Wait::Candidate(_) | Wait::Quota(_) | Wait::OtherServer(_) => {
+                Ok(None)
+            }
         }
     }
 }

@@ -335,9 +335,10 @@ impl Renewals {
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
             )),
             Landed::Spent(spent) => Err(beyond_quota(spent.until, now)),
+            Landed::Sealed(error) => Err(ReadError::Sealed(error)),
             Landed::Waiting(waiting) => Err(match waiting.until {
                 Wait::Quota(until) => beyond_quota(until, now),
-                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) => {
+                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
                     unavailable(None, &waiting.why, RETRY_LATER)
                 }
             }),

@@ -13,7 +13,7 @@ use super::permits::Permit;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
-use crate::realm::failure::FailureClass;
+use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::{Realm, store as realm_store};
 use crate::token::lease::{Claimed, Ground};
 use crate::token::{TokenRecord, due};
@@ -244,7 +244,11 @@ impl Renewals {
             let attempted = attempted.unwrap_or(Attempted::Unstored);
             let renewed = matches!(attempted, Attempted::Stored(_));
             progress.attempted(&record.realm, &record.key, renewed);
-            if matches!(attempted, Attempted::Discarded | Attempted::Unstored) {
+            // These stay due.
+            if matches!(
+                attempted,
+                Attempted::Sealed(_) | Attempted::Discarded | Attempted::Unstored
+            ) {
                 void.push(record.secret_id);
             }
             summary.count(record, attempted);
@@ -264,17 +268,20 @@ impl RunSummary {
             Attempted::Stored(_) => self.renewed += 1,
             Attempted::Waiting(_) | Attempted::Spent(_) => {}
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
-            Attempted::Failed { failure, .. } => {
-                self.failed += 1;
-                if self.failures.len() < NAMED_FAILURES_MAX {
-                    self.failures.push(NamedFailure {
-                        realm: record.realm,
-                        key: record.key,
-                        class: failure.class,
-                        detail: failure.detail,
-                    });
-                }
-            }
+            Attempted::Sealed(error) => self.fail(record, Failure::internal(error.to_string())),
+            Attempted::Failed { failure, .. } => self.fail(record, failure),
+        }
+    }
+
+    fn fail(&mut self, record: TokenRecord, failure: Failure) {
+        self.failed += 1;
+        if self.failures.len() < NAMED_FAILURES_MAX {
+            self.failures.push(NamedFailure {
+                realm: record.realm,
+                key: record.key,
+                class: failure.class,
+                detail: failure.detail,
+            });
         }
     }
 

@@ -96,6 +96,8 @@ pub enum Wait {
     Candidate(EpochMs),
     /// The provider's quota leaves a place again then.
     Quota(EpochMs),
+    /// A server that has the sealing key, for which the token stays due since then.
+    OtherServer(EpochMs),
 }
 
 /// An attempt whose outcome never came. It may have used up the refresh token.

@@ -197,7 +197,7 @@ pub async fn store_waiting(
         }
         // It may have come meanwhile, or will not.
         Wait::Candidate(_) => has_come = !row.awaits_candidate(),
-        Wait::Something | Wait::Quota(_) => {}
+        Wait::Something | Wait::Quota(_) | Wait::OtherServer(_) => {}
     }
     row.end_lease(Unclear::No);
     row.wait_for(&waiting.why, parent);

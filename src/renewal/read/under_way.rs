@@ -42,6 +42,7 @@ impl Renewals {
             | Landed::Failed { .. }
             | Landed::Waiting(_)
             | Landed::Spent(_)
+            | Landed::Sealed(_)
             | Landed::Void
             | Landed::DatabaseFailed => Waited::Ended(self.find(ask).await?),
         })

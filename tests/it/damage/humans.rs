@@ -252,6 +252,23 @@ async fn parameters_sealed_with_a_registered_key_are_left_to_others(database: Te
     .await;
     assert_eq!(number(&database, "failures", "k").await, 0);
     assert_eq!(provider.request_count(), 2);
+    // It stays due for whoever has the key, and says what it waits for; so do log and job.
+    assert_eq!(number(&database, "renew_at", "k").await, 0);
+    let secret = client.secret("r", "k").await;
+    let waits = secret["waiting"].as_str().expect("a text");
+    assert!(waits.contains("key id \"uest\""), "{waits}");
+    let ended = crate::cli::run(&database, "renew").await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains(r#"key id \"uest\""#),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stderr.contains("put that key back into sealing.keys"),
+        "{}",
+        ended.stderr
+    );
     params("k").write(&database, untouched).await;
     assert_eq!(super::counted(&server, "ts_token", "token").await, None);
 }

@@ -96,11 +96,12 @@ impl FlushDenied {
             },
             Landed::Waiting(waiting) => match waiting.until {
                 Wait::Quota(_) => Self::QuotaSpent,
-                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) => {
+                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
                     Self::Waiting(waiting.why.clone())
                 }
             },
             Landed::Spent(spent) => Self::beyond(*spent),
+            Landed::Sealed(error) => Self::Waiting(error.to_string()),
             Landed::Fetched(_) => Self::ExpiredMeanwhile,
             Landed::Elsewhere(_) | Landed::StillWaiting => Self::NotInTime,
             Landed::Void => Self::Paused,
