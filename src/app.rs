@@ -4,7 +4,6 @@
 mod ring;
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +13,13 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::access::denials::Denials;
-use crate::access::{key, store as keys};
+use crate::access::key::{self, KeyHash};
+use crate::access::store as keys;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::{ConnectError, Database, DbAddress, DbError, DbFault};
 use crate::foundation::metrics::Metrics;
+use crate::foundation::private;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRingError;
@@ -223,19 +224,26 @@ impl App {
     /// Makes sure that somebody can administer the server. Answers the file a new key was
     /// written to.
     pub async fn ensure_admin_key(&self) -> Result<Option<PathBuf>, StartError> {
-        let now = self.clock.now();
-        if let Some(key) = &self.settings.admin_key {
-            self.database
-                .write(|transaction, _| Box::pin(keys::set_bootstrap(transaction, key, now)))
-                .await?;
-            return Ok(None);
-        }
-        let reader = self.database.reader();
-        if keys::has_admin(reader, now).await.map_err(DbError::from)? {
-            return Ok(None);
-        }
         let path = self.settings.data_dir.join(ADMIN_KEY_FILE);
-        let key = match read_secret(&path)? {
+        if let Some(key) = &self.settings.admin_key {
+            self.registry.set_bootstrap_key(key).await?;
+            return Ok(None);
+        }
+        let (reader, now) = (self.database.reader(), self.clock.now());
+        let kept = read_secret(&path)?;
+        if keys::has_admin(reader, now).await.map_err(DbError::from)? {
+            if let Some(key) = &kept {
+                let good = keys::find_good(reader, &KeyHash::of(key), now).await;
+                if good.map_err(DbError::from)?.is_none() {
+                    tracing::warn!(
+                        path = %path.display(),
+                        "the key in this file is not good any more: another administrator's key is; delete the file, or set admin_key"
+                    );
+                }
+            }
+            return Ok(None);
+        }
+        let key = match kept {
             Some(key) => key,
             None => {
                 let key = key::generate(&self.randomness);
@@ -243,10 +251,7 @@ impl App {
                 key
             }
         };
-        let made = &key;
-        self.database
-            .write(|transaction, _| Box::pin(keys::set_bootstrap(transaction, made, now)))
-            .await?;
+        self.registry.set_bootstrap_key(&key).await?;
         Ok(Some(path))
     }
 
@@ -335,11 +340,10 @@ fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
 /// Readable by the owner only, and on the disk before anything depends on it.
 fn write_secret(path: &Path, text: &SecretString) -> Result<(), StartError> {
     let write = || {
-        let mut file = std::fs::OpenOptions::new()
+        let mut file = private::file_options()
             .write(true)
             .create(true)
             .truncate(true)
-            .mode(0o600)
             .open(path)?;
         writeln!(file, "{}", text.expose_secret())?;
         file.sync_all()

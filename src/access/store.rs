@@ -110,13 +110,22 @@ pub async fn create(
     }
 }
 
+/// What became of the bootstrap key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrap {
+    Made,
+    /// Another was good until now, or had been revoked.
+    Replaced,
+    Unchanged,
+}
+
 /// Makes the configured key the bootstrap key, replacing an earlier one. Inside a
 /// transaction.
 pub async fn set_bootstrap(
     database: &impl ConnectionTrait,
     key: &SecretString,
     now: EpochMs,
-) -> Result<(), DbErr> {
+) -> Result<Bootstrap, DbErr> {
     let new = NewKey {
         name: BOOTSTRAP_NAME.to_owned(),
         scopes: Scope::ALL.to_vec(),
@@ -125,7 +134,7 @@ pub async fn set_bootstrap(
         expires_at: None,
     };
     match create(database, &new, key, now).await? {
-        Creation::Created(_) => Ok(()),
+        Creation::Created(_) => Ok(Bootstrap::Made),
         Creation::NameTaken => replace_bootstrap(database, key).await,
     }
 }
@@ -133,7 +142,7 @@ pub async fn set_bootstrap(
 async fn replace_bootstrap(
     database: &impl ConnectionTrait,
     key: &SecretString,
-) -> Result<(), DbErr> {
+) -> Result<Bootstrap, DbErr> {
     let (hash, hint) = (KeyHash::of(key).hex(), hint(key));
     let named = Column::Name.eq(BOOTSTRAP_NAME);
     let same = Condition::all()
@@ -141,7 +150,7 @@ async fn replace_bootstrap(
         .add(Column::Hash.eq(hash.as_str()))
         .add(Column::RevokedAt.is_null());
     if Entity::find().filter(same).one(database).await?.is_some() {
-        return Ok(());
+        return Ok(Bootstrap::Unchanged);
     }
     feed::append(database, &[Change::Keys]).await?;
     Entity::update_many()
@@ -151,7 +160,7 @@ async fn replace_bootstrap(
         .filter(named)
         .exec(database)
         .await
-        .map(|_| ())
+        .map(|_| Bootstrap::Replaced)
 }
 
 /// Whether anyone can administer this server.

@@ -38,13 +38,14 @@ pub struct RealmBody {
 impl Document for RealmBody {
     type Content = RealmPatch;
 
-    /// Unknown fields at this level are ignored, as the predecessor did.
+    /// Unknown fields at this level are ignored, as the predecessor did, but for misspelled ones.
     fn read(fields: Fields<'_>) -> Option<RealmPatch> {
         let id = name(&fields, "id", RealmId::new);
         id.iter().for_each(note_realm);
         let comment = fields.change("comment", |fields, field| fields.text(field));
         let config = fields.change("config", |fields, field| fields.get(field));
         let logic_code = fields.change("logic_code", |fields, field| fields.text(field));
+        fields.finish_leniently();
         Some(RealmPatch {
             id: id?,
             comment: change(comment, str::to_owned),

@@ -50,7 +50,7 @@ pub struct SecretBody {
 impl Document for SecretBody {
     type Content = SecretPatch;
 
-    /// Unknown fields at this level are ignored, as the predecessor did.
+    /// Unknown fields at this level are ignored, as the predecessor did, but for misspelled ones.
     fn read(fields: Fields<'_>) -> Option<SecretPatch> {
         let (realm, key) = secret_name(&fields);
         let mut params = Vec::new();
@@ -76,6 +76,7 @@ impl Document for SecretBody {
         let token = fields.text("token").filter(|token| !token.is_empty());
         // Only beside a token: an answer that is sent back has its expiry as a date.
         let expires_at = token.and_then(|_| fields.number("expires_at", 0, i64::MAX));
+        fields.finish_leniently();
         Some(SecretPatch {
             realm: realm?,
             key: key?,

@@ -5,10 +5,11 @@ use secrecy::ExposeSecret;
 
 use super::{Failure, open, say, start_logging};
 use crate::access::scope::{Pattern, Scope};
-use crate::access::store::{Creation, NewKey};
+use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
 use crate::config::Settings;
-use crate::foundation::clock::{Ms, Timeline};
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::logging::on_one_line;
 use crate::foundation::page::{PAGE_SIZE_MAX, Page};
 use crate::registry::Actor;
 
@@ -20,24 +21,25 @@ pub enum Command {
     Create {
         /// Names the key in lists and in the audit
         name: String,
-        /// token:read, token:flush, admin, metrics; may be given more than once
-        #[arg(long = "scope", required = true, value_parser = scope)]
+        /// token:read, token:flush, admin, metrics; several by commas, or given more than once
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope)]
         scopes: Vec<Scope>,
         /// A realm that reading and flushing is limited to; * stands for any characters
-        #[arg(long = "realm")]
+        #[arg(long = "realm", value_name = "PATTERN")]
         realms: Vec<String>,
         /// A secret's key, likewise
-        #[arg(long = "key")]
+        #[arg(long = "key", value_name = "PATTERN")]
         keys: Vec<String>,
         /// Days until it expires; without it, never
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         days: Option<u32>,
     },
     /// List keys, without themselves
     List,
     /// Revoke a key, at once and for good
     Revoke {
-        /// Its number in the list
+        /// Its ID: the number that `api-key list` shows first
+        #[arg(value_parser = id)]
         id: i64,
     },
 }
@@ -46,6 +48,12 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| {
         let known = Scope::ALL.map(Scope::as_str);
         format!("must be one of {}", known.join(", "))
+    })
+}
+
+fn id(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| {
+        "must be the key's ID, a number that `api-key list` shows, not its name".to_owned()
     })
 }
 
@@ -93,6 +101,8 @@ async fn create(app: &App, new: &NewKey) -> Result<ExitCode, Failure> {
 }
 
 async fn list(app: &App) -> Result<ExitCode, Failure> {
+    let now = app.clock.now();
+    let mut rows = vec![HEADER.map(str::to_owned)];
     for number in 1.. {
         let page = Page::new(number, PAGE_SIZE_MAX).map_err(Failure::of)?;
         let keys = app
@@ -103,22 +113,56 @@ async fn list(app: &App) -> Result<ExitCode, Failure> {
         if keys.list.is_empty() {
             break;
         }
-        for key in keys.list {
-            let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
-            let state = match key.revoked_at {
-                Some(at) => format!("revoked {}", at.to_rfc3339()),
-                None => key.expires_at.map_or("valid".to_owned(), |at| {
-                    format!("until {}", at.to_rfc3339())
-                }),
-            };
-            let (id, name, hint) = (key.id, key.name, key.hint);
-            say(&format!(
-                "{id}\t{name}\t{hint}…\t{}\t{state}\n",
-                scopes.join(",")
-            ))?;
-        }
+        rows.extend(keys.list.into_iter().map(|key| row(key, now)));
     }
-    Ok(ExitCode::SUCCESS)
+    say(&aligned(&rows))
+}
+
+const HEADER: [&str; 7] = ["ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "STATE"];
+
+fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
+    let state = match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {}", at.to_rfc3339()),
+        (None, Some(at)) if at <= now => format!("expired {}", at.to_rfc3339()),
+        (None, Some(at)) => format!("valid until {}", at.to_rfc3339()),
+        (None, None) => "valid".to_owned(),
+    };
+    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
+    let patterns = |patterns: Option<Vec<Pattern>>| match patterns {
+        None => "any".to_owned(),
+        Some(patterns) if patterns.is_empty() => "none".to_owned(),
+        Some(patterns) => {
+            let texts: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
+            on_one_line(&texts.join(","))
+        }
+    };
+    [
+        key.id.to_string(),
+        on_one_line(&key.name),
+        format!("{}…", key.hint),
+        scopes.join(","),
+        patterns(key.realms),
+        patterns(key.secret_keys),
+        state,
+    ]
+}
+
+/// Columns as wide as what is in them, two spaces apart.
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    });
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths);
+        let line: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 async fn revoke(app: &App, id: i64) -> Result<ExitCode, Failure> {

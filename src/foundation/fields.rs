@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use super::alike::nearest;
 use super::shape::Shape;
 
 /// What is wrong with a document, and where.
@@ -369,6 +370,29 @@ impl<'a> Fields<'a> {
                     field,
                     format!("is not a field here; known are {}", asked.join(", ")),
                 );
+            }
+        }
+    }
+
+    /// Says which fields are most likely others, misspelled, that are absent; passes over all else
+    /// that nobody knows. Call it last.
+    pub fn finish_leniently(self) {
+        let asked = self.asked.borrow();
+        let unknown = self
+            .map
+            .keys()
+            .filter(|field| !asked.contains(&field.as_str()));
+        for field in unknown {
+            // One of another number is no misspelling.
+            let stem = |name: &str| {
+                name.trim_end_matches(|c: char| c.is_ascii_digit())
+                    .to_owned()
+            };
+            let numbered = |known: &str| stem(known) != known && stem(known) == stem(field);
+            let absent = asked.iter().filter(|known| !self.map.contains_key(**known));
+            let absent = absent.copied().filter(|known| !numbered(known));
+            if let Some(meant) = nearest(&field.to_lowercase(), absent) {
+                self.fault(field, format!("is not a field here; did you mean {meant}?"));
             }
         }
     }

@@ -153,7 +153,12 @@ impl Failure {
     /// A human must give the secret another refresh token.
     pub fn needs_another_refresh_token(self, why: &str) -> Self {
         Self {
-            detail: format!("{why}: {}", self.detail),
+            // First, so that it is not what is cut off.
+            detail: Self::permanent(format!(
+                "{why} (save another as the secret's parameter refresh_token): {}",
+                self.detail
+            ))
+            .detail,
             class: FailureClass::Permanent,
             // A provider may take a moment to know the one that was just given.
             needs_human: why != REFUSED,

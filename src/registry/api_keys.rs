@@ -2,7 +2,8 @@ use secrecy::SecretString;
 
 use super::{Actor, Registry, RegistryError, note};
 use crate::access::key;
-use crate::access::store::{self, Creation, ListedKey, NewKey};
+use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
+use crate::foundation::database::DbError;
 use crate::foundation::page::{Listed, Page};
 
 impl Registry {
@@ -32,6 +33,34 @@ impl Registry {
             })
             .await?;
         Ok((creation, made))
+    }
+
+    /// Makes a key the administrator's of all replicas. Says so, here and in the audit, where
+    /// another was that until now: who has that one is refused from now on.
+    pub async fn set_bootstrap_key(&self, key: &SecretString) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let set = self
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let set = store::set_bootstrap(transaction, key, now).await?;
+                    if set == Bootstrap::Replaced {
+                        let by = &Actor::command_line();
+                        let name = store::BOOTSTRAP_NAME.to_owned();
+                        note(transaction, by, "api_key.replace", name, now).await?;
+                    }
+                    Ok(set)
+                })
+            })
+            .await?;
+        if set == Bootstrap::Replaced {
+            tracing::warn!(
+                name = store::BOOTSTRAP_NAME,
+                "the administrator's key was replaced by the one of this replica's configuration"
+            );
+            self.memory.keys_changed();
+        }
+        Ok(())
     }
 
     /// False where there is no such key, or it is revoked already.

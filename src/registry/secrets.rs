@@ -18,7 +18,7 @@ use crate::secret::{Secret, seal_params, store};
 use crate::token::listing::{self, Filter};
 use crate::token::state::State;
 use crate::token::store as tokens;
-use crate::token::{Column, TokenRecord, seal};
+use crate::token::{Column, TokenRecord, Trouble, seal};
 
 /// A secret to be made or merged into the one that is there.
 #[derive(Clone, Debug)]
@@ -242,6 +242,18 @@ impl Registry {
                     if another {
                         tokens::forget_refresh(transaction, secret.id).await?;
                     }
+                }
+                let needs_attention = |record: &TokenRecord| {
+                    let trouble = record.trouble.as_ref();
+                    trouble.is_some_and(Trouble::needs_attention)
+                };
+                if !changed
+                    && !lost
+                    && !source.is_fixed()
+                    && record.as_ref().is_some_and(needs_attention)
+                {
+                    // The cause may have been mended elsewhere: at the provider, in a proxy.
+                    tokens::wake(transaction, secret.id, now).await?;
                 }
                 secret.id
             }

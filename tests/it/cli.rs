@@ -31,9 +31,11 @@ on_every_database! {
     another_sealing_key_of_the_same_id_is_refused,
     a_refused_start_leaves_no_key_behind,
     without_an_admin_key_the_first_start_makes_one_for_its_owner_only,
+    a_replica_with_another_admin_key_replaces_the_one_of_all_and_says_so,
 }
 
 /// How a command ended.
+#[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
@@ -166,9 +168,54 @@ async fn renew_all_obtains_what_is_not_due(database: TestDatabase) {
 }
 
 async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let ended = run(&database, "renew --realm nowhere").await;
     assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
     assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn whatever_works_with_what_is_stored_makes_no_database_in_the_wrong_directory() {
+    let database = TestDatabase::sqlite();
+    let realms = tempfile::tempdir().expect("a temporary directory can be made");
+    let apply = format!("realm apply {}", realms.path().display());
+    for arguments in [
+        "renew",
+        "renew --all",
+        "api-key list",
+        "api-key create an-application --scope token:read",
+        "api-key revoke 1",
+        &apply,
+    ] {
+        let ended = run(&database, arguments).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments}");
+        let file = database.directory.path().join("token-server.db");
+        let told = format!("no database at sqlite://{}", file.display());
+        assert!(
+            ended.stderr.contains(&told),
+            "{arguments}: {}",
+            ended.stderr
+        );
+        let made = std::fs::read_dir(database.directory.path()).expect("it can be listed");
+        assert_eq!(made.count(), 0, "{arguments}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_makes_is_for_its_user_only() {
+    let database = TestDatabase::sqlite();
+    let directory = database.directory.path().join("made/here");
+    let url = format!("sqlite://{}?mode=rwc", directory.join("ts.db").display());
+    let data_dir = ("TOKEN_SERVER__DATA_DIR", directory.display().to_string());
+    let ended = end(command(&database, &[data_dir])
+        .env("DATABASE_URL", url)
+        .arg("migrate"))
+    .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for (path, mode) in [("", 0o700), ("replica.id", 0o600)] {
+        let made = std::fs::metadata(directory.join(path)).expect("it was made");
+        assert_eq!(made.permissions().mode() & 0o777, mode, "{path:?}");
+    }
 }
 
 #[tokio::test]
@@ -262,7 +309,7 @@ async fn openapi_prints_the_specification_and_needs_no_configuration() {
 
 async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database: TestDatabase) {
     let server = ServerProcess::start(&database, &[]);
-    let create = "api-key create shop --scope token:read --scope metrics --realm wx*";
+    let create = "api-key create shop --scope token:read,metrics --realm wx*";
     let made = run(&database, create).await;
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     let key = made.stdout.trim_end();
@@ -277,15 +324,30 @@ async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database
     let listed = run(&database, "api-key list").await;
     assert_eq!(listed.code, Some(0), "{}", listed.stderr);
     assert!(!listed.stdout.contains(&key[8..]), "a key is listed");
-    let line = listed.stdout.lines().find(|line| line.contains("\tshop\t"));
-    let line = line.unwrap_or_else(|| panic!("not listed: {}", listed.stdout));
-    assert!(
-        line.contains("token:read,metrics") && line.ends_with("valid"),
-        "{line}"
+    let mut lines = listed.stdout.lines();
+    let header: Vec<_> = lines.next().expect("a header").split_whitespace().collect();
+    assert_eq!(
+        header,
+        ["ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "STATE"]
     );
-    let (id, _) = line
-        .split_once('\t')
-        .expect("the first column is the number");
+    let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1] == "shop").expect("it is listed");
+    assert_eq!(row[3..], ["token:read,metrics", "wx*", "any", "valid"]);
+    let id = row[0];
+    let by_name = run(&database, "api-key revoke shop").await;
+    assert_eq!(by_name.code, Some(2), "{}", by_name.stderr);
+    assert!(
+        by_name.stderr.contains("the key's ID"),
+        "{}",
+        by_name.stderr
+    );
+    let dead = run(
+        &database,
+        "api-key create dead --scope token:read,metrics --days 0",
+    )
+    .await;
+    assert_eq!((dead.code, &*dead.stdout), (Some(2), ""));
+    assert!(dead.stderr.contains("--days"), "{}", dead.stderr);
     for code in [0, 2] {
         let revoked = run(&database, &format!("api-key revoke {id}")).await;
         assert_eq!(revoked.code, Some(code), "{}", revoked.stderr);
@@ -321,6 +383,7 @@ async fn two_migrations_at_once_both_succeed(database: TestDatabase) {
 }
 
 async fn without_sealing_keys_sqlite_makes_them_and_mysql_is_refused(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let list = async || {
         let mut command = command(&database, &[]);
         command.env_remove("TOKEN_SERVER__SEALING__KEYS");
@@ -360,6 +423,7 @@ async fn list_with_keys(database: &TestDatabase, keys: String) -> Ended {
 }
 
 async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     assert_eq!(run(&database, "api-key list").await.code, Some(0));
     let other = SEALING_KEYS.replace("AQE", "AgI");
     for keys in [other.clone(), format!("{other},new:{}", &other[5..])] {
@@ -371,6 +435,7 @@ async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
 }
 
 async fn a_refused_start_leaves_no_key_behind(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     assert_eq!(run(&database, "api-key list").await.code, Some(0));
     let other = SEALING_KEYS.replace("AQE", "AgI");
     let mistaken = format!("new:{},{other}", &SEALING_KEYS[5..]);
@@ -398,6 +463,41 @@ async fn without_an_admin_key_the_first_start_makes_one_for_its_owner_only(datab
     let admin = server.client.with_key(key.trim());
     admin.get("/api/realm").await.expect(200);
     server.client.get("/api/realm").await.expect(401);
+}
+
+async fn a_replica_with_another_admin_key_replaces_the_one_of_all_and_says_so(
+    database: TestDatabase,
+) {
+    let unset = ("TOKEN_SERVER__ADMIN_KEY", String::new());
+    let first = ServerProcess::start(&database, std::slice::from_ref(&unset));
+    let kept = secret_file(&database.directory.path().join("admin.key"));
+    let in_file = first.client.with_key(kept.trim());
+    in_file.get("/api/realm").await.expect(200);
+    let second = ServerProcess::start(&database, &[]);
+    second.client.get("/api/realm").await.expect(200);
+    eventually("the other replica has followed", async || {
+        (in_file.get("/api/realm").await.status == 401).then_some(())
+    })
+    .await;
+    let audit = second.client.get("/api/audit").await.expect(200).json();
+    let newest = &audit["data"]["list"][0];
+    assert_eq!(newest["action"], "api_key.replace");
+    assert_eq!(newest["target"], "bootstrap-admin");
+    drop((first, second));
+    // The file holds a key that is good no more: a start that ends at once says that.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    let listen = ("TOKEN_SERVER__HTTP__LISTEN", address);
+    let ended = end(command(&database, &[unset, listen]).arg("serve")).await;
+    assert!(
+        ended.stderr.contains("not good any more"),
+        "{}",
+        ended.stderr
+    );
+    // The same key again replaces nothing.
+    let again = ServerProcess::start(&database, &[]);
+    let audit = again.client.get("/api/audit").await.expect(200).json();
+    assert_eq!(audit["data"]["list"][0]["id"], newest["id"], "{audit}");
 }
 
 async fn renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run(database: TestDatabase) {
@@ -437,6 +537,7 @@ async fn renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run(database:
 }
 
 async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let write = |name: &str, realm: Value| {
         std::fs::write(folder.path().join(name), realm.to_string()).expect("it is writable");
@@ -486,6 +587,7 @@ async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDat
 }
 
 async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let write = |name: &str, text: String| {
         std::fs::write(folder.path().join(name), text).expect("it is writable");

@@ -29,6 +29,29 @@ async fn unknown_fields_are_ignored_at_the_top_and_refused_inside_config(databas
     let secret = json!({"realm": "r", "key": "k", "key_6": "x", "comment": {"any": "thing"}});
     let stored = world.post("/api/secret", &secret).await;
     assert_eq!(stored["data"]["params"], json!({}));
+    // Whoever misspells one is told, or it would be taken for absent.
+    for (path, body, faults) in [
+        (
+            "/api/realm",
+            json!({"id": "new", "comments": "x", "confg": {}}),
+            json!([["/comments", "comment"], ["/confg", "config"]]),
+        ),
+        (
+            "/api/secret",
+            json!({"realm": "r", "key": "k", "key2": "b", "param": {}}),
+            json!([["/key2", "key_2"], ["/param", "params"]]),
+        ),
+    ] {
+        let refused = world.client().post(path, &body).await;
+        let problem = refused.expect_problem(422, "invalid_document");
+        let errors = problem["errors"].as_array().expect("errors");
+        let told = errors.iter().map(|error| {
+            let detail = error["detail"].as_str().expect("a text");
+            let (_, meant) = detail.split_once("did you mean ").expect("what is meant");
+            json!([error["pointer"], meant.trim_end_matches('?')])
+        });
+        assert_eq!(told.collect::<serde_json::Value>(), faults, "{path}");
+    }
     let realm = json!({"id": "r", "config": world.config(&json!({"name": "x"}))});
     let refused = world.client().post("/api/realm", &realm).await;
     let problem = refused.expect_problem(422, "invalid_document");
