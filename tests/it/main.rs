@@ -7,6 +7,7 @@ mod kit;
 
 mod access;
 mod alerts;
+mod applications;
 mod bulkheads;
 mod bytes;
 mod cli;

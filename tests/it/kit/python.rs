@@ -159,14 +159,19 @@ async fn read(answer: reqwest::Response) -> reqwest::Result<Value> {
     Ok(serde_json::from_str(&text).expect("the answer is JSON"))
 }
 
-fn run(library: Library, access_token_ttl_s: u32, port: u16, data: &Path) -> Child {
+/// The Python of the tests.
+pub fn interpreter() -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let chosen = std::env::vars().find(|(name, _)| name == "TEST_PYTHON");
-    let python = match chosen {
+    Command::new(match chosen {
         Some((_, path)) => path.into(),
         None => root.join("target/servers/python/bin/python"),
-    };
-    Command::new(python)
+    })
+}
+
+fn run(library: Library, access_token_ttl_s: u32, port: u16, data: &Path) -> Child {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    interpreter()
         // No byte code beside the sources.
         .arg("-B")
         .arg(root.join("tests/oauth").join(library.program()))
