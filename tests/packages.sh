@@ -1,5 +1,6 @@
-# Sourced by scripts that install what is missing. They set `script`, which begins each line.
-# shellcheck shell=bash
+# Sourced by scripts that install what is missing. They set `script`, which begins each line, and
+# `repository`.
+# shellcheck shell=bash disable=SC2154
 
 say() { printf '%s: %s\n' "$script" "$*"; }
 
@@ -56,4 +57,60 @@ unpack() {
     mkdir -p "$directory"
     quietly dpkg-deb -x "$files"/*.deb "$directory"
     rm -r "$files"
+}
+
+node_major_wanted=20
+
+# new_enough NODE: the binary runs and is a wanted version.
+new_enough() {
+    local version
+    version="$("$1" --version 2>/dev/null)" || return 1
+    version="${version#v}"
+    ((${version%%.*} >= node_major_wanted))
+}
+
+# has_system_node: the machine, or whoever runs this, brings a Node that is new enough.
+has_system_node() { [[ -n "${TEST_NODE:-}" ]] || new_enough node; }
+
+# modules_current FOLDER: what its package-lock.json names is unpacked, with a Node where one is needed.
+modules_current() {
+    [[ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]] &&
+        { has_system_node || new_enough "$1/node_modules/.bin/node"; }
+}
+
+# install_modules FOLDER: what its package-lock.json names. Where the system's Node is missing or
+# too old, this includes the one that is pinned there.
+install_modules() {
+    local include=(--omit=optional) what="the packages of ${1#"$repository/"}"
+    if ! has_system_node; then
+        include=(--include=optional)
+        what+=" and Node"
+    fi
+    say "npm ci: $what"
+    quietly npm --prefix "$1" ci "${include[@]}"
+    if ! has_system_node; then
+        # npm 9 drops the package for the other architecture, and with it the
+        # link .bin/node that both packages claim.
+        quietly npm --prefix "$1" rebuild
+        if ! new_enough "$1/node_modules/.bin/node"; then
+            say "npm has no Node for this machine: install Node $node_major_wanted or newer" >&2
+            exit 1
+        fi
+    fi
+}
+
+# environment_current FOLDER REQUIREMENTS: Python's environment there has these packages. Its
+# Python is a link to the system's, which may be gone.
+environment_current() { cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null; }
+
+# Debian parts what makes environments from its Python.
+makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+# install_environment FOLDER REQUIREMENTS
+install_environment() {
+    say "pip install: ${2#"$repository/"}"
+    quietly python3 -m venv --clear "$1"
+    quietly "$1/bin/python" -m pip --disable-pip-version-check install --no-deps \
+        --only-binary :all: --requirement "$2"
+    cp "$2" "$1/requirements.txt"
 }

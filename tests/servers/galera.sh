@@ -27,8 +27,8 @@ synced() { [[ "$(sql "$1" "SHOW STATUS LIKE 'wsrep_local_state_comment'")" == *S
 
 # run_node N ADDRESS: what it connects to; none makes a new cluster.
 run_node() {
-    local node="$1" address="$2" home="$TEST_GALERA_DIR/$1"
-    local options="gmcast.listen_addr=tcp://127.0.0.1:$(setting "$node/gmcast")"
+    local node="$1" address="$2" home="$TEST_GALERA_DIR/$1" options
+    options="gmcast.listen_addr=tcp://127.0.0.1:$(setting "$node/gmcast")"
     options+=";ist.recv_addr=127.0.0.1:$(setting "$node/ist");gcache.size=32M"
     setpriv --reuid="$user" --regid="$user" --clear-groups mariadbd --no-defaults \
         --datadir="$home/data" --socket="$home/socket" --pid-file="$home/pid" \
