@@ -1,62 +1,59 @@
-# The commands of everyday work. `make run` leads from a clone to a served token.
+# The commands of everyday work. `make run` leads from a clone to a served token; `make` lists all.
 
 CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: run setup check test test-mysql test-galera fuzz soak soak-faults bench openapi
+.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi
 
-# A server with a simulated provider on embedded SQLite.
-run:
-	$(CARGO) run -- serve --demo
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# What the tests need beside Rust: a database server, Node and an OAuth server.
-setup:
+run: ## a server with a simulated provider, on embedded SQLite
+	$(CARGO) run --locked -- serve --demo
+
+setup: ## installs what the tests need beside Rust: a database server, Node, OAuth servers
 	@tests/setup.sh
 
-# Format, lints without warnings, and a minute of fuzzing. That generated files are current is
-# a test.
-check:
+# That generated files are current is a test.
+check: ## format, lints and documentation without warnings, licences, spelling, a minute of fuzzing
 	$(CARGO) fmt --all --check
+	@tests/tools/check.sh
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --test soak --test soak_faults --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	@fuzz/run.sh 60
 
-# Everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL).
-test: setup
+advisories: ## known vulnerabilities of dependencies; asks the network
+	@tests/tools/check.sh advisories
+
+test: setup ## everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL)
 	$(CARGO) test --workspace --locked
 
-# The tests of databases on MySQL 9, in a server that this starts; must be run by root.
-test-mysql: setup
+test-mysql: setup ## the tests of databases on MySQL 9, in a server that this starts; as root
 	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
 
-# The fault tests on a Galera cluster of three nodes that this starts, and then those that
-# break a node, by themselves; must be run by root.
-test-galera:
+# First all, then those that break a node, by themselves.
+test-galera: ## the fault tests on a Galera cluster of three nodes that this starts; as root
 	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults on_galera \
 		-- --skip broken
 	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults broken
 
-# An hour of fuzzing of what reads other people's input.
-fuzz:
+fuzz: ## an hour of fuzzing of what reads other people's input
 	@fuzz/run.sh 3600
 
-# Ten minutes of 50 secrets against a real OAuth server; prints what was seen.
-soak: setup
+soak: setup ## ten minutes of 50 secrets against a real OAuth server; prints what was seen
 	$(CARGO) test --locked --test soak -- --nocapture
 
-# Five replicas killed and stopped at random for half an hour, against a lenient provider, then
-# against a strict one; prints the counts.
-soak-faults: setup
+# Against a lenient provider, then against a strict one; prints the counts.
+soak-faults: setup ## five replicas killed and stopped at random: half an hour, twice
 	$(CARGO) test --locked --test soak_faults -- lenient
 	$(CARGO) test --locked --test soak_faults -- strict
 
-# Measures every mark, prints the table and keeps it in benches/RESULTS.md. Some of them:
-# cargo bench --bench marks -- 1 3. Single functions: cargo bench --bench hot
-bench: setup
+# Some of them: cargo bench --bench marks -- 1 3. Single functions: cargo bench --bench hot
+bench: setup ## measures every mark, prints the table and keeps it in benches/RESULTS.md
 	$(CARGO) bench --locked --bench marks
 
-# Writes the specification, and the schema of realm documents, that the code makes.
-openapi:
-	$(CARGO) run --quiet -- openapi > openapi/openapi.json
-	$(CARGO) run --quiet -- realm schema > openapi/realm.schema.json
+openapi: ## writes openapi/openapi.json and openapi/realm.schema.json
+	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json
+	$(CARGO) run --locked --quiet -- realm schema > openapi/realm.schema.json

@@ -11,8 +11,8 @@
 # FUZZ_TARGETS="A B"    only these
 # FUZZ_SEED=NUMBER      the same choices again
 #
-# Needs Rust and a C++ compiler. What is missing is installed: cargo-fuzz by cargo, g++ by
-# apt-get where there is one.
+# Needs Rust and a C++ compiler. What is missing is installed: cargo-fuzz with the tools of `make
+# check`, g++ by apt-get where there is one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -24,7 +24,7 @@ timeout_s=10
 read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push}"
 
 script=fuzz
-source "$repository/tests/packages.sh"
+source "$repository/tests/tools/install.sh"
 
 # No path of this machine is printed.
 plainly() { sed -e "s#$repository#.#g" -e "s#${CARGO_HOME:-$HOME/.cargo}#\$CARGO_HOME#g" -e "s#${work:-$fuzz}#\$WORK#g"; }
@@ -51,10 +51,7 @@ fi
 
 # libFuzzer is C++; cc takes c++, or what CXX names.
 has "${CXX:-c++}" || install g++
-if ! cargo fuzz --version >/dev/null 2>&1; then
-    say "cargo install cargo-fuzz (may take some minutes)"
-    quietly cargo install cargo-fuzz --locked
-fi
+python_tools
 
 # The versions of the server; what is only here is added by cargo.
 mkdir -p target

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# What `make check` looks at beside Rust's own lints. `tests/tools/check.sh NAME…` looks at these
+# only:
+#
+#   versions   one version of Rust is named everywhere
+#   licences   of what is built in: licence, source, and what is banned (cargo-deny, deny.toml)
+#   unused     dependencies and files that nothing uses (cargo-shear)
+#   spelling   of all texts (typos, typos.toml)
+#   scripts    of the shell (shellcheck)
+#   workflows  actions by hash, least permissions (zizmor)
+#   openapi    the specification (Redocly, openapi/redocly.yaml)
+#   advisories on what is built in (cargo-deny): only where it is named, as it needs the network
+#
+# Installs what is missing, prints a line for each, and what is wrong. Ends with 1 if anything is.
+# shellcheck disable=SC2329 # They are called by their names.
+set -euo pipefail
+
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+cd "$repository"
+script=check
+source tests/tools/install.sh
+python_tools
+
+versions() {
+    local version minor
+    version="$(sed -n 's/^channel = "\([0-9]*\.[0-9]*\.[0-9]*\)"$/\1/p' rust-toolchain.toml)"
+    if [[ -z "$version" ]]; then
+        echo "rust-toolchain.toml names no version"
+        return 1
+    fi
+    minor="${version%.*}"
+    # names PATTERN VERSION FILE...: all that they say of this is that version.
+    names() {
+        local said
+        said="$(git grep -hoE -- "$1" -- "${@:3}" | sort -u)"
+        [[ "$said" == "$2" ]] || { echo "${*:3} should say '$2' and says: $said" && return 1; }
+    }
+    names '^rust-version = .*' "rust-version = \"$minor\"" Cargo.toml &&
+        names 'rust:[0-9.]*' "rust:$version" docker .github &&
+        names 'Rust 1\.[0-9.]*[0-9]' "Rust $minor" '*.md' ':!CHANGELOG.md'
+}
+
+licences() {
+    cargo-deny --locked check --hide-inclusion-graph \
+        --deny unmatched-skip --deny license-not-encountered bans licenses sources
+}
+
+advisories() { cargo-deny --locked check --hide-inclusion-graph advisories; }
+
+unused() {
+    # Not a member of the workspace; fuzz/run.sh lays its lock file.
+    [[ -e fuzz/Cargo.lock ]] || cp Cargo.lock fuzz/Cargo.lock
+    cargo-shear --locked --deny-warnings --check-test-targets && cargo-shear --deny-warnings fuzz
+}
+
+spelling() { typos --format brief; }
+
+scripts() { git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck; }
+
+workflows() { zizmor --offline --no-progress .github; }
+
+# poem-openapi writes a status twice where an operation has two answers of it. JSON takes the last
+# of the two; Redocly's reader would stop.
+openapi() {
+    npm_tools &&
+        "$node" -e 'const fs = require("node:fs");
+            const specification = JSON.parse(fs.readFileSync("openapi/openapi.json"));
+            fs.writeFileSync("target/tools/openapi.json", JSON.stringify(specification, null, 2));' &&
+        REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+            "$node" "$modules/@redocly/cli/bin/cli.js" lint target/tools/openapi.json \
+            --config openapi/redocly.yaml --format stylish
+}
+
+wrong=0
+if (($# == 0)); then
+    set -- versions licences unused spelling scripts workflows openapi
+fi
+for check in "$@"; do
+    begun="${EPOCHREALTIME/./}"
+    if output="$("$check" 2>&1)"; then
+        said=good
+    else
+        said=wrong
+        wrong=1
+        printf '%s\n' "$output"
+    fi
+    tenths=$(((${EPOCHREALTIME/./} - begun) / 100000))
+    say "$check: $said ($((tenths / 10)).$((tenths % 10)) s)"
+done
+exit "$wrong"
