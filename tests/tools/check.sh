@@ -36,7 +36,7 @@ versions() {
         [[ "$said" == "$2" ]] || { echo "${*:3} should say '$2' and says: $said" && return 1; }
     }
     names '^rust-version = .*' "rust-version = \"$minor\"" Cargo.toml &&
-        names 'rust:[0-9.]*' "rust:$version" docker .github &&
+        names 'rust:[0-9][0-9.]*' "rust:$version" docker .github &&
         names 'Rust 1\.[0-9.]*[0-9]' "Rust $minor" '*.md' ':!CHANGELOG.md'
 }
 
