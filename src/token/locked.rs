@@ -28,7 +28,7 @@ pub enum Busy {
     LeaveOut,
 }
 
-/// A row as it stands in its transaction. What is changed is kept by [`write`] only.
+/// A row as it stands in its transaction. What is changed is kept by `write` only.
 #[derive(Debug)]
 pub struct Locked {
     row: token::Model,
