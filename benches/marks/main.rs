@@ -1,5 +1,5 @@
 //! The marks of the server: each is measured against its reference in the same run. See
-//! docs/performance.md. `make bench` runs all of them; numbers as arguments choose some.
+//! docs/src/explanation/performance.md. `make bench` runs all of them; numbers as arguments choose some.
 //! Without `--bench`, as tests run it, it only shows that it runs: everything is small.
 
 // A benchmark fails by panicking, tells on standard output, and its numbers are small.
@@ -154,7 +154,7 @@ fn keep(report: &Report) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
     let text = format!(
         "# Results\n\nWritten by `make bench`. What is measured, and how, is in \
-         [docs/performance.md](../docs/performance.md).\n\n{}\n\n{}",
+         [docs/src/explanation/performance.md](../docs/src/explanation/performance.md).\n\n{}\n\n{}",
         machine(),
         report.table()
     );

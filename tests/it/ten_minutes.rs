@@ -1,5 +1,5 @@
-//! `docs/a-realm-in-ten-minutes.md` is true: its commands are run in its order and on its
-//! documents, against providers that behave as it says, and what it shows is answered.
+//! `docs/src/tutorial/a-realm-in-ten-minutes.md` is true: its commands are run in its order and
+//! on its documents, against providers that behave as it says, and what it shows is answered.
 
 mod page;
 mod providers;
@@ -174,7 +174,7 @@ async fn every_command_of_the_page_is_answered_as_the_page_shows(database: TestD
     assert_eq!(compared, 10, "the answers are found");
     let links = ["openapi/realm.schema.json", "presets"];
     for link in links {
-        assert!(scene.page.text.contains(&format!("(../{link})")));
+        assert!(scene.page.text.contains(&format!("(../../../{link})")));
         assert!(root().join(link).exists(), "{link}");
     }
     let schema = scene.client().get("/realm.schema.json").await.expect(200);

@@ -16,7 +16,7 @@ pub fn root() -> &'static Path {
 }
 
 fn page_file() -> PathBuf {
-    root().join("docs/a-realm-in-ten-minutes.md")
+    root().join("docs/src/tutorial/a-realm-in-ten-minutes.md")
 }
 
 /// What the page holds beside prose. Info strings, which no reader sees, say what a block is.
