@@ -20,6 +20,7 @@ mod database_faults;
 mod demo;
 mod denied_flushes;
 mod derived;
+mod documents;
 mod dry_runs;
 mod edge;
 mod expiry;
