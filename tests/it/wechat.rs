@@ -51,7 +51,7 @@ async fn scene(database: &TestDatabase, settings: Settings) -> Scene {
     }
 }
 
-/// As the README gives it, with the simulated provider's address.
+/// Asks the simulated provider as WeChat is asked.
 fn realm(wechat: &Wechat) -> Value {
     json!({
         "url": format!("{}/cgi-bin/token", wechat.url()), "method": "GET",
