@@ -1,4 +1,4 @@
-//! `docs/applications.md` is true: its program is run as it stands, against a server.
+//! `docs/src/how-to/applications.md` is true: its program is run as it stands, against a server.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ async fn the_program_for_applications_replaces_a_token_that_the_provider_refuses
     server.client.register(&provider.url("/token")).await;
     server.client.generation("r", "k", 1).await;
 
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/applications.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/how-to/applications.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
     let (_, program) = page.split_once("```python\n").expect("a program");
     let (program, _) = program.split_once("```").expect("its end");

@@ -33,8 +33,8 @@ async fn unknown_fields_are_ignored_at_the_top_and_refused_inside_config(databas
     for (path, body, faults) in [
         (
             "/api/realm",
-            json!({"id": "new", "comments": "x", "confg": {}}),
-            json!([["/comments", "comment"], ["/confg", "config"]]),
+            json!({"id": "new", "comments": "x", "configs": {}}),
+            json!([["/comments", "comment"], ["/configs", "config"]]),
         ),
         (
             "/api/secret",
