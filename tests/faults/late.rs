@@ -155,6 +155,10 @@ async fn a_killed_server_waits_no_longer_for_what_will_not_come(database: TestDa
     let mut scene = Scene::set(database, accepted, LIFETIME_S).await;
     let server = scene.replica("a");
     scene.begin(&server.client).await;
+    // The server knows nothing of that: by itself it would not send the used one again in time.
+    let mut realm = rotating_realm(&scene.provider);
+    realm["policy"]["refresh_overlap_s"] = 0.into();
+    server.client.save_realm("r", realm).await;
     fails_while_the_answer_is_held(&scene, &server, "retrying").await;
     next_waits(&scene, &server).await;
     scene.kill("a", server).await;
