@@ -379,9 +379,17 @@ async fn nothing_that_is_said_elsewhere_ends_a_line_or_moves_a_cursor(database: 
     }
 }
 
+/// A database without a schema, so that whatever opens it says that it made one.
+fn empty_database() -> TestDatabase {
+    let database = TestDatabase::sqlite();
+    let file = database.directory.path().join("token-server.db");
+    File::create(file).expect("a file can be made");
+    database
+}
+
 /// Runs a command that logs to a terminal, and answers what the terminal was sent.
 fn on_terminal(env: &[(&str, &str)]) -> String {
-    let database = TestDatabase::sqlite();
+    let database = empty_database();
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let ours = openpt(flags).expect("there are pseudo-terminals");
     grantpt(&ours).expect("it can be given to us");
@@ -423,7 +431,7 @@ fn a_terminal_has_colours_unless_it_is_asked_to_do_without() {
 
 #[test]
 fn what_is_no_terminal_has_no_colours() {
-    let database = TestDatabase::sqlite();
+    let database = empty_database();
     let ended = command(&database, &[])
         .arg("renew")
         .envs([("TERM", "xterm"), ("TOKEN_SERVER__LOG__FORMAT", "pretty")])

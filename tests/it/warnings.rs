@@ -544,6 +544,7 @@ async fn a_pattern_that_is_none_is_refused_with_its_own_error(database: TestData
 }
 
 async fn the_command_line_prints_warnings_and_exits_as_without(database: TestDatabase) {
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, document: &Value| {
         let path = folder.path().join(name);
