@@ -125,7 +125,7 @@ impl Renewals {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(record.secret_id, self.clock.boot());
         let waiting = Waiting {
-            why: format!("no server has a key for what is stored: {error}"),
+            why: format!("a server that has the sealing key: {error}"),
             until: Wait::OtherServer(record.renew_at.unwrap_or(self.clock.now())),
         };
         match self.store_waiting(claimed, waiting).await {
