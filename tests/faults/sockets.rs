@@ -13,7 +13,6 @@ use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline}
 use token_server::foundation::descriptors;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -22,7 +21,7 @@ use crate::kit::{PATIENCE, TestDatabase, eventually, on_every_database};
 use crate::provider::{Exchange, Reuse, RotatingProvider};
 use crate::scene::{register, rotating_realm};
 
-on_every_database! {
+on_every_database! { alone:
     half_open_connections_beyond_the_soft_limit_stop_no_renewal,
     half_open_connections_beyond_the_hard_limit_stop_no_renewal,
     where_descriptors_run_out_nothing_spins_and_it_goes_on_afterwards,
@@ -47,11 +46,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// tests.
 const DESCRIPTORS: u64 = 4096;
 
-/// Each test takes many descriptors and measures: one at a time.
-static ALONE: Mutex<()> = Mutex::const_new(());
-
 async fn half_open_connections_beyond_the_soft_limit_stop_no_renewal(database: TestDatabase) {
-    let _alone = ALONE.lock().await;
     let scene = Scene::begin(database, "ulimit -Sn 1024").await;
     let (calm, attacked) = scene.attacked().await;
     compare(&calm, &attacked);
@@ -61,7 +56,6 @@ async fn half_open_connections_beyond_the_soft_limit_stop_no_renewal(database: T
 }
 
 async fn half_open_connections_beyond_the_hard_limit_stop_no_renewal(database: TestDatabase) {
-    let _alone = ALONE.lock().await;
     let scene = Scene::begin(database, "ulimit -Sn 1024 && ulimit -Hn 1024").await;
     let (calm, attacked) = scene.attacked().await;
     compare(&calm, &attacked);
@@ -78,7 +72,6 @@ async fn half_open_connections_beyond_the_hard_limit_stop_no_renewal(database: T
 }
 
 async fn where_descriptors_run_out_nothing_spins_and_it_goes_on_afterwards(database: TestDatabase) {
-    let _alone = ALONE.lock().await;
     let scene = Scene::begin(database, "ulimit -Sn 1024").await;
     scene.server.logged();
     let before = scene.limit_descriptors(3);

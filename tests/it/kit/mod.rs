@@ -17,6 +17,7 @@ pub mod wechat;
 
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
 pub use database::TestDatabase;
@@ -43,23 +44,33 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// Read by each test on a database, written by those that measure: nothing runs beside them.
+pub static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Runs behaviours on every database: each is a test on SQLite and one on MySQL or
-/// MariaDB.
+/// MariaDB. With `alone` each has the machine to itself, for what it measures would otherwise
+/// be the other tests' load.
 macro_rules! on_every_database {
-    ($($behaviour:ident,)+) => {
+    (alone: $($behaviours:tt)+) => { crate::kit::on_every_database! { @ write: $($behaviours)+ } };
+    (@ $share:ident: $($behaviour:ident,)+) => {
         $(
             mod $behaviour {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_sqlite() {
+                    let _machine = crate::kit::MACHINE.$share().await;
                     super::$behaviour(crate::kit::TestDatabase::sqlite()).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_mysql() {
+                    let _machine = crate::kit::MACHINE.$share().await;
                     super::$behaviour(crate::kit::TestDatabase::mysql().await).await;
                 }
             }
         )+
+    };
+    ($($behaviour:ident,)+) => {
+        crate::kit::on_every_database! { @ read: $($behaviour,)+ }
     };
 }
 pub(crate) use on_every_database;
