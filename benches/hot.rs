@@ -11,8 +11,11 @@ use token_server::foundation::clock::{Ms, SystemClock};
 use token_server::foundation::ids::{KeyName, RealmId};
 use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::{KeyRing, Place};
+use token_server::jobs::follow::Follow;
+use token_server::jobs::job::{self, LastOutcome};
+use token_server::memory::follower::Follower;
+use token_server::reads::Ask;
 use token_server::registry::{Actor, Change, NewToken, RealmPatch, SecretPatch};
-use token_server::renewal::read::Ask;
 use tokio_util::sync::CancellationToken;
 
 const TOKEN_BYTES: usize = 512;
@@ -58,8 +61,12 @@ async fn app(directory: &std::path::Path) -> App {
         .await
         .expect("a good secret");
     // What nobody follows is doubted after a second.
-    let following = app.memory.clone();
-    tokio::spawn(async move { following.follow(CancellationToken::new()).await });
+    let follow = Follow::new(Follower::new(app.memory.clone()), app.database.clone());
+    tokio::spawn(job::run(
+        Arc::new(follow),
+        LastOutcome::default(),
+        CancellationToken::new(),
+    ));
     while app.metrics.followed.get() == 0 {
         tokio::task::yield_now().await;
     }
@@ -69,7 +76,7 @@ async fn app(directory: &std::path::Path) -> App {
         min_ttl: Ms::ZERO,
         flush: None,
     };
-    app.renewals.read(&ask).await.expect("a token");
+    app.reads.read(&ask).await.expect("a token");
     let key = SecretString::from(ADMIN_KEY);
     app.memory
         .recognise(&key)
@@ -96,10 +103,7 @@ fn hot(criterion: &mut Criterion) {
         bencher.iter(|| app.memory.sure_caller(&hash, app.clock.moment()));
     });
     criterion.bench_function("find a token in memory", |bencher| {
-        bencher.iter(|| {
-            app.renewals
-                .read_at_once("realm", "key", app.clock.moment())
-        });
+        bencher.iter(|| app.reads.read_at_once("realm", "key", app.clock.moment()));
     });
     let randomness = Randomness::from_system().expect("the system has randomness");
     let ring = KeyRing::parse(&KeyRing::generate(&randomness), randomness.clone());

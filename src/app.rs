@@ -1,14 +1,15 @@
 //! Opens everything a command needs, in order: the database, its schema, the key ring,
 //! the administrator's key.
 
+mod key_file;
 mod ring;
+mod start_error;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -17,70 +18,26 @@ use crate::access::key::{self, KeyHash};
 use crate::access::store as keys;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
-use crate::foundation::database::{ConnectError, Database, DbAddress, DbError, DbFault};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::metrics::Metrics;
-use crate::foundation::private;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
-use crate::foundation::sealing::KeyRingError;
 use crate::memory::Memory;
+use crate::reads::Reads;
 use crate::realm::store as realms;
 use crate::registry::Registry;
 use crate::renewal::{Parts, Renewals, Spool};
 use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
-use crate::webhook::courier::Courier;
+use crate::webhook::delivery_worker::DeliveryWorker;
+use key_file::{read_secret, write_secret};
 use ring::open_ring;
+pub use start_error::StartError;
 
 const ADMIN_KEY_FILE: &str = "admin.key";
 /// Secrets may be many, and a start is not to wait for their number.
 const COUNTED_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why a command cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("the database failed: {0}")]
-    Database(#[from] DbError),
-    #[error("the database {0} failed: {1}")]
-    DatabaseAt(Box<DbAddress>, DbFault),
-    #[error("sealing.keys {0}")]
-    KeyRing(#[from] KeyRingError),
-    #[error(
-        "sealing.keys is required on MySQL, the same on every replica; make one with: echo \"k1:$(head -c 32 /dev/urandom | base64)\""
-    )]
-    NoSealingKeys,
-    #[error(
-        "the database holds sealed values, but {} is missing: put it back, or set sealing.keys; a new key could open none of them", .0.display()
-    )]
-    LostSealingKeys(PathBuf),
-    #[error(
-        "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with; or ts_sealing_key.check_value of row {0:?} is damaged: if you are sure of the key, delete that row, and the next start writes it again"
-    )]
-    WrongSealingKey(String),
-    #[error("{} cannot be used: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("the HTTP client cannot be made: {0}")]
-    Upstream(String),
-}
-
-impl StartError {
-    /// Says which database it was.
-    fn at(self, address: DbAddress) -> Self {
-        match self {
-            Self::Database(error) => {
-                let fault = DbFault::of(&error, &address);
-                Self::DatabaseAt(Box::new(address), fault)
-            }
-            other => other,
-        }
-    }
-}
 
 /// The handles that rooms and commands work with.
 #[derive(Clone)]
@@ -92,13 +49,14 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub registry: Registry,
     pub renewals: Renewals,
+    pub reads: Reads,
     /// What readers are served from.
     pub memory: Memory,
     /// Takes pushed tickets.
     pub inbox: Inbox,
     pub denials: Denials,
     /// Tells the webhook; none where there is none.
-    pub courier: Option<Arc<Courier>>,
+    pub delivery_worker: Option<Arc<DeliveryWorker>>,
     /// Requests under way: they end although their caller has gone.
     pub requests: TaskTracker,
     /// Wakes the sweep.
@@ -162,6 +120,16 @@ impl App {
             wake: wake.clone(),
             memory: memory.clone(),
         });
+        let reads = Reads::new(
+            &renewals,
+            database.clone(),
+            clock.clone(),
+            metrics.clone(),
+            ring.clone(),
+            memory.clone(),
+            upstream.clone(),
+            &settings.renewal,
+        );
         let replayed = renewals.replay_spool().await;
         if replayed > 0 {
             tracing::info!(replayed, "found what an earlier process left in the spool");
@@ -180,8 +148,8 @@ impl App {
             }
         }
         Ok(Self {
-            courier: settings.webhook.clone().map(|webhook| {
-                Arc::new(Courier {
+            delivery_worker: settings.webhook.clone().map(|webhook| {
+                Arc::new(DeliveryWorker {
                     database: database.clone(),
                     upstream: upstream.clone(),
                     clock: clock.clone(),
@@ -216,6 +184,7 @@ impl App {
             clock,
             randomness,
             metrics,
+            reads,
             renewals,
             wake,
         })
@@ -321,35 +290,4 @@ fn open_spool(data_dir: &Path) -> Option<Spool> {
             None
         }
     }
-}
-
-fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            Ok(Some(text.trim().into())
-                .filter(|text: &SecretString| !text.expose_secret().is_empty()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StartError::File {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-/// Readable by the owner only, and on the disk before anything depends on it.
-fn write_secret(path: &Path, text: &SecretString) -> Result<(), StartError> {
-    let write = || {
-        let mut file = private::file_options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
-        writeln!(file, "{}", text.expose_secret())?;
-        file.sync_all()
-    };
-    write().map_err(|source| StartError::File {
-        path: path.to_owned(),
-        source,
-    })
 }

@@ -1,6 +1,8 @@
 //! The command line: one function for each command.
 
 mod api_key;
+mod context;
+mod failure;
 mod realm;
 mod renew;
 mod serve;
@@ -8,25 +10,18 @@ mod serve;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 
 use crate::api;
-use crate::app::{self, App, StartError};
-use crate::config::{ConfigError, Env, Settings};
-use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
+use crate::app;
+use crate::config::{Env, Settings};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
-use crate::foundation::randomness::{NoRandomness, Randomness};
 use crate::realm::schema;
-use crate::serve::ServeError;
-
-/// EX_USAGE of sysexits(3): the configuration cannot be used.
-const EXIT_CONFIG: u8 = 64;
-/// The command could not run.
-const EXIT_COULD_NOT_RUN: u8 = 2;
+use context::{ambient, say, start_logging};
+use failure::Failure;
 
 /// Holds the credentials of third-party APIs, renews every token before it expires, and
 /// hands tokens to applications.
@@ -69,52 +64,6 @@ enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::Command),
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("configuration: {0}")]
-    Config(#[from] ConfigError),
-    #[error("configuration: {0}")]
-    Log(String),
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    #[error(
-        "there is no database at {address} (data_dir is {}): run this where the server runs, with its configuration; `token-server serve` or `token-server migrate` makes a new one", data_dir.display()
-    )]
-    NoDatabase {
-        address: DbAddress,
-        data_dir: PathBuf,
-    },
-    #[error("{0}")]
-    Command(String),
-}
-
-impl Failure {
-    fn of(error: impl std::fmt::Display) -> Self {
-        Self::Command(error.to_string())
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_)
-            | Self::Log(_)
-            | Self::Serve(ServeError::Jobs(_) | ServeError::Connections(_))
-            | Self::Start(
-                StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
-            ) => EXIT_CONFIG,
-            Self::Start(_)
-            | Self::Serve(_)
-            | Self::Randomness(_)
-            | Self::NoDatabase { .. }
-            | Self::Command(_) => EXIT_COULD_NOT_RUN,
-        }
-    }
 }
 
 /// Runs a command to its end.
@@ -162,44 +111,4 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> 
         )),
         Command::Openapi => say(&api::specification()),
     }
-}
-
-fn start_logging(settings: &Settings, filter: Option<&str>) -> Result<(), Failure> {
-    let filter = filter.unwrap_or(&settings.log.filter);
-    let log = &settings.log;
-    logging::start(log.format, filter, log.colours).map_err(Failure::Log)
-}
-
-/// The one place where time and randomness come from the machine.
-fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), Failure> {
-    let clock: SharedClock = match settings.renewal.max_skew {
-        Ms::ZERO => Arc::new(SystemClock),
-        followed => Arc::new(SteadyClock::new(Arc::new(SystemClock), followed)),
-    };
-    Ok((clock, Randomness::from_system()?))
-}
-
-/// Opens a database that is there: in the wrong directory a new one would be made instead, and
-/// be found in good order.
-async fn open(settings: Settings) -> Result<App, Failure> {
-    let address = DbAddress::of(settings.database.url.expose_secret());
-    if address.is_missing() {
-        let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
-        return Err(Failure::NoDatabase { address, data_dir });
-    }
-    open_or_make(settings).await
-}
-
-async fn open_or_make(settings: Settings) -> Result<App, Failure> {
-    let (clock, randomness) = ambient(&settings)?;
-    Ok(Box::pin(App::open(settings, clock, randomness)).await?)
-}
-
-/// Writes to standard output.
-fn say(text: &str) -> Result<ExitCode, Failure> {
-    let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(Failure::of)?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod foundation;
 pub mod jobs;
 pub mod memory;
+pub mod reads;
 pub mod realm;
 pub mod registry;
 pub mod renewal;

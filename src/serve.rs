@@ -11,16 +11,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::app::App;
 use crate::foundation::descriptors;
+use crate::jobs::delivery::Delivery;
+use crate::jobs::follow::Follow;
+use crate::jobs::job::{Job, Outcome};
 use crate::jobs::maintenance::Maintenance;
 use crate::jobs::sealed::SealedCheck;
-use crate::jobs::{Jobs, JobsError, Wakes};
+use crate::jobs::sweep::Sweep;
+use crate::jobs::{Jobs, JobsError};
+use crate::memory::follower::Follower;
 use accepting::Accepting;
 use capacity::{TooManyConnections, max_connections};
 use http::Http;
@@ -45,11 +49,6 @@ pub struct Running {
     address: SocketAddr,
     stopping: CancellationToken,
     http: JoinHandle<()>,
-    maintenance: JoinHandle<()>,
-    sealed_check: JoinHandle<()>,
-    follower: JoinHandle<()>,
-    /// None where there is no webhook.
-    courier: Option<JoinHandle<()>>,
     jobs: Jobs,
 }
 
@@ -63,39 +62,8 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
     let max_connections = max_connections(&app.settings, descriptors::limit())?;
     let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    let wakes = Wakes {
-        sweep: app.wake.clone(),
-        courier: Arc::new(Notify::new()),
-        maintenance: Arc::new(Notify::new()),
-        sealed_check: Arc::new(Notify::new()),
-    };
-    let jobs = Jobs::start(&wakes, &app.settings.maintenance.schedule).await?;
-    let maintenance = tokio::spawn({
-        let maintenance = Maintenance {
-            database: app.database.clone(),
-            clock: app.clock.clone(),
-            settings: app.settings.maintenance.clone(),
-        };
-        async move { maintenance.work_when_woken(&wakes.maintenance).await }
-    });
-    let sealed_check = tokio::spawn({
-        let check = SealedCheck {
-            renewals: app.renewals.clone(),
-            clock: app.clock.clone(),
-            every: app.settings.maintenance.check_sealed_every,
-        };
-        async move { check.work_when_woken(&wakes.sealed_check).await }
-    });
-    let courier = app.courier.clone().map(|courier| {
-        let wake = wakes.courier.clone();
-        tokio::spawn(async move { courier.work_when_woken(&wake).await })
-    });
-    app.renewals.start_sweeping();
+    let jobs = Jobs::start(jobs_of(&app)).await?;
     let stopping = CancellationToken::new();
-    let follower = tokio::spawn({
-        let (memory, stopping) = (app.memory.clone(), stopping.clone());
-        async move { memory.follow(stopping).await }
-    });
     let http = tokio::spawn({
         let (clock, metrics) = (app.clock.clone(), app.metrics.clone());
         let settings = &app.settings.http;
@@ -109,12 +77,34 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         app,
         stopping,
         http,
-        maintenance,
-        sealed_check,
-        follower,
-        courier,
         jobs,
     })
+}
+
+/// Everything that is done in the background.
+fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
+    let maintenance = &app.settings.maintenance;
+    let mut jobs: Vec<Arc<dyn Job>> = vec![
+        Arc::new(Sweep::new(app.renewals.clone(), app.wake.clone())),
+        Arc::new(Follow::new(
+            Follower::new(app.memory.clone()),
+            app.database.clone(),
+        )),
+        Arc::new(Maintenance::new(
+            app.database.clone(),
+            app.clock.clone(),
+            maintenance.clone(),
+        )),
+        Arc::new(SealedCheck::new(
+            app.renewals.clone(),
+            app.clock.clone(),
+            maintenance.check_sealed_every,
+        )),
+    ];
+    if let Some(delivery_worker) = &app.delivery_worker {
+        jobs.push(Arc::new(Delivery::new(delivery_worker.clone())));
+    }
+    jobs
 }
 
 impl Running {
@@ -123,14 +113,19 @@ impl Running {
         self.address
     }
 
+    /// The name of each background job, and how its last pass ended.
+    pub fn jobs(&self) -> Vec<(&'static str, Outcome)> {
+        self.jobs.last_outcomes()
+    }
+
     pub fn app(&self) -> &App {
         &self.app
     }
 
     /// Accepts nothing new, finishes what is under way within the grace time, gives back
     /// leases, closes the database.
-    pub async fn stop(self) {
-        self.jobs.stop().await;
+    pub async fn stop(mut self) {
+        self.jobs.begin_none().await;
         self.stopping.cancel();
         let grace = self.app.settings.http.grace;
         let (http, ()) = tokio::join!(self.http, self.app.renewals.stop(grace));
@@ -145,12 +140,7 @@ impl Running {
         if http.is_err() {
             tracing::warn!("accepting connections ended before its time");
         }
-        self.maintenance.abort();
-        self.sealed_check.abort();
-        self.follower.abort();
-        if let Some(courier) = self.courier {
-            courier.abort();
-        }
+        self.jobs.stop();
         self.app.close().await;
     }
 }

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use minijinja::Value;
 use serde_json::json;
 use token_server::foundation::randomness::Randomness;
-use token_server::realm::expression::{Moment, Piece, without_nulls};
+use token_server::realm::expression::{AttemptValues, Piece, without_nulls};
 use token_server_fuzz::{EXPRESSIONS, NOW, held, seeds};
 
 static SCOPE: LazyLock<Value> = LazyLock::new(|| {
@@ -21,7 +21,7 @@ static SCOPE: LazyLock<Value> = LazyLock::new(|| {
     });
     let plain = plain.as_object().into_iter().flatten();
     let plain = plain.map(|(name, value)| (name.clone(), without_nulls(value)));
-    let moment = Moment::draw(NOW, &Randomness::seeded(1)).scope();
+    let moment = AttemptValues::draw(NOW, &Randomness::seeded(1)).scope();
     let moment = moment.map(|(name, value)| (name.to_owned(), value));
     Value::from_pairs(plain.chain(moment))
 });

@@ -7,9 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use token_server::realm::document::TicketFormat;
-use token_server::ticket::message::{
-    FeishuHeaders, Push, PushKeys, Pushed, Window, claimed_app_id, open,
-};
+use token_server::ticket::message::{claimed_app_id, open};
+use token_server::ticket::push::{FeishuHeaders, Push, PushKeys, Pushed, Window};
 use token_server_fuzz::pushes::{PushRequest, PushingApp};
 use token_server_fuzz::seeds::{self, PUSHED_AT_S, pushing_app};
 

@@ -19,7 +19,7 @@ use token_server::foundation::randomness::Randomness;
 use token_server::realm::document::ProviderDocument;
 use token_server::realm::expression::Expressions;
 use token_server::secret::params::{ParamChange, Params};
-use token_server::upstream::egress::{Egress, SystemNames};
+use token_server::upstream::egress::{Egress, SystemResolver};
 use token_server::upstream::{Upstream, UpstreamSettings};
 
 /// Every run stands still here: 2026-01-02T03:04:05.678Z, the time of tests/presets.
@@ -34,7 +34,7 @@ pub static EXPRESSIONS: LazyLock<Expressions> = LazyLock::new(Expressions::new);
 pub static UPSTREAM: LazyLock<Upstream> = LazyLock::new(|| {
     let settings = UpstreamSettings {
         egress: Egress::default(),
-        names: Arc::new(SystemNames),
+        names: Arc::new(SystemResolver),
         authorities: Vec::new(),
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(5),

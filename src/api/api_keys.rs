@@ -5,9 +5,9 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 
-use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
 use crate::access::scope::{Pattern, Scope};

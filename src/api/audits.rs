@@ -3,8 +3,8 @@ use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use super::Group;
 use super::auth::{Admin, Key};
+use super::group::Group;
 use super::lists::{Data, PageOf, list, page};
 use super::problem::Problem;
 use crate::access::audit;

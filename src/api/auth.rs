@@ -13,7 +13,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
-use super::front::{RequestId, note_secret};
+use super::http::{RequestId, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::Caller;

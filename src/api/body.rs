@@ -9,7 +9,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::Value;
 
-use super::front::note_secret;
+use super::http::note_secret;
 use super::problem::Problem;
 use crate::foundation::fields::{Faults, Fields};
 use crate::foundation::ids::{KeyName, NameError, RealmId};

@@ -6,10 +6,10 @@ use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
-use super::front::note_secret;
+use super::group::Group;
+use super::http::note_secret;
 use super::lists::{Data, data};
 use super::problem::Problem;
 use super::realms::realm_id;

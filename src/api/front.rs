@@ -10,40 +10,14 @@ use tracing::Instrument;
 
 use super::auth;
 use super::hot::Hot;
+use super::http::{NO_STORE, REQUEST_ID, RequestId};
 use super::paths::Paths;
 use super::problem::Problem;
 use crate::app::App;
-use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::metrics::{RequestLabels, seconds};
 
-pub const REQUEST_ID: &str = "x-request-id";
-pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// So many times the limit is read of a body that is too large.
 const DRAINED_MAX: usize = 8;
-
-/// The id of a request, in answers and in the log.
-#[derive(Clone)]
-pub struct RequestId(String);
-
-impl RequestId {
-    pub fn of(request: &Request) -> String {
-        request
-            .data::<Self>()
-            .map(|id| id.0.clone())
-            .unwrap_or_default()
-    }
-}
-
-/// Has the log name the realm that a request is about.
-pub fn note_realm(realm: &RealmId) {
-    tracing::Span::current().record("realm", realm.as_str());
-}
-
-/// Has the log name the secret that a request is about.
-pub fn note_secret(realm: &RealmId, key: &KeyName) {
-    note_realm(realm);
-    tracing::Span::current().record("key", key.as_str());
-}
 
 /// Reads a body of at most `limit` bytes. What is too large is read on for a while, and
 /// thrown away: a caller that is still sending would not read why it is refused.

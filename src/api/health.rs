@@ -4,8 +4,8 @@ use poem::web::Data as State;
 use poem_openapi::OpenApi;
 use poem_openapi::payload::{Json, PlainText, Response};
 
-use super::Group;
 use super::auth::{Key, ReadMetrics};
+use super::group::Group;
 use super::lists::{Success, success};
 use super::problem::Problem;
 use crate::app::App;

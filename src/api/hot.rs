@@ -8,7 +8,7 @@ use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
 
 use super::auth::presented;
-use super::front::{NO_STORE, REQUEST_ID};
+use super::http::{NO_STORE, REQUEST_ID};
 use super::tokens::plain;
 use crate::access::key::KeyHash;
 use crate::access::scope::Scope;
@@ -47,7 +47,7 @@ impl Hot {
         if !caller.has(Scope::TokenRead) || !caller.covers(realm, key) {
             return None;
         }
-        let (cell, expires_in) = app.renewals.read_at_once(realm, key, now)?;
+        let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;
         let body = plain(&cell, expires_in).ok()?;
         let id = HeaderValue::try_from(app.randomness.id()).ok()?;
         let mut response = Response::from(body);

@@ -6,8 +6,10 @@ mod auth;
 mod body;
 mod dry_runs;
 mod front;
+mod group;
 mod health;
 mod hot;
+mod http;
 mod lists;
 mod parameters;
 mod paths;
@@ -21,28 +23,12 @@ mod tokens;
 mod warnings;
 
 use poem::{Endpoint, EndpointExt, Route};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::OpenApiService;
 
 use crate::app::App;
 use crate::realm::schema;
 use front::Front;
 use paths::Paths;
-
-#[derive(Tags)]
-enum Group {
-    /// Providers.
-    Realm,
-    /// Credentials.
-    Secret,
-    /// What applications ask for.
-    Token,
-    /// History, and renewal now.
-    Renewal,
-    /// Callers' keys and what was done with them.
-    Access,
-    /// For operators.
-    Operation,
-}
 
 type Apis = (
     realms::Realms,

@@ -5,10 +5,10 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
-use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
-use super::front::note_realm;
+use super::group::Group;
+use super::http::note_realm;
 use super::lists::{Data, PageOf, data, list, page};
 use super::problem::Problem;
 use super::realms::RealmView;

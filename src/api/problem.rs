@@ -16,8 +16,8 @@ use crate::foundation::database::DbError;
 use crate::foundation::fields::Fault;
 use crate::foundation::ids::NameError;
 use crate::foundation::page::PageError;
+use crate::reads::ReadError;
 use crate::registry::{Refusal, RegistryError};
-use crate::renewal::read::ReadError;
 use crate::ticket::inbox::InboxError;
 
 const MEDIA_TYPE: &str = "application/problem+json";

@@ -6,10 +6,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
 
-use super::Group;
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, secret_name};
-use super::front::note_secret;
+use super::group::Group;
+use super::http::note_secret;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
 use super::problem::Problem;
 use super::realms::realm_id;

@@ -6,11 +6,11 @@ use poem_openapi::types::Any;
 use poem_openapi::{ApiResponse, OpenApi};
 use serde_json::Value;
 
-use super::Group;
+use super::group::Group;
 use super::problem::Problem;
 use super::realms::realm_id;
 use crate::app::App;
-use crate::ticket::message::{Answer, FeishuHeaders, Push};
+use crate::ticket::push::{Answer, FeishuHeaders, Push};
 
 pub struct Tickets;
 

@@ -7,9 +7,9 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Group;
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
 use super::body::{Body, Document, secret_name};
+use super::group::Group;
 use super::lists::{Success, success};
 use super::problem::Problem;
 use super::secrets::names;
@@ -19,8 +19,8 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
+use crate::reads::{Ask, Flush, FlushDenied, Flushed, Origin, Refused, Served};
 use crate::registry::{NewToken, SecretPatch};
-use crate::renewal::read::{Ask, Flush, FlushDenied, Flushed, Origin, Refused, Served};
 
 /// The longest `min_ttl_s`: a year.
 const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -90,9 +90,9 @@ impl TokenView {
     }
 }
 
-/// What stands beside the token, where it is in memory and nothing else is to be said.
+/// What is served with a token that is in memory.
 #[derive(Serialize)]
-struct Beside<'a> {
+struct TokenMetadata<'a> {
     expires_in: i64,
     expires_in_s: i64,
     source: &'static str,
@@ -104,19 +104,19 @@ struct Beside<'a> {
     generation: i64,
 }
 
-/// Room for that, where it is not much.
-const BESIDE: usize = 256;
+/// Room for that, where `extra` is not long.
+const METADATA_BYTES: usize = 256;
 
 /// The same answer as [`TokenView`] for a token in memory; its text is copied as it is kept.
 pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
     let token = cell.as_json();
-    let mut body = Vec::with_capacity(token.len() + BESIDE);
+    let mut body = Vec::with_capacity(token.len() + METADATA_BYTES);
     body.extend_from_slice(b"{\"token\":");
     body.extend_from_slice(token.as_bytes());
-    let beside = body.len();
+    let metadata = body.len();
     serde_json::to_writer(
         &mut body,
-        &Beside {
+        &TokenMetadata {
             expires_in: expires_in.0,
             expires_in_s: expires_in.as_secs_floor(),
             source: Origin::Cache.as_str(),
@@ -127,7 +127,7 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
         },
     )?;
     // It goes on where another object would begin.
-    body[beside] = b',';
+    body[metadata] = b',';
     Ok(body)
 }
 
@@ -376,5 +376,5 @@ impl Tokens {
 
 async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> Result<Served, Problem> {
     api_key.must_cover(&ask.realm, &ask.key)?;
-    Ok(app.renewals.read(ask).await?)
+    Ok(app.reads.read(ask).await?)
 }

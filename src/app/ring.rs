@@ -3,7 +3,8 @@
 use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
 use token_server_entity::{sealing_key, secret};
 
-use super::{StartError, read_secret, write_secret};
+use super::key_file::{read_secret, write_secret};
+use super::start_error::StartError;
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};

@@ -3,7 +3,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use secrecy::ExposeSecret;
 
-use super::{Failure, open, say, start_logging};
+use super::context::{open, say, start_logging};
+use super::failure::Failure;
 use crate::access::scope::{Pattern, Scope};
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
-use super::{Failure, open, say, start_logging};
+use super::context::{open, say, start_logging};
+use super::failure::Failure;
 use crate::config::Settings;
 use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Failure, open, say, start_logging};
+use super::context::{open, say, start_logging};
+use super::failure::Failure;
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
 use crate::foundation::descriptors;
@@ -43,8 +44,8 @@ pub async fn run(
     };
     let run = app.renewals.run(&scope, &Bar(bar.clone())).await;
     bar.finish_and_clear();
-    if let Some(courier) = &app.courier
-        && let Err(error) = courier.deliver_due().await
+    if let Some(delivery_worker) = &app.delivery_worker
+        && let Err(error) = delivery_worker.deliver_due().await
     {
         tracing::warn!(%error, "events are sent by the next server or run");
     }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, open_or_make, say, start_logging};
+use super::context::{open_or_make, say, start_logging};
+use super::failure::Failure;
 use crate::config::Settings;
 use crate::demo;
 use crate::foundation::descriptors;

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, Env, HttpSettings, LogSettings, Settings};
+use super::settings::{ConfigError, Env, HttpSettings, LogSettings, Settings};
 use crate::access::key::CHOSEN_MIN_CHARS;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
@@ -25,7 +25,7 @@ use crate::renewal::RenewalSettings;
 use crate::renewal::decide::Backoff;
 use crate::ticket::inbox::TicketSettings;
 use crate::upstream::UpstreamSettings;
-use crate::upstream::egress::{Egress, SystemNames};
+use crate::upstream::egress::{Egress, SystemResolver};
 use crate::upstream::trust::certificates_of;
 use crate::webhook::{SigningKey, SigningKeyError, WebhookSettings};
 
@@ -313,7 +313,7 @@ impl RawUpstream {
             .collect::<Result<_, _>>()?;
         Ok(UpstreamSettings {
             egress: Egress::new(networks),
-            names: Arc::new(SystemNames),
+            names: Arc::new(SystemResolver),
             authorities: self
                 .ca_file
                 .as_deref()

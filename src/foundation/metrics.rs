@@ -3,10 +3,10 @@
 
 mod measured;
 mod realm_labels;
+mod units;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -16,10 +16,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::clock::{EpochMs, Ms};
 use measured::MeasuredMetrics;
 pub use measured::{Measured, MeasuredRealm};
 use realm_labels::RealmLabels;
+pub use units::{SecondsGauge, seconds, timestamp};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RenewalLabels {
@@ -44,9 +44,6 @@ pub struct ReadLabels {
 pub struct DeliveryLabels {
     pub outcome: &'static str,
 }
-
-/// A gauge of seconds, or of seconds since the epoch.
-pub type SecondsGauge = Gauge<f64, AtomicU64>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ClosedLabels {
@@ -294,15 +291,4 @@ impl Metrics {
         text::encode(&mut page, &self.registry)?;
         Ok(page)
     }
-}
-
-/// A length of time in the unit Prometheus wants; negative where it goes back.
-#[allow(clippy::cast_precision_loss)] // Exact for 285,000 years.
-pub fn seconds(length: Ms) -> f64 {
-    length.0 as f64 / 1000.0
-}
-
-/// A point in time in the unit Prometheus wants.
-pub fn timestamp(at: EpochMs) -> f64 {
-    seconds(Ms(at.0))
 }

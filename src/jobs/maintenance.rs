@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use super::job::{Job, Outcome, Trigger};
 use crate::access::audit as audits;
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -26,9 +28,10 @@ pub struct MaintenanceSettings {
 }
 
 pub struct Maintenance {
-    pub database: Database,
-    pub clock: SharedClock,
-    pub settings: MaintenanceSettings,
+    database: Database,
+    clock: SharedClock,
+    settings: MaintenanceSettings,
+    wake: Arc<Notify>,
 }
 
 /// What one pass deleted.
@@ -40,19 +43,12 @@ pub struct Pruned {
 }
 
 impl Maintenance {
-    /// Works whenever woken; ends by being dropped.
-    pub async fn work_when_woken(&self, wake: &Arc<Notify>) {
-        loop {
-            wake.notified().await;
-            match self.prune().await {
-                Ok(pruned) => tracing::info!(
-                    renewals = pruned.renewals,
-                    audit_entries = pruned.audit_entries,
-                    retired = pruned.retired,
-                    "old history deleted"
-                ),
-                Err(error) => self.database.failed(&error, "deleting old history"),
-            }
+    pub fn new(database: Database, clock: SharedClock, settings: MaintenanceSettings) -> Self {
+        Self {
+            database,
+            clock,
+            settings,
+            wake: Arc::default(),
         }
     }
 
@@ -75,6 +71,42 @@ impl Maintenance {
             in_pieces(|| database.write_alone(|writer| retired::prune(writer, audit, PIECE_ROWS)))
                 .await?;
         Ok(pruned)
+    }
+}
+
+#[async_trait]
+impl Job for Maintenance {
+    fn name(&self) -> &'static str {
+        "maintenance"
+    }
+
+    fn trigger(&self) -> Trigger {
+        Trigger::Schedule {
+            schedule: self.settings.schedule.clone(),
+            wake: self.wake.clone(),
+        }
+    }
+
+    fn limit(&self) -> u64 {
+        PIECE_ROWS
+    }
+
+    async fn pass(&self) -> Outcome {
+        match self.prune().await {
+            Ok(pruned) => {
+                tracing::info!(
+                    renewals = pruned.renewals,
+                    audit_entries = pruned.audit_entries,
+                    retired = pruned.retired,
+                    "old history deleted"
+                );
+                Outcome::Done
+            }
+            Err(error) => {
+                self.database.failed(&error, "deleting old history");
+                Outcome::Failed
+            }
+        }
     }
 }
 

@@ -1,17 +1,23 @@
-//! The scheduler. Its jobs only wake the tasks that own the work, so that an overlapping,
-//! late or doubled tick does no harm: correctness never rests on the scheduler.
+//! Background jobs: one small type for each, started and stopped as one list. The scheduler only
+//! wakes the tasks that own the work, so that an overlapping, late or doubled tick does no harm:
+//! correctness never rests on the scheduler.
 
+pub mod delivery;
+pub mod follow;
+pub mod job;
 pub mod maintenance;
 pub mod sealed;
+pub mod sweep;
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_cron_scheduler::job::JobLocked;
-use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
 
-/// Each second, in UTC.
-const EVERY_SECOND: &str = "* * * * * *";
+use job::{Job, LastOutcome, Outcome, Trigger};
 
 /// Why the jobs cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -24,39 +30,76 @@ pub enum JobsError {
     Scheduler(#[from] JobSchedulerError),
 }
 
-/// What the jobs wake.
-#[derive(Clone, Debug)]
-pub struct Wakes {
-    pub sweep: Arc<Notify>,
-    /// Where there is a webhook.
-    pub courier: Arc<Notify>,
-    pub maintenance: Arc<Notify>,
-    /// It knows by itself when it is due.
-    pub sealed_check: Arc<Notify>,
-}
-
 /// Whether a schedule can be read.
 pub fn check_schedule(schedule: &str) -> Result<(), JobsError> {
-    job(schedule, &Arc::default()).map(|_| ())
+    tick(schedule, &Arc::default()).map(|_| ())
 }
 
-/// The running scheduler.
-pub struct Jobs(JobScheduler);
+struct Started {
+    name: &'static str,
+    last: LastOutcome,
+    task: JoinHandle<()>,
+}
+
+/// The running jobs.
+pub struct Jobs {
+    scheduler: JobScheduler,
+    started: Vec<Started>,
+    stopping: CancellationToken,
+}
 
 impl Jobs {
-    pub async fn start(wakes: &Wakes, maintenance: &str) -> Result<Self, JobsError> {
+    pub async fn start(list: Vec<Arc<dyn Job>>) -> Result<Self, JobsError> {
         let mut scheduler = JobScheduler::new().await?;
-        wake_on(&mut scheduler, EVERY_SECOND, &wakes.sweep).await?;
-        wake_on(&mut scheduler, EVERY_SECOND, &wakes.courier).await?;
-        wake_on(&mut scheduler, maintenance, &wakes.maintenance).await?;
-        wake_on(&mut scheduler, EVERY_SECOND, &wakes.sealed_check).await?;
+        for job in &list {
+            if let Trigger::Schedule { schedule, wake } = job.trigger() {
+                wake_on(&mut scheduler, &schedule, &wake).await?;
+            }
+        }
         scheduler.start().await?;
-        Ok(Self(scheduler))
+        let stopping = CancellationToken::new();
+        let started = list.into_iter().map(|job| {
+            let last = LastOutcome::default();
+            tracing::debug!(
+                job = job.name(),
+                limit = job.limit(),
+                timeout_s = job.timeout().map(|longest| longest.as_secs()),
+                "a job is started"
+            );
+            Started {
+                name: job.name(),
+                last: last.clone(),
+                task: tokio::spawn(job::run(job, last, stopping.clone())),
+            }
+        });
+        Ok(Self {
+            scheduler,
+            started: started.collect(),
+            stopping: stopping.clone(),
+        })
     }
 
-    pub async fn stop(mut self) {
-        if let Err(error) = self.0.shutdown().await {
+    /// The name of each job, and how its last pass ended.
+    pub fn last_outcomes(&self) -> Vec<(&'static str, Outcome)> {
+        let started = self.started.iter();
+        started.map(|job| (job.name, job.last.get())).collect()
+    }
+
+    /// No new pass begins; those under way go on.
+    pub async fn begin_none(&mut self) {
+        if let Err(error) = self.scheduler.shutdown().await {
             tracing::warn!(%error, "the scheduler did not stop");
+        }
+        self.stopping.cancel();
+    }
+
+    /// Ends the passes under way where they wait.
+    pub fn stop(self) {
+        for (job, outcome) in self.last_outcomes() {
+            tracing::debug!(job, outcome = outcome.as_str(), "a job is stopped");
+        }
+        for job in self.started {
+            job.task.abort();
         }
     }
 }
@@ -66,7 +109,7 @@ async fn wake_on(
     schedule: &str,
     task: &Arc<Notify>,
 ) -> Result<(), JobsError> {
-    let id = scheduler.add(job(schedule, task)?).await?;
+    let id = scheduler.add(tick(schedule, task)?).await?;
     // An expression without a next tick is accepted, and vanishes.
     match scheduler.next_tick_for_job(id).await? {
         Some(_) => Ok(()),
@@ -74,9 +117,9 @@ async fn wake_on(
     }
 }
 
-fn job(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, JobsError> {
+fn tick(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, JobsError> {
     let task = task.clone();
-    Job::new_async(schedule, move |_, _| {
+    tokio_cron_scheduler::Job::new_async(schedule, move |_, _| {
         let task = task.clone();
         Box::pin(async move { task.notify_one() })
     })

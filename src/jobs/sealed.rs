@@ -1,44 +1,85 @@
 //! Looks, now and then, for stored values that were damaged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use crate::foundation::clock::{Ms, SharedClock};
-use crate::renewal::Renewals;
+use super::job::{EVERY_SECOND, Job, Outcome, Trigger};
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::renewal::{Renewals, SEALED_PAGE_ROWS};
 
 pub struct SealedCheck {
-    pub renewals: Renewals,
-    pub clock: SharedClock,
+    renewals: Renewals,
+    clock: SharedClock,
     /// From the start of one look to that of the next; zero: none.
-    pub every: Ms,
+    every: Ms,
+    begun: Mutex<BootMs>,
+    wake: Arc<Notify>,
 }
 
 impl SealedCheck {
-    /// Works when woken and due; ends by being dropped. The first look is as long after the
-    /// start: a server that starts has other things to do.
-    pub async fn work_when_woken(&self, wake: &Arc<Notify>) {
-        let mut begun = self.clock.boot();
-        loop {
-            wake.notified().await;
-            let now = self.clock.boot();
-            if self.every == Ms::ZERO || now.since(begun) < self.every {
-                continue;
-            }
-            begun = now;
-            match self.renewals.check_sealed().await {
-                Ok(found) if found.is_empty() => {}
-                Ok(found) => tracing::warn!(
+    /// The first look is `every` after the start: a server that starts has other things to do.
+    pub fn new(renewals: Renewals, clock: SharedClock, every: Ms) -> Self {
+        Self {
+            begun: Mutex::new(clock.boot()),
+            renewals,
+            clock,
+            every,
+            wake: Arc::default(),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.boot();
+        let due = self.every > Ms::ZERO && now.since(*begun) >= self.every;
+        if due {
+            *begun = now;
+        }
+        due
+    }
+}
+
+#[async_trait]
+impl Job for SealedCheck {
+    fn name(&self) -> &'static str {
+        "sealed_check"
+    }
+
+    /// It knows by itself when it is due.
+    fn trigger(&self) -> Trigger {
+        Trigger::Schedule {
+            schedule: EVERY_SECOND.to_owned(),
+            wake: self.wake.clone(),
+        }
+    }
+
+    /// Secrets read at once.
+    fn limit(&self) -> u64 {
+        SEALED_PAGE_ROWS
+    }
+
+    async fn pass(&self) -> Outcome {
+        if !self.is_due() {
+            return Outcome::Idle;
+        }
+        match self.renewals.check_sealed().await {
+            Ok(found) if found.is_empty() => Outcome::Done,
+            Ok(found) => {
+                tracing::warn!(
                     secrets = found.secrets,
                     damaged_values = found.damaged_values,
                     unknown_keys = found.unknown_keys,
                     made_due = found.made_due,
                     need_attention = found.need_attention,
                     "stored values cannot be opened"
-                ),
-                Err(error) => {
-                    tracing::error!(%error, "what is sealed could not be looked at");
-                }
+                );
+                Outcome::Done
+            }
+            Err(error) => {
+                tracing::error!(%error, "what is sealed could not be looked at");
+                Outcome::Failed
             }
         }
     }

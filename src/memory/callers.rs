@@ -1,62 +1,18 @@
-//! Callers whose API key was recognised.
+//! Recognises callers by their API key: in memory, or in the database.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use quick_cache::sync::Cache;
 use secrecy::SecretString;
 
+use super::known_keys::Known;
 use super::{COMPARING, Look, Memory};
 use crate::access::key::KeyHash;
 use crate::access::store::KnownKey;
 use crate::access::{Caller, store};
-use crate::foundation::clock::{BootMs, EpochMs, Moment};
+use crate::foundation::clock::{BootMs, Moment};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
-
-/// Keys that are remembered at once.
-const KEYS_MAX: usize = 10_000;
-
-#[derive(Debug)]
-pub(super) struct Known {
-    caller: Arc<Caller>,
-    expires_at: Option<EpochMs>,
-    /// When the database was last asked, or is being asked, whether the key is good.
-    pub(super) checked: AtomicI64,
-    /// When the database was asked that said so.
-    confirmed: BootMs,
-}
-
-impl Known {
-    pub(super) fn good_at(&self, now: EpochMs) -> Option<Arc<Caller>> {
-        let good = self.expires_at.is_none_or(|end| now < end);
-        good.then(|| self.caller.clone())
-    }
-}
-
-pub(super) struct Callers {
-    known: Cache<KeyHash, Arc<Known>>,
-    /// How often all were forgotten.
-    forgotten: AtomicU64,
-}
-
-impl Callers {
-    pub(super) fn new() -> Self {
-        Self {
-            known: Cache::new(KEYS_MAX),
-            forgotten: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn find(&self, hash: &KeyHash) -> Option<Arc<Known>> {
-        self.known.get(hash)
-    }
-
-    pub(super) fn forget_all(&self) {
-        self.forgotten.fetch_add(1, Ordering::AcqRel);
-        self.known.clear();
-    }
-}
 
 impl Memory {
     /// Whether a key may be taken for good without asking the database. It is told by the
@@ -93,7 +49,7 @@ impl Memory {
             }
             Look::Nothing => {
                 self.database
-                    .patiently(|reader| store::find_good(reader, &hash, now))
+                    .read_with_retry(|reader| store::find_good(reader, &hash, now))
                     .await?
             }
         };

@@ -2,10 +2,9 @@
 //! deleted or revoked is forgotten.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use sea_orm::DbErr;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 
 use super::position::Position;
 use super::{Memory, Remembered};
@@ -15,11 +14,8 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
 use crate::token::store;
 
-const FOLLOWED_EVERY: Duration = Duration::from_millis(250);
-/// A database that does not answer by then is asked anew, from the beginning.
-const FOLLOWING_MAX: Duration = Duration::from_secs(10);
 /// Entries read at once.
-const PAGE: u64 = 1000;
+pub const PAGE: u64 = 1000;
 /// Rows read at once.
 const ROWS_MAX: usize = 500;
 /// A follower that is behind for longer forgets all, and begins anew.
@@ -40,35 +36,38 @@ struct Followed {
     old: Option<i64>,
 }
 
-impl Memory {
-    /// Follows the feed until the process stops.
-    pub async fn follow(&self, stopping: CancellationToken) {
-        let mut pace = tokio::time::interval(FOLLOWED_EVERY);
-        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut followed = None;
-        loop {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                _ = pace.tick() => {}
-            }
-            let following = self.follow_once(followed.take());
-            let ended = tokio::time::timeout(FOLLOWING_MAX, following)
-                .await
-                .unwrap_or(Err((None, DbError::Unanswered(FOLLOWING_MAX))));
-            match ended {
-                Ok(now) => {
-                    self.database.answered();
-                    followed = Some(now);
-                }
-                Err((before, error)) => {
-                    self.database
-                        .failed(&error, "following the feed of changes");
-                    followed = before;
-                }
-            }
+/// Follows the feed.
+pub struct Follower {
+    memory: Memory,
+    /// None before the first pass, and after one that was given up.
+    followed: Mutex<Option<Followed>>,
+}
+
+impl Follower {
+    pub fn new(memory: Memory) -> Self {
+        Self {
+            memory,
+            followed: Mutex::default(),
         }
     }
 
+    /// Reads the feed to its end. One that is dropped begins anew the next time.
+    pub async fn follow(&self) -> Result<(), DbError> {
+        let mut followed = self.followed.lock().await;
+        match self.memory.follow_once(followed.take()).await {
+            Ok(now) => {
+                *followed = Some(now);
+                Ok(())
+            }
+            Err((before, error)) => {
+                *followed = before;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Memory {
     /// Reads to the end once.
     async fn follow_once(
         &self,

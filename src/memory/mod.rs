@@ -4,7 +4,8 @@
 
 mod callers;
 mod cells;
-mod follower;
+pub mod follower;
+mod known_keys;
 mod position;
 mod recent;
 
@@ -21,9 +22,9 @@ use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::sealing::KeyRing;
 use crate::token::{Serving, TokenRecord};
-use callers::Callers;
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
+use known_keys::Callers;
 use recent::Recent;
 pub use recent::Since;
 

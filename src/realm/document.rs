@@ -6,13 +6,15 @@ use regex_lite::Regex;
 use serde_json::Value;
 use url::Url;
 
-use super::DEFAULT_PARAMS;
 use super::date_form::DateForm;
 use super::expression::{Expression, Names, Template};
 use super::failure::FailureClass;
 use super::policy::Policy;
-use super::target::Target;
+use super::target::{Target, check_url};
 use crate::foundation::signing::{Algorithm, KeyEncoding};
+
+/// The parameters a secret has where its realm declares none.
+pub const DEFAULT_PARAMS: [&str; 5] = ["key_1", "key_2", "key_3", "key_4", "key_5"];
 
 /// The longest life that is believed or configured: ten years, in seconds.
 pub const LIFETIME_MAX_S: i64 = 10 * 365 * 86_400;
@@ -583,17 +585,4 @@ impl ProviderDocument {
 pub fn read_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     check_url(&url).map(|()| url)
-}
-
-/// What holds for every URL that is asked.
-pub fn check_url(url: &Url) -> Result<(), String> {
-    if !matches!(url.scheme(), "http" | "https") {
-        Err("must begin with https:// (or http:// within upstream.allowed_networks)".to_owned())
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Err("must not hold credentials".to_owned())
-    } else if url.fragment().is_some() {
-        Err("must not hold a fragment (#…)".to_owned())
-    } else {
-        Ok(())
-    }
 }

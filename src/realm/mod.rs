@@ -16,12 +16,10 @@ use token_server_entity::realm;
 use crate::foundation::clock::EpochMs;
 pub use crate::foundation::fields::{Fault, Warning};
 use crate::foundation::ids::{RealmId, Version};
+pub use document::DEFAULT_PARAMS;
 use document::ProviderDocument;
 use expression::Expressions;
 use policy::Policy;
-
-/// The parameters a secret has where its realm declares none.
-pub const DEFAULT_PARAMS: [&str; 5] = ["key_1", "key_2", "key_3", "key_4", "key_5"];
 
 /// How the tokens of a realm come about.
 #[derive(Clone, Debug)]

@@ -6,7 +6,6 @@ use minijinja::Value;
 use percent_encoding::utf8_percent_encode;
 use url::Url;
 
-use super::document::check_url;
 use super::expression::{Expressions, Names, Piece, Template, UNRESERVED};
 
 /// Where an expression stands.
@@ -210,6 +209,19 @@ fn is_authority(value: &str) -> bool {
         None => is_host(host),
     };
     host_fits && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// What holds for every URL that is asked.
+pub fn check_url(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        Err("must begin with https:// (or http:// within upstream.allowed_networks)".to_owned())
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err("must not hold credentials".to_owned())
+    } else if url.fragment().is_some() {
+        Err("must not hold a fragment (#…)".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

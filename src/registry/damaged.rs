@@ -4,7 +4,7 @@
 use sea_orm::{ConnectionTrait, DbErr};
 use token_server_entity::secret;
 
-use super::secrets::SentParam;
+use super::patch::SentParam;
 use super::{Refusal, Registry, RegistryError, pointer_of};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::sealing::OpenError;

@@ -5,6 +5,7 @@ pub mod check;
 mod damaged;
 pub mod dry_run;
 mod parents;
+mod patch;
 mod realms;
 mod secrets;
 mod values;
@@ -24,8 +25,9 @@ use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
+pub use patch::{NewToken, SecretPatch, SentParam};
 pub use realms::{AppliedRealm, RealmPatch};
-pub use secrets::{ListedSecret, NewToken, SecretPatch, SentParam};
+pub use secrets::ListedSecret;
 
 /// Who makes a change.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::realm::store::{self, RealmContent};
 use crate::realm::{Fault, Realm, Source, Warning};
 use crate::secret::store as secrets;
 use crate::ticket::store as tickets;
-use crate::token::store as tokens;
+use crate::token::{removal, store as tokens};
 use crate::upstream::egress::Egress;
 
 /// A realm to be made or merged into the one that is there.
@@ -118,7 +118,7 @@ impl Registry {
                 }
                 if source.policy().revokes_previous {
                     // What was remembered before is not served while it is being replaced.
-                    tokens::forget_remembered_in(transaction, &patch.id).await?;
+                    removal::forget_remembered_in(transaction, &patch.id).await?;
                 }
                 let was_fixed = row.config.is_none() && row.logic_code.is_none();
                 if was_fixed == source.is_fixed() {
@@ -238,7 +238,7 @@ impl Registry {
                     if !store::delete(transaction, id).await? {
                         return Ok(Err(Refusal::UnknownRealm(id.to_string())));
                     }
-                    tokens::delete_all_in(transaction, id, now).await?;
+                    removal::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
                     note(transaction, by, "realm.delete", id.to_string(), now).await?;

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use token_server_entity::realm as realm_row;
 
 use super::damaged::{Found, faults_of_lost};
+use super::patch::{SecretPatch, SentParam};
 use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
@@ -17,45 +18,8 @@ use crate::secret::params::{ParamChange, Params};
 use crate::secret::{Secret, seal_params, store};
 use crate::token::listing::{self, Filter};
 use crate::token::state::State;
-use crate::token::store as tokens;
 use crate::token::{Column, TokenRecord, Trouble, seal};
-
-/// A secret to be made or merged into the one that is there.
-#[derive(Clone, Debug)]
-pub struct SecretPatch {
-    pub realm: RealmId,
-    pub key: KeyName,
-    pub params: Vec<SentParam>,
-    /// A fixed token.
-    pub token: Option<NewToken>,
-}
-
-/// A parameter as it was sent.
-#[derive(Clone, Debug)]
-pub struct SentParam {
-    pub name: String,
-    pub change: ParamChange,
-    /// Where it stood, for faults.
-    pub pointer: String,
-}
-
-impl SentParam {
-    /// One that stood below `/params`.
-    pub fn named(name: &str, change: ParamChange) -> Self {
-        Self {
-            name: name.to_owned(),
-            change,
-            pointer: pointer_of(name),
-        }
-    }
-}
-
-/// A token that an admin typed in.
-#[derive(Clone, Debug)]
-pub struct NewToken {
-    pub token: SecretString,
-    pub expires_at: Option<EpochMs>,
-}
+use crate::token::{removal, store as tokens};
 
 /// A secret as it is shown.
 #[derive(Clone, Debug)]
@@ -240,7 +204,7 @@ impl Registry {
                         tokens::wake(transaction, secret.id, now).await?;
                     }
                     if another {
-                        tokens::forget_refresh(transaction, secret.id).await?;
+                        removal::forget_refresh(transaction, secret.id).await?;
                     }
                 }
                 let needs_attention = |record: &TokenRecord| {
@@ -306,7 +270,7 @@ impl Registry {
                     let Some(record) = tokens::find(transaction, realm, key).await? else {
                         return Ok(Err(unknown(realm, key)));
                     };
-                    tokens::delete(transaction, record.secret_id, now).await?;
+                    removal::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
                     note(transaction, by, "secret.delete", target(realm, key), now).await?;
                     Ok(Ok(record.secret_id))

@@ -2,123 +2,31 @@
 
 use std::sync::Arc;
 
-use sea_orm::DbErr;
-use secrecy::{ExposeSecret, SecretString};
 use tracing::Instrument;
 
-use super::damage::Remedy;
-use super::inputs::OpenedParent;
-use super::quota::Spent;
+use super::cause::Cause;
+use super::claiming::Claimer;
+use super::damage::{DamageDetector, Remedy};
+use super::fetching::Fetcher;
+use super::inputs::InputReader;
+use super::late::LateAnswers;
+use super::outcome::{Attempted, FetchOutcome, NotOpened, Opened};
+use super::quota::{Quotas, Spent};
+use super::realms::Realms;
 use super::refresh::RefreshInput;
-use super::refusal::Asked;
-use super::storing::FailedAttempt;
-use super::{BEGINS_WITHIN, Renewals};
-use crate::foundation::clock::{EpochMs, Timeline};
+use super::settings::BEGINS_WITHIN;
+use super::storing::{FailedAttempt, ResultStore};
+use crate::foundation::clock::{SharedClock, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::Generation;
-use crate::foundation::metrics::seconds;
-use crate::foundation::sealing::OpenError;
+use crate::foundation::metrics::{Metrics, seconds};
+use crate::foundation::sealing::{KeyRing, OpenError};
+use crate::realm::Source;
 use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
-use crate::realm::{Realm, Source};
 use crate::secret::Secret;
-use crate::token::expiry::Expiry;
-use crate::token::lease::Claimed;
-use crate::token::lost::Unclear;
+use crate::token::claim::Claimed;
 use crate::token::{Wait, Waiting};
-use crate::upstream::{FetchError, Inputs, Obtained, ObtainedRefresh, Previous};
-
-/// Why an attempt is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    Scheduled,
-    Read,
-    Flush,
-    Run,
-    /// A caller said that the provider refused the token.
-    Report,
-    /// Nobody's: what an earlier attempt obtained was found.
-    Recovered,
-}
-
-impl Cause {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Read => "read",
-            Self::Flush => "flush",
-            Self::Run => "run",
-            Self::Report => "report",
-            Self::Recovered => "recovered",
-        }
-    }
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug)]
-pub enum Attempted {
-    /// The token, open, and its row as it now stands.
-    Stored(Box<Fresh>),
-    Failed {
-        failure: Failure,
-        /// When the next attempt is due.
-        next_attempt: EpochMs,
-    },
-    /// Something must come first; it was made due.
-    Waiting(Waiting),
-    /// A caller wished for more than the provider's quota leaves; nothing was sent.
-    Spent(Spent),
-    /// This server has not the key that something is sealed with; others may have it.
-    Sealed(OpenError),
-    /// The lease was lost, or secret or realm changed meanwhile: the result is void.
-    Discarded,
-    /// The database failed; the result could not be stored.
-    Unstored,
-}
-
-/// A token that was just stored.
-#[derive(Clone, Debug)]
-pub struct Fresh {
-    /// As it is served.
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub extra: serde_json::Value,
-    pub expiry: Expiry,
-    pub generation: Generation,
-}
-
-/// What an attempt needs, opened.
-pub(super) struct Opened {
-    pub realm: Arc<Realm>,
-    pub secret: Secret,
-    pub previous: Previous,
-    /// The request uses up a refresh token.
-    pub uses_refresh_token: bool,
-    /// The stored refresh token is of no use: it may be used up and is not tried again, or it is
-    /// damaged.
-    pub forgets_refresh: bool,
-    /// What is used instead of a damaged refresh token.
-    pub instead: Option<ObtainedRefresh>,
-    /// Where the token is derived from another.
-    pub parent: Option<OpenedParent>,
-}
-
-impl Opened {
-    /// Whether the provider gave the token again that is stored already.
-    pub(super) fn repeats(&self, obtained: &Obtained) -> bool {
-        let previous = self.previous.inputs.token.as_ref();
-        previous.is_some_and(|token| token.expose_secret() == obtained.token.expose_secret())
-    }
-
-    /// What a failure leaves unknown of the refresh token.
-    fn unclear_after(&self, error: &FetchError) -> Unclear {
-        if self.uses_refresh_token && error.failure.is_unclear() && error.refresh.is_none() {
-            Unclear::Lost
-        } else {
-            Unclear::No
-        }
-    }
-}
+use crate::upstream::{FetchError, Inputs, Obtained, Previous, Upstream};
 
 /// A repeated token whose kept expiry has passed is no success: it could never be served,
 /// and asking again at once would only bring it again.
@@ -141,42 +49,56 @@ fn refuse_dead_repeat(
     Ok(obtained)
 }
 
-/// Why an attempt does not begin.
-pub(super) enum NotOpened {
-    LeaveToOthers(OpenError),
-    Failed(Failure),
-    Waiting(Waiting),
-    Database(DbError),
+/// Makes attempts.
+pub(crate) struct AttemptRunner {
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    ring: Arc<KeyRing>,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    damage: Arc<DamageDetector>,
+    quotas: Arc<Quotas>,
+    claims: Arc<Claimer>,
+    inputs: Arc<InputReader>,
+    results: Arc<ResultStore>,
+    late: Arc<LateAnswers>,
+    fetcher: Fetcher,
 }
 
-/// Of what is not damaged.
-impl From<OpenError> for NotOpened {
-    fn from(error: OpenError) -> Self {
-        Self::LeaveToOthers(error)
+impl AttemptRunner {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        ring: Arc<KeyRing>,
+        upstream: Arc<Upstream>,
+        realms: Arc<Realms>,
+        damage: Arc<DamageDetector>,
+        quotas: Arc<Quotas>,
+        claims: Arc<Claimer>,
+        inputs: Arc<InputReader>,
+        results: Arc<ResultStore>,
+        late: Arc<LateAnswers>,
+        fetcher: Fetcher,
+    ) -> Self {
+        Self {
+            clock,
+            metrics,
+            ring,
+            upstream,
+            realms,
+            damage,
+            quotas,
+            claims,
+            inputs,
+            results,
+            late,
+            fetcher,
+        }
     }
-}
 
-impl From<Failure> for NotOpened {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<DbError> for NotOpened {
-    fn from(error: DbError) -> Self {
-        Self::Database(error)
-    }
-}
-
-impl From<DbErr> for NotOpened {
-    fn from(error: DbErr) -> Self {
-        Self::Database(error.into())
-    }
-}
-
-impl Renewals {
     /// Makes one attempt under a claim.
-    pub(super) async fn attempt(&self, claimed: Claimed, cause: Cause) -> Attempted {
+    pub(crate) async fn attempt(&self, claimed: Claimed, cause: Cause) -> Attempted {
         let record = &claimed.record;
         // Around all that is logged meanwhile; at this level it is there whatever that is.
         let span = tracing::error_span!(
@@ -208,6 +130,28 @@ impl Renewals {
         attempted
     }
 
+    /// Leaves a row to the servers that have its sealing key. It stays due, and says what it
+    /// waits for; the log names the first of each minute.
+    async fn leave_to_others(&self, claimed: &Claimed, error: OpenError) -> Attempted {
+        let record = &claimed.record;
+        if self.claims.leave_to_others(record.secret_id) {
+            tracing::warn!(
+                %error,
+                "a token is left to servers that have its sealing key: put that key back into sealing.keys"
+            );
+        } else {
+            tracing::debug!(%error, "a token is left to servers that have its sealing key");
+        }
+        let waiting = Waiting {
+            why: format!("a server that has the sealing key: {error}"),
+            until: Wait::OtherServer(record.renew_at.unwrap_or(self.clock.now())),
+        };
+        match self.results.store_waiting(claimed, waiting).await {
+            Attempted::Waiting(_) => Attempted::Sealed(error),
+            other => other,
+        }
+    }
+
     async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: Cause) -> Attempted {
         let started = self.clock.now();
         let mut opened = match self.open(claimed).await {
@@ -215,20 +159,25 @@ impl Renewals {
             Err(NotOpened::LeaveToOthers(error)) => {
                 return self.leave_to_others(claimed, error).await;
             }
-            Err(NotOpened::Waiting(waiting)) => return self.store_waiting(claimed, waiting).await,
+            Err(NotOpened::Waiting(waiting)) => {
+                return self.results.store_waiting(claimed, waiting).await;
+            }
             Err(NotOpened::Database(error)) => {
                 tracing::error!(%error, "an attempt could not read what it needs");
-                self.give_back(claimed).await;
+                self.results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
             Err(NotOpened::Failed(failure)) => {
                 let failed = FailedAttempt::of(started, failure);
-                return self.store_failure(claimed, cause, failed, None).await;
+                return self
+                    .results
+                    .store_failure(claimed, cause, failed, None)
+                    .await;
             }
         };
         let timeout = self.upstream.timeout(&opened.realm.source);
         if started.plus(timeout) > claimed.until.minus(BEGINS_WITHIN) {
-            self.give_back(claimed).await;
+            self.results.give_back(claimed).await;
             return Attempted::Discarded;
         }
         match self.reserve_for(claimed, &mut opened, cause).await {
@@ -236,47 +185,50 @@ impl Renewals {
             Ok(Err(spent)) => return self.beyond_quota(claimed, cause, spent).await,
             Err(error) => {
                 tracing::error!(%error, "a place in the provider's quota could not be reserved");
-                self.give_back(claimed).await;
+                self.results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
         }
         let opened = Arc::new(opened);
         let before = self.clock.boot();
-        let asked = self.ask(claimed, &opened, timeout).await;
+        let asked = self.fetcher.fetch(claimed, &opened, timeout).await;
         let took = self.clock.boot().since(before);
         self.metrics.upstream_seconds.observe(seconds(took));
         match asked {
-            Asked::Answered(fetched) => {
+            FetchOutcome::Answered(fetched) => {
                 let usable =
                     (*fetched).and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained));
                 match usable {
                     Ok(obtained) => {
-                        self.store_token(claimed, cause, &opened, obtained, took)
+                        self.results
+                            .store_token(claimed, cause, &opened, obtained, took)
                             .await
                     }
                     Err(error) => {
                         let failed = FailedAttempt {
-                            unclear: opened.unclear_after(&error),
+                            risk: opened.risk_after(&error),
                             refresh: error.refresh,
                             ..FailedAttempt::of(started, error.failure)
                         };
-                        self.store_failure(claimed, cause, failed, Some(&opened))
+                        self.results
+                            .store_failure(claimed, cause, failed, Some(&opened))
                             .await
                     }
                 }
             }
-            Asked::Late(failure, answer) => {
-                let awaiting = self.await_late(claimed, opened.clone(), cause, answer);
-                let (unclear, _until_stored) = awaiting.await;
+            FetchOutcome::Late(failure, answer) => {
+                let awaiting = self.late.await_late(claimed, opened.clone(), cause, answer);
+                let (risk, _until_stored) = awaiting.await;
                 let failed = FailedAttempt {
-                    unclear,
+                    risk,
                     ..FailedAttempt::of(started, failure)
                 };
-                self.store_failure(claimed, cause, failed, Some(&opened))
+                self.results
+                    .store_failure(claimed, cause, failed, Some(&opened))
                     .await
             }
-            Asked::Overtaken => {
-                self.give_back(claimed).await;
+            FetchOutcome::Overtaken => {
+                self.results.give_back(claimed).await;
                 Attempted::Discarded
             }
         }
@@ -292,13 +244,17 @@ impl Renewals {
     ) -> Result<Result<(), Spent>, DbError> {
         let record = &claimed.record;
         let reserved = self
+            .quotas
             .reserve(&opened.realm, record, cause, record.forced)
             .await?;
         let must_be_had = matches!(cause, Cause::Scheduled | Cause::Run)
             || record.valid(self.clock.now()).is_none();
         if reserved.is_err() && record.forced && must_be_had {
             opened.previous.inputs.forced = false;
-            return self.reserve(&opened.realm, record, cause, false).await;
+            return self
+                .quotas
+                .reserve(&opened.realm, record, cause, false)
+                .await;
         }
         Ok(reserved)
     }
@@ -311,14 +267,14 @@ impl Renewals {
                     why: "the provider's quota is used up".to_owned(),
                     until: Wait::Quota(spent.until),
                 };
-                self.store_waiting(claimed, waiting).await
+                self.results.store_waiting(claimed, waiting).await
             }
             Cause::Read | Cause::Flush => {
-                self.give_back(claimed).await;
+                self.results.give_back(claimed).await;
                 Attempted::Spent(spent)
             }
             Cause::Report => {
-                self.refuse_report(claimed).await;
+                self.results.refuse_report(claimed).await;
                 Attempted::Spent(spent)
             }
         }
@@ -326,16 +282,18 @@ impl Renewals {
 
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
         let realm = self
-            .read_realm(&claimed.realm)
+            .realms
+            .read(&claimed.realm)
             .map_err(|error| Failure::internal(error.to_string()))?;
         let secret = Secret::open(claimed.secret.clone(), &self.ring);
         let secret: Secret = self
+            .damage
             .unless_lost::<_, NotOpened>(secret, Remedy::Params)
             .await?;
         let (token, expires_at) = match &claimed.record.held {
             Some(held) => {
                 let token = claimed.record.open_token(held, &self.ring);
-                let token = self.unless_damaged::<_, NotOpened>(token).await?;
+                let token = self.damage.unless_damaged::<_, NotOpened>(token).await?;
                 let expires_at = token.as_ref().and(held.expiry.at());
                 (token, expires_at)
             }
@@ -352,23 +310,26 @@ impl Renewals {
         if let Source::Provider(document) = &realm.source {
             let timeout = self.upstream.timeout(&realm.source);
             refresh = self
+                .inputs
                 .refresh_input(claimed, document, &secret, timeout)
                 .await?;
             inputs.refresh_token = refresh.token.take();
             uses_refresh_token =
                 inputs.refresh_token.is_some() && document.consumes_refresh_token();
             if uses_refresh_token
-                && let Some(waiting) = self.awaits_candidate(claimed, &document.policy, timeout)
+                && let Some(waiting) =
+                    self.inputs
+                        .awaits_candidate(claimed, &document.policy, timeout)
             {
                 return Err(NotOpened::Waiting(waiting));
             }
             if document.parent.is_some() {
-                let opened = self.parent_token(document, &secret).await?;
+                let opened = self.inputs.parent_token(document, &secret).await?;
                 inputs.parent = Some(opened.token.clone());
                 parent = Some(opened);
             }
             if let Some(rule) = &document.ticket {
-                inputs.ticket = Some(self.pushed_ticket(document, rule, &secret).await?);
+                inputs.ticket = Some(self.inputs.pushed_ticket(document, rule, &secret).await?);
             }
         }
         Ok(Opened {

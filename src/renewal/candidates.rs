@@ -2,30 +2,65 @@
 //! fence is kept as a candidate, on the disk first where the database fails.
 
 use std::collections::HashSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use sea_orm::{DatabaseTransaction, DbErr};
 use tracing::Instrument;
 
-use super::attempt::Cause;
+use super::background::Background;
+use super::cause::Cause;
 use super::history::{self, Ended, Entry, Outcome};
-use super::{Inner, Renewals, on_disk};
-use crate::foundation::clock::{EpochMs, Timeline};
-use crate::foundation::database::DbError;
-use crate::foundation::ids::{AttemptId, KeyName, RealmId, SecretId};
-use crate::foundation::limit::within;
+use super::spool::Spool;
+use crate::foundation::clock::{EpochMs, SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
+use crate::foundation::randomness::Randomness;
+use crate::memory::Memory;
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
 use crate::webhook::event;
 
 /// How long an attempt waits for its pair to be kept, before that goes on without it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A pair whose secret is not found by then is brought without its name in the log.
-const NAMED_WITHIN: Duration = Duration::from_millis(250);
 
-impl Renewals {
+/// Keeps pairs that are not stored under their lease: in the database, on the disk until then.
+pub(super) struct PairKeeper {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    replica: ReplicaId,
+    memory: Memory,
+    spool: Option<Spool>,
+    background: Background,
+    /// Attempts whose result is not in the database yet, and is brought later.
+    unkept: Mutex<HashSet<AttemptId>>,
+}
+
+impl PairKeeper {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        replica: ReplicaId,
+        memory: Memory,
+        spool: Option<Spool>,
+        background: Background,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            randomness,
+            replica,
+            memory,
+            spool,
+            background,
+            unkept: Mutex::default(),
+        }
+    }
+
     /// Writes a pair that is not in the database yet to the spool, so that it outlives this
     /// process: what is on the disk is brought by the next start, whatever comes. False where
     /// it is in memory only.
@@ -69,10 +104,10 @@ impl Renewals {
 
     /// Keeps a pair that the fence refused, or that the database did not take in time. Goes
     /// on in the background until it is kept; waits for that only a moment.
-    pub(super) async fn keep(&self, candidate: Candidate) -> Option<Promotion> {
-        let renewals = self.clone();
-        let keeping = async move { renewals.keep_at_last(candidate).await };
-        let keeping = self.tasks.spawn(keeping.in_current_span());
+    pub(super) async fn keep(self: &Arc<Self>, candidate: Candidate) -> Option<Promotion> {
+        let keeper = self.clone();
+        let keeping = async move { keeper.keep_at_last(candidate).await };
+        let keeping = self.background.spawn(keeping.in_current_span());
         let kept = tokio::time::timeout(PATIENCE, keeping).await;
         kept.ok()?.ok()?
     }
@@ -93,7 +128,7 @@ impl Renewals {
                             .without_max_times()
                             .with_jitter(),
                     )
-                    .when(|_| !(spooled && self.stopping.is_cancelled()))
+                    .when(|_| !(spooled && self.background.is_stopping()))
                     .await
             }
         };
@@ -114,7 +149,7 @@ impl Renewals {
     pub(super) async fn is_kept(&self, attempt: &AttemptId, id: SecretId, promotion: Promotion) {
         self.memory.changed(id);
         self.kept(attempt).await;
-        self.wake.notify_one();
+        self.background.wake();
         tracing::info!(
             attempt = attempt.0,
             promotion = promotion.as_str(),
@@ -166,98 +201,38 @@ impl Renewals {
         Ok(promotion)
     }
 
-    /// Brings what an earlier process left in the spool; answers how much there was. Before
-    /// its leases are given back: whoever claims then finds the newest refresh token. What
-    /// the database does not take now is brought in the background, and its lease is kept.
-    pub async fn replay_spool(&self) -> usize {
+    /// What an earlier process left in the spool, and its files that cannot be read.
+    pub(super) async fn left_in_spool(&self) -> (Vec<Candidate>, Vec<PathBuf>) {
         let Some(spool) = self.spool.clone() else {
-            return 0;
+            return Default::default();
         };
-        let (left, unreadable) = match on_disk(move || spool.left()).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%error, "the spool cannot be read");
-                return 0;
-            }
-        };
-        for path in unreadable {
-            tracing::error!(path = %path.display(), "a file of the spool cannot be read; it stays");
-        }
-        let count = left.len();
-        for candidate in left {
-            let attempt = candidate.attempt.clone();
-            let Some(candidate) = self.undamaged(candidate).await else {
-                tracing::error!(
-                    attempt = attempt.0,
-                    "a refresh token in the spool is damaged; its file stays"
-                );
-                continue;
-            };
-            self.lock_unkept().insert(candidate.attempt.clone());
-            let span = self.span_of(&candidate).await;
-            self.keep(candidate).instrument(span).await;
-        }
-        count
+        on_disk(move || spool.left()).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the spool cannot be read");
+            Default::default()
+        })
     }
 
-    /// Names the secret of a pair, where the database can be asked.
-    async fn span_of(&self, candidate: &Candidate) -> tracing::Span {
-        let finding = store::find_by_id(self.database.reader(), candidate.secret);
-        let found = within(NAMED_WITHIN, finding).await;
-        let record = found.and_then(Result::ok).flatten();
-        let (realm, key) = record.map(|record| (record.realm, record.key)).unzip();
-        tracing::error_span!(
-            "attempt",
-            realm = realm.as_ref().map(RealmId::as_str),
-            key = key.as_ref().map(KeyName::as_str),
-            attempt = candidate.attempt.0,
-            cause = Cause::Recovered.as_str(),
-        )
-    }
-
-    /// What of a pair in the spool can be opened: what was damaged there must not take the place
-    /// of what is good. None where its refresh token was.
-    async fn undamaged(&self, candidate: Candidate) -> Option<Candidate> {
-        match self.damage_in(&candidate).await {
-            Ok((true, _)) => None,
-            Ok((false, true)) => Some(Candidate {
-                token: None,
-                ..candidate
-            }),
-            Ok((false, false)) => Some(candidate),
-            Err(error) => {
-                tracing::warn!(%error, "a token in the spool is brought as it is");
-                Some(candidate)
-            }
-        }
-    }
-
-    /// Whether the refresh token is damaged, and whether the token is.
-    async fn damage_in(&self, candidate: &Candidate) -> Result<(bool, bool), DbErr> {
-        let reader = self.database.reader();
-        let Some(record) = store::find_by_id(reader, candidate.secret).await? else {
-            return Ok((false, false));
-        };
-        let refresh = match record.open_refresh(&candidate.refresh, &self.ring) {
-            Ok(_) => false,
-            Err(error) => self.is_damaged(&error).await?,
-        };
-        let mut damaged = false;
-        let token = candidate.token.iter();
-        for error in token.flat_map(|token| record.closed_parts(&token.held, &self.ring)) {
-            damaged |= self.is_damaged(&error).await?;
-        }
-        Ok((refresh, damaged))
+    /// Keeps a pair of the spool, whose file is removed then.
+    pub(super) async fn keep_spooled(self: &Arc<Self>, candidate: Candidate) {
+        self.lock_unkept().insert(candidate.attempt.clone());
+        self.keep(candidate).await;
     }
 
     /// The attempts whose result is not in the database yet.
     pub(super) fn unkept(&self) -> Vec<AttemptId> {
         self.lock_unkept().iter().cloned().collect()
     }
-}
 
-impl Inner {
     fn lock_unkept(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
         self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(std::io::Error::other(error)),
     }
 }

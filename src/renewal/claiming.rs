@@ -1,32 +1,77 @@
 //! Claiming: first in the database, and only then in the world.
 
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::attempt::Attempted;
-use super::{LEASE_SLACK, Renewals};
-use crate::foundation::clock::{Ms, Timeline};
-use crate::foundation::database::DbError;
-use crate::foundation::ids::{ClaimId, SecretId};
-use crate::foundation::sealing::OpenError;
+use super::settings::LEASE_SLACK;
+use super::skew::ClockCheck;
+use super::watch::FenceWatch;
+use crate::foundation::clock::{BootMs, Ms, SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::ids::{AttemptId, ClaimId, ReplicaId, SecretId};
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
 use crate::realm::Realm;
-use crate::token::lease::{self, Claim, Claimed, Ground};
+use crate::token::claim::{Claim, Claimed};
+use crate::token::lease::{self, ClaimCondition};
+use crate::token::lost;
 use crate::token::suspect::{self, Suspect};
-use crate::token::{Wait, Waiting, lost};
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
 /// Leases looked at in one sweep.
 const SUSPECTS_MAX: u64 = 1000;
 
-impl Renewals {
-    /// Claims what still meets its ground. Acts on nothing before COMMIT succeeded; where
+/// Claims tokens, and takes over leases whose holder went silent.
+pub(crate) struct Claimer {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    replica: ReplicaId,
+    metrics: Arc<Metrics>,
+    clocks: ClockCheck,
+    realm_concurrency: usize,
+    watch: Mutex<FenceWatch>,
+    /// Rows sealed with a key of another replica, and when they were found so.
+    left_to_others: Mutex<HashMap<SecretId, BootMs>>,
+}
+
+impl Claimer {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        replica: ReplicaId,
+        metrics: Arc<Metrics>,
+        clocks: ClockCheck,
+        realm_concurrency: usize,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            randomness,
+            replica,
+            metrics,
+            clocks,
+            realm_concurrency,
+            watch: Mutex::default(),
+            left_to_others: Mutex::default(),
+        }
+    }
+
+    /// Whether a clock that others agree with says what time it is.
+    pub(super) async fn clocks_agree(&self) -> Result<(), DbError> {
+        self.clocks.agree().await
+    }
+
+    /// Claims what still meets its condition. Acts on nothing before COMMIT succeeded; where
     /// nobody knows whether it did, looks the claim up.
-    pub(super) async fn claim(
+    pub(crate) async fn claim(
         &self,
-        ground: &Ground,
+        condition: &ClaimCondition,
         timeout: Ms,
     ) -> Result<Vec<Claimed>, DbError> {
-        self.clocks_agree().await?;
+        self.clocks.agree().await?;
         let now = self.clock.now();
         let claim = &Claim {
             owner: self.replica.clone(),
@@ -36,23 +81,23 @@ impl Renewals {
         };
         let claimed = self
             .database
-            .write(|transaction, _| Box::pin(lease::claim(transaction, ground, claim)))
+            .write(|transaction, _| Box::pin(lease::claim(transaction, condition, claim)))
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.database.causal(), ground, &claim.id).await?)
+                Ok(lease::claimed_by(self.database.causal(), condition, &claim.id).await?)
             }
             known => known,
         }
     }
 
     /// How many attempts may run at once in a realm.
-    pub(super) fn realm_limit(&self, realm: &Realm) -> usize {
+    pub(crate) fn realm_limit(&self, realm: &Realm) -> usize {
         realm
             .source
             .policy()
             .concurrency
-            .unwrap_or(self.settings.realm_concurrency)
+            .unwrap_or(self.realm_concurrency)
     }
 
     /// Leases that are held, or were by whoever will not give them back.
@@ -78,9 +123,9 @@ impl Renewals {
 
     /// Takes over a lease, unless its holder came back or another replica was first.
     pub(super) async fn take_over(&self, suspect: &Suspect) -> Result<Option<Claimed>, DbError> {
-        let ground = Ground::Abandoned(suspect.id, suspect.fence);
+        let condition = ClaimCondition::Abandoned(suspect.id, suspect.fence);
         let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
-        let taken = self.claim(&ground, attempt_time).await?.pop();
+        let taken = self.claim(&condition, attempt_time).await?.pop();
         if let Some(claimed) = &taken {
             self.metrics.lease_steals.inc();
             tracing::warn!(
@@ -95,8 +140,8 @@ impl Renewals {
     /// A restarted replica releases what its earlier process held, and one that stops what
     /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
     /// longer.
-    pub async fn release_own_leases(&self) -> Result<usize, DbError> {
-        let (replica, unkept) = (&self.replica, &self.unkept());
+    pub(super) async fn release_own_leases(&self, unkept: &[AttemptId]) -> Result<usize, DbError> {
+        let replica = &self.replica;
         let now = self.clock.now();
         self.database
             .write(|transaction, _| {
@@ -108,30 +153,15 @@ impl Renewals {
             .await
     }
 
-    /// Leaves a row to the servers that have its sealing key. It stays due, and says what it
-    /// waits for; the log names the first of each minute.
-    pub(super) async fn leave_to_others(&self, claimed: &Claimed, error: OpenError) -> Attempted {
-        let record = &claimed.record;
-        if self.left_to_others().is_empty() {
-            tracing::warn!(
-                %error,
-                "a token is left to servers that have its sealing key: put that key back into sealing.keys"
-            );
-        } else {
-            tracing::debug!(%error, "a token is left to servers that have its sealing key");
-        }
+    /// Leaves a row to the servers that have its sealing key. Answers whether it is the only one
+    /// that is left to others for now.
+    pub(super) fn leave_to_others(&self, id: SecretId) -> bool {
+        let first = self.left_to_others().is_empty();
         self.left_to_others
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(record.secret_id, self.clock.boot());
-        let waiting = Waiting {
-            why: format!("a server that has the sealing key: {error}"),
-            until: Wait::OtherServer(record.renew_at.unwrap_or(self.clock.now())),
-        };
-        match self.store_waiting(claimed, waiting).await {
-            Attempted::Waiting(_) => Attempted::Sealed(error),
-            other => other,
-        }
+            .insert(id, self.clock.boot());
+        first
     }
 
     /// The rows that are left to other replicas for now.

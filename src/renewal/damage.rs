@@ -2,13 +2,13 @@
 //! it were not there; what cannot be needs a human, who is told what to do.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::DbErr;
 
-use super::Renewals;
-use crate::foundation::metrics::DamageLabels;
-use crate::foundation::sealing::OpenError;
+use crate::foundation::database::Database;
+use crate::foundation::metrics::{DamageLabels, Metrics};
+use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::foundation::sealing_keys;
 use crate::realm::failure::Failure;
 use crate::token::TokenRecord;
@@ -17,11 +17,11 @@ use crate::token::TokenRecord;
 const TOLD_MAX: usize = 10_000;
 
 /// What the detail of a failure begins with where a value is damaged that nobody issues again.
-pub(super) const DAMAGED: &str = "damaged: ";
+pub(crate) const DAMAGED: &str = "damaged: ";
 
 /// Damaged values that the log was told of: table, row, column, and which value it was.
 #[derive(Default)]
-pub(super) struct Told(Mutex<HashSet<(&'static str, String, &'static str, u64)>>);
+struct Told(Mutex<HashSet<(&'static str, String, &'static str, u64)>>);
 
 impl Told {
     fn is_new(&self, error: &OpenError) -> bool {
@@ -35,7 +35,7 @@ impl Told {
 
 /// What a human must do about a damaged value that no provider issues again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub(crate) enum Remedy {
     Params,
     RefreshToken,
     FixedToken,
@@ -51,7 +51,7 @@ impl Remedy {
     }
 
     /// Says what is damaged, and what to do. The same each time, so that it is told once.
-    pub(super) fn failure(self, error: &OpenError) -> Failure {
+    pub(crate) fn failure(self, error: &OpenError) -> Failure {
         let OpenError {
             table, row, column, ..
         } = error;
@@ -62,10 +62,27 @@ impl Remedy {
     }
 }
 
-impl Renewals {
+/// Finds out whether what stays closed is damaged, and tells of each value once.
+pub(crate) struct DamageDetector {
+    database: Database,
+    ring: Arc<KeyRing>,
+    metrics: Arc<Metrics>,
+    told: Told,
+}
+
+impl DamageDetector {
+    pub(super) fn new(database: Database, ring: Arc<KeyRing>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            database,
+            ring,
+            metrics,
+            told: Told::default(),
+        }
+    }
+
     /// Whether a value that stays closed is damaged; false where another replica may have its
     /// key. Each damaged value is logged and counted once.
-    pub(super) async fn is_damaged(&self, error: &OpenError) -> Result<bool, DbErr> {
+    pub(crate) async fn is_damaged(&self, error: &OpenError) -> Result<bool, DbErr> {
         let damaged = sealing_keys::is_damaged(self.database.causal(), error).await?;
         if damaged {
             self.tell_damage(error);
@@ -73,7 +90,7 @@ impl Renewals {
         Ok(damaged)
     }
 
-    pub(super) fn tell_damage(&self, error: &OpenError) {
+    fn tell_damage(&self, error: &OpenError) {
         if !self.told.is_new(error) {
             return;
         }
@@ -89,7 +106,7 @@ impl Renewals {
     }
 
     /// A value that can be obtained again; none where it is damaged.
-    pub(super) async fn unless_damaged<T, E>(
+    pub(crate) async fn unless_damaged<T, E>(
         &self,
         opened: Result<T, OpenError>,
     ) -> Result<Option<T>, E>
@@ -104,7 +121,7 @@ impl Renewals {
     }
 
     /// A value that nobody issues again: where it is damaged, a human is needed.
-    pub(super) async fn unless_lost<T, E>(
+    pub(crate) async fn unless_lost<T, E>(
         &self,
         opened: Result<T, OpenError>,
         remedy: Remedy,
@@ -119,7 +136,7 @@ impl Renewals {
     }
 
     /// The record, without its token where any part of that is damaged: as if none were stored.
-    pub(super) async fn without_damaged_token(
+    pub(crate) async fn without_damaged_token(
         &self,
         record: TokenRecord,
     ) -> Result<TokenRecord, DbErr> {

@@ -1,35 +1,61 @@
 //! What must come first: the parent's token, a pushed ticket. Where one is missing, the
 //! attempt gives its place back and waits, and what it waits for is made due.
 
-use sea_orm::DbErr;
+use std::sync::Arc;
 
-use super::attempt::NotOpened;
-use super::{LEASE_SLACK, Renewals};
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::database::DbError;
-use crate::foundation::ids::{Generation, SecretId};
+use super::background::Background;
+use super::damage::DamageDetector;
+use super::outcome::{NotOpened, OpenedParent};
+use super::realms::Realms;
+use super::settings::LEASE_SLACK;
+use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::database::Database;
+use crate::foundation::sealing::KeyRing;
 use crate::realm::document::{ProviderDocument, TicketRule};
 use crate::realm::failure::Failure;
 use crate::realm::policy::Policy;
 use crate::secret::Secret;
 use crate::ticket;
-use crate::token::lease::Claimed;
-use crate::token::{AwaitedParent, LostAttempt, TokenRecord, Wait, Waiting, store};
-use crate::upstream::ParentToken;
+use crate::token::claim::Claimed;
+use crate::token::{AwaitedParent, LostAttempt, Wait, Waiting, store};
+use crate::upstream::{ParentToken, Upstream};
 
-/// How long what waits for its parent waits before it looks again by itself.
-const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
-/// The same for a ticket, or for a parent that is not registered.
-const LONG_WAIT: (Ms, Ms) = (Ms::from_secs(30), Ms::from_secs(60));
-
-/// The parent's token, and which generation of it.
-pub(super) struct OpenedParent {
-    pub id: SecretId,
-    pub generation: Generation,
-    pub token: ParentToken,
+/// Reads what an attempt needs first.
+pub(super) struct InputReader {
+    pub(super) database: Database,
+    pub(super) clock: SharedClock,
+    pub(super) ring: Arc<KeyRing>,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    pub(super) damage: Arc<DamageDetector>,
+    background: Background,
+    max_skew: Ms,
 }
 
-impl Renewals {
+impl InputReader {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        ring: Arc<KeyRing>,
+        upstream: Arc<Upstream>,
+        realms: Arc<Realms>,
+        damage: Arc<DamageDetector>,
+        background: Background,
+        max_skew: Ms,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            ring,
+            upstream,
+            realms,
+            damage,
+            background,
+            max_skew,
+        }
+    }
+
     pub(super) async fn parent_token(
         &self,
         document: &ProviderDocument,
@@ -47,7 +73,7 @@ impl Renewals {
             }));
         };
         let now = self.clock.now();
-        if record.lease.is_some() && self.ends_with_the_next(&record).await? {
+        if record.lease.is_some() && self.realms.ends_with_the_next(&record).await? {
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, is being renewed"),
                 until: Wait::Parent(AwaitedParent {
@@ -58,12 +84,12 @@ impl Renewals {
             }));
         }
         // A damaged one is as good as none.
-        let record = self.without_damaged_token(record).await?;
+        let record = self.damage.without_damaged_token(record).await?;
         let Some(held) = record.valid(now) else {
             self.database
-                .write_alone(|writer| store::hasten(writer, &record, now))
+                .write_alone(|writer| store::make_due(writer, &record, now))
                 .await?;
-            self.wake.notify_one();
+            self.background.wake();
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, has no valid token"),
                 until: Wait::Parent(AwaitedParent {
@@ -99,7 +125,7 @@ impl Renewals {
         if let Some(row) = found {
             let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.ring);
             // Instead of a damaged one the provider pushes another.
-            if let Some(value) = self.unless_damaged::<_, NotOpened>(opened).await? {
+            if let Some(value) = self.damage.unless_damaged::<_, NotOpened>(opened).await? {
                 return Ok(value);
             }
         }
@@ -149,46 +175,7 @@ impl Renewals {
     fn used_again_at(&self, lost: &LostAttempt, overlap: Ms, timeout: Ms) -> Option<EpochMs> {
         let first = lost.at.plus(timeout).plus(LEASE_SLACK).plus(timeout);
         let last = lost.at.plus(overlap).minus(timeout);
-        let last = last.minus(self.settings.max_skew);
+        let last = last.minus(self.max_skew);
         (!lost.again && first.max(self.clock.now()) <= last).then_some(first)
-    }
-
-    /// When what waits looks again by itself. Where it waits for a parent in trouble, not
-    /// before that one is tried again: its token would wake it.
-    pub(super) fn waits_until(&self, waiting: &Waiting) -> EpochMs {
-        let now = self.clock.now();
-        let ((low, high), tried) = match waiting.until {
-            Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
-            Wait::OtherServer(due) => return due,
-            Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
-            Wait::Something => (LONG_WAIT, None),
-        };
-        let wait = Ms(self.randomness.between(low.0, high.0));
-        tried.unwrap_or(now).max(now).plus(wait)
-    }
-
-    /// The provider refused the parent's token: it is replaced, unless that was just done.
-    pub(super) async fn replace_parent(&self, parent: &OpenedParent) -> Result<(), DbError> {
-        let now = self.clock.now();
-        let before = now.minus(self.settings.min_flush_interval);
-        let (id, refused) = (parent.id, parent.generation);
-        self.database
-            .write_alone(|writer| store::replace_refused(writer, id, refused, before, now))
-            .await?;
-        self.wake.notify_one();
-        Ok(())
-    }
-
-    /// The record of a parent that is waited for, if it may be asked for now.
-    pub(super) async fn parent_record(
-        &self,
-        waiting: &Waiting,
-    ) -> Result<Option<TokenRecord>, DbErr> {
-        match waiting.until {
-            Wait::Parent(parent) => store::find_by_id(self.database.reader(), parent.id).await,
-            Wait::Something | Wait::Candidate(_) | Wait::Quota(_) | Wait::OtherServer(_) => {
-                Ok(None)
-            }
-        }
     }
 }

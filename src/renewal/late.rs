@@ -8,25 +8,26 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::Renewals;
-use super::attempt::{Cause, Opened};
-use super::refusal::Asked;
-use crate::foundation::clock::{Ms, Timeline};
+use super::background::Background;
+use super::candidates::PairKeeper;
+use super::cause::Cause;
+use super::claiming::Claimer;
+use super::outcome::{FetchOutcome, LateAnswer, Opened};
+use super::refresh::retries;
+use super::storing::ResultStore;
+use crate::foundation::clock::{Ms, SharedClock, Timeline};
+use crate::foundation::database::Database;
 use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
-use crate::realm::document::ProviderDocument;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
 use crate::realm::{Realm, Source};
 use crate::token::candidate::Candidate;
-use crate::token::lease::Claimed;
-use crate::token::lost::{self, Unclear};
-use crate::upstream::{FetchError, Obtained, Previous};
-
-/// A request that was sent in time, and is not answered yet.
-pub(super) type LateAnswer = JoinHandle<Result<Obtained, FetchError>>;
+use crate::token::claim::Claimed;
+use crate::token::claim::RefreshTokenRisk;
+use crate::token::lost;
+use crate::upstream::{Previous, Upstream};
 
 /// Attempts whose answers are waited for.
 #[derive(Default)]
@@ -58,7 +59,44 @@ pub(super) struct FailureStored {
     _told: oneshot::Sender<()>,
 }
 
-impl Renewals {
+/// Waits for answers that come after their attempt's time.
+pub(super) struct LateAnswers {
+    database: Database,
+    clock: SharedClock,
+    upstream: Arc<Upstream>,
+    claims: Arc<Claimer>,
+    pairs: Arc<PairKeeper>,
+    results: Arc<ResultStore>,
+    background: Background,
+    at_most: usize,
+    awaited: Awaited,
+}
+
+impl LateAnswers {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        upstream: Arc<Upstream>,
+        claims: Arc<Claimer>,
+        pairs: Arc<PairKeeper>,
+        results: Arc<ResultStore>,
+        background: Background,
+        at_most: usize,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            upstream,
+            claims,
+            pairs,
+            results,
+            background,
+            at_most,
+            awaited: Awaited::default(),
+        }
+    }
+
     /// Asks within the time that is left. Where the request uses up a refresh token, that
     /// goes on when time is up.
     pub(super) async fn ask_within(
@@ -66,7 +104,7 @@ impl Renewals {
         opened: &Arc<Opened>,
         previous: Previous,
         time: Ms,
-    ) -> Asked {
+    ) -> FetchOutcome {
         let limit = self.upstream.time_limit(time);
         let rotates = opened.uses_refresh_token && previous.inputs.refresh_token.is_some();
         if !rotates || goes_on_by_itself(&opened.realm) {
@@ -78,29 +116,26 @@ impl Renewals {
                 .into();
         }
         let late = limit.answered_late(self.upstream.late_answer());
-        let (renewals, opened) = (self.clone(), opened.clone());
+        let (upstream, opened) = (self.upstream.clone(), opened.clone());
         let retry = match &opened.realm.source {
             Source::Provider(document) => retries(document),
             Source::CustomLogic(_) | Source::Fixed => true,
         };
         let fetch = async move {
             let (realm, secret) = (&opened.realm, &opened.secret);
-            renewals
-                .upstream
-                .fetch(realm, secret, &previous, late)
-                .await
+            upstream.fetch(realm, secret, &previous, late).await
         };
-        let mut answer = self.tasks.spawn(fetch.in_current_span());
+        let mut answer = self.background.spawn(fetch.in_current_span());
         match within(time.as_duration(), &mut answer).await {
             Some(Ok(answer)) => answer.into(),
             Some(Err(_panicked)) => {
                 let failure = Failure::internal("the request could not be made");
                 Err(failure.into()).into()
             }
-            None if retry => Asked::Late(limit.no_answer(), answer),
+            None if retry => FetchOutcome::Late(limit.no_answer(), answer),
             None => {
                 let unclear = limit.no_answer().needs_another_refresh_token(MAYBE_SPENT);
-                Asked::Late(unclear, answer)
+                FetchOutcome::Late(unclear, answer)
             }
         }
     }
@@ -108,57 +143,56 @@ impl Renewals {
     /// Waits for what an attempt that failed may still bring; not where too many are waited
     /// for. The pair is on the disk at once, and in the database after the failure.
     pub(super) async fn await_late(
-        &self,
+        self: &Arc<Self>,
         claimed: &Claimed,
         opened: Arc<Opened>,
         cause: Cause,
         answer: LateAnswer,
-    ) -> (Unclear, FailureStored) {
+    ) -> (RefreshTokenRisk, FailureStored) {
         let (told, failure_stored) = oneshot::channel();
         let stored = FailureStored { _told: told };
-        let in_realm = self.realm_limit(&opened.realm);
-        if !self
-            .awaited
-            .add(claimed, in_realm, self.settings.concurrency)
-        {
+        let in_realm = self.claims.realm_limit(&opened.realm);
+        if !self.awaited.add(claimed, in_realm, self.at_most) {
             answer.abort();
-            return (Unclear::Lost, stored);
+            return (RefreshTokenRisk::Lost, stored);
         }
-        let (renewals, claimed) = (self.clone(), claimed.clone());
+        let (late, claimed) = (self.clone(), claimed.clone());
         let awaiting = async move {
             let answer = answer.await.ok();
             let sent = !matches!(&answer, Some(Err(error)) if !error.failure.sent);
             let candidate = match answer {
                 Some(Ok(obtained)) => {
-                    let took = renewals.clock.now().since(obtained.requested_at);
-                    let new = renewals.new_token(&claimed, &opened, cause, &obtained, took);
+                    let took = late.clock.now().since(obtained.requested_at);
+                    let new = late
+                        .results
+                        .new_token(&claimed, &opened, cause, &obtained, took);
                     new.candidate(&claimed)
                 }
                 Some(Err(error)) => {
                     let refresh = error.refresh.as_ref();
-                    let held = refresh.map(|refresh| renewals.seal_refresh(&claimed, refresh));
+                    let held = refresh.map(|refresh| late.results.seal_refresh(&claimed, refresh));
                     held.map(|refresh| Candidate::of(&claimed, None, refresh))
                 }
                 None => None,
             };
             if let Some(candidate) = &candidate {
-                renewals.spool(candidate).await;
+                late.pairs.spool(candidate).await;
             }
             // Told by the end of the sender, and nothing is ever sent.
             let _ = failure_stored.await;
             match candidate {
                 Some(candidate) => {
-                    renewals.keep(candidate).await;
-                    renewals.await_no_more(&claimed.attempt);
+                    late.pairs.keep(candidate).await;
+                    late.await_no_more(&claimed.attempt);
                 }
                 None => {
                     let id = claimed.record.secret_id;
-                    renewals.nothing_comes(id, &claimed.attempt, sent).await;
+                    late.nothing_comes(id, &claimed.attempt, sent).await;
                 }
             }
         };
-        self.tasks.spawn(awaiting.in_current_span());
-        (Unclear::Awaited, stored)
+        self.background.spawn(awaiting.in_current_span());
+        (RefreshTokenRisk::Awaited, stored)
     }
 
     /// Who waits for the answer of an attempt need wait no longer.
@@ -177,12 +211,12 @@ impl Renewals {
                     .without_max_times()
                     .with_jitter(),
             )
-            .when(|_| !self.stopping.is_cancelled())
+            .when(|_| !self.background.is_stopping())
             .await;
         match noted {
             Ok(()) => {
                 self.await_no_more(attempt);
-                self.wake.notify_one();
+                self.background.wake();
             }
             // The next start says so.
             Err(error) => tracing::warn!(%error, "what will not come late could not be noted"),
@@ -192,12 +226,6 @@ impl Renewals {
     fn await_no_more(&self, attempt: &AttemptId) {
         self.awaited.lock().remove(attempt);
     }
-}
-
-/// Whether a failed refresh is to be tried again with the same refresh token.
-pub(super) fn retries(document: &ProviderDocument) -> bool {
-    let refresh = document.refresh.as_ref();
-    refresh.is_none_or(|refresh| refresh.retry)
 }
 
 /// Whether the attempt has another way as soon as the refresh has failed.

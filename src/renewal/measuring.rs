@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Renewals;
-use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
-use crate::foundation::database::DbError;
+use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
-use crate::foundation::metrics::{Measured, MeasuredRealm, timestamp};
+use crate::foundation::metrics::{Measured, MeasuredRealm, Metrics, timestamp};
+use crate::memory::Memory;
 use crate::realm::store as realm_store;
 use crate::secret::store as secret_store;
 use crate::token::state::State;
@@ -82,10 +82,35 @@ impl Health {
     }
 }
 
-impl Renewals {
+/// Sets the metrics that are not counted where something happens.
+pub(super) struct Measurer {
+    database: Database,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    memory: Memory,
+    health: Arc<Health>,
+}
+
+impl Measurer {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        memory: Memory,
+        health: Arc<Health>,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            metrics,
+            memory,
+            health,
+        }
+    }
+
     /// Sets the metrics that are not counted where something happens. Waits for the database
     /// only so long: what this process knows by itself is shown without it.
-    pub async fn measure(&self) {
+    pub(super) async fn measure(self: &Arc<Self>) {
         let up = self.is_database_up().await;
         if up {
             self.measure_secrets().await;
@@ -122,15 +147,15 @@ impl Renewals {
     }
 
     /// Where it takes longer than a scrape waits, the next one shows it.
-    async fn measure_secrets(&self) {
-        let renewals = self.clone();
+    async fn measure_secrets(self: &Arc<Self>) {
+        let measurer = self.clone();
         let pass = async move {
-            let begun = renewals.clock.boot();
-            if begun < renewals.health.known().next {
+            let begun = measurer.clock.boot();
+            if begun < measurer.health.known().next {
                 return;
             }
-            let measured = renewals.read_secrets().await;
-            let ended = renewals.clock.boot();
+            let measured = measurer.read_secrets().await;
+            let ended = measurer.clock.boot();
             let took = ended.since(begun);
             let pause = if took < MEASURED_AT_EACH_SCRAPE {
                 Ms::ZERO
@@ -147,8 +172,8 @@ impl Renewals {
                     Known::NOTHING
                 }
             };
-            *renewals.health.known() = known;
-            renewals.metrics.measured(measured.ok());
+            *measurer.health.known() = known;
+            measurer.metrics.measured(measured.ok());
         };
         self.health.pass.run(self.clock.boot(), pass).await;
     }

@@ -1,144 +1,92 @@
-//! Renewal: what is due is claimed, fetched and stored; a reader who finds nothing waits
-//! for one fetch, however many readers there are.
+//! Renewal: what is due is claimed, fetched and stored. Here its parts are put together; what
+//! each can touch is what its constructor is given.
 
 mod attempt;
+mod background;
 mod candidates;
+pub(crate) mod cause;
 mod claiming;
-mod damage;
+pub(crate) mod damage;
 pub mod decide;
-mod flight;
+mod fetching;
 pub mod history;
 mod inputs;
 mod late;
 mod measuring;
+pub(crate) mod outcome;
 mod pace;
-mod permits;
-mod quota;
-pub mod read;
+pub(crate) mod permits;
+pub(crate) mod quota;
 mod realms;
 mod refresh;
-mod refusal;
+mod replay;
 mod run;
 mod sealed_check;
+mod settings;
 mod skew;
 mod spool;
 mod storing;
 mod sweep;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
-use crate::foundation::database::Database;
-use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::ids::ReplicaId;
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
-use crate::realm::expression::Expressions;
 use crate::upstream::Upstream;
-use damage::Told;
-use flight::Flights;
-use late::Awaited;
-use measuring::Health;
-use permits::Permits;
-use quota::Quotas;
-use realms::Realms;
+pub(crate) use attempt::AttemptRunner;
+pub(crate) use background::Background;
+use candidates::PairKeeper;
+pub(crate) use claiming::Claimer;
+pub(crate) use damage::DamageDetector;
+use fetching::Fetcher;
+use inputs::InputReader;
+use late::LateAnswers;
+use measuring::{Health, Measurer};
+pub(crate) use permits::Permits;
+pub(crate) use quota::Quotas;
+pub(crate) use realms::Realms;
+use replay::SpoolReplay;
+use run::Runner;
 pub use run::{Progress, RunScope, RunSummary};
-pub use sealed_check::SealedFindings;
-use skew::Skew;
+use sealed_check::SealedCheck;
+pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
+pub use settings::RenewalSettings;
+use skew::ClockCheck;
 pub use spool::Spool;
-use storing::Batch;
-use watch::FenceWatch;
-
-/// Added to an attempt's timeout: the time to store its result.
-const LEASE_SLACK: Ms = Ms::from_secs(5);
-/// An attempt that begins later after its claim has no time to store what it obtains, and whoever
-/// takes over might send soon after it.
-const BEGINS_WITHIN: Ms = Ms(LEASE_SLACK.0 / 2);
+use storing::{ResultStore, StoreLimits};
+pub use sweep::NotSwept;
+use sweep::Sweeper;
 
 /// A server that stops does not give back unused places in quotas for longer.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 
-/// Limits of renewal.
-#[derive(Clone, Debug)]
-pub struct RenewalSettings {
-    /// Attempts at once in this process.
-    pub concurrency: usize,
-    /// Attempts at once in one realm, in this process, unless the realm says otherwise.
-    pub realm_concurrency: usize,
-    /// Attempts that start in one realm in a second, in this process.
-    pub realm_rate: u32,
-    /// Between two flushes of one secret, unless the realm says otherwise.
-    pub min_flush_interval: Ms,
-    /// Readers treat a stored token with less left as expired.
-    pub min_ttl: Ms,
-    /// How long a reader waits for a fetch.
-    pub max_wait: Ms,
-    pub backoff: decide::Backoff,
-    /// Forced requests for one secret in a day, where the realm has no quota for them.
-    pub forced_per_day: i64,
-    /// Failures in a row that the webhook is told of; none: there is no webhook.
-    pub failing_after: Option<i64>,
-    /// How far this replica's clock may be from the database's; zero: any.
-    pub max_skew: Ms,
-}
-
-/// Everything renewal needs, shared by the sweep, the readers and the job.
+/// What renewal does for the rooms above it.
 #[derive(Clone)]
-pub struct Renewals(Arc<Inner>);
-
-#[doc(hidden)]
-pub struct Inner {
-    database: Database,
-    ring: Arc<KeyRing>,
-    upstream: Arc<Upstream>,
-    expressions: Expressions,
-    realms: Realms,
-    clock: SharedClock,
-    randomness: Randomness,
-    replica: ReplicaId,
-    metrics: Arc<Metrics>,
-    settings: RenewalSettings,
-    /// None where the data directory cannot be written to.
-    spool: Option<Spool>,
-    /// Attempts whose result is not in the database yet, and is brought later.
-    unkept: Mutex<HashSet<AttemptId>>,
-    awaited: Awaited,
-    skew: Skew,
-    quotas: Quotas,
-    permits: Permits,
-    flights: Flights,
-    /// Renewals under way that readers wait for, without asking for one.
-    watches: Flights,
-    batch: Batch,
-    watch: Mutex<FenceWatch>,
-    /// Rows sealed with a key of another replica, and when they were found so.
-    left_to_others: Mutex<HashMap<SecretId, BootMs>>,
-    /// Damaged values that were told of.
-    told: Told,
-    wake: Arc<Notify>,
-    memory: Memory,
-    health: Health,
-    /// By the boot clock; negative before the first sweep.
-    last_sweep: AtomicI64,
-    tasks: TaskTracker,
-    stopping: CancellationToken,
-}
-
-impl std::ops::Deref for Renewals {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
+pub struct Renewals {
+    pub(crate) realms: Arc<Realms>,
+    pub(crate) damage: Arc<DamageDetector>,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) permits: Permits,
+    pub(crate) claims: Arc<Claimer>,
+    pub(crate) attempts: Arc<AttemptRunner>,
+    pub(crate) background: Background,
+    pairs: Arc<PairKeeper>,
+    replay: Arc<SpoolReplay>,
+    sweeper: Arc<Sweeper>,
+    runner: Arc<Runner>,
+    sealed_check: Arc<SealedCheck>,
+    measurer: Arc<Measurer>,
+    late_answer: Ms,
+    concurrency: u64,
 }
 
 /// What renewal is made of.
@@ -158,58 +106,237 @@ pub struct Parts {
 
 impl Renewals {
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner {
-            health: Health::new(parts.clock.boot()),
-            permits: Permits::new(
-                parts.settings.concurrency,
-                parts.settings.realm_rate,
-                parts.clock.clone(),
-            ),
-            database: parts.database,
-            ring: parts.ring,
-            upstream: parts.upstream,
-            expressions: Expressions::new(),
-            realms: Realms::default(),
-            clock: parts.clock,
-            randomness: parts.randomness,
-            replica: parts.replica,
-            metrics: parts.metrics,
-            settings: parts.settings,
-            spool: parts.spool,
-            unkept: Mutex::default(),
-            awaited: Awaited::default(),
-            skew: Skew::default(),
-            quotas: Quotas::default(),
-            flights: Flights::default(),
-            watches: Flights::default(),
-            batch: Batch::default(),
-            watch: Mutex::default(),
-            left_to_others: Mutex::default(),
-            told: Told::default(),
-            wake: parts.wake,
-            memory: parts.memory,
-            last_sweep: AtomicI64::new(-1),
-            tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-        }))
+        let Parts {
+            database,
+            ring,
+            upstream,
+            clock,
+            randomness,
+            replica,
+            metrics,
+            settings,
+            spool,
+            wake,
+            memory,
+        } = parts;
+        let background = Background::new(wake);
+        let realms = Arc::new(Realms::new(database.clone()));
+        let damage = Arc::new(DamageDetector::new(
+            database.clone(),
+            ring.clone(),
+            metrics.clone(),
+        ));
+        let quotas = Arc::new(Quotas::new(
+            database.clone(),
+            clock.clone(),
+            metrics.clone(),
+            settings.forced_per_day,
+        ));
+        let permits = Permits::new(settings.concurrency, settings.realm_rate, clock.clone());
+        let clocks = ClockCheck::new(
+            database.clone(),
+            clock.clone(),
+            metrics.clone(),
+            settings.max_skew,
+        );
+        let claims = Arc::new(Claimer::new(
+            database.clone(),
+            clock.clone(),
+            randomness.clone(),
+            replica.clone(),
+            metrics.clone(),
+            clocks,
+            settings.realm_concurrency,
+        ));
+        let pairs = Arc::new(PairKeeper::new(
+            database.clone(),
+            clock.clone(),
+            randomness.clone(),
+            replica.clone(),
+            memory.clone(),
+            spool,
+            background.clone(),
+        ));
+        let results = Arc::new(ResultStore::new(
+            database.clone(),
+            clock.clone(),
+            randomness.clone(),
+            replica,
+            ring.clone(),
+            memory.clone(),
+            upstream.clone(),
+            pairs.clone(),
+            background.clone(),
+            StoreLimits {
+                backoff: settings.backoff,
+                failing_after: settings.failing_after,
+                min_flush_interval: settings.min_flush_interval,
+            },
+            metrics.clone(),
+        ));
+        let inputs = Arc::new(InputReader::new(
+            database.clone(),
+            clock.clone(),
+            ring.clone(),
+            upstream.clone(),
+            realms.clone(),
+            damage.clone(),
+            background.clone(),
+            settings.max_skew,
+        ));
+        let late = Arc::new(LateAnswers::new(
+            database.clone(),
+            clock.clone(),
+            upstream.clone(),
+            claims.clone(),
+            pairs.clone(),
+            results.clone(),
+            background.clone(),
+            settings.concurrency,
+        ));
+        let fetcher = Fetcher::new(
+            database.clone(),
+            clock.clone(),
+            inputs.clone(),
+            late.clone(),
+        );
+        let attempts = Arc::new(AttemptRunner::new(
+            clock.clone(),
+            metrics.clone(),
+            ring.clone(),
+            upstream.clone(),
+            realms.clone(),
+            damage.clone(),
+            quotas.clone(),
+            claims.clone(),
+            inputs.clone(),
+            results,
+            late,
+            fetcher,
+        ));
+        let health = Arc::new(Health::new(clock.boot()));
+        Self {
+            replay: Arc::new(SpoolReplay::new(
+                database.clone(),
+                ring.clone(),
+                damage.clone(),
+                pairs.clone(),
+            )),
+            sweeper: Arc::new(Sweeper::new(
+                database.clone(),
+                clock.clone(),
+                randomness.clone(),
+                metrics.clone(),
+                upstream.clone(),
+                realms.clone(),
+                permits.clone(),
+                claims.clone(),
+                attempts.clone(),
+                health.clone(),
+                background.clone(),
+            )),
+            runner: Arc::new(Runner::new(
+                database.clone(),
+                clock.clone(),
+                upstream.clone(),
+                realms.clone(),
+                permits.clone(),
+                claims.clone(),
+                attempts.clone(),
+                background.clone(),
+            )),
+            sealed_check: Arc::new(SealedCheck::new(
+                database.clone(),
+                clock.clone(),
+                randomness,
+                ring,
+                realms.clone(),
+                damage.clone(),
+                inputs,
+                background.clone(),
+                settings.failing_after,
+            )),
+            measurer: Arc::new(Measurer::new(database, clock, metrics, memory, health)),
+            late_answer: upstream.late_answer(),
+            concurrency: settings.concurrency as u64,
+            realms,
+            damage,
+            quotas,
+            permits,
+            claims,
+            attempts,
+            background,
+            pairs,
+        }
+    }
+
+    /// Sweeping begins: what metrics say of the last sweep counts from now.
+    pub fn begin_sweeping(&self) {
+        self.sweeper.begin();
+    }
+
+    /// Claims what is due, and sets attempts off.
+    pub async fn sweep(&self) -> Result<(), NotSwept> {
+        self.sweeper.sweep_once().await
+    }
+
+    /// Attempts at once in this process.
+    pub fn concurrency(&self) -> u64 {
+        self.concurrency
+    }
+
+    /// When the sweep last ended, for readiness; none before the first.
+    pub fn last_sweep(&self) -> Option<BootMs> {
+        self.sweeper.last_sweep()
+    }
+
+    /// Attempts everything in scope once. Where the database fails for one realm, the
+    /// others are finished before that is said.
+    pub async fn run(
+        &self,
+        scope: &RunScope,
+        progress: &dyn Progress,
+    ) -> Result<RunSummary, DbError> {
+        self.runner.run(scope, progress).await
+    }
+
+    /// Opens everything that is sealed for a secret, page by page.
+    ///
+    /// # Errors
+    /// Where the database cannot be read. What could not be written is logged, and is found
+    /// again the next time.
+    pub async fn check_sealed(&self) -> Result<SealedFindings, DbError> {
+        self.sealed_check.check().await
+    }
+
+    /// Sets the metrics that are not counted where something happens. Waits for the database
+    /// only so long: what this process knows by itself is shown without it.
+    pub async fn measure(&self) {
+        self.measurer.measure().await;
+    }
+
+    /// Brings what an earlier process left in the spool; answers how much there was. Before
+    /// its leases are given back: whoever claims then finds the newest refresh token. What
+    /// the database does not take now is brought in the background, and its lease is kept.
+    pub async fn replay_spool(&self) -> usize {
+        self.replay.replay().await
+    }
+
+    /// A restarted replica releases what its earlier process held, and one that stops what
+    /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
+    /// longer.
+    pub async fn release_own_leases(&self) -> Result<usize, DbError> {
+        self.claims.release_own_leases(&self.pairs.unkept()).await
     }
 
     /// Starts no new attempt, waits for those under way, at most `grace`, and gives back
     /// the leases of those that did not end in time.
     pub async fn stop(&self, grace: Ms) {
-        self.stopping.cancel();
-        self.tasks.close();
-        let finished = tokio::time::timeout(grace.as_duration(), self.tasks.wait()).await;
-        if finished.is_err() {
-            tracing::warn!(
-                unfinished = self.tasks.len(),
-                "attempts did not end within the grace time"
-            );
-        }
+        self.background.stop(grace).await;
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");
         }
-        let giving_back = self.quotas.give_back(&self.database);
+        let giving_back = self.quotas.give_back();
         if tokio::time::timeout(GIVING_BACK, giving_back)
             .await
             .is_err()
@@ -220,15 +347,6 @@ impl Renewals {
 
     /// The end of a run: waits for answers that may hold the only good refresh token.
     pub async fn end(&self) {
-        self.stop(self.upstream.late_answer()).await;
-    }
-}
-
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(std::io::Error::other(error)),
+        self.stop(self.late_answer).await;
     }
 }

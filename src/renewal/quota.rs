@@ -2,20 +2,21 @@
 //! in blocks, so that a busy realm does not pay a commit for each.
 
 mod store;
+mod subject;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Renewals;
-use super::attempt::Cause;
-use crate::foundation::clock::{EpochMs, Ms};
+use super::cause::Cause;
+use crate::foundation::clock::{EpochMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
-use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::metrics::Metrics;
 use crate::realm::Realm;
 use crate::realm::policy::{Quota, QuotaScope};
 use crate::token::TokenRecord;
 use crate::token::expiry::Expiry;
+use subject::Subject;
 pub use window::Spent;
 use window::{block_ends, block_max, owned_by_schedule};
 
@@ -23,34 +24,6 @@ use window::{block_ends, block_max, owned_by_schedule};
 const DAY: Ms = Ms::from_secs(86_400);
 /// Blocks in memory; beyond, those that ended are forgotten.
 const BLOCKS_MAX: usize = 10_000;
-
-/// Whose requests a quota counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Subject {
-    realm: RealmId,
-    /// None: all of the realm's.
-    secret: Option<SecretId>,
-    name: String,
-}
-
-impl Subject {
-    fn of(quota: &Quota, record: &TokenRecord) -> Self {
-        let kind = if quota.forced { "forced" } else { "plain" };
-        Self {
-            realm: record.realm.clone(),
-            secret: match quota.scope {
-                QuotaScope::Secret => Some(record.secret_id),
-                QuotaScope::Realm => None,
-            },
-            name: format!("{kind}/{}", quota.window.0),
-        }
-    }
-
-    fn id(&self) -> (String, i64, String) {
-        let secret = self.secret.map_or(0, |secret| secret.0);
-        (self.realm.as_str().to_owned(), secret, self.name.clone())
-    }
-}
 
 /// For whom a request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,29 +57,51 @@ struct Block {
 }
 
 #[derive(Debug, Default)]
-pub struct Quotas(Mutex<Memory>);
-
-#[derive(Debug, Default)]
 struct Memory {
     blocks: HashMap<(Subject, Purpose), Block>,
     /// What is known to be used up, so that a caller in a loop costs no transaction.
     spent: HashMap<(Subject, Purpose), Spent>,
 }
 
+/// Keeps to the providers' quotas.
+pub(crate) struct Quotas {
+    database: Database,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    forced_per_day: i64,
+    known: Mutex<Memory>,
+}
+
 impl Quotas {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        forced_per_day: i64,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            metrics,
+            forced_per_day,
+            known: Mutex::default(),
+        }
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back what was reserved and will not be sent: this server stops.
-    pub(super) async fn give_back(&self, database: &Database) {
+    pub(super) async fn give_back(&self) {
         let blocks = std::mem::take(&mut self.memory().blocks);
         for ((subject, _), block) in blocks {
             if block.left == 0 {
                 continue;
             }
             let subject = &subject;
-            let given = database
+            let given = self
+                .database
                 .write(|transaction, _| {
                     Box::pin(async move {
                         // It may have gone with its realm.
@@ -123,11 +118,9 @@ impl Quotas {
             }
         }
     }
-}
 
-impl Renewals {
     /// Whether a request is known to be beyond its quota, before anything is claimed.
-    pub(super) fn known_spent(
+    pub(crate) fn known_spent(
         &self,
         realm: &Realm,
         record: &TokenRecord,
@@ -135,7 +128,7 @@ impl Renewals {
     ) -> Option<Spent> {
         let now = self.clock.now();
         let purpose = Purpose::of(cause, record, now);
-        let memory = self.quotas.memory();
+        let memory = self.memory();
         let forced = record.forced || cause == Cause::Report;
         let spent = self.counting(realm, forced).filter_map(|quota| {
             let known = memory.spent.get(&(Subject::of(&quota, record), purpose))?;
@@ -173,7 +166,7 @@ impl Renewals {
             .collect();
         if forced && quotas.is_empty() {
             quotas.push(Quota {
-                limit: self.settings.forced_per_day,
+                limit: self.forced_per_day,
                 window: DAY,
                 scope: QuotaScope::Secret,
                 forced: true,
@@ -191,7 +184,7 @@ impl Renewals {
         let key = (Subject::of(quota, record), purpose);
         let now = self.clock.now();
         let ended = {
-            let mut memory = self.quotas.memory();
+            let mut memory = self.memory();
             match memory.blocks.get_mut(&key) {
                 Some(block) if block.left > 0 && now < block_ends(quota, block.part) => {
                     block.left -= 1;
@@ -248,7 +241,7 @@ impl Renewals {
             // What is not known to be reserved is not sent; what was is lost to the window.
             other => other,
         }?;
-        let mut memory = self.quotas.memory();
+        let mut memory = self.memory();
         if memory.blocks.len() >= BLOCKS_MAX {
             memory.blocks.retain(|_, block| block.left > 0);
             memory.spent.retain(|_, spent| spent.until > now);

@@ -5,21 +5,61 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use token_server_entity::realm;
 
-use super::Renewals;
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::RealmId;
-use crate::realm::{Realm, UnreadableRealm};
+use crate::realm::expression::Expressions;
+use crate::realm::{Realm, UnreadableRealm, store as realm_store};
+use crate::token::TokenRecord;
 
 /// So many are kept; then all are forgotten.
 const KEPT_MAX: usize = 1000;
 
-/// Each with the row it was read from.
-#[derive(Default)]
-pub(super) struct Realms(Mutex<HashMap<RealmId, (realm::Model, Arc<Realm>)>>);
+/// Reads realms.
+pub(crate) struct Realms {
+    database: Database,
+    expressions: Expressions,
+    /// Each with the row it was read from.
+    kept: Mutex<HashMap<RealmId, (realm::Model, Arc<Realm>)>>,
+}
 
-impl Renewals {
-    pub(super) fn read_realm(&self, row: &realm::Model) -> Result<Arc<Realm>, UnreadableRealm> {
+impl Realms {
+    pub(super) fn new(database: Database) -> Self {
+        Self {
+            database,
+            expressions: Expressions::new(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// A realm that this server can read; another is left to newer servers.
+    pub(crate) async fn load(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
+        let row = self
+            .database
+            .read_with_retry(|reader| realm_store::find(reader, id))
+            .await?;
+        Ok(row.and_then(|row| self.readable(&row)))
+    }
+
+    pub(super) fn readable(&self, row: &realm::Model) -> Option<Arc<Realm>> {
+        match self.read(row) {
+            Ok(realm) => Some(realm),
+            Err(error) => {
+                tracing::error!(%error, "a realm is left alone");
+                None
+            }
+        }
+    }
+
+    /// Whether the stored token is one that the next ends. It is not remembered: no replica
+    /// would know in time that another renews it.
+    pub(crate) async fn ends_with_the_next(&self, record: &TokenRecord) -> Result<bool, DbError> {
+        let realm = self.load(&record.realm).await?;
+        Ok(realm.is_some_and(|realm| realm.source.policy().revokes_previous))
+    }
+
+    pub(super) fn read(&self, row: &realm::Model) -> Result<Arc<Realm>, UnreadableRealm> {
         let id = RealmId::stored(row.id.clone());
-        let kept = || self.realms.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((same, realm)) = kept().get(&id)
             && same == row
         {

@@ -4,17 +4,16 @@
 use sea_orm::DbErr;
 use secrecy::SecretString;
 
-use super::Renewals;
-use super::attempt::NotOpened;
 use super::damage::Remedy;
-use super::late::retries;
+use super::inputs::InputReader;
+use super::outcome::NotOpened;
 use crate::foundation::clock::Ms;
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 use crate::secret::params::Params;
 use crate::token::candidate::{self, Candidate};
-use crate::token::lease::Claimed;
+use crate::token::claim::Claimed;
 use crate::token::{HeldRefresh, TokenRecord};
 use crate::upstream::ObtainedRefresh;
 
@@ -41,7 +40,7 @@ pub(super) enum Instead {
     Lost,
 }
 
-impl Renewals {
+impl InputReader {
     pub(super) async fn refresh_input(
         &self,
         claimed: &Claimed,
@@ -77,7 +76,7 @@ impl Renewals {
                     ..RefreshInput::default()
                 });
             }
-            Err(error) if self.is_damaged(&error).await? => error,
+            Err(error) if self.damage.is_damaged(&error).await? => error,
             Err(error) => return Err(error.into()),
         };
         match self
@@ -149,12 +148,18 @@ impl Renewals {
                 Ok(token) => usable.push((candidate, token)),
                 // Passed over, whether damaged or sealed with a key of another replica.
                 Err(error) => {
-                    self.is_damaged(&error).await?;
+                    self.damage.is_damaged(&error).await?;
                 }
             }
         }
         Ok(usable)
     }
+}
+
+/// Whether a failed refresh is to be tried again with the same refresh token.
+pub(super) fn retries(document: &ProviderDocument) -> bool {
+    let refresh = document.refresh.as_ref();
+    refresh.is_none_or(|refresh| refresh.retry)
 }
 
 fn expired() -> Failure {

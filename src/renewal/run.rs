@@ -7,16 +7,22 @@ use std::sync::Arc;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tracing::Instrument;
 
-use super::Renewals;
-use super::attempt::{Attempted, Cause};
-use super::permits::Permit;
-use crate::foundation::clock::Ms;
-use crate::foundation::database::DbError;
+use super::attempt::AttemptRunner;
+use super::background::Background;
+use super::cause::Cause;
+use super::claiming::Claimer;
+use super::outcome::Attempted;
+use super::permits::{Permit, Permits};
+use super::realms::Realms;
+use crate::foundation::clock::{Ms, SharedClock};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::{Realm, store as realm_store};
-use crate::token::lease::{Claimed, Ground};
+use crate::token::claim::Claimed;
+use crate::token::lease::ClaimCondition;
 use crate::token::{TokenRecord, due};
+use crate::upstream::Upstream;
 
 /// Failures that a summary names; beyond, it counts.
 const NAMED_FAILURES_MAX: usize = 100;
@@ -71,10 +77,45 @@ impl Progress for () {
     fn attempted(&self, _: &RealmId, _: &KeyName, _: bool) {}
 }
 
-impl Renewals {
+/// Goes through all that is due.
+pub(super) struct Runner {
+    database: Database,
+    clock: SharedClock,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    permits: Permits,
+    claims: Arc<Claimer>,
+    attempts: Arc<AttemptRunner>,
+    background: Background,
+}
+
+impl Runner {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        upstream: Arc<Upstream>,
+        realms: Arc<Realms>,
+        permits: Permits,
+        claims: Arc<Claimer>,
+        attempts: Arc<AttemptRunner>,
+        background: Background,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            upstream,
+            realms,
+            permits,
+            claims,
+            attempts,
+            background,
+        }
+    }
+
     /// Attempts everything in scope once. Where the database fails for one realm, the
     /// others are finished before that is said.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         scope: &RunScope,
         progress: &dyn Progress,
@@ -116,16 +157,16 @@ impl Renewals {
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
-        let (suspects, now) = (self.suspects().await?, self.clock.now());
-        self.abandoned(&suspects);
+        let (suspects, now) = (self.claims.suspects().await?, self.clock.now());
+        self.claims.abandoned(&suspects);
         let run_out = suspects.iter().filter(|suspect| suspect.has_run_out(now));
         let Some(longest) = run_out.map(|suspect| suspect.lease).max() else {
             return Ok(());
         };
         tokio::time::sleep(longest.as_duration()).await;
-        let suspects = self.suspects().await?;
-        for suspect in self.abandoned(&suspects) {
-            if let Some(claimed) = self.take_over(&suspect).await? {
+        let suspects = self.claims.suspects().await?;
+        for suspect in self.claims.abandoned(&suspects) {
+            if let Some(claimed) = self.claims.take_over(&suspect).await? {
                 let realm = claimed.record.realm.clone();
                 let permit = self.permits.take_one(&realm, usize::MAX).await;
                 self.attempt_all(vec![(claimed, permit)], progress, summary)
@@ -167,7 +208,7 @@ impl Renewals {
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
         // What stays due although it was attempted, and what another replica claims.
-        let mut passed_over = self.left_to_others();
+        let mut passed_over = self.claims.left_to_others();
         let mut after = SecretId(i64::MIN);
         // Read anew for each batch: a rate limit met meanwhile holds.
         while let Some(realm) = self.open_realm(id).await? {
@@ -183,12 +224,12 @@ impl Renewals {
             };
             after = *last;
             let timeout = self.upstream.timeout(&realm.source);
-            let ground = if all {
-                Ground::Chosen(ids.clone())
+            let condition = if all {
+                ClaimCondition::Unconditional(ids.clone())
             } else {
-                Ground::Due(ids.clone())
+                ClaimCondition::Due(ids.clone())
             };
-            let claimed = self.claim(&ground, timeout).await?;
+            let claimed = self.claims.claim(&condition, timeout).await?;
             progress.found(claimed.len() as u64);
             passed_over.extend(ids.into_iter().filter(|id| {
                 !claimed
@@ -204,13 +245,13 @@ impl Renewals {
     /// A realm that may be asked now.
     async fn open_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
         let now = self.clock.now();
-        let realm = self.load_realm(id).await?;
+        let realm = self.realms.load(id).await?;
         Ok(realm.filter(|realm| realm.blocked_until.is_none_or(|until| until <= now)))
     }
 
     /// One permit at least, and what else is free: only as much is claimed.
     async fn take_permits(&self, realm: &Realm) -> Vec<Permit> {
-        let limit = self.realm_limit(realm);
+        let limit = self.claims.realm_limit(realm);
         let mut permits = vec![self.permits.take_one(&realm.id, limit).await];
         permits.extend(self.permits.take_free(&realm.id, limit));
         permits
@@ -228,13 +269,13 @@ impl Renewals {
             .into_iter()
             .map(|(claimed, permit)| {
                 let permit = permit.begin();
-                let (renewals, record) = (self.clone(), claimed.record.clone());
+                let (attempts, record) = (self.attempts.clone(), claimed.record.clone());
                 let attempt = async move {
-                    let attempted = renewals.attempt(claimed, Cause::Run).await;
+                    let attempted = attempts.attempt(claimed, Cause::Run).await;
                     drop(permit);
                     attempted
                 };
-                let attempt = self.tasks.spawn(attempt.in_current_span());
+                let attempt = self.background.spawn(attempt.in_current_span());
                 async move { (record, attempt.await) }
             })
             .collect();

@@ -2,17 +2,21 @@
 //! again, and where a human is needed, the state says so while the token is still served.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use token_server_entity::{realm, secret};
 
-use super::Renewals;
-use super::damage::Remedy;
+use super::background::Background;
+use super::damage::{DamageDetector, Remedy};
+use super::inputs::InputReader;
+use super::realms::Realms;
 use super::refresh::Instead;
-use crate::foundation::clock::Timeline;
-use crate::foundation::database::DbError;
+use crate::foundation::clock::{SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{SecretId, Version};
-use crate::foundation::sealing::{Closed, OpenError};
+use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::{Closed, KeyRing, OpenError};
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::{Realm, Source, store as realm_store};
 use crate::secret::{Secret, store as secrets};
@@ -21,7 +25,7 @@ use crate::token::{TokenRecord, results, store};
 use crate::webhook::event::{self, Event};
 
 /// Rows read at once.
-const PAGE_ROWS: u64 = 200;
+pub const PAGE_ROWS: u64 = 200;
 /// Between two pages: others need the database, too.
 const PAGE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -74,13 +78,51 @@ enum Verdict {
     Attention(Failure),
 }
 
-impl Renewals {
+/// Looks for damaged values.
+pub(super) struct SealedCheck {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    ring: Arc<KeyRing>,
+    realms: Arc<Realms>,
+    damage: Arc<DamageDetector>,
+    inputs: Arc<InputReader>,
+    background: Background,
+    failing_after: Option<i64>,
+}
+
+impl SealedCheck {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        ring: Arc<KeyRing>,
+        realms: Arc<Realms>,
+        damage: Arc<DamageDetector>,
+        inputs: Arc<InputReader>,
+        background: Background,
+        failing_after: Option<i64>,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            randomness,
+            ring,
+            realms,
+            damage,
+            inputs,
+            background,
+            failing_after,
+        }
+    }
+
     /// Opens everything that is sealed for a secret, page by page.
     ///
     /// # Errors
     /// Where the database cannot be read. What could not be written is logged, and is found
     /// again the next time.
-    pub async fn check_sealed(&self) -> Result<SealedFindings, DbError> {
+    pub(super) async fn check(&self) -> Result<SealedFindings, DbError> {
         let (mut pass, mut after) = (Pass::default(), SecretId(i64::MIN));
         loop {
             let page = secrets::list_after(self.database.reader(), after, PAGE_ROWS).await?;
@@ -94,7 +136,7 @@ impl Renewals {
             tokio::time::sleep(PAGE_PAUSE).await;
         }
         if pass.findings.made_due > 0 {
-            self.wake.notify_one();
+            self.background.wake();
         }
         Ok(pass.findings)
     }
@@ -139,7 +181,7 @@ impl Renewals {
                 let (seen, now) = (record.seen(), self.clock.now());
                 let made_due = self
                     .database
-                    .write_alone(|writer| store::make_due(writer, &seen, now))
+                    .write_alone(|writer| store::make_damaged_due(writer, &seen, now))
                     .await;
                 match made_due {
                     Ok(made_due) => pass.findings.made_due += u64::from(made_due),
@@ -204,7 +246,7 @@ impl Renewals {
         let known_elsewhere = unknown
             .as_ref()
             .is_some_and(|id| pass.registered.contains(id));
-        if !known_elsewhere && self.is_damaged(&error).await? {
+        if !known_elsewhere && self.damage.is_damaged(&error).await? {
             pass.findings.damaged_values += 1;
             return Ok(Some(error));
         }
@@ -215,7 +257,7 @@ impl Renewals {
 
     async fn verdict(&self, stored: &Stored<'_>, damage: Damage) -> Result<Verdict, DbError> {
         let record = &stored.record;
-        let Ok(realm) = self.read_realm(stored.realm) else {
+        let Ok(realm) = self.realms.read(stored.realm) else {
             // It is a newer server's.
             return Ok(Verdict::Fine);
         };
@@ -261,6 +303,7 @@ impl Renewals {
             return Ok(Verdict::Fine);
         }
         let instead = self
+            .inputs
             .instead_of_refresh(record, stored, document, &secret.params)
             .await?;
         Ok(match instead {
@@ -292,7 +335,7 @@ impl Renewals {
             Version(stored.secret.version),
             Version(stored.realm.version),
         );
-        let announced = self.settings.failing_after.and_then(|failing_after| {
+        let announced = self.failing_after.and_then(|failing_after| {
             event::of_failure(record.announced, true, failures, failing_after)
         });
         let noted = self

@@ -1,19 +1,18 @@
 //! Leases are compared by wall clocks, so replicas must agree on the time. The database's
 //! clock is what each compares its own with.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Renewals;
-use crate::foundation::clock::{BootMs, EpochMs, Ms, Timeline};
-use crate::foundation::database::DbError;
-use crate::foundation::metrics::seconds;
+use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::metrics::{Metrics, seconds};
 
 /// A comparison holds for that long.
 const HOLDS_FOR: Ms = Ms::from_secs(10);
 
 /// What is known of the clocks.
 #[derive(Debug, Default)]
-pub struct Skew(Mutex<Known>);
+struct Skew(Mutex<Known>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
@@ -65,10 +64,34 @@ fn judge(readings: Readings, agreed: bool, max: Ms) -> (Verdict, bool) {
     (Verdict::Apart(offset), false)
 }
 
-impl Renewals {
+/// Compares this replica's clock with the database's.
+pub(super) struct ClockCheck {
+    database: Database,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    max_skew: Ms,
+    skew: Skew,
+}
+
+impl ClockCheck {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        max_skew: Ms,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            metrics,
+            max_skew,
+            skew: Skew::default(),
+        }
+    }
+
     /// Before each claim. Compares the clocks where the last comparison is old.
-    pub(super) async fn clocks_agree(&self) -> Result<(), DbError> {
-        let max = self.settings.max_skew;
+    pub(super) async fn agree(&self) -> Result<(), DbError> {
+        let max = self.max_skew;
         if max == Ms::ZERO {
             return Ok(());
         }

@@ -2,75 +2,113 @@
 
 mod batch;
 mod failure;
-mod result;
+mod new;
 mod token;
+mod transaction;
+mod writer;
 
-pub(super) use batch::Batch;
-pub(super) use failure::FailedAttempt;
+use std::sync::Arc;
 
-use std::pin::pin;
-use std::time::Duration;
-
-use backon::{ExponentialBuilder, Retryable};
-
-use super::Renewals;
-use super::attempt::{Attempted, Cause};
+use super::background::Background;
+use super::candidates::PairKeeper;
+use super::cause::Cause;
+use super::decide::Backoff;
 use super::history::Entry;
-use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::DbError;
-use crate::token::candidate::Candidate;
-use crate::token::lease::{self, Claimed};
-use crate::token::{Column, HeldRefresh, Waiting, results, seal};
-use crate::upstream::ObtainedRefresh;
+use super::outcome::Attempted;
+use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::database::Database;
+use crate::foundation::ids::ReplicaId;
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
+use crate::memory::Memory;
+use crate::token::claim::Claimed;
+use crate::token::lease;
+use crate::token::{Column, HeldRefresh, Wait, Waiting, results, seal};
+use crate::upstream::{ObtainedRefresh, Upstream};
+pub(super) use failure::FailedAttempt;
+use writer::ResultWriter;
 
-/// A commit that takes longer is not waited for before the spool is written.
-const SPOOLED_AFTER: Duration = Duration::from_millis(500);
+/// How long what waits for its parent waits before it looks again by itself.
+const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
 
-impl Renewals {
-    /// A result is not thrown away because the database hiccups: as long as the lease
-    /// lasts, nobody else will fetch one. At the first hiccup, or when the database takes
-    /// its time, what must not be lost is written to the spool.
-    async fn until_lease_ends<T, Fut>(
-        &self,
-        claimed: &Claimed,
-        candidate: Option<&Candidate>,
-        mut store: impl FnMut() -> Fut,
-    ) -> Result<T, DbError>
-    where
-        Fut: Future<Output = Result<T, DbError>>,
-    {
-        let mut spooled = false;
-        {
-            let mut first = pin!(store());
-            let stored = match tokio::time::timeout(SPOOLED_AFTER, &mut first).await {
-                Ok(stored) => stored,
-                Err(_elapsed) => {
-                    if let Some(candidate) = candidate {
-                        spooled = self.spool(candidate).await;
-                    }
-                    first.await
-                }
-            };
-            match stored {
-                Ok(stored) => return Ok(stored),
-                Err(error) => {
-                    tracing::warn!(%error, "a result could not be stored; it is tried again");
-                }
-            }
+/// The same for a ticket, or for a parent that is not registered.
+const LONG_WAIT: (Ms, Ms) = (Ms::from_secs(30), Ms::from_secs(60));
+
+/// What of the limits of renewal decides over what is stored.
+pub(super) struct StoreLimits {
+    pub backoff: Backoff,
+    /// Failures in a row that the webhook is told of; none: there is no webhook.
+    pub failing_after: Option<i64>,
+    /// A parent that was just renewed is not replaced.
+    pub min_flush_interval: Ms,
+}
+
+/// Stores what attempts brought.
+pub(super) struct ResultStore {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    replica: ReplicaId,
+    ring: Arc<KeyRing>,
+    memory: Memory,
+    upstream: Arc<Upstream>,
+    pairs: Arc<PairKeeper>,
+    background: Background,
+    limits: StoreLimits,
+    writer: ResultWriter,
+}
+
+impl ResultStore {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        replica: ReplicaId,
+        ring: Arc<KeyRing>,
+        memory: Memory,
+        upstream: Arc<Upstream>,
+        pairs: Arc<PairKeeper>,
+        background: Background,
+        limits: StoreLimits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let writer = ResultWriter::new(
+            database.clone(),
+            clock.clone(),
+            randomness.clone(),
+            metrics,
+            pairs.clone(),
+            background.clone(),
+        );
+        Self {
+            database,
+            clock,
+            randomness,
+            replica,
+            ring,
+            memory,
+            upstream,
+            pairs,
+            background,
+            limits,
+            writer,
         }
-        if let Some(candidate) = candidate.filter(|_| !spooled) {
-            self.spool(candidate).await;
-        }
-        store
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(Duration::from_millis(50))
-                    .with_max_delay(Duration::from_secs(1))
-                    .without_max_times()
-                    .with_jitter(),
-            )
-            .when(|_| self.clock.now() < claimed.until)
-            .await
+    }
+
+    /// When what waits looks again by itself. Where it waits for a parent in trouble, not
+    /// before that one is tried again: its token would wake it.
+    fn waits_until(&self, waiting: &Waiting) -> EpochMs {
+        let now = self.clock.now();
+        let ((low, high), tried) = match waiting.until {
+            Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
+            Wait::OtherServer(due) => return due,
+            Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
+            Wait::Something => (LONG_WAIT, None),
+        };
+        let wait = Ms(self.randomness.between(low.0, high.0));
+        tried.unwrap_or(now).max(now).plus(wait)
     }
 
     /// Gives the lease back until what must come first has come.

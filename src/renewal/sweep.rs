@@ -3,25 +3,40 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use token_server_entity::realm;
-
-use super::Renewals;
-use super::attempt::Cause;
-use super::permits::Permit;
-use crate::foundation::clock::{BootMs, Ms};
-use crate::foundation::database::DbError;
+use super::attempt::AttemptRunner;
+use super::background::Background;
+use super::cause::Cause;
+use super::claiming::Claimer;
+use super::measuring::Health;
+use super::permits::{Permit, Permits};
+use super::realms::Realms;
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
-use crate::realm::{Realm, store as realm_store};
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
+use crate::realm::store as realm_store;
+use crate::token::claim::Claimed;
 use crate::token::due;
-use crate::token::lease::{Claimed, Ground};
+use crate::token::lease::ClaimCondition;
+use crate::upstream::Upstream;
 
 /// By the scheduler.
 const SWEPT_EVERY: Ms = Ms::from_secs(1);
 /// Between two sweeps: what ends meanwhile is followed by one.
 const PAUSE: Duration = Duration::from_millis(15);
+
+/// Why a sweep did not go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSwept {
+    /// The log says why.
+    Failed,
+    /// The server stops.
+    Stopping,
+}
 
 /// What a sweep claims, and the permits for it.
 #[derive(Default)]
@@ -30,36 +45,88 @@ struct Chosen {
     permits: BTreeMap<RealmId, Vec<Permit>>,
 }
 
-impl Renewals {
-    /// Sweeps at once, and then whenever woken, until the server stops.
-    pub fn start_sweeping(&self) {
-        let renewals = self.clone();
-        self.health.swept(self.clock.boot());
-        self.wake.notify_one();
-        self.tasks
-            .spawn(async move { renewals.sweep_when_woken().await });
-    }
+/// Sweeps: chooses what is due, has it claimed, and sets attempts off.
+pub(super) struct Sweeper {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    metrics: Arc<Metrics>,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    permits: Permits,
+    claims: Arc<Claimer>,
+    attempts: Arc<AttemptRunner>,
+    health: Arc<Health>,
+    background: Background,
+    /// By the boot clock; negative before the first sweep.
+    last_sweep: AtomicI64,
+}
 
-    async fn sweep_when_woken(&self) {
-        loop {
-            tokio::select! {
-                () = self.stopping.cancelled() => return,
-                () = self.wake.notified() => {}
-            }
-            match self.sweep().await {
-                Ok(()) => {
-                    self.health.swept(self.clock.boot());
-                    self.database.answered();
-                }
-                Err(error) => self.database.failed(&error, "the sweep"),
-            }
-            self.note_sweep();
-            tokio::time::sleep(PAUSE).await;
+impl Sweeper {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        metrics: Arc<Metrics>,
+        upstream: Arc<Upstream>,
+        realms: Arc<Realms>,
+        permits: Permits,
+        claims: Arc<Claimer>,
+        attempts: Arc<AttemptRunner>,
+        health: Arc<Health>,
+        background: Background,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            randomness,
+            metrics,
+            upstream,
+            realms,
+            permits,
+            claims,
+            attempts,
+            health,
+            background,
+            last_sweep: AtomicI64::new(-1),
         }
     }
 
+    /// Sweeping begins: what metrics say of the last sweep counts from now.
+    pub(super) fn begin(&self) {
+        self.health.swept(self.clock.boot());
+    }
+
+    /// Sweeps once, as a task that is waited for when the server stops.
+    pub(super) async fn sweep_once(self: &Arc<Self>) -> Result<(), NotSwept> {
+        if self.background.is_stopping() {
+            return Err(NotSwept::Stopping);
+        }
+        let sweeper = self.clone();
+        let sweep = async move {
+            let swept = match sweeper.sweep().await {
+                Ok(()) => {
+                    sweeper.health.swept(sweeper.clock.boot());
+                    sweeper.database.answered();
+                    Ok(())
+                }
+                Err(error) => {
+                    sweeper.database.failed(&error, "the sweep");
+                    Err(NotSwept::Failed)
+                }
+            };
+            sweeper.note_sweep();
+            swept
+        };
+        let swept = self.background.spawn(sweep).await;
+        tokio::time::sleep(PAUSE).await;
+        // One that panicked failed, too.
+        swept.unwrap_or(Err(NotSwept::Failed))
+    }
+
     async fn sweep(&self) -> Result<(), DbError> {
-        match self.clocks_agree().await {
+        match self.claims.clocks_agree().await {
             // It was said, and is said again as long as it lasts.
             Err(DbError::ClockApart(_)) => return Ok(()),
             other => other?,
@@ -72,19 +139,20 @@ impl Renewals {
     }
 
     async fn sweep_abandoned(&self) -> Result<(), DbError> {
-        let suspects = self.suspects().await?;
-        for suspect in self.abandoned(&suspects) {
+        let suspects = self.claims.suspects().await?;
+        for suspect in self.claims.abandoned(&suspects) {
             // Set off one by one: what is taken over here nobody else will look after.
-            if let Some(claimed) = self.take_over(&suspect).await? {
+            if let Some(claimed) = self.claims.take_over(&suspect).await? {
                 self.set_off(claimed, None);
             }
         }
         // Whoever takes over should be in time for what a provider accepts a little longer.
         if let Some(wait) = self
+            .claims
             .next_abandoned(&suspects)
             .filter(|wait| *wait < SWEPT_EVERY)
         {
-            self.wake_after(wait.as_duration());
+            self.background.wake_after(wait.as_duration());
         }
         Ok(())
     }
@@ -101,10 +169,12 @@ impl Renewals {
         self.begin_anywhere(&mut rows);
         let mut open = Vec::new();
         for row in rows {
-            let Some(realm) = self.readable(&row) else {
+            let Some(realm) = self.realms.readable(&row) else {
                 continue;
             };
-            let permits = self.permits.take_free(&realm.id, self.realm_limit(&realm));
+            let permits = self
+                .permits
+                .take_free(&realm.id, self.claims.realm_limit(&realm));
             if permits.is_empty() {
                 self.sweep_again_at_pace(&realm.id);
             } else {
@@ -115,13 +185,13 @@ impl Renewals {
             .iter()
             .map(|(realm, permits)| (&realm.id, permits.len() as u64))
             .collect();
-        let mut due = due::due_in_each(reader, &wanted, now, &self.left_to_others()).await?;
+        let mut due = due::due_in_each(reader, &wanted, now, &self.claims.left_to_others()).await?;
         let mut chosen: BTreeMap<Ms, Chosen> = BTreeMap::new();
         for (realm, mut permits) in open {
             let ids = due.remove(&realm.id).unwrap_or_default();
             // What is not needed goes back.
             permits.truncate(ids.len());
-            if !ids.is_empty() && !self.stopping.is_cancelled() {
+            if !ids.is_empty() && !self.background.is_stopping() {
                 self.sweep_again_at_pace(&realm.id);
                 let timeout = self.upstream.timeout(&realm.source);
                 let chosen = chosen.entry(timeout).or_default();
@@ -141,7 +211,11 @@ impl Renewals {
 
     /// Claims at once what is given the same time.
     async fn claim_chosen(&self, timeout: Ms, mut chosen: Chosen) -> Result<(), DbError> {
-        for claimed in self.claim(&Ground::Due(chosen.ids), timeout).await? {
+        for claimed in self
+            .claims
+            .claim(&ClaimCondition::Due(chosen.ids), timeout)
+            .await?
+        {
             let permits = chosen.permits.get_mut(&claimed.record.realm);
             let permit = permits.and_then(Vec::pop);
             self.set_off(claimed, permit);
@@ -152,49 +226,20 @@ impl Renewals {
     /// What the pace holds back is swept when it may start.
     fn sweep_again_at_pace(&self, realm: &RealmId) {
         if let Some(wait) = self.permits.paced(realm) {
-            self.wake_after(wait);
+            self.background.wake_after(wait);
         }
-    }
-
-    fn wake_after(&self, wait: Duration) {
-        let renewals = self.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = renewals.stopping.cancelled() => {}
-                () = tokio::time::sleep(wait) => renewals.wake.notify_one(),
-            }
-        });
     }
 
     /// Starts an attempt that outlives the sweep. A lease taken over has no permit: there
     /// are few, and they are late already.
     fn set_off(&self, claimed: Claimed, permit: Option<Permit>) {
-        let renewals = self.clone();
+        let (attempts, background) = (self.attempts.clone(), self.background.clone());
         let permit = permit.map(Permit::begin);
-        self.tasks.spawn(async move {
-            renewals.attempt(claimed, Cause::Scheduled).await;
+        self.background.spawn(async move {
+            attempts.attempt(claimed, Cause::Scheduled).await;
             drop(permit);
-            renewals.wake.notify_one();
+            background.wake();
         });
-    }
-
-    /// A realm that this server can read; another is left to newer servers.
-    pub(super) async fn load_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
-        let row = self
-            .database
-            .patiently(|reader| realm_store::find(reader, id))
-            .await?;
-        Ok(row.and_then(|row| self.readable(&row)))
-    }
-
-    fn readable(&self, row: &realm::Model) -> Option<Arc<Realm>> {
-        match self.read_realm(row) {
-            Ok(realm) => Some(realm),
-            Err(error) => {
-                tracing::error!(%error, "a realm is left alone");
-                None
-            }
-        }
     }
 
     fn note_sweep(&self) {
@@ -204,7 +249,7 @@ impl Renewals {
     }
 
     /// When the sweep last ended, for readiness; none before the first.
-    pub fn last_sweep(&self) -> Option<BootMs> {
+    pub(super) fn last_sweep(&self) -> Option<BootMs> {
         let boot = self.last_sweep.load(Ordering::Relaxed);
         (boot >= 0).then_some(BootMs(boot))
     }

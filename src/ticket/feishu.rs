@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::crypto::{self, AesKey};
-use super::message::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
+use super::push::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
 
 pub fn claim(body: &[u8]) -> Result<Option<String>, Refused> {
     let body = parse(body)?;

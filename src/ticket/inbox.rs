@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::message::{self, Answer, Push, PushKeys, Pushed, Refused, Window};
+use super::message;
+use super::push::{Answer, Push, PushKeys, Pushed, Refused, Window};
 use super::store::{self, NewTicket};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};

@@ -5,6 +5,7 @@ mod crypto;
 mod feishu;
 pub mod inbox;
 pub mod message;
+pub mod push;
 pub mod store;
 mod wechat;
 mod xml;

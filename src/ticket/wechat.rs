@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::crypto::{self, AesKey, Frame};
-use super::message::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
+use super::push::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
 use super::xml;
 
 /// Where the two differ.

@@ -12,11 +12,10 @@ pub use token_server_entity::candidate::Model as CandidateRow;
 use token_server_entity::candidate::{Column, Entity};
 use token_server_entity::{token, token::Column as TokenColumn};
 
+use super::claim::{Claimed, RefreshTokenRisk};
 use super::expiry::Expiry;
-use super::lease::Claimed;
 use super::locked::{lock_one, write};
-use super::lost::Unclear;
-use super::results::versions;
+use super::versions::versions;
 use super::{HeldRefresh, HeldToken, Serving, store};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, padded};
@@ -153,7 +152,7 @@ pub async fn keep(
         return Ok(Promotion::Superseded);
     };
     if row.is_claimed_by(&candidate.attempt) {
-        row.end_lease(Unclear::No);
+        row.end_lease(RefreshTokenRisk::None);
     }
     if row.generation() != candidate.consumed
         || row.refresh_line() != candidate.line
@@ -168,7 +167,7 @@ pub async fn keep(
     if let Some(token) = &candidate.token
         && versions(database, &[id]).await?.get(&id) == Some(&obtained_with)
     {
-        row.untroubled();
+        row.clear_failures();
         row.raise();
         row.put(&token.held, now);
         row.due(token.renew_at);

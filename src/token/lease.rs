@@ -7,84 +7,48 @@ use std::sync::Arc;
 
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use token_server_entity::token::{Column, Entity};
-use token_server_entity::{realm, secret, token};
+use token_server_entity::{secret, token};
 
 use super::TokenRecord;
-use super::locked::{Busy, Locked, lock, lock_one, of, write};
-use super::lost::Unclear;
+use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
+use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
-use crate::foundation::ids::{AttemptId, ClaimId, Fence, Generation, ReplicaId, SecretId, Version};
+use crate::foundation::ids::{AttemptId, ClaimId, Fence, ReplicaId, SecretId};
 use crate::realm::store as realm_store;
-
-/// Who holds a token, and until when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub owner: String,
-    pub until: EpochMs,
-}
-
-/// What a claim writes.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub owner: ReplicaId,
-    pub id: ClaimId,
-    pub now: EpochMs,
-    pub until: EpochMs,
-}
 
 /// Under which condition tokens are claimed. It is checked again once their rows are locked.
 #[derive(Clone, Debug)]
-pub enum Ground {
+pub enum ClaimCondition {
     /// Due, and held by nobody.
     Due(Vec<SecretId>),
     /// Held by nobody, and as a caller has seen it: what was attempted meanwhile, with
     /// whatever outcome, is not attempted again.
-    Asked(Seen),
+    AsSeen(Seen),
     /// The same, and a caller reported the token as refused: it must be replaced, not repeated.
     Reported(Seen),
     /// Chosen by an operator, due or not; held by nobody.
-    Chosen(Vec<SecretId>),
+    Unconditional(Vec<SecretId>),
     /// Held by a replica that was watched and gave no sign of life under this fence.
     Abandoned(SecretId, Fence),
 }
 
-/// What a caller has seen of a token. A claim raises the fence, its end the generation or
-/// the failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub id: SecretId,
-    pub fence: Fence,
-    pub generation: Generation,
-    pub failures: i64,
-}
-
-/// A claimed token, with everything an attempt needs.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    pub record: TokenRecord,
-    pub secret: secret::Model,
-    pub realm: Arc<realm::Model>,
-    pub attempt: AttemptId,
-    pub until: EpochMs,
-}
-
-impl Ground {
+impl ClaimCondition {
     fn ids(&self) -> Vec<SecretId> {
         match self {
-            Self::Due(ids) | Self::Chosen(ids) => ids.clone(),
-            Self::Asked(seen) | Self::Reported(seen) => vec![seen.id],
+            Self::Due(ids) | Self::Unconditional(ids) => ids.clone(),
+            Self::AsSeen(seen) | Self::Reported(seen) => vec![seen.id],
             Self::Abandoned(id, _) => vec![*id],
         }
     }
 
-    fn condition(&self, now: EpochMs) -> Condition {
-        let these = of(&self.ids());
+    fn filter(&self, now: EpochMs) -> Condition {
+        let these = with_ids(&self.ids());
         let free = || these.clone().add(Column::LeaseOwner.is_null());
         match self {
             Self::Due(_) => free().add(Column::RenewAt.lte(now)),
-            Self::Chosen(_) => free().add(Column::RenewAt.is_not_null()),
-            Self::Asked(seen) | Self::Reported(seen) => free()
+            Self::Unconditional(_) => free().add(Column::RenewAt.is_not_null()),
+            Self::AsSeen(seen) | Self::Reported(seen) => free()
                 .add(Column::Fence.eq(seen.fence.0))
                 .add(Column::Generation.eq(seen.generation.0))
                 .add(Column::Failures.eq(seen.failures))
@@ -97,31 +61,26 @@ impl Ground {
 
     fn busy(&self) -> Busy {
         match self {
-            Self::Asked(_) | Self::Reported(_) => Busy::Await,
-            Self::Due(_) | Self::Chosen(_) | Self::Abandoned(..) => Busy::LeaveOut,
+            Self::AsSeen(_) | Self::Reported(_) => Busy::Await,
+            Self::Due(_) | Self::Unconditional(_) | Self::Abandoned(..) => Busy::LeaveOut,
         }
     }
 }
 
-impl Claimed {
-    /// Of secret and realm.
-    pub(super) fn versions(&self) -> (Version, Version) {
-        (Version(self.secret.version), Version(self.realm.version))
-    }
-}
-
-/// Claims what still meets its ground, inside a transaction; act on it only after COMMIT.
+/// Claims what still meets its condition, inside a transaction; act on it only after COMMIT.
 pub async fn claim(
     database: &impl ConnectionTrait,
-    ground: &Ground,
+    condition: &ClaimCondition,
     claim: &Claim,
 ) -> Result<Vec<Claimed>, DbErr> {
-    let mut rows = lock(database, ground.condition(claim.now), ground.busy()).await?;
+    let mut rows = lock(database, condition.filter(claim.now), condition.busy()).await?;
     for row in &mut rows {
-        match ground {
-            Ground::Abandoned(..) => row.end_lease(Unclear::Awaited),
-            Ground::Reported(_) => row.force(true),
-            Ground::Due(_) | Ground::Chosen(_) | Ground::Asked(_) => {}
+        match condition {
+            ClaimCondition::Abandoned(..) => row.end_lease(RefreshTokenRisk::Awaited),
+            ClaimCondition::Reported(_) => row.force(true),
+            ClaimCondition::Due(_)
+            | ClaimCondition::Unconditional(_)
+            | ClaimCondition::AsSeen(_) => {}
         }
         row.claim(claim);
     }
@@ -133,11 +92,11 @@ pub async fn claim(
 /// What a claim has claimed, where nobody knows whether it was committed.
 pub async fn claimed_by(
     database: &impl ConnectionTrait,
-    ground: &Ground,
+    condition: &ClaimCondition,
     claim: &ClaimId,
 ) -> Result<Vec<Claimed>, DbErr> {
     let mut rows = Entity::find()
-        .filter(of(&ground.ids()))
+        .filter(with_ids(&condition.ids()))
         .all(database)
         .await?;
     rows.retain(|row| {
@@ -180,22 +139,22 @@ async fn with_neighbours(
 
 /// Gives a lease back without a result; what is due stays due.
 pub async fn release(database: &impl ConnectionTrait, claimed: &Claimed) -> Result<(), DbErr> {
-    release_unclear(database, claimed, Unclear::No).await
+    release_at_risk(database, claimed, RefreshTokenRisk::None).await
 }
 
 /// Gives a lease back whose failure could not be stored: the refresh token may be used up all
 /// the same.
-pub async fn release_unclear(
+pub async fn release_at_risk(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
-    unclear: Unclear,
+    risk: RefreshTokenRisk,
 ) -> Result<(), DbErr> {
     let Some(mut row) = held(database, claimed).await? else {
         return Ok(());
     };
     // Where a newer token has come there is nothing to be lost any more.
     let newer = row.generation() != claimed.record.generation;
-    row.end_lease(if newer { Unclear::No } else { unclear });
+    row.end_lease(if newer { RefreshTokenRisk::None } else { risk });
     write(database, &[row]).await
 }
 
@@ -208,7 +167,7 @@ pub async fn refuse_report(
     let Some(mut row) = held(database, claimed).await? else {
         return Ok(());
     };
-    row.end_lease(Unclear::No);
+    row.end_lease(RefreshTokenRisk::None);
     row.force(false);
     write(database, &[row]).await
 }
@@ -234,7 +193,7 @@ pub async fn release_all_of(
     let mut rows = lock(database, of_owner, Busy::Await).await?;
     rows.retain(|row| !except.iter().any(|attempt| row.is_claimed_by(attempt)));
     for row in &mut rows {
-        row.end_lease(Unclear::Lost);
+        row.end_lease(RefreshTokenRisk::Lost);
         row.due(Some(now));
     }
     write(database, &rows).await?;

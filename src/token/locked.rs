@@ -8,8 +8,7 @@ use sea_orm::{
 };
 use token_server_entity::token::{self, Column, Entity};
 
-use super::lease::{Claim, Claimed, Seen};
-use super::lost::Unclear;
+use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
 use super::{Announced, HeldRefresh, HeldToken};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{padded, pieces};
@@ -53,7 +52,7 @@ pub(super) async fn lock(
 }
 
 /// The rows of some secrets.
-pub(super) fn of(ids: &[SecretId]) -> Condition {
+pub(super) fn with_ids(ids: &[SecretId]) -> Condition {
     let ids = padded(ids.iter().map(|id| id.0));
     Condition::all().add(Column::SecretId.is_in(ids))
 }
@@ -63,7 +62,7 @@ pub(super) async fn lock_one(
     database: &impl ConnectionTrait,
     id: SecretId,
 ) -> Result<Option<Locked>, DbErr> {
-    Ok(lock(database, of(&[id]), Busy::Await).await?.pop())
+    Ok(lock(database, with_ids(&[id]), Busy::Await).await?.pop())
 }
 
 /// Writes rows back. Each of them is there: it is found by its key, and what it would be
@@ -192,14 +191,14 @@ impl Locked {
     /// Ends the lease. Where its attempt may have used up the refresh token, that is noted;
     /// but where the result of an earlier one is awaited, that one is what is remembered: it
     /// may hold the only good refresh token.
-    pub fn end_lease(&mut self, unclear: Unclear) {
+    pub fn end_lease(&mut self, risk: RefreshTokenRisk) {
         let row = &mut self.row;
         let (owner, attempt) = (row.lease_owner.take(), row.claim_id.take());
         row.lease_until = None;
-        let awaited = match unclear {
-            Unclear::No => return,
-            Unclear::Lost => false,
-            Unclear::Awaited => true,
+        let awaited = match risk {
+            RefreshTokenRisk::None => return,
+            RefreshTokenRisk::Lost => false,
+            RefreshTokenRisk::Awaited => true,
         };
         row.lost_again = row.lost_attempt.is_some();
         if !row.lost_awaited {
@@ -226,7 +225,7 @@ impl Locked {
     }
 
     /// Forgets what went wrong, and what was waited for.
-    pub fn untroubled(&mut self) {
+    pub fn clear_failures(&mut self) {
         self.nothing_lost();
         let row = &mut self.row;
         row.failures = 0;

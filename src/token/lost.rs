@@ -13,16 +13,6 @@ use super::store;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 
-/// Whether a failed attempt may have used up the refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unclear {
-    No,
-    /// It may, and nobody will bring what took its place.
-    Lost,
-    /// It may, and the answer may still come.
-    Awaited,
-}
-
 /// The answer of a lost attempt will not come: who waits for it need wait no longer. Where it
 /// turns out that nothing was sent, nothing is lost, and the next attempt is due. Inside a
 /// transaction.

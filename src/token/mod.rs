@@ -1,18 +1,21 @@
 //! Tokens: their life, their state, where they are kept.
 
 pub mod candidate;
+pub mod claim;
 pub mod due;
 pub mod expiry;
 pub mod lease;
 pub mod listing;
 pub mod locked;
 pub mod lost;
+pub mod removal;
 pub mod results;
 pub mod retired;
 pub mod state;
 pub mod store;
 pub mod summary;
 pub mod suspect;
+mod versions;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -25,7 +28,6 @@ use crate::foundation::ids::{
 use crate::foundation::sealing::{Closed, KeyRing, OpenError, Place, Sealed};
 use crate::realm::failure::FailureClass;
 use expiry::Expiry;
-use lease::{Lease, Seen};
 
 /// A token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +172,13 @@ impl Announced {
     }
 }
 
+/// Who holds a token, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub owner: String,
+    pub until: EpochMs,
+}
+
 /// A secret's token row.
 #[derive(Clone, Debug)]
 pub struct TokenRecord {
@@ -258,16 +267,6 @@ impl TokenRecord {
     /// Failures since the last success.
     pub fn failures(&self) -> i64 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.failures)
-    }
-
-    /// What has to be the same for an attempt to be worth making.
-    pub fn seen(&self) -> Seen {
-        Seen {
-            id: self.secret_id,
-            fence: self.fence,
-            generation: self.generation,
-            failures: self.failures(),
-        }
     }
 
     /// The token, if there is one that has not expired.

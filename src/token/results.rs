@@ -3,14 +3,11 @@
 
 use std::collections::HashMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ConnectionTrait, DbErr};
-use token_server_entity::token::{Column, Entity};
-use token_server_entity::{realm, secret};
 
-use super::lease::{Claimed, Seen};
-use super::locked::{Busy, Locked, lock, lock_one, of, write};
-use super::lost::Unclear;
+use super::claim::{Claimed, RefreshTokenRisk, Seen};
+use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
+use super::versions::{Versions, versions};
 use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, SecretId, Version};
@@ -35,7 +32,7 @@ pub enum RefreshChange {
 
 /// A token, ready to be stored.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct TokenUpdate {
     pub held: HeldToken,
     pub refresh: RefreshChange,
     pub novelty: Novelty,
@@ -50,7 +47,7 @@ pub struct StoredFailure {
     pub parent: Option<SecretId>,
     pub renew_at: EpochMs,
     pub needs_attention: bool,
-    pub unclear: Unclear,
+    pub risk: RefreshTokenRisk,
     /// What the answer held nevertheless: the refresh token before it may be used up.
     pub refresh: Option<HeldRefresh>,
     /// What the webhook is told of it; none: nothing new.
@@ -60,7 +57,7 @@ pub struct StoredFailure {
 /// What a result changes.
 #[derive(Clone, Copy, Debug)]
 pub enum Update<'a> {
-    Token(&'a Stored),
+    Token(&'a TokenUpdate),
     Failure(&'a StoredFailure),
 }
 
@@ -81,7 +78,7 @@ pub async fn store(
     now: EpochMs,
 ) -> Result<Vec<Option<Generation>>, DbErr> {
     let ids: Vec<_> = results.iter().map(|(by, _)| by.record.secret_id).collect();
-    let rows = lock(database, of(&ids), busy).await?;
+    let rows = lock(database, with_ids(&ids), busy).await?;
     let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id(), row)).collect();
     let versions = versions(database, &ids).await?;
     let (mut stored, mut generations) = (Vec::new(), Vec::new());
@@ -109,14 +106,19 @@ pub async fn store(
 
 /// A repeated token keeps its generation, and is not put over a newer one that was stored
 /// meanwhile.
-fn put_token(mut row: Locked, claimed: &Claimed, new: &Stored, now: EpochMs) -> Option<Locked> {
+fn put_token(
+    mut row: Locked,
+    claimed: &Claimed,
+    new: &TokenUpdate,
+    now: EpochMs,
+) -> Option<Locked> {
     match new.novelty {
         Novelty::New => row.raise(),
         Novelty::Repeated if row.generation() == claimed.record.generation => {}
         Novelty::Repeated => return None,
     }
-    row.end_lease(Unclear::No);
-    row.untroubled();
+    row.end_lease(RefreshTokenRisk::None);
+    row.clear_failures();
     row.put(&new.held, now);
     row.due(new.renew_at);
     match &new.refresh {
@@ -137,7 +139,7 @@ fn put_failure(
     if row.generation() != claimed.record.generation {
         return None;
     }
-    row.end_lease(new.unclear);
+    row.end_lease(new.risk);
     if let Some(refresh) = &new.refresh {
         row.nothing_lost();
         row.put_refresh(Some(refresh));
@@ -199,7 +201,7 @@ pub async fn store_waiting(
         Wait::Candidate(_) => has_come = !row.awaits_candidate(),
         Wait::Something | Wait::Quota(_) | Wait::OtherServer(_) => {}
     }
-    row.end_lease(Unclear::No);
+    row.end_lease(RefreshTokenRisk::None);
     row.wait_for(&waiting.why, parent);
     row.due(Some(if has_come { now } else { renew_at }));
     write(database, &[row]).await?;
@@ -222,37 +224,4 @@ async fn unchanged(
 
 fn is_current(row: &Locked, claimed: &Claimed, versions: &Versions) -> bool {
     row.is_held_by(claimed) && versions.get(&row.id()) == Some(&claimed.versions())
-}
-
-/// Of a secret and its realm.
-pub(super) type Versions = HashMap<SecretId, (Version, Version)>;
-
-/// The versions of secrets and their realms. Asked for when the rows are locked, and not with
-/// that: whoever changes a secret has its row locked until that can be seen.
-pub(super) async fn versions(
-    database: &impl ConnectionTrait,
-    ids: &[SecretId],
-) -> Result<Versions, DbErr> {
-    let query = Query::select()
-        .column((Entity, Column::SecretId))
-        .column((secret::Entity, secret::Column::Version))
-        .column((realm::Entity, realm::Column::Version))
-        .from(Entity)
-        .inner_join(
-            secret::Entity,
-            Expr::col((secret::Entity, secret::Column::Id)).equals((Entity, Column::SecretId)),
-        )
-        .inner_join(
-            realm::Entity,
-            Expr::col((realm::Entity, realm::Column::Id)).equals((Entity, Column::RealmId)),
-        )
-        .cond_where(of(ids))
-        .to_owned();
-    let mut versions = Versions::new();
-    for row in database.query_all(&query).await? {
-        let of_secret = Version(row.try_get_by_index(1)?);
-        let of_realm = Version(row.try_get_by_index(2)?);
-        versions.insert(SecretId(row.try_get_by_index(0)?), (of_secret, of_realm));
-    }
-    Ok(versions)
 }

@@ -3,14 +3,12 @@
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
-    QuerySelect,
 };
 use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
-use super::lease::Seen;
-use super::locked::{lock_one, write};
-use super::{TokenRecord, candidate, retired};
+use super::claim::Seen;
+use super::{TokenRecord, retired};
 use crate::feed::{self, Change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
@@ -187,7 +185,7 @@ pub(super) fn due_now(now: EpochMs) -> sea_orm::UpdateMany<Entity> {
 
 /// Makes a token due because what is stored of it is damaged, if nothing has changed since it was
 /// seen. What is in trouble or waits keeps its date.
-pub async fn make_due(
+pub async fn make_damaged_due(
     database: &impl ConnectionTrait,
     seen: &Seen,
     now: EpochMs,
@@ -211,12 +209,12 @@ pub async fn make_due(
 
 /// Makes a parent due, because one derived from it needs it. What is in trouble keeps its
 /// date, what is not renewed has none, and a token stored since it was seen is good.
-pub async fn hasten(
+pub async fn make_due(
     database: &impl ConnectionTrait,
     parent: &TokenRecord,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    hastened(parent.secret_id, now)
+    made_due(parent.secret_id, now)
         .filter(Column::Generation.eq(parent.generation.0))
         .exec(database)
         .await
@@ -232,7 +230,7 @@ pub async fn replace_refused(
     last_attempt_before: EpochMs,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    hastened(parent, now)
+    made_due(parent, now)
         .col_expr(Column::Forced, Expr::value(true))
         .filter(Column::Generation.eq(refused.0))
         .filter(Column::LastAttemptAt.lt(last_attempt_before))
@@ -241,7 +239,7 @@ pub async fn replace_refused(
         .map(|_| ())
 }
 
-fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
+fn made_due(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
     Entity::update_many()
         .col_expr(Column::RenewAt, Expr::value(now))
         .filter(Column::SecretId.eq(parent.0))
@@ -249,19 +247,6 @@ fn hastened(parent: SecretId, now: EpochMs) -> sea_orm::UpdateMany<Entity> {
         .filter(Column::FailureClass.is_null())
         .filter(Column::LeaseOwner.is_null())
         .filter(Column::Waiting.is_null())
-}
-
-/// Forgets the stored refresh token, and all that was or will be obtained by it: the secret
-/// was given another.
-pub async fn forget_refresh(database: &impl ConnectionTrait, id: SecretId) -> Result<(), DbErr> {
-    candidate::forget(database, id).await?;
-    let Some(mut row) = lock_one(database, id).await? else {
-        return Ok(());
-    };
-    row.nothing_lost();
-    row.put_refresh(None);
-    row.next_refresh_line();
-    write(database, &[row]).await
 }
 
 /// Makes a secret due now and forgets its trouble, because its parameters changed or a
@@ -357,54 +342,6 @@ async fn set_paused(
         .col_expr(Column::UpdatedAt, Expr::value(now))
         .filter(Column::SecretId.eq(id.0))
         .filter(Column::Paused.eq(!paused))
-        .exec(database)
-        .await
-        .map(|_| ())
-}
-
-pub async fn delete(
-    database: &impl ConnectionTrait,
-    id: SecretId,
-    now: EpochMs,
-) -> Result<(), DbErr> {
-    // No generation is stored between the next two statements.
-    lock_one(database, id).await?;
-    let this = Condition::all().add(Column::SecretId.eq(id.0));
-    retired::remember(database, this.clone(), now).await?;
-    feed::append_forget(database, this).await?;
-    candidate::forget(database, id).await?;
-    Entity::delete_by_id(id.0).exec(database).await.map(|_| ())
-}
-
-/// No reader is to be served a realm's tokens from memory any more.
-pub async fn forget_remembered_in(
-    database: &impl ConnectionTrait,
-    realm: &RealmId,
-) -> Result<(), DbErr> {
-    let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
-    feed::append_forget(database, of_realm).await
-}
-
-pub async fn delete_all_in(
-    database: &impl ConnectionTrait,
-    realm: &RealmId,
-    now: EpochMs,
-) -> Result<(), DbErr> {
-    let of_realm = Condition::all().add(Column::RealmId.eq(realm.as_str()));
-    // No generation is stored between the next two statements.
-    Entity::find()
-        .filter(of_realm.clone())
-        .select_only()
-        .column(Column::SecretId)
-        .lock_exclusive()
-        .into_tuple::<i64>()
-        .all(database)
-        .await?;
-    retired::remember(database, of_realm.clone(), now).await?;
-    feed::append_forget(database, of_realm).await?;
-    candidate::forget_all_in(database, realm).await?;
-    Entity::delete_many()
-        .filter(Column::RealmId.eq(realm.as_str()))
         .exec(database)
         .await
         .map(|_| ())

@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::UpstreamSettings;
 use super::connection_failure::{broken, denied_by, time_is_up};
+use super::deadline::{Deadline, TimelyBody};
 use super::decompression::{ACCEPTED, codings, decompressed, too_large};
 use super::egress::{Egress, PolicyResolver, Scheme};
-use super::timely::{Deadline, TimelyBody};
+use super::settings::UpstreamSettings;
 use super::trust::{self, ClientPem, TrustError, certificates_of};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::limit::within;

@@ -6,8 +6,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
+use super::deadline::TimeIsUp;
 use super::egress::{Denied, LookUpFailed};
-use super::timely::TimeIsUp;
 use super::trust::Untrusted;
 use crate::realm::failure::Failure;
 

@@ -6,12 +6,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::Previous;
 use super::absence::contents;
 use super::answer::Issued;
 use super::client::{Answer, Request};
 use super::life::Life;
 use super::parsed::{Parsed, is_harmed};
+use super::scope::Previous;
 use crate::foundation::clock::Ms;
 use crate::realm::document::{LIFETIME_MAX_S, ResponseFormat};
 use crate::realm::failure::Failure;

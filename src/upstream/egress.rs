@@ -164,7 +164,7 @@ impl Scheme {
 pub struct LookUpFailed;
 
 /// Where the addresses of names come from.
-pub trait Names: Send + Sync + std::fmt::Debug {
+pub trait Resolver: Send + Sync + std::fmt::Debug {
     fn look_up(&self, host: String) -> Lookup;
 }
 
@@ -172,9 +172,9 @@ pub type Lookup = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> 
 
 /// The system's resolver.
 #[derive(Debug)]
-pub struct SystemNames;
+pub struct SystemResolver;
 
-impl Names for SystemNames {
+impl Resolver for SystemResolver {
     fn look_up(&self, host: String) -> Lookup {
         Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
     }
@@ -183,7 +183,7 @@ impl Names for SystemNames {
 /// Resolves names to permitted addresses only.
 pub struct PolicyResolver {
     pub egress: Egress,
-    pub names: Arc<dyn Names>,
+    pub names: Arc<dyn Resolver>,
     pub scheme: Scheme,
 }
 
@@ -264,7 +264,7 @@ mod tests {
         let resolve = async |egress| {
             let resolver = PolicyResolver {
                 egress,
-                names: Arc::new(SystemNames),
+                names: Arc::new(SystemResolver),
                 scheme: Scheme::Tls,
             };
             resolver

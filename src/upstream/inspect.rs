@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use super::absence::Absence;
 use super::answer::{Issued, Reader, Unusable};
-use super::asking::{Asking, served};
+use super::handle::Upstream;
 use super::life::Life;
+use super::obtained::{expiry_of, refuse_expired};
 use super::parsed::Parsed;
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
-use super::{Upstream, expiry_of, refuse_expired};
+use super::token_request::{TokenRequest, served};
 use crate::foundation::clock::Timeline;
 use crate::realm::document::{
     AnswerRule, Exchange, Extraction, ProviderDocument, StatedExpiry, Way,
 };
-use crate::realm::expression::{Expression, Moment, without_nulls};
+use crate::realm::expression::{AttemptValues, Expression, without_nulls};
 use crate::realm::failure::Failure;
 use crate::secret::params::{Params, mask};
 use crate::token::expiry::Expiry;
@@ -72,13 +73,13 @@ impl Upstream {
         inputs: &Inputs,
         send: bool,
     ) -> Inspected {
-        let moment = self.moment();
+        let values = self.attempt_values();
         let limit = self.time_limit(self.timeout_of(document));
         let mut inspection = Inspection {
-            asking: self.asking(document, params, inputs, moment, limit),
-            masked: Scope::masked(document, params, inputs, &moment),
+            asking: self.asking(document, params, inputs, values, limit),
+            masked: Scope::masked(document, params, inputs, &values),
             masked_steps: Vec::new(),
-            moment,
+            values,
         };
         let Way::Asked { steps, main } = &document.way else {
             return Inspected {
@@ -121,10 +122,10 @@ impl Upstream {
 }
 
 struct Inspection<'a> {
-    asking: Asking<'a>,
+    asking: TokenRequest<'a>,
     masked: Scope,
     masked_steps: Vec<Seen>,
-    moment: Moment,
+    values: AttemptValues,
 }
 
 impl Inspection<'_> {
@@ -185,7 +186,7 @@ impl Inspection<'_> {
             &exchange.request,
             &self.masked,
             &upstream.expressions,
-            self.moment.now(),
+            self.values.now(),
         )
     }
 

@@ -2,197 +2,59 @@
 
 mod absence;
 mod answer;
-mod asking;
 mod assertion;
 mod client;
 mod clocks;
 mod connection_failure;
 mod context;
 mod custom_logic;
+mod deadline;
 mod decoding;
 mod decompression;
 pub mod egress;
 mod encode;
 mod explaining;
+mod handle;
 mod inspect;
 mod life;
 pub mod lifetimes;
+mod obtained;
 mod parsed;
 mod render;
 mod request;
 mod scope;
+mod settings;
 mod shown;
-mod timely;
+mod token_request;
 pub mod trust;
-
-use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
-use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::ids::{KeyName, RealmId};
-use crate::foundation::randomness::Randomness;
 use crate::realm::document::{Exchange, ProviderDocument};
-use crate::realm::expression::{Expressions, Moment, Template};
+use crate::realm::expression::{AttemptValues, Template};
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::secret::params::Params;
-use crate::token::expiry::Expiry;
-use answer::{Issued, Renewed, Unusable, together};
-use asking::Asking;
+use answer::{Issued, Unusable, together};
+use client::Request;
 pub use client::{Answer, TimeLimit};
-use client::{Client, Request};
-use egress::{Egress, Names};
+pub use handle::Upstream;
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
-use life::Life;
+pub use obtained::{FetchError, Obtained, ObtainedRefresh};
+use obtained::{expiry_of, refuse_expired};
 use render::Renderer;
-pub use scope::{Inputs, ParentToken, Scope};
+pub use scope::{Inputs, ParentToken, Previous, Scope};
+pub use settings::UpstreamSettings;
 pub use shown::{ShownAnswer, ShownAssertion, ShownRequest};
-
-/// Limits on every exchange with a provider, and where names and trust come from.
-#[derive(Clone, Debug)]
-pub struct UpstreamSettings {
-    pub egress: Egress,
-    pub names: Arc<dyn Names>,
-    /// Trusted beside the usual ones.
-    pub authorities: Vec<CertificateDer<'static>>,
-    /// One attempt as a whole, unless the realm says otherwise.
-    pub timeout: Duration,
-    pub connect_timeout: Duration,
-    /// How much longer than its attempt an answer is waited for that may hold the only
-    /// refresh token which is good.
-    pub late_answer: Duration,
-    /// The largest answer that is read, in bytes.
-    pub max_answer_bytes: usize,
-}
-
-/// What a provider issued.
-#[derive(Clone, Debug)]
-pub struct Obtained {
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub expiry: Expiry,
-    /// Life is counted from the moment the request was sent.
-    pub requested_at: EpochMs,
-    /// The next refresh token, where the answer held one.
-    pub refresh: Option<ObtainedRefresh>,
-    /// The refresh token in use was refused, and the main request did without.
-    pub refresh_refused: bool,
-    /// Null where the realm takes nothing beside the token.
-    pub extra: serde_json::Value,
-    /// As it is served, where not as it came.
-    pub served: Option<SecretString>,
-}
-
-#[derive(Clone, Debug)]
-pub struct ObtainedRefresh {
-    pub token: SecretString,
-    pub expires_at: Option<EpochMs>,
-    /// When the request that brought it was sent.
-    pub requested_at: EpochMs,
-}
-
-impl ObtainedRefresh {
-    fn of(refresh: Renewed, requested_at: EpochMs) -> Self {
-        Self {
-            token: refresh.token,
-            expires_at: refresh.life.map(|life| requested_at.plus(life)),
-            requested_at,
-        }
-    }
-}
-
-/// Why no token was obtained.
-#[derive(Clone, Debug)]
-pub struct FetchError {
-    pub failure: Failure,
-    /// The refresh token that the answer held nevertheless: it is to be kept, because the one
-    /// before it may be used up.
-    pub refresh: Option<ObtainedRefresh>,
-}
-
-impl FetchError {
-    fn of(unusable: Unusable, requested_at: EpochMs) -> Self {
-        let Unusable { failure, refresh } = unusable;
-        let Some(refresh) = refresh else {
-            return failure.into();
-        };
-        Self {
-            failure: failure.and("the refresh token in the answer is kept"),
-            refresh: Some(ObtainedRefresh::of(refresh, requested_at)),
-        }
-    }
-}
-
-impl From<Failure> for FetchError {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            refresh: None,
-        }
-    }
-}
-
-/// The token that is being replaced, and what the attempt knows beside the secret.
-#[derive(Clone, Debug, Default)]
-pub struct Previous {
-    pub inputs: Inputs,
-    pub expires_at: Option<EpochMs>,
-}
-
-/// The way to the providers.
-#[derive(Debug)]
-pub struct Upstream {
-    client: Client,
-    expressions: Expressions,
-    clock: SharedClock,
-    randomness: Randomness,
-    default_timeout: Ms,
-    late_answer: Ms,
-}
+use token_request::TokenRequest;
 
 impl Upstream {
-    pub fn new(
-        settings: &UpstreamSettings,
-        clock: SharedClock,
-        randomness: Randomness,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            client: Client::new(settings, clock.clone())?,
-            expressions: Expressions::new(),
-            clock,
-            randomness,
-            default_timeout: Ms::from(settings.timeout),
-            late_answer: Ms::from(settings.late_answer),
-        })
-    }
-
-    /// Where requests may go.
-    pub fn egress(&self) -> &Egress {
-        self.client.egress()
-    }
-
-    /// How long one attempt may take in all.
-    pub fn timeout(&self, source: &Source) -> Ms {
-        source.policy().timeout.unwrap_or(self.default_timeout)
-    }
-
-    /// The limit of an attempt, or of what is left of one, that begins now.
-    pub fn time_limit(&self, timeout: Ms) -> TimeLimit {
-        self.client.time_limit(timeout)
-    }
-
-    /// How much longer an answer is waited for that must not be missed.
-    pub fn late_answer(&self) -> Ms {
-        self.late_answer
-    }
-
     /// Asks for a token.
     pub async fn fetch(
         &self,
@@ -207,7 +69,7 @@ impl Upstream {
                     document,
                     &secret.params,
                     &previous.inputs,
-                    self.moment(),
+                    self.attempt_values(),
                     limit,
                 );
                 let issued = asking.obtain().await;
@@ -244,7 +106,7 @@ impl Upstream {
             Inputs::default(),
             self.time_limit(self.timeout_of(document)),
         );
-        let mut asking = self.asking(document, params, &inputs, self.moment(), limit);
+        let mut asking = self.asking(document, params, &inputs, self.attempt_values(), limit);
         asking.ask(exchange).await
     }
 
@@ -278,7 +140,13 @@ impl Upstream {
         answer: &Answer,
     ) -> Result<Obtained, Failure> {
         let limit = self.time_limit(self.timeout_of(document));
-        let asking = self.asking(document, params, &Inputs::default(), self.moment(), limit);
+        let asking = self.asking(
+            document,
+            params,
+            &Inputs::default(),
+            self.attempt_values(),
+            limit,
+        );
         let issued = asking.read(answer).map_err(|unusable| unusable.failure)?;
         let scope = asking.scope.clone();
         self.obtained(Some((document, scope)), issued, asking.requested_at)
@@ -293,9 +161,9 @@ impl Upstream {
         token: &SecretString,
         extra: &serde_json::Value,
     ) -> Result<SecretString, Failure> {
-        let moment = self.moment();
-        let scope = Scope::of(document, params, &Inputs::default(), &moment);
-        asking::served(document, &self.expressions, &scope, token, extra)
+        let values = self.attempt_values();
+        let scope = Scope::of(document, params, &Inputs::default(), &values);
+        token_request::served(document, &self.expressions, &scope, token, extra)
     }
 
     /// A template over a secret's parameters as text; none where it has no value.
@@ -305,7 +173,7 @@ impl Upstream {
         params: &Params,
         template: &Template,
     ) -> Option<String> {
-        let scope = Scope::of(document, params, &Inputs::default(), &self.moment());
+        let scope = Scope::of(document, params, &Inputs::default(), &self.attempt_values());
         let render = Renderer::new(&self.expressions, &scope, false);
         render.text_if_set("template", template).ok()?
     }
@@ -323,29 +191,21 @@ impl Upstream {
         Some((realm, key))
     }
 
-    fn timeout_of(&self, document: &ProviderDocument) -> Ms {
-        document.policy.timeout.unwrap_or(self.default_timeout)
-    }
-
-    fn moment(&self) -> Moment {
-        Moment::draw(self.clock.now(), &self.randomness)
-    }
-
     fn asking<'a>(
         &'a self,
         document: &'a ProviderDocument,
         params: &Params,
         inputs: &Inputs,
-        moment: Moment,
+        values: AttemptValues,
         limit: TimeLimit,
-    ) -> Asking<'a> {
-        Asking {
+    ) -> TokenRequest<'a> {
+        TokenRequest {
             upstream: self,
             document,
-            scope: Scope::of(document, params, inputs, &moment),
+            scope: Scope::of(document, params, inputs, &values),
             can_refresh: inputs.refresh_token.is_some(),
             refresh_refused: false,
-            requested_at: moment.now(),
+            requested_at: values.now(),
             limit,
             steps: Vec::new(),
         }
@@ -363,7 +223,7 @@ impl Upstream {
         let served = match document {
             Some((document, scope)) if document.serving.as_ref().is_some_and(|s| !s.per_read) => {
                 let (token, extra) = (&issued.token, &issued.extra);
-                asking::served(document, &self.expressions, &scope, token, extra).map(Some)
+                token_request::served(document, &self.expressions, &scope, token, extra).map(Some)
             }
             _ => Ok(None),
         };
@@ -392,21 +252,5 @@ impl Upstream {
                 Err(FetchError::of(Unusable { failure, refresh }, requested_at))
             }
         }
-    }
-}
-
-fn refuse_expired(expiry: Expiry, requested_at: EpochMs) -> Result<(), Failure> {
-    if expiry.left(requested_at) > Ms::ZERO {
-        return Ok(());
-    }
-    Err(Failure::transient(
-        "the provider issued a token that has expired already",
-    ))
-}
-
-fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
-    match life {
-        Life::For(length) => Expiry::At(requested_at.plus(length)),
-        Life::Endless => Expiry::Never,
     }
 }

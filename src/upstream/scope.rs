@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::AttemptId;
 use crate::realm::document::{Let, ProviderDocument, REFRESH_TOKEN};
-use crate::realm::expression::{Moment, without_nulls};
+use crate::realm::expression::{AttemptValues, without_nulls};
 use crate::secret::params::{Params, mask};
 
 /// Shorter values are not looked for in messages: they would match by chance.
@@ -56,9 +57,9 @@ impl Scope {
         document: &ProviderDocument,
         params: &Params,
         inputs: &Inputs,
-        moment: &Moment,
+        values: &AttemptValues,
     ) -> Self {
-        Self::made(document, params, inputs, moment, |_, value| {
+        Self::made(document, params, inputs, values, |_, value| {
             value.expose_secret().to_owned()
         })
     }
@@ -68,9 +69,9 @@ impl Scope {
         document: &ProviderDocument,
         params: &Params,
         inputs: &Inputs,
-        moment: &Moment,
+        values: &AttemptValues,
     ) -> Self {
-        Self::made(document, params, inputs, moment, |name, value| {
+        Self::made(document, params, inputs, values, |name, value| {
             let is_secret = document.secret_names().any(|secret| secret == name);
             if ALWAYS_SECRET.contains(&name) {
                 MASK.to_owned()
@@ -86,7 +87,7 @@ impl Scope {
         document: &ProviderDocument,
         params: &Params,
         inputs: &Inputs,
-        moment: &Moment,
+        values: &AttemptValues,
         shown: impl Fn(&str, &SecretString) -> String,
     ) -> Self {
         let mut scope = Self {
@@ -134,7 +135,7 @@ impl Scope {
         }
         scope.set("forced", inputs.forced.into());
         scope.set("attempt", inputs.attempt.0.clone().into());
-        for (name, function) in moment.scope() {
+        for (name, function) in values.scope() {
             scope.set(name, function);
         }
         scope
@@ -205,4 +206,11 @@ impl Scope {
             .iter()
             .fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
+}
+
+/// The token that is being replaced, and what the attempt knows beside the secret.
+#[derive(Clone, Debug, Default)]
+pub struct Previous {
+    pub inputs: Inputs,
+    pub expires_at: Option<EpochMs>,
 }

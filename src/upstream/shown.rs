@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::asking::wanted_assertion;
 use super::assertion::Unsigned;
 use super::client::Answer;
 use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{Body, assemble};
 use super::scope::{MASK, Scope};
+use super::token_request::wanted_assertion;
 use crate::foundation::clock::EpochMs;
 use crate::realm::document::{ClientAuth, Encoding, ProviderDocument, RequestRule};
 use crate::realm::expression::Expressions;

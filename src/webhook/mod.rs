@@ -2,7 +2,7 @@
 //! Standard Webhooks has it. Events are written beside what they tell of and sent later, so
 //! that no renewal waits for a receiver.
 
-pub mod courier;
+pub mod delivery_worker;
 pub mod event;
 mod outbox;
 mod signature;

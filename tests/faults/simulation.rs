@@ -14,10 +14,13 @@ use token_server::config::Settings;
 use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
 use token_server::foundation::ids::{KeyName, RealmId};
 use token_server::foundation::randomness::Randomness;
+use token_server::jobs::job::{self, LastOutcome};
+use token_server::jobs::sweep::Sweep;
+use token_server::reads::Ask;
 use token_server::registry::{Actor, Change, RealmPatch, SecretPatch, SentParam};
-use token_server::renewal::read::Ask;
 use token_server::secret::params::ParamChange;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::checker::{Given, History, Killed, Sample, Stored, violations};
 use crate::kit::server::environment;
@@ -94,7 +97,12 @@ impl Replica {
         let app = runtime.spawn(Box::pin(opening)).await;
         let app = app.expect("it does not panic").expect("it opens");
         let _inside = runtime.enter();
-        app.renewals.start_sweeping();
+        let sweep = Sweep::new(app.renewals.clone(), app.wake.clone());
+        tokio::spawn(job::run(
+            Arc::new(sweep),
+            LastOutcome::default(),
+            CancellationToken::new(),
+        ));
         drop(_inside);
         Self { name, runtime, app }
     }
@@ -406,8 +414,8 @@ impl<'a> Life<'a> {
         let replica = &self.replicas[self.draw(self.replicas.len())];
         // No connection leads to two replicas.
         let caller = usize::from(replica.name == "b");
-        let (renewals, ask) = (
-            replica.app.renewals.clone(),
+        let (reads, ask) = (
+            replica.app.reads.clone(),
             Ask {
                 realm: self.realm.clone(),
                 key: self.key.clone(),
@@ -416,9 +424,7 @@ impl<'a> Life<'a> {
             },
         );
         let asked_at = self.clock.now();
-        let reading = replica
-            .runtime
-            .spawn(async move { renewals.read(&ask).await });
+        let reading = replica.runtime.spawn(async move { reads.read(&ask).await });
         let given = match reading.await.expect("it does not panic") {
             Ok(served) => Given::Token {
                 token: secrecy::ExposeSecret::expose_secret(&served.token).to_owned(),

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use serde_json::json;
-use token_server::upstream::egress::{Lookup, Names};
+use token_server::upstream::egress::{Lookup, Resolver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -94,7 +94,7 @@ const GOOD: (i32, i32) = (2020, 2090);
 #[derive(Debug, Default)]
 struct Hosts(HashMap<String, SocketAddr>);
 
-impl Names for Hosts {
+impl Resolver for Hosts {
     fn look_up(&self, host: String) -> Lookup {
         let found = self.0.get(&host).copied();
         Box::pin(async move {

@@ -1,11 +1,15 @@
 //! The house itself: arrows between rooms, and what is generated.
 
-use std::collections::BTreeMap;
+mod circles;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use circles::{Crate, circles};
+
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "foundation",
     "feed",
     "realm",
@@ -17,6 +21,7 @@ const ROOMS: [&str; 20] = [
     "ticket",
     "webhook",
     "renewal",
+    "reads",
     "registry",
     "jobs",
     "config",
@@ -105,6 +110,44 @@ fn no_arrow_between_rooms_points_backwards() {
         }
     }
     assert!(arrows > 100, "the imports are read: {arrows}");
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let source = root().join("src");
+    let files = Crate::read(&source, &sources(&source));
+    let uses = files.uses();
+    let arrows: usize = uses.values().map(BTreeSet::len).sum();
+    assert!(arrows > 1000, "the paths are read: {arrows}");
+    let circles = circles(&uses);
+    let ways: Vec<_> = circles.iter().map(|way| way.join(" → ")).collect();
+    assert!(ways.is_empty(), "circles of files:\n{}", ways.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_through_re_exports_and_named_as_the_way_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [
+        ("lib.rs", "pub mod room;"),
+        ("room/mod.rs", "mod one;\nmod other;\npub use one::One;"),
+        (
+            "room/one.rs",
+            "use super::other;\npub struct One(other::Other);",
+        ),
+        (
+            "room/other.rs",
+            "pub struct Other(Option<Box<crate::room::One>>);",
+        ),
+    ];
+    let written = files.map(|(name, text)| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it is made");
+        fs::write(&path, text).expect("it is written");
+        path
+    });
+    let files = Crate::read(folder.path(), &written);
+    let circles = circles(&files.uses());
+    assert_eq!(circles, [["room/one.rs", "room/other.rs", "room/one.rs"]]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod dry_runs;
 mod edge;
 mod expiry;
 mod house;
+mod jobs;
 mod language;
 mod logs;
 mod memory;

@@ -373,16 +373,14 @@ async fn old_history_is_deleted(database: TestDatabase) {
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
-    let maintenance = Maintenance {
-        database: server.app().database.clone(),
-        clock: clock.clone(),
-        settings: MaintenanceSettings {
-            schedule: "0 0 0 * * *".to_owned(),
-            history: Ms::from_secs(86_400),
-            audit: Ms::from_secs(2 * 86_400),
-            check_sealed_every: Ms::ZERO,
-        },
+    let settings = MaintenanceSettings {
+        schedule: "0 0 0 * * *".to_owned(),
+        history: Ms::from_secs(86_400),
+        audit: Ms::from_secs(2 * 86_400),
+        check_sealed_every: Ms::ZERO,
     };
+    let database = server.app().database.clone();
+    let maintenance = Maintenance::new(database, clock.clone(), settings);
     let nothing = maintenance.prune().await.expect("the database answers");
     assert_eq!((nothing.renewals, nothing.audit_entries), (0, 0));
     provider.hold();

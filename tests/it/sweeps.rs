@@ -4,10 +4,11 @@ use sea_orm::{ConnectionTrait, Statement};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
 use token_server::foundation::ids::{ClaimId, Generation, RealmId, ReplicaId};
 use token_server::foundation::sealing::Sealed;
+use token_server::token::claim::Claim;
 use token_server::token::expiry::Expiry;
-use token_server::token::lease::{self, Claim, Ground};
+use token_server::token::lease::{self, ClaimCondition};
 use token_server::token::locked::Busy;
-use token_server::token::results::{self, Novelty, RefreshChange, Stored, Update};
+use token_server::token::results::{self, Novelty, RefreshChange, TokenUpdate, Update};
 use token_server::token::{HeldToken, Serving, due};
 
 use crate::kit::database::DIGITS;
@@ -35,7 +36,7 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
     server.stop().await;
     let (connection, realm) = (database.connect().await, RealmId::new("r").expect("a name"));
     let due = due::due_in(&connection, &realm, now, &[], LONG as u64).await;
-    let ground = Ground::Due(due.expect("the query is good"));
+    let condition = ClaimCondition::Due(due.expect("the query is good"));
     // The first makes the rows long, and the others find them so.
     for generation in 2..=3 {
         let claim = Claim {
@@ -44,7 +45,7 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
             now,
             until: now.plus(Ms::from_secs(30)),
         };
-        let claimed = lease::claim(&connection, &ground, &claim).await;
+        let claimed = lease::claim(&connection, &condition, &claim).await;
         let claimed = claimed.expect("the claim is written");
         assert_eq!(claimed.len(), LONG);
         let stored = long_token(now);
@@ -57,8 +58,8 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
 }
 
 /// It is due again at once.
-fn long_token(now: EpochMs) -> Stored {
-    Stored {
+fn long_token(now: EpochMs) -> TokenUpdate {
+    TokenUpdate {
         held: HeldToken {
             sealed: Sealed(vec![b'x'; 1 << 20]),
             token_type: None,

@@ -6,11 +6,9 @@ use std::path::Path;
 
 use sea_orm::sqlx::error::{DatabaseError, Error as SqlxError};
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{ConnAcquireErr, DbErr};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-use super::DbError;
 use super::address::DbAddress;
-use super::retry::of_driver;
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,25 +103,10 @@ impl fmt::Display for DbFault {
 }
 
 impl DbFault {
-    fn new(cause: Cause, words: impl Into<String>) -> Self {
+    pub(super) fn new(cause: Cause, words: impl Into<String>) -> Self {
         Self {
             cause,
             words: words.into(),
-        }
-    }
-
-    /// Why a call failed.
-    pub fn of(error: &DbError, address: &DbAddress) -> Self {
-        match error {
-            DbError::Failed(error) => Self::of_orm(error, Some(address)),
-            DbError::OutcomeUnknown(inner) => {
-                let fault = Self::of_orm(inner, Some(address));
-                Self::new(fault.cause, error.to_string())
-            }
-            DbError::ClockApart(_) => Self::new(Cause::ClockApart, error.to_string()),
-            DbError::TimedOut(_) | DbError::Unanswered(_) => {
-                Self::new(Cause::TimedOut, error.to_string())
-            }
         }
     }
 
@@ -304,6 +287,15 @@ fn why_not_opened(file: Option<&Path>) -> &'static str {
 /// What an error of the library says, where nothing is known of the address.
 pub(super) fn in_words(error: &DbErr) -> String {
     DbFault::of_orm(error, None).to_string()
+}
+
+pub(super) fn of_driver(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 mod address;
 mod cause;
 mod connect;
+mod error;
 mod lists;
 mod migrate;
 mod outage;
 mod paging;
 mod retry;
+mod settings;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,56 +20,22 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     IsolationLevel, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-use secrecy::SecretString;
 use token_server_entity::lock;
 
-use crate::foundation::clock::{EpochMs, Ms};
+use crate::foundation::clock::EpochMs;
 use crate::foundation::limit::while_running;
 pub use address::DbAddress;
 pub use cause::DbFault;
 pub use connect::ConnectError;
+pub use error::DbError;
 pub use lists::{padded, pieces};
 use outage::Outage;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
+pub use settings::DatabaseSettings;
 
 /// A COMMIT may wait for a disk; after that long its server has vanished.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How to reach the database, and its limits.
-#[derive(Clone, Debug)]
-pub struct DatabaseSettings {
-    pub url: SecretString,
-    /// Connections of one process; SQLite has one more, for writing.
-    pub max_connections: u32,
-    /// How long to wait for a free connection.
-    pub acquire_timeout: Duration,
-    /// How long one write transaction may take.
-    pub write_timeout: Duration,
-    /// How long a caller's read waits for a database that does not answer.
-    pub read_patience: Duration,
-}
-
-/// A failed call to the database. What it says is for the log, never for a caller.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// Nothing was changed.
-    #[error("{}", cause::in_words(.0))]
-    Failed(#[from] DbErr),
-    /// The connection broke during COMMIT: the change may have been made.
-    #[error("the database did not say whether it committed: {}", cause::in_words(.0))]
-    OutcomeUnknown(DbErr),
-    /// Nothing was changed.
-    #[error(
-        "this replica's clock is {} ms from the database's: no token is claimed until they agree; have both follow a time server", .0.0
-    )]
-    ClockApart(Ms),
-    /// Nothing was changed.
-    #[error("a write transaction took longer than {} ms", .0.as_millis())]
-    TimedOut(Duration),
-    #[error("the database did not answer within {} ms", .0.as_millis())]
-    Unanswered(Duration),
-}
 
 /// Says that what `work` borrows outlives the transaction.
 pub type Within<'t, 'env> = PhantomData<&'t &'env ()>;
@@ -131,7 +99,7 @@ impl Database {
 
     /// Runs a read that a caller waits for. While the database cannot be reached, as when
     /// it is restarted, it is tried again.
-    pub async fn patiently<'a, T, Fut>(
+    pub async fn read_with_retry<'a, T, Fut>(
         &'a self,
         mut read: impl FnMut(&'a DatabaseConnection) -> Fut,
     ) -> Result<T, DbError>
@@ -264,6 +232,28 @@ impl Database {
         let _ = self.writer.clone().close().await;
         let _ = self.causal.clone().close().await;
         let _ = self.transactions.clone().close().await;
+    }
+}
+
+impl Database {
+    /// Has the log say that a call failed, and why, unless it has just said so.
+    pub fn failed(&self, error: &DbError, doing: &'static str) {
+        self.outage.fails(error, doing);
+    }
+
+    /// A read succeeded that went past this handle's own methods.
+    pub fn answered(&self) {
+        self.outage.answers(false);
+    }
+
+    /// Why it fails, without saying where it is.
+    pub fn why_in_a_word(&self, error: &DbError) -> &'static str {
+        self.outage.why_in_a_word(error)
+    }
+
+    /// Where it is, without the password.
+    pub fn address(&self) -> &DbAddress {
+        &self.outage.address
     }
 }
 

@@ -13,7 +13,8 @@ use tracing::Instrument;
 
 use super::address::DbAddress;
 use super::cause::{Cause, DbFault};
-use super::{Database, DatabaseSettings, DbError};
+use super::error::DbError;
+use super::settings::DatabaseSettings;
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 
 /// Between two lines on the same cause.
@@ -121,7 +122,14 @@ impl Outage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fails(self: &Arc<Self>, error: &DbError, doing: &'static str) {
+    /// Why the database fails: what is known of the outage, else what the error says.
+    pub(super) fn why_in_a_word(&self, error: &DbError) -> &'static str {
+        let known = self.state().cause;
+        let fault = DbFault::of(error, &self.address);
+        known.unwrap_or(fault.cause).in_a_word()
+    }
+
+    pub(super) fn fails(self: &Arc<Self>, error: &DbError, doing: &'static str) {
         if matches!(error, DbError::ClockApart(_)) {
             // Whoever compares the clocks says so.
             return;
@@ -209,30 +217,6 @@ pub(super) async fn why_unreachable(
         }
         Ok(Err(error)) => Some(DbFault::of_driver(&error, Some(address))),
         Err(_elapsed) => None,
-    }
-}
-
-impl Database {
-    /// Has the log say that a call failed, and why, unless it has just said so.
-    pub fn failed(&self, error: &DbError, doing: &'static str) {
-        self.outage.fails(error, doing);
-    }
-
-    /// A read succeeded that went past this handle's own methods.
-    pub fn answered(&self) {
-        self.outage.answers(false);
-    }
-
-    /// Why it fails, without saying where it is.
-    pub fn why_in_a_word(&self, error: &DbError) -> &'static str {
-        let known = self.outage.state().cause;
-        let fault = DbFault::of(error, &self.outage.address);
-        known.unwrap_or(fault.cause).in_a_word()
-    }
-
-    /// Where it is, without the password.
-    pub fn address(&self) -> &DbAddress {
-        &self.outage.address
     }
 }
 

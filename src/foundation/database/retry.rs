@@ -5,9 +5,10 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use sea_orm::sqlx::error::Error as SqlxError;
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use sea_orm::{DbErr, SqlErr};
 
-use super::DbError;
+use super::cause::of_driver;
+use super::error::DbError;
 
 /// Deadlock, lock wait, Galera not ready and certification, read-only during failover,
 /// Group Replication's refusal, and a savepoint that went with its transaction.
@@ -86,15 +87,6 @@ fn is_outage(error: &DbErr) -> bool {
             .try_downcast_ref::<MySqlDatabaseError>()
             .is_some_and(|mysql| MYSQL_OUTAGES.contains(&mysql.number())),
         _ => false,
-    }
-}
-
-pub(super) fn of_driver(error: &DbErr) -> Option<&SqlxError> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error))
-        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
-        _ => None,
     }
 }
 

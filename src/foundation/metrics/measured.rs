@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::realm_labels::RealmLabels;
-use super::{seconds, timestamp};
+use super::units::{seconds, timestamp};
 use crate::foundation::clock::{EpochMs, Ms};
 
 /// What the database says of all secrets.

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use minijinja::Value;
 use minijinja::value::ValueKind;
+use minijinja::{Error, ErrorKind, Value};
 
-use super::ExpressionError;
+use super::error::ExpressionError;
 
 /// Lists that one expression may join; each may be as long as an answer.
 const PLUS_MAX: usize = 50;
@@ -153,6 +153,17 @@ fn json(
         }
         _ => return Err(no_json()),
     })
+}
+
+/// A value as text; lists and objects are none.
+pub(super) fn scalar(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
+        ValueKind::Bool => Ok(if value.is_true() { "true" } else { "false" }.to_owned()),
+        ValueKind::Number => Ok(value.to_string()),
+        ValueKind::Undefined | ValueKind::None => Err(ErrorKind::UndefinedError.into()),
+        _ => Err(ErrorKind::BadSerialization.into()),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::environment::scalar;
+use super::bounds::scalar;
 use crate::foundation::hex;
 use crate::foundation::signing::{self, Algorithm, KeyEncoding, SigningKey};
 

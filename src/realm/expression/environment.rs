@@ -4,14 +4,14 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
 };
 use minijinja::{filters, tests};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{bounds, digests, lazy};
+use super::bounds::{self, scalar};
+use super::{digests, lazy};
 use crate::foundation::form;
 use crate::foundation::json;
 
@@ -222,15 +222,4 @@ fn print_json_scalar(
 ) -> Result<(), Error> {
     out.write_str(&scalar(value)?)
         .map_err(|_| ErrorKind::WriteFailure.into())
-}
-
-/// A value as text; lists and objects are none.
-pub(super) fn scalar(value: &Value) -> Result<String, Error> {
-    match value.kind() {
-        ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
-        ValueKind::Bool => Ok(if value.is_true() { "true" } else { "false" }.to_owned()),
-        ValueKind::Number => Ok(value.to_string()),
-        ValueKind::Undefined | ValueKind::None => Err(ErrorKind::UndefinedError.into()),
-        _ => Err(ErrorKind::BadSerialization.into()),
-    }
 }

@@ -3,12 +3,13 @@
 //! with only the filters named here, bounded by fuel, and one pass: what a parameter
 //! contains is never expanded again.
 
+mod attempt_values;
 mod bounds;
 mod digests;
 mod environment;
+mod error;
 pub mod hints;
 mod lazy;
-mod moment;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,10 +17,12 @@ use std::fmt;
 use minijinja::value::merge_maps;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
+pub use attempt_values::AttemptValues;
 pub use bounds::{expressions_in, to_json};
 use environment::environment;
 pub use environment::{UNRESERVED, without_nulls, xml_text};
-pub use moment::Moment;
+pub use error::ExpressionError;
+pub use hints::FUNCTIONS as ALWAYS;
 
 /// The longest expression or template, in bytes.
 const SOURCE_MAX_BYTES: usize = 16 * 1024;
@@ -48,42 +51,11 @@ pub const RESERVED: [&str; 19] = [
     "realm",
 ];
 
-/// What is always in scope.
-pub const ALWAYS: [&str; 3] = ["now", "uuid", "nonce"];
-
 /// What an answer puts in scope.
 pub const ANSWER_SCOPE: [&str; 5] = ["body", "headers", "cookies", "status", "text"];
 
 /// The names an expression uses.
 pub type Names = BTreeSet<String>;
-
-/// Why an expression is refused or failed. Says where, never what a value was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ExpressionError(String);
-
-impl ExpressionError {
-    fn new(detail: impl Into<String>) -> Self {
-        Self(detail.into())
-    }
-
-    /// MiniJinja's message, without the values its details may name. A filter of ours
-    /// says what is wrong with a key, and never shows it.
-    fn of_evaluation(error: &Error) -> Self {
-        match (error.kind(), error.detail()) {
-            (ErrorKind::OutOfFuel, _) => Self::new("takes more steps than an expression may"),
-            (_, Some(detail)) if is_ours(detail) => Self::new(detail),
-            (kind, _) => Self::new(kind.to_string()),
-        }
-    }
-}
-
-/// How the details begin that functions and filters of ours give: they show no value.
-const OURS: [&str; 3] = ["filter ", "now: ", "nonce: "];
-
-fn is_ours(detail: &str) -> bool {
-    OURS.iter().any(|beginning| detail.starts_with(beginning))
-}
 
 /// A value that is rendered for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Reader;
 use super::pattern::read_pattern;
+use super::reader::Reader;
 use super::remarks::remark_path;
 use super::request::Origin;
 use crate::foundation::fields::{Fields, NumberOrText, escape};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Reader, STEPS_MAX, is_name};
+use super::reader::{Reader, STEPS_MAX};
 use crate::foundation::fields::{Fields, escape};
 use crate::realm::document::{Let, REFRESH_TOKEN};
-use crate::realm::expression::{ANSWER_SCOPE, Names, RESERVED, Template};
+use crate::realm::expression::{ANSWER_SCOPE, Names, RESERVED, Template, is_name};
 
 /// Named values of one document: what a request uses of them is evaluated for each request.
 const LETS_MAX: usize = 30;

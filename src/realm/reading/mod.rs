@@ -5,18 +5,20 @@ mod answer;
 mod choices;
 mod lets;
 mod pattern;
+mod reader;
 mod remarks;
 mod request;
 
 use std::cell::{Cell, RefCell};
 
 use pattern::whole_match;
+use reader::{Reader, STEPS_MAX};
 use request::Origin;
 use serde_json::Value;
 
 use super::document::{
-    Let, ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat,
-    TicketRule, Way, default_params,
+    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
+    Way, default_params,
 };
 use super::expression::hints;
 use super::expression::{
@@ -25,8 +27,6 @@ use super::expression::{
 use super::policy::Policy;
 use crate::foundation::fields::{Fault, Faults, Fields, Warning, describe, escape};
 
-/// Requests before the main one.
-const STEPS_MAX: usize = 10;
 /// A ticket is believed for at most so long.
 const TICKET_MAX_S: i64 = 30 * 86_400;
 
@@ -144,19 +144,6 @@ fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
         }
     }
     known
-}
-
-struct Reader<'a> {
-    expressions: &'a Expressions,
-    /// Whether the document is being registered, not read from where it is stored.
-    is_new: bool,
-    known: Names,
-    /// What `let` names, each after those it uses.
-    lets: Vec<Let>,
-    /// The names that were met so far.
-    used: RefCell<Names>,
-    /// The steps that come before what is being read.
-    earlier: Cell<usize>,
 }
 
 impl Reader<'_> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-use super::Reader;
+use super::reader::Reader;
 use crate::foundation::fields::{Fields, escape};
 use crate::realm::document::{Method, NamedArgument, ParamRule, Place, RequestRule};
 use crate::realm::expression::hints::{FILTERS, FUNCTIONS, Token, tokens};

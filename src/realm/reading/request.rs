@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Reader;
+use super::reader::Reader;
 use super::remarks::remark_arguments;
 use crate::foundation::fields::{Fields, escape};
 use crate::foundation::signing::{Algorithm, KeyEncoding};

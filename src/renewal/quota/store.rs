@@ -7,7 +7,7 @@ use sea_orm::{
 use token_server_entity::quota::{self, Column, Entity};
 use token_server_entity::token;
 
-use super::Subject;
+use super::subject::Subject;
 use super::window::Window;
 use crate::foundation::ids::RealmId;
 

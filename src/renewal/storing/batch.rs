@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::result::NewResult;
-use crate::foundation::database::DbError;
+use super::new::NewResult;
+use super::transaction::store_in;
+use crate::foundation::clock::SharedClock;
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::Generation;
-use crate::renewal::Renewals;
-use crate::token::lease::Claimed;
+use crate::foundation::metrics::Metrics;
+use crate::foundation::randomness::Randomness;
+use crate::renewal::background::Background;
+use crate::token::claim::Claimed;
 use crate::token::locked::Busy;
 
 /// Results in one transaction: its locks are held for a moment only.
@@ -29,17 +33,7 @@ struct Queue {
     stored: bool,
 }
 
-/// Results on their way to the database.
-#[derive(Default)]
-pub(in crate::renewal) struct Batch(Mutex<Queue>);
-
-impl Batch {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Ended<'a>(&'a Batch);
+struct Ended<'a>(&'a BatchWriter);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
@@ -52,11 +46,42 @@ impl Drop for Ended<'_> {
     }
 }
 
-impl Renewals {
+/// Stores results together.
+pub(super) struct BatchWriter {
+    database: Database,
+    clock: SharedClock,
+    randomness: Randomness,
+    metrics: Arc<Metrics>,
+    background: Background,
+    queue: Mutex<Queue>,
+}
+
+impl BatchWriter {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        randomness: Randomness,
+        metrics: Arc<Metrics>,
+        background: Background,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            randomness,
+            metrics,
+            background,
+            queue: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stores a result with those of other attempts. None where it must be stored alone,
     /// whatever the reason.
     pub(super) async fn store_among_others(
-        &self,
+        self: &Arc<Self>,
         claimed: &Arc<Claimed>,
         new: &NewResult,
     ) -> Option<Generation> {
@@ -67,14 +92,14 @@ impl Renewals {
             stored: told,
         };
         let nobody_stores = {
-            let mut queue = self.batch.lock();
+            let mut queue = self.lock();
             queue.waiting.push(result);
             !std::mem::replace(&mut queue.stored, true)
         };
         if nobody_stores {
-            let renewals = self.clone();
-            self.tasks
-                .spawn(async move { renewals.store_what_waits().await });
+            let writer = self.clone();
+            self.background
+                .spawn(async move { writer.store_what_waits().await });
         }
         self.metrics.results_waiting.inc();
         let stored = stored.await;
@@ -84,10 +109,10 @@ impl Renewals {
 
     async fn store_what_waits(&self) {
         // Should it panic, the next result is not left to wait for it.
-        let _ended = Ended(&self.batch);
+        let _ended = Ended(self);
         loop {
             let batch: Vec<Result> = {
-                let mut queue = self.batch.lock();
+                let mut queue = self.lock();
                 let count = queue.waiting.len().min(RESULTS_MAX);
                 if count == 0 {
                     // Before the lock is free: whoever comes then stores again.
@@ -120,8 +145,7 @@ impl Renewals {
                         .iter()
                         .map(|result| (&*result.claimed, &result.new))
                         .collect();
-                    self.store_in(transaction, &results, Busy::LeaveOut, now)
-                        .await
+                    store_in(transaction, &results, Busy::LeaveOut, now, &self.randomness).await
                 })
             })
             .await?;

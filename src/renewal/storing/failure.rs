@@ -2,52 +2,27 @@
 
 use std::sync::Arc;
 
-use super::result::{NewResult, Put};
+use super::ResultStore;
+use super::new::{NewFailure, NewResult, Put};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
-use crate::renewal::Renewals;
-use crate::renewal::attempt::{Attempted, Cause, Opened};
+use crate::renewal::cause::Cause;
 use crate::renewal::decide::{Trouble, decide};
-use crate::renewal::history::Entry;
-use crate::token::TokenRecord;
+use crate::renewal::outcome::{Attempted, Opened, OpenedParent};
 use crate::token::candidate::Candidate;
-use crate::token::lease::Claimed;
-use crate::token::lost::Unclear;
+use crate::token::claim::Claimed;
+use crate::token::claim::RefreshTokenRisk;
 use crate::token::results::StoredFailure;
+use crate::token::store;
 use crate::upstream::ObtainedRefresh;
-use crate::webhook::event::{self, Event};
-
-/// A failure, ready to be stored.
-pub(super) struct NewFailure {
-    pub(super) stored: StoredFailure,
-    /// With this one.
-    failures: i64,
-    pub(super) entry: Entry,
-}
-
-impl NewFailure {
-    /// Whether it is the last that a token has met.
-    pub(super) fn is_that_of(&self, record: &TokenRecord) -> bool {
-        record.failures() == self.failures && record.renew_at == Some(self.stored.renew_at)
-    }
-
-    /// What the webhook is told of it.
-    pub(super) fn event(&self) -> Option<Event<'_>> {
-        let stored = &self.stored;
-        Some(Event::Troubled {
-            announced: stored.announced?,
-            failure: &stored.failure,
-            failures: self.failures,
-            next_attempt: Some(stored.renew_at),
-        })
-    }
-}
+use crate::webhook::event;
 
 /// An attempt that brought no token.
 pub(in crate::renewal) struct FailedAttempt {
     pub started: EpochMs,
     pub failure: Failure,
-    pub unclear: Unclear,
+    pub risk: RefreshTokenRisk,
     /// The refresh token that its answer held nevertheless.
     pub refresh: Option<ObtainedRefresh>,
 }
@@ -58,7 +33,7 @@ impl FailedAttempt {
         Self {
             started,
             failure,
-            unclear: Unclear::No,
+            risk: RefreshTokenRisk::None,
             refresh: None,
         }
     }
@@ -85,7 +60,19 @@ fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
     }
 }
 
-impl Renewals {
+impl ResultStore {
+    /// The provider refused the parent's token: it is replaced, unless that was just done.
+    async fn replace_parent(&self, parent: &OpenedParent) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let before = now.minus(self.limits.min_flush_interval);
+        let (id, refused) = (parent.id, parent.generation);
+        self.database
+            .write_alone(|writer| store::replace_refused(writer, id, refused, before, now))
+            .await?;
+        self.background.wake();
+        Ok(())
+    }
+
     pub(in crate::renewal) async fn store_failure(
         &self,
         claimed: &Arc<Claimed>,
@@ -96,7 +83,7 @@ impl Renewals {
         let FailedAttempt {
             started,
             failure,
-            unclear,
+            risk,
             refresh,
         } = failed;
         let refresh = refresh.map(|refresh| self.seal_refresh(claimed, &refresh));
@@ -111,14 +98,14 @@ impl Renewals {
         }
         let (record, now) = (&claimed.record, self.clock.now());
         let trouble = trouble(claimed, &failure, now);
-        let backoff = &self.settings.backoff;
+        let backoff = &self.limits.backoff;
         let decision = decide(&failure, &trouble, backoff, now, &self.randomness);
         let failure = Failure {
             class: decision.class,
             ..failure
         };
         let (failures, next_attempt) = (trouble.failures, decision.next_attempt);
-        let announced = self.settings.failing_after.and_then(|failing_after| {
+        let announced = self.limits.failing_after.and_then(|failing_after| {
             let attention = decision.needs_attention;
             event::of_failure(record.announced, attention, failures, failing_after)
         });
@@ -134,7 +121,7 @@ impl Renewals {
                 parent: parent.map(|parent| parent.id),
                 renew_at: next_attempt,
                 needs_attention: decision.needs_attention,
-                unclear,
+                risk,
                 refresh: refresh.clone(),
                 announced,
             },
@@ -142,11 +129,12 @@ impl Renewals {
             entry: self.entry(claimed, cause, started, now.since(started)),
         }));
         let candidate = refresh.map(|refresh| Candidate::of(claimed, None, refresh));
-        let put = self.bring(claimed, &new, candidate.as_ref()).await;
+        let put = self.writer.bring(claimed, &new, candidate.as_ref()).await;
         match (put, candidate) {
-            (Ok(Put::Stored(_)), _) => self.kept(&claimed.attempt).await,
+            (Ok(Put::Stored(_)), _) => self.pairs.kept(&claimed.attempt).await,
             (Ok(Put::Kept(promotion)), _) => {
-                self.is_kept(&claimed.attempt, record.secret_id, promotion)
+                self.pairs
+                    .is_kept(&claimed.attempt, record.secret_id, promotion)
                     .await;
                 return Attempted::Discarded;
             }
@@ -155,7 +143,7 @@ impl Renewals {
                 // The lease runs out, and whoever takes it over notes what may be lost.
                 tracing::error!(%error, "a failure could not be stored");
                 if let Some(candidate) = candidate {
-                    self.keep(candidate).await;
+                    self.pairs.keep(candidate).await;
                 }
             }
         }

@@ -4,47 +4,23 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::result::{NewResult, Put};
+use super::ResultStore;
+use super::new::{NewResult, NewToken, Put};
 use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::{Remembered, Remembering, Since};
 use crate::realm::Source;
 use crate::realm::policy::Repeat;
-use crate::renewal::Renewals;
-use crate::renewal::attempt::{Attempted, Cause, Fresh, Opened};
-use crate::renewal::history::Entry;
-use crate::token::candidate::{Candidate, CandidateToken, Promotion};
+use crate::renewal::cause::Cause;
+use crate::renewal::outcome::{Attempted, Fresh, Opened};
+use crate::token::candidate::Promotion;
+use crate::token::claim::Claimed;
 use crate::token::expiry::{Expiry, schedule};
-use crate::token::lease::Claimed;
-use crate::token::results::{Novelty, RefreshChange, Stored};
+use crate::token::results::{Novelty, RefreshChange, TokenUpdate};
 use crate::token::{Column, HeldToken, Serving, seal};
 use crate::upstream::Obtained;
 
-/// A token, ready to be stored.
-pub(in crate::renewal) struct NewToken {
-    pub(super) stored: Stored,
-    pub(super) entry: Entry,
-}
-
-impl NewToken {
-    /// What must not be dropped if it cannot be stored: the refresh token before it may be
-    /// used up.
-    pub(in crate::renewal) fn candidate(&self, claimed: &Claimed) -> Option<Candidate> {
-        let stored = &self.stored;
-        match &stored.refresh {
-            RefreshChange::Replace(refresh) => {
-                let token = CandidateToken {
-                    held: stored.held.clone(),
-                    renew_at: stored.renew_at,
-                };
-                Some(Candidate::of(claimed, Some(token), refresh.clone()))
-            }
-            RefreshChange::Keep | RefreshChange::Forget => None,
-        }
-    }
-}
-
-impl Renewals {
+impl ResultStore {
     pub(in crate::renewal) async fn store_token(
         &self,
         claimed: &Arc<Claimed>,
@@ -58,10 +34,13 @@ impl Renewals {
         let candidate = new.candidate(claimed);
         let since = self.memory.begin();
         let result = NewResult::Token(new.clone());
-        let put = self.bring(claimed, &result, candidate.as_ref()).await;
+        let put = self
+            .writer
+            .bring(claimed, &result, candidate.as_ref())
+            .await;
         let promotion = match (put, candidate) {
             (Ok(Put::Stored(generation)), _) => {
-                self.kept(&claimed.attempt).await;
+                self.pairs.kept(&claimed.attempt).await;
                 tracing::info!(
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "stored", generation = generation.0, duration_ms = took.0,
@@ -70,7 +49,8 @@ impl Renewals {
                 return self.fresh_token(claimed, opened, obtained, &new, (generation, since));
             }
             (Ok(Put::Kept(promotion)), _) => {
-                self.is_kept(&claimed.attempt, record.secret_id, promotion)
+                self.pairs
+                    .is_kept(&claimed.attempt, record.secret_id, promotion)
                     .await;
                 Some(promotion)
             }
@@ -88,7 +68,7 @@ impl Renewals {
                     "a token could not be stored"
                 );
                 let promotion = match candidate {
-                    Some(candidate) => self.keep(candidate).await,
+                    Some(candidate) => self.pairs.keep(candidate).await,
                     None => None,
                 };
                 self.give_back(claimed).await;
@@ -149,7 +129,7 @@ impl Renewals {
         }
     }
 
-    fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &Stored, since: Since) {
+    fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &TokenUpdate, since: Since) {
         let record = &claimed.record;
         if stored.held.serving == Serving::PerRead {
             return self.memory.changed(record.secret_id);
@@ -197,7 +177,7 @@ impl Renewals {
         };
         let extra = (!obtained.extra.is_null())
             .then(|| seal(Column::Extra, &obtained.extra.to_string().into()));
-        let stored = Stored {
+        let stored = TokenUpdate {
             held: HeldToken {
                 sealed: seal(Column::Token, &obtained.token),
                 token_type: obtained.token_type.clone(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Number, SECOND_MS, TimeFault, whole};
+use super::number::{Number, SECOND_MS, TimeFault, whole};
 use crate::foundation::clock::Ms;
 use crate::realm::document::{ExpiryUnit, LIFETIME_MAX_S};
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime};
 use serde_json::Value;
 
-use super::{Number, TimeFault, whole};
+use super::number::{Number, TimeFault, whole};
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::realm::date_form::{DateForm, offset_of};
 

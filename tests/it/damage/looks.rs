@@ -185,7 +185,7 @@ async fn what_changed_meanwhile_is_not_overwritten(database: TestDatabase) {
     run(&database, "UPDATE ts_token SET lease_owner = 'another'").await;
     assert!(!note((Version(1), Version(1))).await);
     let due = handle
-        .write_alone(|writer| store::make_due(writer, &seen, now))
+        .write_alone(|writer| store::make_damaged_due(writer, &seen, now))
         .await;
     assert!(!due.expect("the database takes it"));
     // Attempted since.
@@ -196,7 +196,7 @@ async fn what_changed_meanwhile_is_not_overwritten(database: TestDatabase) {
     .await;
     assert!(!note((Version(1), Version(1))).await);
     let due = handle
-        .write_alone(|writer| store::make_due(writer, &seen, now))
+        .write_alone(|writer| store::make_damaged_due(writer, &seen, now))
         .await;
     assert!(!due.expect("the database takes it"));
     assert_eq!(number(&database, "failures", "k").await, 0);

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use token_server::upstream::egress::{Lookup, Names};
+use token_server::upstream::egress::{Lookup, Resolver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -113,7 +113,7 @@ impl Internet {
     }
 
     /// For the server's options.
-    pub fn for_server(&self) -> (Arc<dyn Names>, CertificateDer<'static>) {
+    pub fn for_server(&self) -> (Arc<dyn Resolver>, CertificateDer<'static>) {
         (Arc::new(OneAddress(self.address)), self.authority.clone())
     }
 
@@ -125,7 +125,7 @@ impl Internet {
 #[derive(Debug)]
 struct OneAddress(SocketAddr);
 
-impl Names for OneAddress {
+impl Resolver for OneAddress {
     fn look_up(&self, _: String) -> Lookup {
         let address = self.0;
         Box::pin(async move { Ok(vec![address]) })

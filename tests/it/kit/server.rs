@@ -11,8 +11,9 @@ use token_server::app::App;
 use token_server::config::{Env, Settings};
 use token_server::foundation::clock::{EpochMs, ManualClock, SharedClock, SystemClock};
 use token_server::foundation::randomness::Randomness;
+use token_server::jobs::job::Outcome;
 use token_server::serve::{self, Running};
-use token_server::upstream::egress::Names;
+use token_server::upstream::egress::Resolver;
 
 use super::{TestDatabase, eventually};
 
@@ -25,7 +26,7 @@ pub struct Options {
     pub env: Vec<(&'static str, String)>,
     pub clock: Option<SharedClock>,
     /// Where names lead, and whom TLS trusts; absent: the system's.
-    pub internet: Option<(Arc<dyn Names>, CertificateDer<'static>)>,
+    pub internet: Option<(Arc<dyn Resolver>, CertificateDer<'static>)>,
 }
 
 impl Options {
@@ -94,6 +95,11 @@ impl Server {
             ..Options::default()
         };
         (Self::start_with(database, options).await, clock)
+    }
+
+    /// The background jobs, and how the last pass of each ended.
+    pub fn jobs(&self) -> Vec<(&'static str, Outcome)> {
+        self.running.jobs()
     }
 
     pub fn app(&self) -> &App {

@@ -17,7 +17,7 @@ use token_server::realm::failure::{Failure, FailureClass};
 use token_server::realm::{Realm, Source};
 use token_server::secret::Secret;
 use token_server::secret::params::{ParamChange, Params};
-use token_server::upstream::egress::{Egress, SystemNames};
+use token_server::upstream::egress::{Egress, SystemResolver};
 use token_server::upstream::{Obtained, Previous, Upstream, UpstreamSettings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -129,7 +129,7 @@ impl World {
         });
         let settings = UpstreamSettings {
             egress: Egress::new(["127.0.0.0/8".parse().expect("a network")]),
-            names: Arc::new(SystemNames),
+            names: Arc::new(SystemResolver),
             authorities: Vec::new(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),

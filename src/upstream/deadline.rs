@@ -92,7 +92,7 @@ mod tests {
 
     use super::super::UpstreamSettings;
     use super::super::client::{Client, Request};
-    use super::super::egress::{Egress, Lookup, Names};
+    use super::super::egress::{Egress, Lookup, Resolver};
     use crate::foundation::clock::{EpochMs, ManualClock, Ms};
     use crate::realm::failure::Failure;
 
@@ -103,7 +103,7 @@ mod tests {
         takes: Ms,
     }
 
-    impl Names for SlowNames {
+    impl Resolver for SlowNames {
         fn look_up(&self, _: String) -> Lookup {
             self.clock.advance(self.takes);
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

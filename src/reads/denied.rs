@@ -1,11 +1,11 @@
 //! Why a flush has renewed nothing: a code for programs, a sentence for humans.
 
-use crate::realm::failure::FailureClass;
-use crate::renewal::flight::Landed;
-use crate::renewal::quota::Spent;
-use crate::renewal::read::{
+use super::flight_outcome::FlightOutcome;
+use super::wording::{
     DATABASE_UNUSABLE, EXPIRED_MEANWHILE, NOT_IN_TIME, QUOTA_SPENT, REALM_UNREADABLE, what_failed,
 };
+use crate::realm::failure::FailureClass;
+use crate::renewal::quota::Spent;
 use crate::token::Wait;
 
 /// Why a flush that was asked for has renewed nothing.
@@ -88,24 +88,24 @@ impl FlushDenied {
     }
 
     /// Of a flight that brought nothing to be served.
-    pub(super) fn after(landed: &Landed) -> Self {
-        match landed {
-            Landed::Failed { class, detail, .. } => Self::Failed {
+    pub(super) fn after(outcome: &FlightOutcome) -> Self {
+        match outcome {
+            FlightOutcome::Failed { class, detail, .. } => Self::Failed {
                 class: *class,
                 detail: detail.clone(),
             },
-            Landed::Waiting(waiting) => match waiting.until {
+            FlightOutcome::Waiting(waiting) => match waiting.until {
                 Wait::Quota(_) => Self::QuotaSpent,
                 Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
                     Self::Waiting(waiting.why.clone())
                 }
             },
-            Landed::Spent(spent) => Self::beyond(*spent),
-            Landed::Sealed(error) => Self::Waiting(error.to_string()),
-            Landed::Fetched(_) => Self::ExpiredMeanwhile,
-            Landed::Elsewhere(_) | Landed::StillWaiting => Self::NotInTime,
-            Landed::Void => Self::Paused,
-            Landed::DatabaseFailed => Self::DatabaseUnavailable,
+            FlightOutcome::Spent(spent) => Self::beyond(*spent),
+            FlightOutcome::Sealed(error) => Self::Waiting(error.to_string()),
+            FlightOutcome::Fetched(_) => Self::ExpiredMeanwhile,
+            FlightOutcome::Elsewhere(_) | FlightOutcome::StillWaiting => Self::NotInTime,
+            FlightOutcome::Void => Self::Paused,
+            FlightOutcome::DatabaseFailed => Self::DatabaseUnavailable,
         }
     }
 }

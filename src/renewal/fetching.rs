@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Renewals;
-use super::attempt::Opened;
-use super::late::LateAnswer;
+use super::inputs::InputReader;
+use super::late::LateAnswers;
+use super::outcome::{FetchOutcome, Opened};
 use super::refresh::CANDIDATES_LOOKED_AT;
-use crate::foundation::clock::{BootMs, Ms};
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::database::Database;
 use crate::realm::Source;
 use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
-use crate::token::lease::Claimed;
+use crate::token::claim::Claimed;
 use crate::token::{candidate, store};
 use crate::upstream::{FetchError, Obtained, Previous};
 
@@ -24,39 +25,39 @@ fn worth_sending(timeout: Ms) -> Ms {
     Ms::from_secs(1).min(Ms(timeout.0 / 4))
 }
 
-/// What came of asking the provider.
-pub(super) enum Asked {
-    Answered(Box<Result<Obtained, FetchError>>),
-    /// Time is up; the provider has the request.
-    Late(Failure, LateAnswer),
-    /// A newer token was stored meanwhile, by whoever used up the refresh token.
-    Overtaken,
+/// Asks providers for tokens.
+pub(super) struct Fetcher {
+    database: Database,
+    clock: SharedClock,
+    inputs: Arc<InputReader>,
+    late: Arc<LateAnswers>,
 }
 
-impl From<Result<Obtained, FetchError>> for Asked {
-    fn from(answer: Result<Obtained, FetchError>) -> Self {
-        Self::Answered(Box::new(answer))
+impl Fetcher {
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        inputs: Arc<InputReader>,
+        late: Arc<LateAnswers>,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            inputs,
+            late,
+        }
     }
-}
 
-impl Asked {
-    /// The provider's word that the refresh token is not good.
-    fn grant_refused(&self) -> Option<&Failure> {
-        let failure = match self {
-            Self::Answered(answer) => answer.as_ref().as_ref().err(),
-            Self::Late(..) | Self::Overtaken => None,
-        };
-        let failure = failure.map(|error| &error.failure);
-        failure.filter(|failure| failure.grant_refused)
-    }
-}
-
-impl Renewals {
     /// Asks for a token, by whatever way is open, within one attempt's time.
-    pub(super) async fn ask(&self, claimed: &Claimed, opened: &Arc<Opened>, timeout: Ms) -> Asked {
+    pub(super) async fn fetch(
+        &self,
+        claimed: &Claimed,
+        opened: &Arc<Opened>,
+        timeout: Ms,
+    ) -> FetchOutcome {
         let begun = self.clock.boot();
         let previous = opened.previous.clone();
-        let asked = self.ask_within(opened, previous, timeout).await;
+        let asked = self.late.ask_within(opened, previous, timeout).await;
         match asked.grant_refused().cloned() {
             Some(refusal) if opened.uses_refresh_token => {
                 self.after_refusal(claimed, opened, refusal, begun, timeout)
@@ -73,7 +74,7 @@ impl Renewals {
         refusal: Failure,
         begun: BootMs,
         timeout: Ms,
-    ) -> Asked {
+    ) -> FetchOutcome {
         let record = &claimed.record;
         let left = || Ms(timeout.0 - self.clock.boot().since(begun).0);
         // These reads decide over a human's work: they see what any node has committed.
@@ -82,7 +83,7 @@ impl Renewals {
             Err(error) => return unread(&error).into(),
         };
         if now.is_none_or(|now| now.generation != record.generation) {
-            return Asked::Overtaken;
+            return FetchOutcome::Overtaken;
         }
         let found = candidate::newest_of(
             self.database.causal(),
@@ -96,7 +97,7 @@ impl Renewals {
             Err(error) => return unread(&error).into(),
         };
         let spent_by_another = record.lost.is_some() || !found.is_empty();
-        let candidates = match self.usable(record, found).await {
+        let candidates = match self.inputs.usable(record, found).await {
             Ok(candidates) => candidates,
             Err(error) => return unread(&error).into(),
         };
@@ -110,6 +111,7 @@ impl Renewals {
             }
             refused.push(Some(token.clone()));
             let asked = self
+                .late
                 .ask_within(opened, with(opened, Some(token)), left())
                 .await;
             if asked.grant_refused().is_none() {
@@ -124,9 +126,12 @@ impl Renewals {
             if left() < worth_sending(timeout) {
                 return out_of_time().into();
             }
-            let asked = self.ask_within(opened, with(opened, None), left()).await;
+            let asked = self
+                .late
+                .ask_within(opened, with(opened, None), left())
+                .await;
             return match asked {
-                Asked::Answered(answer) => (*answer)
+                FetchOutcome::Answered(answer) => (*answer)
                     .map(|obtained| Obtained {
                         refresh_refused: true,
                         ..obtained

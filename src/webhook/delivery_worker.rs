@@ -5,7 +5,6 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
-use tokio::sync::Notify;
 
 use super::WebhookSettings;
 use super::outbox::{self, Row};
@@ -15,13 +14,13 @@ use crate::foundation::metrics::{DeliveryLabels, Metrics};
 use crate::foundation::randomness::Randomness;
 use crate::upstream::Upstream;
 
-/// Events looked at in one pass.
-const PASS_EVENTS: u64 = 20;
+/// Events read at once.
+pub const PASS_EVENTS: u64 = 20;
 /// Before the second try; doubled with each.
 const RETRY_BASE: Ms = Ms::from_secs(5);
 const RETRY_MAX: Ms = Ms::from_secs(3600);
 
-pub struct Courier {
+pub struct DeliveryWorker {
     pub database: Database,
     pub upstream: Arc<Upstream>,
     pub clock: SharedClock,
@@ -39,18 +38,7 @@ enum Tried {
     GivenUp,
 }
 
-impl Courier {
-    /// Works whenever woken; ends by being dropped.
-    pub async fn work_when_woken(&self, wake: &Notify) {
-        loop {
-            wake.notified().await;
-            if let Err(error) = self.deliver_due().await {
-                self.database
-                    .failed(&error, "sending events to the webhook");
-            }
-        }
-    }
-
+impl DeliveryWorker {
     /// Tries once what is due.
     pub async fn deliver_due(&self) -> Result<(), DbError> {
         loop {

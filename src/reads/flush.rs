@@ -1,19 +1,16 @@
 //! Flushes and reports: a caller wants another token, or says that the provider refused it.
 
-mod denied;
-
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::under_way::Waited;
-use super::{Ask, Flush, Flushed, Origin, RETRY_SOON, ReadError, Refused, Served};
+use super::denied::FlushDenied;
+use super::served::{Ask, Flush, Flushed, Origin, RETRY_SOON, ReadError, Refused, Served};
+use super::{Reads, Waited};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::memory::Look;
 use crate::realm::Realm;
-use crate::renewal::Renewals;
-use crate::renewal::attempt::Cause;
+use crate::renewal::cause::Cause;
 use crate::token::TokenRecord;
-pub use denied::FlushDenied;
 
 /// Which token a flush names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +20,7 @@ enum Named {
     Earlier,
 }
 
-impl Renewals {
+impl Reads {
     /// Renews now, or says why not. While the database is away, what is remembered is served.
     pub(super) async fn flush(&self, ask: &Ask, flush: &Flush) -> Result<Served, ReadError> {
         match self.flush_stored(ask, flush).await {
@@ -41,7 +38,7 @@ impl Renewals {
 
     async fn flush_stored(&self, ask: &Ask, flush: &Flush) -> Result<Served, ReadError> {
         let record = self.find(ask).await?;
-        let Some(realm) = self.load_realm(&record.realm).await? else {
+        let Some(realm) = self.realms.load(&record.realm).await? else {
             let served = self.read_through(&record, ask.min_ttl).await?;
             let why = FlushDenied::unreadable_realm();
             return Ok(self.unflushed(served, why, Some(RETRY_SOON)));
@@ -60,7 +57,7 @@ impl Renewals {
             }
         };
         // A damaged token is as good as none, but may be intact in the form it is served in.
-        let usable = self.without_damaged_token(record.clone()).await?;
+        let usable = self.damage.without_damaged_token(record.clone()).await?;
         let named = self.named(&record, flush).await?;
         if let Some((why, retry_after)) = self.flush_denied(&usable, named, cause, &realm) {
             let seen = record.generation;
@@ -76,9 +73,9 @@ impl Renewals {
             }
             return Ok(self.unflushed(served, why, retry_after));
         }
-        let landed = self.fresh(&realm, &record, cause).await;
-        let why = FlushDenied::after(&landed);
-        match self.landed(landed).await? {
+        let outcome = self.single_flight.fresh(&realm, &record, cause).await;
+        let why = FlushDenied::after(&outcome);
+        match self.answer_of(outcome).await? {
             Ok(same) if cause == Cause::Report && same.generation == record.generation => {
                 Ok(self.unflushed(same, FlushDenied::TokenRepeated, None))
             }
@@ -132,9 +129,9 @@ impl Renewals {
             bool::from(one.as_bytes().ct_eq(other.as_bytes()))
         };
         let opened = record.open_token(held, &self.ring);
-        let as_it_came = self.unless_damaged::<_, ReadError>(opened).await?;
+        let as_it_came = self.damage.unless_damaged::<_, ReadError>(opened).await?;
         let opened = record.open_served(held, &self.ring);
-        let as_served = self.unless_damaged::<_, ReadError>(opened).await?;
+        let as_served = self.damage.unless_damaged::<_, ReadError>(opened).await?;
         let as_served = as_served.flatten();
         Ok(as_it_came.as_ref().is_some_and(same) | as_served.as_ref().is_some_and(same))
     }
@@ -181,16 +178,14 @@ impl Renewals {
             let wait = held.obtained_at.plus(grace).since(now);
             return Some((FlushDenied::WithinGrace, Some(wait)));
         }
-        if let Some(spent) = self.known_spent(realm, record, cause) {
+        if let Some(spent) = self.quotas.known_spent(realm, record, cause) {
             let why = FlushDenied::beyond(spent);
             return Some((why, Some(spent.until.since(now))));
         }
         if cause == Cause::Report {
             return None;
         }
-        let interval = policy
-            .min_flush_interval
-            .unwrap_or(self.settings.min_flush_interval);
+        let interval = policy.min_flush_interval.unwrap_or(self.min_flush_interval);
         let wait = record.last_attempt_at?.plus(interval).since(now);
         (wait > Ms::ZERO).then_some((FlushDenied::MinInterval, Some(wait)))
     }

@@ -17,13 +17,13 @@ const RFC_3339: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 /// The time of an attempt, and its randomness.
 #[derive(Clone, Copy)]
-pub struct Moment {
+pub struct AttemptValues {
     now: EpochMs,
     uuid: [u8; 16],
     nonce: [u8; NONCE_MAX_BYTES],
 }
 
-impl Moment {
+impl AttemptValues {
     pub fn draw(now: EpochMs, randomness: &Randomness) -> Self {
         Self {
             now,
@@ -54,18 +54,18 @@ impl Moment {
 
     /// The names of `ALWAYS`, as functions.
     pub fn scope(&self) -> [(&'static str, Value); 3] {
-        let moment = *self;
+        let values = *self;
         let now = move |format: Option<String>, offset: Option<i64>, kwargs: Kwargs| {
             let offset = kwargs.get::<Option<i64>>("offset_s")?.or(offset);
             let format = kwargs.get::<Option<String>>("format")?.or(format);
             let zone = kwargs.get::<Option<String>>("tz")?;
             kwargs.assert_all_used()?;
-            moment.written(format.as_deref(), offset.unwrap_or(0), zone.as_deref())
+            values.written(format.as_deref(), offset.unwrap_or(0), zone.as_deref())
         };
         let uuid = self.uuid();
         let nonce = move |bytes: Option<usize>| {
             let bytes = bytes.unwrap_or(NONCE_DEFAULT_BYTES);
-            let drawn = moment.nonce.get(..bytes);
+            let drawn = values.nonce.get(..bytes);
             drawn
                 .map(hex)
                 .ok_or_else(|| refused(format!("nonce: at most {NONCE_MAX_BYTES} bytes")))
@@ -121,13 +121,13 @@ mod tests {
     use crate::realm::expression::Expressions;
 
     fn rendered(source: &str) -> Result<String, String> {
-        let moment = Moment::draw(EpochMs(1_767_323_045_678), &Randomness::seeded(1));
+        let values = AttemptValues::draw(EpochMs(1_767_323_045_678), &Randomness::seeded(1));
         let expressions = Expressions::new();
         let template = expressions.template(&format!("a${{ {source} }}"));
         let value = expressions
             .render(
                 &template.map_err(|error| error.to_string())?,
-                &Value::from_pairs(moment.scope()),
+                &Value::from_pairs(values.scope()),
             )
             .map_err(|error| error.to_string())?;
         Ok(value.as_str().unwrap_or_default()[1..].to_owned())

@@ -5,12 +5,12 @@ use minijinja::Value as Seen;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::Upstream;
 use super::answer::{Issued, Reader, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::clocks::Clocks;
 use super::context::Context;
+use super::handle::Upstream;
 use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::parsed::Parsed;
 use super::render::Renderer;
@@ -28,7 +28,7 @@ use crate::realm::failure::{Failure, MAYBE_SPENT};
 /// How long a client authentication assertion lives where the document does not say.
 const CLIENT_ASSERTION_S: i64 = 300;
 
-pub(super) struct Asking<'a> {
+pub(super) struct TokenRequest<'a> {
     pub upstream: &'a Upstream,
     pub document: &'a ProviderDocument,
     pub scope: Scope,
@@ -42,7 +42,7 @@ pub(super) struct Asking<'a> {
     pub steps: Vec<Seen>,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> TokenRequest<'a> {
     /// A failure's `grant_refused` says that the refresh token was refused: what else
     /// could be asked is for the caller to decide.
     pub async fn obtain(&mut self) -> Result<Issued, Unusable> {

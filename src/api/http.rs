@@ -1,0 +1,34 @@
+//! What handlers know of the request they work on: its id, and what the log names of it.
+
+use poem::Request;
+use poem::http::HeaderValue;
+
+use crate::foundation::ids::{KeyName, RealmId};
+
+pub const REQUEST_ID: &str = "x-request-id";
+
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The id of a request, in answers and in the log.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    pub fn of(request: &Request) -> String {
+        request
+            .data::<Self>()
+            .map(|id| id.0.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// Has the log name the realm that a request is about.
+pub fn note_realm(realm: &RealmId) {
+    tracing::Span::current().record("realm", realm.as_str());
+}
+
+/// Has the log name the secret that a request is about.
+pub fn note_secret(realm: &RealmId, key: &KeyName) {
+    note_realm(realm);
+    tracing::Span::current().record("key", key.as_str());
+}

@@ -1,0 +1,51 @@
+//! Why a command cannot begin.
+
+use std::path::PathBuf;
+
+use crate::foundation::database::{ConnectError, DbAddress, DbError, DbFault};
+use crate::foundation::sealing::KeyRingError;
+
+/// Why a command cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the database failed: {0}")]
+    Database(#[from] DbError),
+    #[error("the database {0} failed: {1}")]
+    DatabaseAt(Box<DbAddress>, DbFault),
+    #[error("sealing.keys {0}")]
+    KeyRing(#[from] KeyRingError),
+    #[error(
+        "sealing.keys is required on MySQL, the same on every replica; make one with: echo \"k1:$(head -c 32 /dev/urandom | base64)\""
+    )]
+    NoSealingKeys,
+    #[error(
+        "the database holds sealed values, but {} is missing: put it back, or set sealing.keys; a new key could open none of them", .0.display()
+    )]
+    LostSealingKeys(PathBuf),
+    #[error(
+        "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with; or ts_sealing_key.check_value of row {0:?} is damaged: if you are sure of the key, delete that row, and the next start writes it again"
+    )]
+    WrongSealingKey(String),
+    #[error("{} cannot be used: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the HTTP client cannot be made: {0}")]
+    Upstream(String),
+}
+
+impl StartError {
+    /// Says which database it was.
+    pub(super) fn at(self, address: DbAddress) -> Self {
+        match self {
+            Self::Database(error) => {
+                let fault = DbFault::of(&error, &address);
+                Self::DatabaseAt(Box::new(address), fault)
+            }
+            other => other,
+        }
+    }
+}

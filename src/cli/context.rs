@@ -1,0 +1,55 @@
+//! What commands share: logs, the clock and the randomness of the machine, the open server, output.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+
+use super::failure::Failure;
+use crate::app::App;
+use crate::config::Settings;
+use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
+use crate::foundation::database::DbAddress;
+use crate::foundation::logging;
+use crate::foundation::randomness::Randomness;
+
+pub(super) fn start_logging(settings: &Settings, filter: Option<&str>) -> Result<(), Failure> {
+    let filter = filter.unwrap_or(&settings.log.filter);
+    let log = &settings.log;
+    logging::start(log.format, filter, log.colours).map_err(Failure::Log)
+}
+
+/// The one place where time and randomness come from the machine.
+pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), Failure> {
+    let clock: SharedClock = match settings.renewal.max_skew {
+        Ms::ZERO => Arc::new(SystemClock),
+        followed => Arc::new(SteadyClock::new(Arc::new(SystemClock), followed)),
+    };
+    Ok((clock, Randomness::from_system()?))
+}
+
+/// Opens a database that is there: in the wrong directory a new one would be made instead, and
+/// be found in good order.
+pub(super) async fn open(settings: Settings) -> Result<App, Failure> {
+    let address = DbAddress::of(settings.database.url.expose_secret());
+    if address.is_missing() {
+        let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
+        return Err(Failure::NoDatabase { address, data_dir });
+    }
+    open_or_make(settings).await
+}
+
+pub(super) async fn open_or_make(settings: Settings) -> Result<App, Failure> {
+    let (clock, randomness) = ambient(&settings)?;
+    Ok(Box::pin(App::open(settings, clock, randomness)).await?)
+}
+
+/// Writes to standard output.
+pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Failure::of)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,61 @@
+//! Why a command failed, and the exit code for it.
+
+use std::path::PathBuf;
+
+use crate::app::StartError;
+use crate::config::ConfigError;
+use crate::foundation::database::DbAddress;
+use crate::foundation::randomness::NoRandomness;
+use crate::serve::ServeError;
+
+/// EX_USAGE of sysexits(3): the configuration cannot be used.
+const EXIT_CONFIG: u8 = 64;
+
+/// The command could not run.
+const EXIT_COULD_NOT_RUN: u8 = 2;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    #[error("configuration: {0}")]
+    Log(String),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(
+        "there is no database at {address} (data_dir is {}): run this where the server runs, with its configuration; `token-server serve` or `token-server migrate` makes a new one", data_dir.display()
+    )]
+    NoDatabase {
+        address: DbAddress,
+        data_dir: PathBuf,
+    },
+    #[error("{0}")]
+    Command(String),
+}
+
+impl Failure {
+    pub(super) fn of(error: impl std::fmt::Display) -> Self {
+        Self::Command(error.to_string())
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Log(_)
+            | Self::Serve(ServeError::Jobs(_) | ServeError::Connections(_))
+            | Self::Start(
+                StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
+            ) => EXIT_CONFIG,
+            Self::Start(_)
+            | Self::Serve(_)
+            | Self::Randomness(_)
+            | Self::NoDatabase { .. }
+            | Self::Command(_) => EXIT_COULD_NOT_RUN,
+        }
+    }
+}

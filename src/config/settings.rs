@@ -1,0 +1,75 @@
+//! What can be configured, as it is used: checked, with units.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::foundation::clock::Ms;
+use crate::foundation::database::DatabaseSettings;
+use crate::foundation::logging::LogFormat;
+use crate::jobs::maintenance::MaintenanceSettings;
+use crate::memory::MemorySettings;
+use crate::renewal::RenewalSettings;
+use crate::ticket::inbox::TicketSettings;
+use crate::upstream::UpstreamSettings;
+use crate::webhook::WebhookSettings;
+
+/// A configuration that cannot be used; says which key and why, never a secret's value.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub(super) String);
+
+impl ConfigError {
+    pub(super) fn of_key(key: &str, what: impl std::fmt::Display) -> Self {
+        Self(format!("{key} {what}"))
+    }
+}
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub admin_key: Option<SecretString>,
+    pub sealing_keys: Option<SecretString>,
+    pub http: HttpSettings,
+    pub database: DatabaseSettings,
+    pub upstream: UpstreamSettings,
+    pub renewal: RenewalSettings,
+    pub memory: MemorySettings,
+    pub ticket: TicketSettings,
+    /// None: nobody is told of anything.
+    pub webhook: Option<WebhookSettings>,
+    pub maintenance: MaintenanceSettings,
+    /// As many realms have a label of their own in metrics.
+    pub metrics_realms_max: usize,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    pub listen: SocketAddr,
+    pub max_body_bytes: usize,
+    pub max_header_bytes: usize,
+    pub header_timeout: Ms,
+    pub body_timeout: Duration,
+    pub idle_timeout: Ms,
+    pub request_timeout: Ms,
+    pub grace: Ms,
+    /// None: what the limit of open files leaves.
+    pub max_connections: Option<u32>,
+    pub max_streams: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub format: Option<LogFormat>,
+    pub filter: String,
+    /// Whether the environment leaves them to a terminal.
+    pub colours: bool,
+}
+
+/// The process's environment, read once.
+pub type Env = HashMap<String, String>;

@@ -1,0 +1,19 @@
+//! How to reach the database, and its limits.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// How to reach the database, and its limits.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    pub url: SecretString,
+    /// Connections of one process; SQLite has one more, for writing.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long one write transaction may take.
+    pub write_timeout: Duration,
+    /// How long a caller's read waits for a database that does not answer.
+    pub read_patience: Duration,
+}

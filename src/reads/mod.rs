@@ -1,0 +1,315 @@
+//! The rules of `GET /api/token`: what is served, when a fetch is made for it, and what is
+//! said where none can be.
+
+mod denied;
+mod flight_outcome;
+mod flush;
+mod hold;
+mod served;
+mod single_flight;
+mod stored;
+mod wording;
+
+use std::sync::Arc;
+
+use crate::foundation::clock::{EpochMs, Moment, Ms, SharedClock, Timeline};
+use crate::foundation::database::Database;
+use crate::foundation::limit::within;
+use crate::foundation::metrics::{Metrics, ReadLabels};
+use crate::foundation::sealing::KeyRing;
+use crate::memory::{COMPARING, Look, Memory, Remembered};
+use crate::renewal::cause::Cause;
+use crate::renewal::{DamageDetector, Quotas, Realms, RenewalSettings, Renewals};
+use crate::token::expiry::Expiry;
+use crate::token::{TokenRecord, Wait, store};
+use crate::upstream::Upstream;
+pub use denied::FlushDenied;
+use flight_outcome::FlightOutcome;
+use hold::holding_back;
+pub use served::{Ask, Flush, Flushed, Origin, ReadError, Refused, Served};
+use served::{RETRY_LATER, RETRY_SOON, beyond_quota, not_in_time, unavailable};
+use single_flight::SingleFlight;
+use wording::{DATABASE_UNUSABLE, EXPIRED_MEANWHILE, what_failed};
+
+/// What a reader reads, after it may have waited.
+enum Waited {
+    /// Nothing is under way any more: the row as it is.
+    Ended(TokenRecord),
+    /// The renewal takes longer than a reader waits.
+    InVain(TokenRecord),
+}
+
+/// Answers readers.
+#[derive(Clone)]
+pub struct Reads {
+    database: Database,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    ring: Arc<KeyRing>,
+    memory: Memory,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    damage: Arc<DamageDetector>,
+    quotas: Arc<Quotas>,
+    single_flight: Arc<SingleFlight>,
+    min_ttl: Ms,
+    min_flush_interval: Ms,
+}
+
+impl Reads {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub fn new(
+        renewals: &Renewals,
+        database: Database,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        ring: Arc<KeyRing>,
+        memory: Memory,
+        upstream: Arc<Upstream>,
+        settings: &RenewalSettings,
+    ) -> Self {
+        let single_flight = SingleFlight::new(
+            database.clone(),
+            clock.clone(),
+            metrics.clone(),
+            upstream.clone(),
+            renewals.realms.clone(),
+            renewals.damage.clone(),
+            renewals.permits.clone(),
+            renewals.claims.clone(),
+            renewals.attempts.clone(),
+            renewals.background.clone(),
+            settings.max_wait,
+        );
+        Self {
+            database,
+            clock,
+            metrics,
+            ring,
+            memory,
+            upstream,
+            realms: renewals.realms.clone(),
+            damage: renewals.damage.clone(),
+            quotas: renewals.quotas.clone(),
+            single_flight: Arc::new(single_flight),
+            min_ttl: settings.min_ttl,
+            min_flush_interval: settings.min_flush_interval,
+        }
+    }
+
+    pub async fn read(&self, ask: &Ask) -> Result<Served, ReadError> {
+        let served = match &ask.flush {
+            Some(flush) => self.flush(ask, flush).await,
+            None => self.read_wished(ask).await,
+        }?;
+        self.metrics
+            .reads
+            .get_or_create(&ReadLabels {
+                source: served.origin.as_str(),
+            })
+            .inc();
+        Ok(served)
+    }
+
+    /// What this process remembers, where nothing speaks against it, and how long that is
+    /// valid. Waits for nothing, and leaves what takes longer to [`Reads::read`].
+    pub fn read_at_once(
+        &self,
+        realm: &str,
+        key: &str,
+        now: Moment,
+    ) -> Option<(Arc<Remembered>, Ms)> {
+        let cell = self.memory.sure_token(realm, key, now)?;
+        if !self.is_fresh(cell.expiry, Ms::ZERO, now.wall) {
+            return None;
+        }
+        self.metrics.cache_reads.inc();
+        let left = cell.expiry.left(now.wall);
+        Some((cell, left))
+    }
+
+    async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {
+        let look = self.memory.token(&ask.realm, &ask.key);
+        if let Look::Sure(cell) = &look
+            && let Some(served) = self.remembered(cell, ask.min_ttl)
+        {
+            return Ok(served);
+        }
+        let (since, read_at) = (self.memory.begin(), self.clock.boot());
+        let record = match look {
+            Look::Doubtful(cell) => {
+                let reading = store::find(self.database.reader(), &ask.realm, &ask.key);
+                let served = || self.remembered(&cell, ask.min_ttl);
+                match (within(COMPARING, reading).await, served()) {
+                    (Some(Ok(Some(record))), Some(served)) if cell.is_of(&record) => {
+                        return Ok(served);
+                    }
+                    (Some(Ok(Some(record))), _) => record,
+                    (Some(Ok(None)), _) => {
+                        self.memory.changed(cell.id);
+                        return Err(ReadError::UnknownSecret);
+                    }
+                    (Some(Err(_)) | None, Some(served)) => return Ok(served),
+                    (Some(Err(_)) | None, None) => self.find(ask).await?,
+                }
+            }
+            Look::Sure(_) | Look::Nothing => self.find(ask).await?,
+        };
+        let waited = match self.realms.ends_with_the_next(&record).await? {
+            true => self.after_renewal(ask, record).await?,
+            false => {
+                // What cannot be opened is said by the read.
+                if let Ok(Some(cell)) = Remembered::of(&record, &self.ring, read_at) {
+                    self.memory.remember(cell, since);
+                }
+                Waited::Ended(record)
+            }
+        };
+        self.read_waited(waited, ask.min_ttl).await
+    }
+
+    /// Waits, for `read.max_wait_s` at most, while somebody renews the token.
+    async fn after_renewal(&self, ask: &Ask, record: TokenRecord) -> Result<Waited, ReadError> {
+        if record.lease.is_none() {
+            return Ok(Waited::Ended(record));
+        }
+        Ok(match self.single_flight.under_way(&record).await {
+            FlightOutcome::Elsewhere(now) => Waited::Ended(*now),
+            FlightOutcome::StillWaiting => Waited::InVain(record),
+            FlightOutcome::Fetched(_)
+            | FlightOutcome::Failed { .. }
+            | FlightOutcome::Waiting(_)
+            | FlightOutcome::Spent(_)
+            | FlightOutcome::Sealed(_)
+            | FlightOutcome::Void
+            | FlightOutcome::DatabaseFailed => Waited::Ended(self.find(ask).await?),
+        })
+    }
+
+    async fn read_waited(&self, waited: Waited, min_ttl: Ms) -> Result<Served, ReadError> {
+        match waited {
+            Waited::Ended(record) => self.read_through(&record, min_ttl).await,
+            Waited::InVain(record) => {
+                let late = "the token is being renewed; the next did not arrive in time";
+                self.stored_or(&record, unavailable(None, late, RETRY_SOON))
+                    .await
+            }
+        }
+    }
+
+    async fn find(&self, ask: &Ask) -> Result<TokenRecord, ReadError> {
+        self.database
+            .read_with_retry(|reader| store::find(reader, &ask.realm, &ask.key))
+            .await?
+            .ok_or(ReadError::UnknownSecret)
+    }
+
+    fn remembered(&self, cell: &Remembered, min_ttl: Ms) -> Option<Served> {
+        let now = self.clock.now();
+        self.is_fresh(cell.expiry, min_ttl, now).then(|| Served {
+            token: cell.token(),
+            token_type: cell.token_type.clone(),
+            extra: cell.extra.clone(),
+            expires_at: cell.expires_at.clone(),
+            expires_in: cell.expiry.left(now),
+            generation: cell.generation,
+            origin: Origin::Cache,
+            stale: false,
+            flushed: None,
+        })
+    }
+
+    /// Whether a token with that expiry has as much left as is wanted.
+    fn is_fresh(&self, expiry: Expiry, min_ttl: Ms, now: EpochMs) -> bool {
+        let wanted = min_ttl.max(self.min_ttl);
+        let left = expiry.left(now);
+        left > Ms::ZERO && (expiry == Expiry::Never || left > wanted)
+    }
+
+    async fn read_through(&self, record: &TokenRecord, min_ttl: Ms) -> Result<Served, ReadError> {
+        let now = self.clock.now();
+        if let Some(held) = &record.held
+            && self.is_fresh(held.expiry, min_ttl, now)
+            && let Some(served) = self.stored(record, now).await?
+        {
+            return Ok(served);
+        }
+        let realm = self.realm_of(record).await?;
+        if realm.source.is_fixed() {
+            let served = self.stored(record, now).await?;
+            return served.ok_or(match record.valid(now) {
+                Some(_) => ReadError::FixedDamaged,
+                None => ReadError::FixedMissing,
+            });
+        }
+        // A damaged token is as good as none, but may be intact in the form it is served in.
+        let usable = self.damage.without_damaged_token(record.clone()).await?;
+        if let Some(refused) = holding_back(&usable, &realm, now) {
+            return self.stored_or(record, refused).await;
+        }
+        if let Some(spent) = self.quotas.known_spent(&realm, record, Cause::Read) {
+            return self.stored_or(record, beyond_quota(spent.until, now)).await;
+        }
+        let outcome = self.single_flight.fresh(&realm, record, Cause::Read).await;
+        match self.answer_of(outcome).await? {
+            Ok(served) => Ok(served),
+            Err(refused) => self.stored_or(record, refused).await,
+        }
+    }
+
+    /// What a flight brought, or why it brought nothing.
+    async fn answer_of(
+        &self,
+        outcome: FlightOutcome,
+    ) -> Result<Result<Served, ReadError>, ReadError> {
+        let now = self.clock.now();
+        Ok(match outcome {
+            FlightOutcome::Fetched(fresh) => Ok(Served {
+                expires_in: fresh.expiry.left(now),
+                token: fresh.token,
+                token_type: fresh.token_type,
+                extra: fresh.extra,
+                expires_at: fresh.expiry.at().map(Timeline::to_rfc3339),
+                generation: fresh.generation,
+                origin: Origin::Upstream,
+                stale: false,
+                flushed: None,
+            })
+            .and_then(|served: Served| {
+                if served.expires_in > Ms::ZERO {
+                    Ok(served)
+                } else {
+                    Err(unavailable(None, EXPIRED_MEANWHILE, RETRY_SOON))
+                }
+            }),
+            FlightOutcome::Elsewhere(record) => {
+                let served = self.stored(&record, now).await?;
+                served.ok_or_else(not_in_time)
+            }
+            FlightOutcome::StillWaiting => Err(not_in_time()),
+            FlightOutcome::Failed {
+                class,
+                detail,
+                next_attempt,
+            } => Err(unavailable(
+                Some(class),
+                &what_failed(class, &detail),
+                next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
+            )),
+            FlightOutcome::Spent(spent) => Err(beyond_quota(spent.until, now)),
+            FlightOutcome::Sealed(error) => Err(ReadError::Sealed(error)),
+            FlightOutcome::Waiting(waiting) => Err(match waiting.until {
+                Wait::Quota(until) => beyond_quota(until, now),
+                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
+                    unavailable(None, &waiting.why, RETRY_LATER)
+                }
+            }),
+            FlightOutcome::Void => Err(unavailable(
+                None,
+                "renewal is paused, or the secret was deleted",
+                RETRY_SOON,
+            )),
+            FlightOutcome::DatabaseFailed => Err(unavailable(None, DATABASE_UNUSABLE, RETRY_SOON)),
+        })
+    }
+}

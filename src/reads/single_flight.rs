@@ -1,0 +1,342 @@
+//! Single flight: however many callers want a fresh token, one request is sent — in this
+//! process by joining the flight under way, across replicas by the lease.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sea_orm::DbErr;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+use super::flight_outcome::FlightOutcome;
+use super::hold::holding_back;
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::ids::{Generation, SecretId};
+use crate::foundation::metrics::Metrics;
+use crate::realm::Realm;
+use crate::renewal::cause::Cause;
+use crate::renewal::outcome::Attempted;
+use crate::renewal::permits::Permit;
+use crate::renewal::{AttemptRunner, Background, Claimer, DamageDetector, Permits, Realms};
+use crate::token::claim::Claimed;
+use crate::token::lease::ClaimCondition;
+use crate::token::{TokenRecord, Wait, Waiting, store};
+use crate::upstream::Upstream;
+
+/// How often another replica's fetch is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+type Landing = watch::Receiver<Option<FlightOutcome>>;
+
+#[derive(Default)]
+struct Flights(Mutex<HashMap<SecretId, Landing>>);
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SecretId, Landing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends one request, however many callers want the token.
+pub(super) struct SingleFlight {
+    database: Database,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    upstream: Arc<Upstream>,
+    realms: Arc<Realms>,
+    damage: Arc<DamageDetector>,
+    permits: Permits,
+    claims: Arc<Claimer>,
+    attempts: Arc<AttemptRunner>,
+    background: Background,
+    max_wait: Ms,
+    flights: Arc<Flights>,
+    /// Renewals under way that callers wait for, without asking for one.
+    watches: Arc<Flights>,
+}
+
+impl SingleFlight {
+    #[allow(clippy::too_many_arguments)] // They say what it can touch.
+    pub(super) fn new(
+        database: Database,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        upstream: Arc<Upstream>,
+        realms: Arc<Realms>,
+        damage: Arc<DamageDetector>,
+        permits: Permits,
+        claims: Arc<Claimer>,
+        attempts: Arc<AttemptRunner>,
+        background: Background,
+        max_wait: Ms,
+    ) -> Self {
+        Self {
+            database,
+            clock,
+            metrics,
+            upstream,
+            realms,
+            damage,
+            permits,
+            claims,
+            attempts,
+            background,
+            max_wait,
+            flights: Arc::default(),
+            watches: Arc::default(),
+        }
+    }
+
+    /// Joins the flight for a secret, or starts one. A caller that goes away does not
+    /// end it.
+    pub(super) async fn fresh(
+        self: &Arc<Self>,
+        realm: &Arc<Realm>,
+        seen: &TokenRecord,
+        cause: Cause,
+    ) -> FlightOutcome {
+        let landing = self.join_or_fetch(realm, seen, cause);
+        self.within_max_wait(landing).await
+    }
+
+    fn join_or_fetch(
+        self: &Arc<Self>,
+        realm: &Arc<Realm>,
+        seen: &TokenRecord,
+        cause: Cause,
+    ) -> Landing {
+        let (this, realm, record) = (self.clone(), realm.clone(), seen.clone());
+        let fly = async move {
+            let landed = this.fly(&realm, record, cause).await;
+            // What was left over may be due.
+            this.background.wake();
+            landed
+        };
+        self.join_or_start(&self.flights, seen.secret_id, fly)
+    }
+
+    /// Waits for the renewal that is under way, whoever makes it; starts none.
+    pub(super) async fn under_way(self: &Arc<Self>, seen: &TokenRecord) -> FlightOutcome {
+        let (this, record) = (self.clone(), seen.clone());
+        let watch = async move {
+            let begun = this.clock.boot();
+            Ok(match this.watch_holder(&record, begun).await? {
+                Watched::Ended(landed) => landed,
+                Watched::Free(record) => FlightOutcome::Elsewhere(record),
+            })
+        };
+        let landing = self.join_or_start(&self.watches, seen.secret_id, watch);
+        self.within_max_wait(landing).await
+    }
+
+    /// Whoever is counted as waiting has joined.
+    async fn within_max_wait(&self, mut landing: Landing) -> FlightOutcome {
+        let deadline = self.max_wait.as_duration();
+        self.metrics.readers_waiting.inc();
+        let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
+        self.metrics.readers_waiting.dec();
+        match landed {
+            Ok(Ok(landed)) => landed.clone().unwrap_or(FlightOutcome::DatabaseFailed),
+            // Not yet, or the server is stopping.
+            Err(_) | Ok(Err(_)) => FlightOutcome::StillWaiting,
+        }
+    }
+
+    fn join_or_start(
+        &self,
+        flights: &Arc<Flights>,
+        id: SecretId,
+        flight: impl Future<Output = Result<FlightOutcome, DbError>> + Send + 'static,
+    ) -> Landing {
+        let mut under_way = flights.lock();
+        if let Some(under_way) = under_way.get(&id) {
+            return under_way.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        under_way.insert(id, receiver.clone());
+        drop(under_way);
+        let (flights, database) = (flights.clone(), self.database.clone());
+        let flight = async move {
+            let landed = flight.await.unwrap_or_else(|error| {
+                database.failed(&error, "fetching a token");
+                FlightOutcome::DatabaseFailed
+            });
+            // First out of the list, so that who comes now starts anew.
+            flights.lock().remove(&id);
+            let _ = sender.send(Some(landed));
+        };
+        // What it logs names the request that it was started for.
+        self.background.spawn(flight.in_current_span());
+        receiver
+    }
+
+    /// Claims and fetches, or watches whoever holds the claim. Nothing here is cut off by
+    /// a deadline: a claim that was sent must be acted on.
+    async fn fly(
+        self: &Arc<Self>,
+        realm: &Realm,
+        mut seen: TokenRecord,
+        cause: Cause,
+    ) -> Result<FlightOutcome, DbError> {
+        let begun = self.clock.boot();
+        let timeout = self.upstream.timeout(&realm.source);
+        let mut asked_parent = false;
+        loop {
+            let permit = self
+                .permits
+                .take_one(&realm.id, self.claims.realm_limit(realm))
+                .await;
+            let condition = match cause {
+                Cause::Report => ClaimCondition::Reported(seen.seen()),
+                _ => ClaimCondition::AsSeen(seen.seen()),
+            };
+            if let Some(claimed) = self.claims.claim(&condition, timeout).await?.pop() {
+                let landed = self.fetch(claimed, cause, permit.begin()).await;
+                let FlightOutcome::Waiting(waiting) = landed else {
+                    return Ok(landed);
+                };
+                // Without a permit: the parent needs one itself.
+                if asked_parent || !self.fetch_parent(&waiting, cause).await? {
+                    return Ok(FlightOutcome::Waiting(waiting));
+                }
+                asked_parent = true;
+                let id = seen.secret_id;
+                let reading = |reader| store::find_by_id(reader, id);
+                match self.database.read_with_retry(reading).await? {
+                    // The sweep was first.
+                    Some(record) if record.generation > seen.generation => {
+                        return Ok(FlightOutcome::Elsewhere(Box::new(record)));
+                    }
+                    Some(record) => seen = record,
+                    None => return Ok(FlightOutcome::Void),
+                }
+                continue;
+            }
+            drop(permit);
+            match self.watch_holder(&seen, begun).await? {
+                Watched::Ended(landed) => return Ok(landed),
+                Watched::Free(record) => seen = *record,
+            }
+        }
+    }
+
+    /// Fetches the parent that is waited for, as a reader of it would. Answers whether it
+    /// has a valid token now.
+    async fn fetch_parent(
+        self: &Arc<Self>,
+        waiting: &Waiting,
+        cause: Cause,
+    ) -> Result<bool, DbError> {
+        let Some(parent) = parent_record(&self.database, waiting).await? else {
+            return Ok(false);
+        };
+        let now = self.clock.now();
+        if parent.lease.is_some() && self.realms.ends_with_the_next(&parent).await? {
+            self.under_way(&parent).await;
+            return Ok(true);
+        }
+        let parent = self.damage.without_damaged_token(parent).await?;
+        if parent.valid(now).is_some() {
+            return Ok(true);
+        }
+        let Some(realm) = self.realms.load(&parent.realm).await? else {
+            return Ok(false);
+        };
+        if realm.source.is_fixed() || holding_back(&parent, &realm, now).is_some() {
+            return Ok(false);
+        }
+        // The parent is wanted because it has no valid token, whoever asks.
+        let cause = match cause {
+            Cause::Report => Cause::Read,
+            other => other,
+        };
+        let landed = Box::pin(self.fresh(&realm, &parent, cause)).await;
+        Ok(matches!(
+            landed,
+            FlightOutcome::Fetched(_) | FlightOutcome::Elsewhere(_)
+        ))
+    }
+
+    async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> FlightOutcome {
+        let seen = (claimed.record.secret_id, claimed.record.generation);
+        let attempted = self.attempts.attempt(claimed, cause).await;
+        drop(permit);
+        match attempted {
+            Attempted::Stored(fresh) => FlightOutcome::Fetched(fresh),
+            Attempted::Failed {
+                failure,
+                next_attempt,
+            } => FlightOutcome::Failed {
+                class: failure.class,
+                detail: failure.detail,
+                next_attempt: Some(next_attempt),
+            },
+            Attempted::Waiting(waiting) => FlightOutcome::Waiting(waiting),
+            Attempted::Spent(spent) => FlightOutcome::Spent(spent),
+            Attempted::Sealed(error) => FlightOutcome::Sealed(error),
+            Attempted::Discarded => self.overtaken(seen).await,
+            Attempted::Unstored => FlightOutcome::DatabaseFailed,
+        }
+    }
+
+    /// A result was void: because a newer token has come, or because something changed.
+    async fn overtaken(&self, (id, generation): (SecretId, Generation)) -> FlightOutcome {
+        match store::find_by_id(self.database.causal(), id).await {
+            Ok(Some(record)) if record.generation > generation => {
+                FlightOutcome::Elsewhere(Box::new(record))
+            }
+            Ok(Some(_)) => FlightOutcome::StillWaiting,
+            Ok(None) => FlightOutcome::Void,
+            Err(_) => FlightOutcome::DatabaseFailed,
+        }
+    }
+
+    /// Waits while somebody else holds the lease.
+    async fn watch_holder(&self, seen: &TokenRecord, begun: BootMs) -> Result<Watched, DbError> {
+        loop {
+            let record = store::find_by_id(self.database.causal(), seen.secret_id).await?;
+            let Some(record) = record.filter(|record| !record.paused) else {
+                return Ok(Watched::Ended(FlightOutcome::Void));
+            };
+            if record.generation > seen.generation {
+                return Ok(Watched::Ended(FlightOutcome::Elsewhere(Box::new(record))));
+            }
+            if record.failures() > seen.failures()
+                && let Some(trouble) = record.trouble
+            {
+                return Ok(Watched::Ended(FlightOutcome::Failed {
+                    class: trouble.class,
+                    detail: trouble.detail,
+                    next_attempt: record.renew_at,
+                }));
+            }
+            if self.clock.boot().since(begun) > self.max_wait {
+                return Ok(Watched::Ended(FlightOutcome::StillWaiting));
+            }
+            if record.lease.is_none() {
+                return Ok(Watched::Free(Box::new(record)));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// What came of somebody else's lease.
+enum Watched {
+    Ended(FlightOutcome),
+    /// Nobody holds it any more, and nothing came of it.
+    Free(Box<TokenRecord>),
+}
+
+/// The record of a parent that is waited for, if it may be asked for now.
+async fn parent_record(
+    database: &Database,
+    waiting: &Waiting,
+) -> Result<Option<TokenRecord>, DbErr> {
+    match waiting.until {
+        Wait::Parent(parent) => store::find_by_id(database.reader(), parent.id).await,
+        Wait::Something | Wait::Candidate(_) | Wait::Quota(_) | Wait::OtherServer(_) => Ok(None),
+    }
+}

@@ -1,0 +1,45 @@
+//! A secret as it is sent, to be made or changed.
+
+use secrecy::SecretString;
+
+use super::pointer_of;
+use crate::foundation::clock::EpochMs;
+use crate::foundation::ids::{KeyName, RealmId};
+use crate::secret::params::ParamChange;
+
+/// A secret to be made or merged into the one that is there.
+#[derive(Clone, Debug)]
+pub struct SecretPatch {
+    pub realm: RealmId,
+    pub key: KeyName,
+    pub params: Vec<SentParam>,
+    /// A fixed token.
+    pub token: Option<NewToken>,
+}
+
+/// A parameter as it was sent.
+#[derive(Clone, Debug)]
+pub struct SentParam {
+    pub name: String,
+    pub change: ParamChange,
+    /// Where it stood, for faults.
+    pub pointer: String,
+}
+
+impl SentParam {
+    /// One that stood below `/params`.
+    pub fn named(name: &str, change: ParamChange) -> Self {
+        Self {
+            name: name.to_owned(),
+            change,
+            pointer: pointer_of(name),
+        }
+    }
+}
+
+/// A token that an admin typed in.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub token: SecretString,
+    pub expires_at: Option<EpochMs>,
+}

@@ -1,0 +1,35 @@
+//! Limits of renewal.
+
+use super::decide::Backoff;
+use crate::foundation::clock::Ms;
+
+/// Added to an attempt's timeout: the time to store its result.
+pub(super) const LEASE_SLACK: Ms = Ms::from_secs(5);
+
+/// An attempt that begins later after its claim has no time to store what it obtains, and whoever
+/// takes over might send soon after it.
+pub(super) const BEGINS_WITHIN: Ms = Ms(LEASE_SLACK.0 / 2);
+
+/// Limits of renewal.
+#[derive(Clone, Debug)]
+pub struct RenewalSettings {
+    /// Attempts at once in this process.
+    pub concurrency: usize,
+    /// Attempts at once in one realm, in this process, unless the realm says otherwise.
+    pub realm_concurrency: usize,
+    /// Attempts that start in one realm in a second, in this process.
+    pub realm_rate: u32,
+    /// Between two flushes of one secret, unless the realm says otherwise.
+    pub min_flush_interval: Ms,
+    /// Readers treat a stored token with less left as expired.
+    pub min_ttl: Ms,
+    /// How long a reader waits for a fetch.
+    pub max_wait: Ms,
+    pub backoff: Backoff,
+    /// Forced requests for one secret in a day, where the realm has no quota for them.
+    pub forced_per_day: i64,
+    /// Failures in a row that the webhook is told of; none: there is no webhook.
+    pub failing_after: Option<i64>,
+    /// How far this replica's clock may be from the database's; zero: any.
+    pub max_skew: Ms,
+}

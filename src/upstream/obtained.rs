@@ -1,0 +1,92 @@
+//! What came of asking for a token: what the provider issued, or why there is none.
+
+use secrecy::SecretString;
+
+use super::answer::{Renewed, Unusable};
+use super::life::Life;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::realm::failure::Failure;
+use crate::token::expiry::Expiry;
+
+/// What a provider issued.
+#[derive(Clone, Debug)]
+pub struct Obtained {
+    pub token: SecretString,
+    pub token_type: Option<String>,
+    pub expiry: Expiry,
+    /// Life is counted from the moment the request was sent.
+    pub requested_at: EpochMs,
+    /// The next refresh token, where the answer held one.
+    pub refresh: Option<ObtainedRefresh>,
+    /// The refresh token in use was refused, and the main request did without.
+    pub refresh_refused: bool,
+    /// Null where the realm takes nothing beside the token.
+    pub extra: serde_json::Value,
+    /// As it is served, where not as it came.
+    pub served: Option<SecretString>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ObtainedRefresh {
+    pub token: SecretString,
+    pub expires_at: Option<EpochMs>,
+    /// When the request that brought it was sent.
+    pub requested_at: EpochMs,
+}
+
+impl ObtainedRefresh {
+    pub(super) fn of(refresh: Renewed, requested_at: EpochMs) -> Self {
+        Self {
+            token: refresh.token,
+            expires_at: refresh.life.map(|life| requested_at.plus(life)),
+            requested_at,
+        }
+    }
+}
+
+/// Why no token was obtained.
+#[derive(Clone, Debug)]
+pub struct FetchError {
+    pub failure: Failure,
+    /// The refresh token that the answer held nevertheless: it is to be kept, because the one
+    /// before it may be used up.
+    pub refresh: Option<ObtainedRefresh>,
+}
+
+impl FetchError {
+    pub(super) fn of(unusable: Unusable, requested_at: EpochMs) -> Self {
+        let Unusable { failure, refresh } = unusable;
+        let Some(refresh) = refresh else {
+            return failure.into();
+        };
+        Self {
+            failure: failure.and("the refresh token in the answer is kept"),
+            refresh: Some(ObtainedRefresh::of(refresh, requested_at)),
+        }
+    }
+}
+
+impl From<Failure> for FetchError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            refresh: None,
+        }
+    }
+}
+
+pub(super) fn refuse_expired(expiry: Expiry, requested_at: EpochMs) -> Result<(), Failure> {
+    if expiry.left(requested_at) > Ms::ZERO {
+        return Ok(());
+    }
+    Err(Failure::transient(
+        "the provider issued a token that has expired already",
+    ))
+}
+
+pub(super) fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
+    match life {
+        Life::For(length) => Expiry::At(requested_at.plus(length)),
+        Life::Endless => Expiry::Never,
+    }
+}
