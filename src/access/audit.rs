@@ -18,6 +18,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub const ALL: [Self; 2] = [Self::Done, Self::Denied];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",

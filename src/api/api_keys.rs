@@ -4,11 +4,13 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
 use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::named_models::SCOPE;
 use super::problem::Problem;
 use crate::access::scope::{Pattern, Scope};
 use crate::access::store::{Creation, ListedKey, NewKey};
@@ -39,6 +41,14 @@ impl Document for KeyBody {
     type Content = NewKey;
 
     fn read(fields: Fields<'_>) -> Option<NewKey> {
+        fields.describe(
+            "name",
+            || json!({"type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS}),
+        );
+        fields.describe(
+            "scopes",
+            || json!({"type": "array", "minItems": 1, "items": SCOPE.reference()}),
+        );
         let name = fields.required("name", |fields, field| {
             let name = fields.text(field)?;
             if name.is_empty() || name.chars().count() > NAME_MAX_CHARS {
@@ -62,10 +72,19 @@ impl Document for KeyBody {
                 }
                 scope
             };
-            list.iter()
+            let named = list
+                .iter()
                 .enumerate()
                 .map(scope)
-                .collect::<Option<Vec<_>>>()
+                .collect::<Option<Vec<_>>>()?;
+            // The column holds each once.
+            let mut scopes = Vec::new();
+            for scope in named {
+                if !scopes.contains(&scope) {
+                    scopes.push(scope);
+                }
+            }
+            Some(scopes)
         });
         let patterns = |field| {
             let list = fields.list(field)?;
@@ -96,6 +115,7 @@ impl Document for KeyBody {
 
 /// A key that was just made.
 #[derive(Object)]
+#[oai(rename = "MadeApiKey")]
 struct MadeKey {
     id: i64,
     name: String,
@@ -112,10 +132,14 @@ struct KeyView {
     /// Its first characters.
     hint: String,
     scopes: Vec<String>,
+    #[oai(nullable)]
     realms: Option<Vec<String>>,
+    #[oai(nullable)]
     keys: Option<Vec<String>>,
     created_at: String,
+    #[oai(nullable)]
     expires_at: Option<String>,
+    #[oai(nullable)]
     revoked_at: Option<String>,
 }
 
@@ -142,7 +166,9 @@ impl From<ListedKey> for KeyView {
 #[OpenApi(tag = "Group::Access")]
 impl ApiKeys {
     /// List API keys, newest first
-    #[oai(path = "/api/api-key", method = "get")]
+    ///
+    /// Without the keys themselves, revoked ones included.
+    #[oai(path = "/api/api-key", method = "get", operation_id = "listApiKeys")]
     async fn list(
         &self,
         _key: Key<Admin>,
@@ -161,7 +187,9 @@ impl ApiKeys {
     }
 
     /// Make an API key; it is shown once
-    #[oai(path = "/api/api-key", method = "post")]
+    ///
+    /// Only its hash is stored: the answer is the one place where the key can be read.
+    #[oai(path = "/api/api-key", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,
         key: Key<Admin>,
@@ -196,7 +224,14 @@ impl ApiKeys {
     }
 
     /// Revoke an API key, at once and for good
-    #[oai(path = "/api/api-key/:id", method = "delete")]
+    ///
+    /// Other replicas follow within a second; where the database is away, within
+    /// `access.trust_s`.
+    #[oai(
+        path = "/api/api-key/:id",
+        method = "delete",
+        operation_id = "revokeApiKey"
+    )]
     async fn revoke(
         &self,
         key: Key<Admin>,

@@ -20,19 +20,24 @@ struct AuditEntry {
     /// RFC 3339, UTC.
     at: String,
     /// The caller's key by name; null where none was recognised.
+    #[oai(nullable)]
     actor: Option<String>,
     action: String,
     target: String,
     /// `done` or `denied`.
     outcome: String,
+    #[oai(nullable)]
     detail: Option<String>,
+    #[oai(nullable)]
     request_id: Option<String>,
 }
 
 #[OpenApi(tag = "Group::Access")]
 impl Audits {
     /// Who did what, newest first
-    #[oai(path = "/api/audit", method = "get")]
+    ///
+    /// Each change with its actor, target and request, and each call that was denied.
+    #[oai(path = "/api/audit", method = "get", operation_id = "listAuditEntries")]
     async fn list(
         &self,
         _key: Key<Admin>,

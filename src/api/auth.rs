@@ -141,13 +141,17 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
             "bearer",
-            scheme("bearer", "An API key: `Authorization: Bearer KEY`"),
+            scheme(
+                "bearer",
+                "An API key, without the word Bearer: it is sent as `Authorization: Bearer KEY`",
+            ),
         );
         registry.create_security_scheme(
             "basic",
             scheme(
                 "basic",
-                "An API key as the password; the user name does not matter",
+                "An API key as the password, with any user name; or as the user name, without a \
+                 password",
             ),
         );
     }
@@ -237,7 +241,8 @@ fn is_of_browser(headers: &HeaderMap) -> bool {
         || takes_html()
 }
 
-/// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617).
+/// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617), or the
+/// user name where the password is empty, which is where it is pasted first.
 pub fn presented(request: &Request) -> Option<SecretString> {
     let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = header.split_once(' ')?;
@@ -247,7 +252,8 @@ pub fn presented(request: &Request) -> Option<SecretString> {
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let pair = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
-        return pair.split_once(':').map(|(_, password)| password.into());
+        let (name, password) = pair.split_once(':')?;
+        return Some(if password.is_empty() { name } else { password }.into());
     }
     None
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::http::note_secret;
 use super::problem::Problem;
 use crate::foundation::fields::{Faults, Fields};
-use crate::foundation::ids::{KeyName, NameError, RealmId};
+use crate::foundation::ids::{KeyName, NameError, RealmId, name_schema};
 
 /// A document that a handler takes. The type itself is its schema in the specification.
 pub trait Document: Type {
@@ -92,6 +92,7 @@ pub fn name<T>(
     field: &'static str,
     make: fn(String) -> Result<T, NameError>,
 ) -> Option<T> {
+    fields.describe(field, name_schema);
     fields.required(field, |fields, field| {
         let text = fields.text(field)?;
         make(text.to_owned())

@@ -11,6 +11,7 @@ use super::body::{Body, Document};
 use super::group::Group;
 use super::http::note_secret;
 use super::lists::{Data, data};
+use super::named_models::{PARAMS, REALM_DOCUMENT};
 use super::problem::Problem;
 use super::realms::realm_id;
 use super::warnings::{WarningView, views};
@@ -46,6 +47,7 @@ struct DryRunView {
 struct ExchangeView {
     /// `steps[0]`, `main` or `refresh`.
     name: String,
+    #[oai(nullable)]
     request: Option<RequestView>,
     #[oai(skip_serializing_if_is_none)]
     answer: Option<AnswerView>,
@@ -66,13 +68,14 @@ struct RequestView {
     url: String,
     headers: Vec<HeaderView>,
     /// JSON, form fields, or text.
+    #[oai(nullable)]
     body: Option<Any<Value>>,
     #[oai(skip_serializing_if_is_none)]
     assertion: Option<AssertionView>,
 }
 
 #[derive(Object)]
-#[oai(rename = "Header")]
+#[oai(rename = "DryRunHeader")]
 struct HeaderView {
     name: String,
     value: String,
@@ -80,14 +83,14 @@ struct HeaderView {
 
 /// An assertion before it is signed.
 #[derive(Object)]
-#[oai(rename = "Assertion")]
+#[oai(rename = "DryRunAssertion")]
 struct AssertionView {
     header: Any<Value>,
     claims: Any<Value>,
 }
 
 #[derive(Object)]
-#[oai(rename = "DryRunAnswer")]
+#[oai(rename = "DryRunResponse")]
 struct AnswerView {
     status: u16,
     headers: Vec<HeaderView>,
@@ -96,7 +99,7 @@ struct AnswerView {
 
 /// How an answer was read, field by field.
 #[derive(Object)]
-#[oai(rename = "Reading")]
+#[oai(rename = "DryRunReading")]
 struct ReadingView {
     fields: Vec<FieldView>,
     /// Why no token would be stored; absent: one would be.
@@ -105,24 +108,28 @@ struct ReadingView {
 }
 
 #[derive(Object)]
-#[oai(rename = "ReadField")]
+#[oai(rename = "DryRunField")]
 struct FieldView {
     /// The field of the realm document.
     field: String,
     /// The path or the expression it was read by.
+    #[oai(nullable)]
     by: Option<String>,
+    #[oai(nullable)]
     found: Option<Any<Value>>,
     /// What is to be known about it; the reason where nothing was found.
+    #[oai(nullable)]
     detail: Option<String>,
 }
 
 #[derive(Object)]
-#[oai(rename = "Failure")]
+#[oai(rename = "DryRunFailure")]
 struct FailureView {
     /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `internal`.
     class: String,
     detail: String,
     /// The provider's own code.
+    #[oai(nullable)]
     code: Option<String>,
 }
 
@@ -237,6 +244,8 @@ impl Document for TrialBody {
     type Content = Trial;
 
     fn read(fields: Fields<'_>) -> Option<Trial> {
+        fields.describe("config", || REALM_DOCUMENT.reference());
+        fields.describe("params", || PARAMS.reference());
         let config = fields.required("config", |fields, field| fields.get(field));
         let params = fields.entries("params").into_iter().flatten();
         let params = params.filter_map(|(name, value)| match value.as_str() {
@@ -279,7 +288,14 @@ impl Document for TrialBody {
 #[OpenApi(tag = "Group::Realm")]
 impl DryRuns {
     /// Show the requests that would be sent for a secret, masked
-    #[oai(path = "/api/realm/:id/preview", method = "get")]
+    ///
+    /// Nothing is sent and nothing is stored. What is made of a credential is made of its mask
+    /// here.
+    #[oai(
+        path = "/api/realm/:id/preview",
+        method = "get",
+        operation_id = "previewRealm"
+    )]
     async fn preview(
         &self,
         _key: Key<Admin>,
@@ -299,7 +315,7 @@ impl DryRuns {
     ///
     /// Shows the requests, masked; with `send` makes them, and shows how the answers were
     /// read. Stores nothing, and never uses a stored secret.
-    #[oai(path = "/api/realm/test", method = "post")]
+    #[oai(path = "/api/realm/test", method = "post", operation_id = "testRealm")]
     async fn test(
         &self,
         _key: Key<Admin>,

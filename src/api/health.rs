@@ -16,20 +16,25 @@ use crate::foundation::database::DbError;
 const SWEEP_SILENT: Ms = Ms::from_secs(30);
 /// How long the database has for that: probes wait a second by default.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(800);
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub struct Health;
 
 #[OpenApi(tag = "Group::Operation")]
 impl Health {
     /// Whether the process is alive
-    #[oai(path = "/healthz", method = "get")]
+    ///
+    /// Needs no key and no database: an answer means that the process serves.
+    #[oai(path = "/healthz", method = "get", operation_id = "getHealth")]
     async fn healthz(&self) -> Json<Success> {
         Json(success())
     }
 
     /// Whether the server can do its work: database, schema, sweep
-    #[oai(path = "/readyz", method = "get")]
+    ///
+    /// Needs no key. Ready means that the database answers, its schema is up to date, and the sweep
+    /// has run lately.
+    #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn readyz(&self, app: State<&App>) -> Result<Json<Success>, Problem> {
         let answer = tokio::time::timeout(ANSWERS_WITHIN, app.database.is_migrated()).await;
         let answer = match answer {
@@ -54,7 +59,9 @@ impl Health {
     }
 
     /// Prometheus metrics (OpenMetrics 1.0)
-    #[oai(path = "/metrics", method = "get")]
+    ///
+    /// Needs the scope `metrics`. What cannot be read now is left out, never shown as zero.
+    #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
     async fn metrics(
         &self,
         _key: Key<ReadMetrics>,

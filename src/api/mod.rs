@@ -11,6 +11,7 @@ mod health;
 mod hot;
 mod http;
 mod lists;
+mod named_models;
 mod parameters;
 mod paths;
 mod presets;
@@ -18,12 +19,18 @@ mod problem;
 mod realms;
 mod renewals;
 mod secrets;
+mod specification;
 mod tickets;
 mod tokens;
 mod warnings;
 
-use poem::{Endpoint, EndpointExt, Route};
-use poem_openapi::OpenApiService;
+use std::sync::Arc;
+
+use poem::endpoint::make_sync;
+use poem::web::Redirect;
+use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route};
+use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::realm::schema;
@@ -57,37 +64,88 @@ pub fn service() -> OpenApiService<Apis, ()> {
         audits::Audits,
         health::Health,
     );
-    OpenApiService::new(apis, "token-server", env!("CARGO_PKG_VERSION")).description(
-        "Holds the credentials of third-party APIs, renews every token before it expires, \
-         and hands tokens to applications.",
-    )
+    OpenApiService::new(apis, "token-server", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .contact(ContactObject::new().name(env!("CARGO_PKG_AUTHORS")))
+        .license(LicenseObject::new(LICENSE).identifier(LICENSE))
+        .server(ServerObject::new("/").description("This server"))
 }
+
+/// By its SPDX expression.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
+
+const DESCRIPTION: &str = "Holds the credentials of third-party APIs, renews every token before \
+    it expires, and hands tokens to applications.\n\n\
+    Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication. \
+    Each operation asks for one of the scopes `token:read`, `token:flush`, `admin` and \
+    `metrics`.\n\n\
+    Errors are problem documents (RFC 9457): match on `code`, show `detail`, and look for \
+    `request_id` in the log. Names that end in `_s` are in seconds, in `_ms` in milliseconds; \
+    dates are RFC 3339 in UTC.";
 
 /// The specification, as it is committed.
 pub fn specification() -> String {
-    let mut text = service().spec();
-    text.push('\n');
-    text
+    text_of(&specification::complete(&service().spec()))
+}
+
+fn text_of(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// A text that is served to whoever asks for it.
+fn page(content_type: &'static str, text: String) -> impl Endpoint {
+    make_sync(move |_| {
+        let page = Response::builder().content_type(content_type);
+        page.body(text.clone())
+    })
 }
 
 /// The JSON Schema of the realm document.
 #[poem::handler]
-fn realm_schema() -> poem::Response {
-    poem::Response::builder()
+fn realm_schema() -> Response {
+    Response::builder()
         .content_type("application/schema+json")
         .body(schema::text())
+}
+
+/// Whoever opens the server in a browser is led to its documentation.
+async fn documented<E: Endpoint>(api: Arc<E>, request: Request) -> poem::Result<Response> {
+    match request.uri().path() {
+        "/" => Ok(Redirect::see_other("/docs").into_response()),
+        _ => api.call(request).await.map(IntoResponse::into_response),
+    }
 }
 
 /// Everything that is served.
 pub fn routes(app: App) -> impl Endpoint {
     let service = service();
-    let paths = Paths::of(&service.spec());
+    let generated = service.spec();
+    let paths = Paths::of(&generated);
+    let specification = specification::complete(&generated);
+    let text = text_of(&specification);
+    let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
+    let yaml = serde_yaml::to_string(&specification).unwrap_or_default();
     let routes = Route::new()
-        .nest("/docs", service.swagger_ui())
-        .at("/openapi.json", service.spec_endpoint())
-        .at("/openapi.yaml", service.spec_endpoint_yaml())
+        .at(
+            "/docs",
+            page("text/html; charset=utf-8", swagger_ui.clone()),
+        )
+        .at("/docs/", page("text/html; charset=utf-8", swagger_ui))
+        .at("/openapi.json", page("application/json", text))
+        .at("/openapi.yaml", page("application/yaml", yaml))
         .at("/realm.schema.json", poem::get(realm_schema))
-        .nest("/", service)
+        .nest("/", service.into_endpoint().around(documented))
         .data(app.clone());
     Front::new(routes, paths, app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_the_specification_name_nothing_that_is_not_there_and_miss_nothing() {
+        let missing = specification::missing(&service().spec());
+        assert_eq!(missing, [] as [String; 0]);
+    }
 }

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::realms::RealmView;
 use crate::app::App;
 use crate::foundation::fields::Fields;
-use crate::foundation::ids::RealmId;
+use crate::foundation::ids::{RealmId, name_schema};
 use crate::realm::preset::{self, Preset};
 
 pub struct Presets;
@@ -66,6 +66,7 @@ impl Document for RegistrationBody {
     type Content = Registration;
 
     fn read(fields: Fields<'_>) -> Option<Registration> {
+        fields.describe("id", name_schema);
         let id = fields.text("id").and_then(|id| {
             RealmId::new(id)
                 .map_err(|error| fields.fault("id", error.to_string()))
@@ -81,7 +82,9 @@ impl Document for RegistrationBody {
 #[OpenApi(tag = "Group::Realm")]
 impl Presets {
     /// List the realms that ship with the server
-    #[oai(path = "/api/preset", method = "get")]
+    ///
+    /// Documents for well-known providers, each tested against what its provider documents.
+    #[oai(path = "/api/preset", method = "get", operation_id = "listPresets")]
     async fn list(
         &self,
         _key: Key<Admin>,
@@ -104,7 +107,11 @@ impl Presets {
     /// Register a preset as a realm
     ///
     /// Refused where there is a realm of that name, unless `replace` is true.
-    #[oai(path = "/api/preset/:id", method = "post")]
+    #[oai(
+        path = "/api/preset/:id",
+        method = "post",
+        operation_id = "registerPreset"
+    )]
     async fn register(
         &self,
         key: Key<Admin>,

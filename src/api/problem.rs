@@ -20,7 +20,7 @@ use crate::reads::ReadError;
 use crate::registry::{Refusal, RegistryError};
 use crate::ticket::inbox::InboxError;
 
-const MEDIA_TYPE: &str = "application/problem+json";
+pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// An error, as RFC 9457 describes it.
 #[derive(Clone, Debug, Object, Serialize)]

@@ -10,6 +10,7 @@ use super::body::{Body, Document, name};
 use super::group::Group;
 use super::http::note_realm;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::named_models::REALM_DOCUMENT;
 use super::problem::Problem;
 use super::warnings::{WarningView, views};
 use crate::app::App;
@@ -43,6 +44,7 @@ impl Document for RealmBody {
         let id = name(&fields, "id", RealmId::new);
         id.iter().for_each(note_realm);
         let comment = fields.change("comment", |fields, field| fields.text(field));
+        fields.describe("config", || REALM_DOCUMENT.reference());
         let config = fields.change("config", |fields, field| fields.get(field));
         let logic_code = fields.change("logic_code", |fields, field| fields.text(field));
         fields.finish_leniently();
@@ -69,12 +71,16 @@ fn change<T: ?Sized, U>(read: Option<Option<&T>>, own: impl FnOnce(&T) -> U) -> 
 #[oai(rename = "Realm")]
 pub struct RealmView {
     id: String,
+    #[oai(nullable)]
     comment: Option<String>,
+    #[oai(nullable)]
     config: Option<Any<Value>>,
+    #[oai(nullable)]
     logic_code: Option<String>,
     /// Rises by one with each change.
     version: i64,
     /// No request is sent to the provider before then.
+    #[oai(nullable)]
     blocked_until: Option<String>,
     /// RFC 3339, UTC.
     created_at: String,
@@ -115,7 +121,9 @@ impl From<Realm> for RealmView {
 #[OpenApi(tag = "Group::Realm")]
 impl Realms {
     /// List realms, newest change first
-    #[oai(path = "/api/realm", method = "get")]
+    ///
+    /// With their documents, without warnings.
+    #[oai(path = "/api/realm", method = "get", operation_id = "listRealms")]
     async fn list(
         &self,
         _key: Key<Admin>,
@@ -134,7 +142,10 @@ impl Realms {
     }
 
     /// Create a realm, or merge into the one that is there
-    #[oai(path = "/api/realm", method = "post")]
+    ///
+    /// The whole is validated before anything is stored. What is allowed and most likely not meant
+    /// is answered as `warnings`. Secrets that failed are tried again.
+    #[oai(path = "/api/realm", method = "post", operation_id = "saveRealm")]
     async fn save(
         &self,
         key: Key<Admin>,
@@ -146,7 +157,9 @@ impl Realms {
     }
 
     /// Show a realm
-    #[oai(path = "/api/realm/:id", method = "get")]
+    ///
+    /// With `warnings`, where its document holds what is most likely not meant.
+    #[oai(path = "/api/realm/:id", method = "get", operation_id = "getRealm")]
     async fn show(
         &self,
         _key: Key<Admin>,
@@ -158,7 +171,13 @@ impl Realms {
     }
 
     /// Delete a realm
-    #[oai(path = "/api/realm/:id", method = "delete")]
+    ///
+    /// Refused while it has secrets, unless `cascade` deletes them, too.
+    #[oai(
+        path = "/api/realm/:id",
+        method = "delete",
+        operation_id = "deleteRealm"
+    )]
     async fn delete(
         &self,
         key: Key<Admin>,

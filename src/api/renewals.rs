@@ -10,6 +10,7 @@ use super::problem::Problem;
 use super::realms::realm_id;
 use crate::app::App;
 use crate::foundation::clock::Timeline;
+use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, Filter, Outcome};
 use crate::renewal::{RunScope, RunSummary};
 
@@ -23,13 +24,16 @@ struct RenewalView {
     realm: String,
     key: String,
     attempt_id: String,
-    /// `scheduled`, `read`, `flush` or `run`.
+    /// Why it was made.
     cause: String,
     /// `stored`, `failed` or `discarded`.
     outcome: String,
+    #[oai(nullable)]
     class: Option<String>,
+    #[oai(nullable)]
     detail: Option<String>,
     /// The generation it stored.
+    #[oai(nullable)]
     generation: Option<i64>,
     /// RFC 3339, UTC.
     started_at: String,
@@ -46,7 +50,10 @@ impl From<token_server_entity::renewal::Model> for RenewalView {
             attempt_id: row.attempt_id,
             cause: row.cause,
             outcome: row.outcome,
-            class: row.class,
+            // An earlier version stored another name.
+            class: row.class.map(|class| {
+                FailureClass::parse(&class).map_or(class, |class| class.as_str().to_owned())
+            }),
             detail: row.detail,
             generation: row.generation,
             started_at: row.started_at.to_rfc3339(),
@@ -58,6 +65,7 @@ impl From<token_server_entity::renewal::Model> for RenewalView {
 
 /// What a run did.
 #[derive(Object)]
+#[oai(rename = "RenewalRun")]
 pub struct RunView {
     renewed: u64,
     failed: u64,
@@ -83,7 +91,9 @@ impl From<RunSummary> for RunView {
 #[OpenApi(tag = "Group::Renewal")]
 impl RenewalApi {
     /// The history of attempts, newest first
-    #[oai(path = "/api/renewal", method = "get")]
+    ///
+    /// One entry for each attempt to obtain a token, kept as long as the configuration says.
+    #[oai(path = "/api/renewal", method = "get", operation_id = "listRenewals")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
@@ -116,7 +126,11 @@ impl RenewalApi {
     /// Renew what is due now
     ///
     /// For cloud timers that wake a frozen instance: answers when all is attempted.
-    #[oai(path = "/api/renewal/run", method = "post")]
+    #[oai(
+        path = "/api/renewal/run",
+        method = "post",
+        operation_id = "runRenewals"
+    )]
     async fn run(
         &self,
         key: Key<TokenFlush>,

@@ -5,12 +5,14 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, secret_name};
 use super::group::Group;
 use super::http::note_secret;
 use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::named_models::PARAM_CHANGES;
 use super::problem::Problem;
 use super::realms::realm_id;
 use super::warnings::{WarningView, views};
@@ -20,7 +22,7 @@ use crate::foundation::fields::Fields;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
-use crate::secret::params::ParamChange;
+use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
 use crate::token::listing::Filter;
 use crate::token::state::State as TokenState;
 
@@ -43,7 +45,8 @@ pub struct SecretBody {
     params: Option<BTreeMap<String, String>>,
     /// A token to be served as it is; for realms of fixed tokens only.
     token: Option<String>,
-    /// When that token expires, in milliseconds since the epoch; absent: never.
+    /// When that token expires, in milliseconds since the epoch; absent: never. Without a token a
+    /// text is passed over: answers have a date here, and may be sent back.
     expires_at: Option<i64>,
 }
 
@@ -54,7 +57,10 @@ impl Document for SecretBody {
     fn read(fields: Fields<'_>) -> Option<SecretPatch> {
         let (realm, key) = secret_name(&fields);
         let mut params = Vec::new();
+        let value = || json!({"type": "string", "maxLength": VALUE_MAX_BYTES});
+        fields.describe("params", || PARAM_CHANGES.reference());
         for name in DEFAULT_PARAMS {
+            fields.describe(name, value);
             let change = fields.change(name, |fields, field| fields.text(field));
             params.extend(change.map(|value| SentParam {
                 name: name.to_owned(),
@@ -74,8 +80,15 @@ impl Document for SecretBody {
             }
         }
         let token = fields.text("token").filter(|token| !token.is_empty());
-        // Only beside a token: an answer that is sent back has its expiry as a date.
-        let expires_at = token.and_then(|_| fields.number("expires_at", 0, i64::MAX));
+        fields.describe("expires_at", || {
+            json!({"anyOf": [{"type": "integer", "format": "int64", "minimum": 0}, {"type": "string"}]})
+        });
+        // An answer that is sent back has the expiry of its token as a date, and no token.
+        let is_sent_back = || fields.get("expires_at").is_some_and(Value::is_string);
+        let expires_at = match token {
+            None if is_sent_back() => None,
+            _ => fields.number("expires_at", 0, i64::MAX),
+        };
         fields.finish_leniently();
         Some(SecretPatch {
             realm: realm?,
@@ -102,19 +115,25 @@ fn param(value: Option<&str>) -> ParamChange {
 struct SecretView {
     realm: String,
     key: String,
-    /// Parameters by name, masked; absent where this server lacks the sealing key, or where they
+    /// Parameters by name, masked; null where this server lacks the sealing key, or where they
     /// are damaged.
+    #[oai(nullable)]
     params: Option<BTreeMap<String, String>>,
     /// `pending`, `active`, `retrying`, `expired`, `needs_attention`, `paused` or `fixed`.
     state: String,
     generation: i64,
     /// RFC 3339, UTC; null: it never expires, or there is none.
+    #[oai(nullable)]
     expires_at: Option<String>,
     /// When the next attempt is due.
+    #[oai(nullable)]
     renew_at: Option<String>,
+    #[oai(nullable)]
     last_attempt_at: Option<String>,
+    #[oai(nullable)]
     last_error: Option<LastError>,
     /// What must come first: a parent's token, a pushed ticket.
+    #[oai(nullable)]
     waiting: Option<String>,
     created_at: String,
     updated_at: String,
@@ -165,7 +184,9 @@ impl From<ListedSecret> for SecretView {
 #[OpenApi(tag = "Group::Secret")]
 impl Secrets {
     /// List secrets, newest first, always masked
-    #[oai(path = "/api/secret", method = "get")]
+    ///
+    /// Of parameters only the ends are shown, of short ones nothing.
+    #[oai(path = "/api/secret", method = "get", operation_id = "listSecrets")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
@@ -199,7 +220,7 @@ impl Secrets {
     /// Create a secret, or merge into the one that is there
     ///
     /// Changed parameters make renewal due now; the old token is served until it succeeds.
-    #[oai(path = "/api/secret", method = "post")]
+    #[oai(path = "/api/secret", method = "post", operation_id = "saveSecret")]
     async fn save(
         &self,
         key: Key<Admin>,
@@ -218,7 +239,13 @@ impl Secrets {
     }
 
     /// Show a secret, masked
-    #[oai(path = "/api/secret/:realm/:key", method = "get")]
+    ///
+    /// With the state of its token, and what went wrong since the last success.
+    #[oai(
+        path = "/api/secret/:realm/:key",
+        method = "get",
+        operation_id = "getSecret"
+    )]
     async fn show(
         &self,
         _key: Key<Admin>,
@@ -232,7 +259,13 @@ impl Secrets {
     }
 
     /// Delete a secret and its token
-    #[oai(path = "/api/secret/:realm/:key", method = "delete")]
+    ///
+    /// At once, for all replicas. Nothing tells the provider.
+    #[oai(
+        path = "/api/secret/:realm/:key",
+        method = "delete",
+        operation_id = "deleteSecret"
+    )]
     async fn delete(
         &self,
         api_key: Key<Admin>,
@@ -248,7 +281,13 @@ impl Secrets {
     }
 
     /// Switch renewal off; the token is served while it is valid
-    #[oai(path = "/api/secret/:realm/:key/pause", method = "post")]
+    ///
+    /// Flushes and reports renew nothing either, until it is resumed.
+    #[oai(
+        path = "/api/secret/:realm/:key/pause",
+        method = "post",
+        operation_id = "pauseSecret"
+    )]
     async fn pause(
         &self,
         api_key: Key<Admin>,
@@ -265,7 +304,13 @@ impl Secrets {
     }
 
     /// Switch renewal on again; it is due now
-    #[oai(path = "/api/secret/:realm/:key/resume", method = "post")]
+    ///
+    /// Answers at once; the state says what became of it.
+    #[oai(
+        path = "/api/secret/:realm/:key/resume",
+        method = "post",
+        operation_id = "resumeSecret"
+    )]
     async fn resume(
         &self,
         api_key: Key<Admin>,

@@ -3,7 +3,7 @@ use poem::web::Data as State;
 use poem_openapi::param::Path;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Any;
-use poem_openapi::{ApiResponse, OpenApi};
+use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 use serde_json::Value;
 
 use super::group::Group;
@@ -14,13 +14,17 @@ use crate::ticket::push::{Answer, FeishuHeaders, Push};
 
 pub struct Tickets;
 
+#[derive(ResponseContent)]
+enum PushContent {
+    Text(PlainText<String>),
+    Json(Json<Any<Value>>),
+}
+
 /// What the provider wants to read.
 #[derive(ApiResponse)]
 enum PushAnswer {
     #[oai(status = 200)]
-    Text(PlainText<String>),
-    #[oai(status = 200)]
-    Json(Json<Any<Value>>),
+    Taken(PushContent),
 }
 
 impl From<Answer> for PushAnswer {
@@ -28,9 +32,9 @@ impl From<Answer> for PushAnswer {
         if answer.content_type.starts_with("application/json")
             && let Ok(body) = serde_json::from_str(&answer.body)
         {
-            return Self::Json(Json(Any(body)));
+            return Self::Taken(PushContent::Json(Json(Any(body))));
         }
-        Self::Text(PlainText(answer.body))
+        Self::Taken(PushContent::Text(PlainText(answer.body)))
     }
 }
 
@@ -39,7 +43,11 @@ impl Tickets {
     /// Answer a provider that checks this URL
     ///
     /// Needs no key: the provider's signature is verified.
-    #[oai(path = "/api/ticket/:realm", method = "get")]
+    #[oai(
+        path = "/api/ticket/:realm",
+        method = "get",
+        operation_id = "checkTicketUrl"
+    )]
     async fn check(
         &self,
         request: &Request,
@@ -54,7 +62,11 @@ impl Tickets {
     /// Needs no key: the provider's signature is verified. The body is XML (WeChat, WeCom) or
     /// JSON (Feishu), as the provider sends it. Other events on the same URL are acknowledged
     /// and dropped.
-    #[oai(path = "/api/ticket/:realm", method = "post")]
+    #[oai(
+        path = "/api/ticket/:realm",
+        method = "post",
+        operation_id = "receiveTicket"
+    )]
     async fn push(
         &self,
         request: &Request,

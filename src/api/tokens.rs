@@ -5,7 +5,7 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
 use super::body::{Body, Document, secret_name};
@@ -23,7 +23,7 @@ use crate::reads::{Ask, Flush, FlushDenied, Flushed, Origin, Refused, Served};
 use crate::registry::{NewToken, SecretPatch};
 
 /// The longest `min_ttl_s`: a year.
-const MIN_TTL_MAX_S: i64 = 31_536_000;
+pub(super) const MIN_TTL_MAX_S: i64 = 31_536_000;
 
 pub struct Tokens;
 
@@ -45,6 +45,7 @@ pub struct TokenView {
     #[oai(skip_serializing_if_is_none)]
     extra: Option<Any<Value>>,
     /// RFC 3339, UTC; null: it never expires.
+    #[oai(nullable)]
     expires_at: Option<String>,
     /// Rises by one with each new token.
     generation: i64,
@@ -157,7 +158,7 @@ fn asks_for_flush(text: &str) -> Result<bool, FlushDenied> {
 
 /// A request to renew a token now.
 #[derive(Object)]
-#[oai(rename = "Flush")]
+#[oai(rename = "FlushRequest")]
 pub struct FlushBody {
     realm: String,
     key: String,
@@ -183,7 +184,7 @@ impl Document for FlushBody {
 
 /// Word that a provider refused a token.
 #[derive(Object)]
-#[oai(rename = "Report")]
+#[oai(rename = "ReportRequest")]
 pub struct ReportBody {
     realm: String,
     key: String,
@@ -205,6 +206,10 @@ impl Document for ReportBody {
         let (realm, key) = secret_name(&fields);
         let generation = fields.number("generation", 0, i64::MAX).map(Generation);
         let token = fields.text("token");
+        fields.describe(
+            "code",
+            || json!({"type": "string", "maxLength": CODE_MAX_CHARS}),
+        );
         let code = fields.text("code");
         if code
             .as_ref()
@@ -256,6 +261,7 @@ impl Document for FixedBody {
 
     fn read(fields: Fields<'_>) -> Option<SecretPatch> {
         let (realm, key) = secret_name(&fields);
+        fields.describe("token", || json!({"type": "string", "minLength": 1}));
         let token = fields.required("token", |fields, field| {
             let token = fields.text(field)?;
             if token.is_empty() {
@@ -283,7 +289,7 @@ impl Tokens {
     ///
     /// A valid stored token is answered at once. One that is missing or expired is fetched,
     /// once for however many callers. `flush=true` needs the scope token:flush, too.
-    #[oai(path = "/api/token", method = "get")]
+    #[oai(path = "/api/token", method = "get", operation_id = "getToken")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn get(
         &self,
@@ -336,7 +342,11 @@ impl Tokens {
     ///
     /// Where that is denied, for instance inside the minimum flush interval, the current token is
     /// answered with `flushed: false`, `flush_denied`, `flush_denied_code` and `Retry-After`.
-    #[oai(path = "/api/token/flush", method = "post")]
+    #[oai(
+        path = "/api/token/flush",
+        method = "post",
+        operation_id = "flushToken"
+    )]
     async fn flush(
         &self,
         api_key: Key<TokenFlush>,
@@ -351,7 +361,11 @@ impl Tokens {
     /// If the token is still the current one it is replaced, once for however many callers
     /// report it and however recent it is, within the budget for forced requests. If it is not, the
     /// current one is answered and nothing is sent.
-    #[oai(path = "/api/token/report", method = "post")]
+    #[oai(
+        path = "/api/token/report",
+        method = "post",
+        operation_id = "reportToken"
+    )]
     async fn report(
         &self,
         api_key: Key<TokenFlush>,
@@ -362,7 +376,10 @@ impl Tokens {
     }
 
     /// Store a fixed token
-    #[oai(path = "/api/token", method = "put")]
+    ///
+    /// For realms of fixed tokens only. The secret is made where it is not there; its token is
+    /// served as it is, until `expires_at`.
+    #[oai(path = "/api/token", method = "put", operation_id = "saveFixedToken")]
     async fn put(
         &self,
         api_key: Key<Admin>,

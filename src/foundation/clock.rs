@@ -47,9 +47,12 @@ pub trait Timeline: Sized {
     fn minus(self, length: Ms) -> Self;
     /// How far this point lies after `earlier`.
     fn since(self, earlier: Self) -> Ms;
-    /// RFC 3339 in UTC with milliseconds.
+    /// RFC 3339 in UTC with milliseconds; years have four digits there, so the last is 9999.
     fn to_rfc3339(self) -> String;
 }
+
+/// The end of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
 
 impl Timeline for EpochMs {
     fn plus(self, length: Ms) -> Self {
@@ -65,7 +68,7 @@ impl Timeline for EpochMs {
     }
 
     fn to_rfc3339(self) -> String {
-        DateTime::from_timestamp_millis(self.0)
+        DateTime::from_timestamp_millis(self.0.min(LAST_MS))
             .unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
             .to_rfc3339_opts(SecondsFormat::Millis, true)
     }
@@ -242,6 +245,18 @@ mod tests {
         let manual = Arc::new(ManualClock::at(EpochMs(1_000_000_000)));
         let steady = SteadyClock::new(manual.clone(), Ms::from_secs(2));
         (manual, steady)
+    }
+
+    #[test]
+    fn a_date_is_one_of_rfc_3339_however_far_it_is() {
+        for (at, date) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (LAST_MS, "9999-12-31T23:59:59.999Z"),
+            (LAST_MS + 1, "9999-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(EpochMs(at).to_rfc3339(), date);
+        }
     }
 
     #[test]

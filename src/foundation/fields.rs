@@ -164,6 +164,13 @@ impl<'a> Fields<'a> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
+    /// Describes a field more closely than the function that reads it can. Call it first.
+    pub fn describe(&self, field: &'static str, schema: impl FnOnce() -> Value) {
+        if let Some(shape) = &self.shape {
+            shape.note(field, schema());
+        }
+    }
+
     fn ask(&self, field: &'static str) {
         let mut asked = self.asked.borrow_mut();
         if !asked.contains(&field) {
@@ -177,7 +184,7 @@ impl<'a> Fields<'a> {
         field: &'static str,
         read: impl FnOnce(&Self, &'static str) -> Option<T>,
     ) -> Option<Option<T>> {
-        if !self.map.contains_key(field) {
+        if self.shape.is_none() && !self.map.contains_key(field) {
             self.ask(field);
             return None;
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// The longest name of a realm or a key, in characters: what the database's columns hold.
 pub const NAME_MAX_CHARS: usize = 255;
 
@@ -30,6 +32,23 @@ fn checked_name(name: String) -> Result<String, NameError> {
     } else {
         Ok(name)
     }
+}
+
+/// The JSON Schema of a name: what [`checked_name`] takes, in words of ECMA 262 (which counts U+FEFF
+/// as a blank, too).
+pub fn name_schema() -> Value {
+    let control = r"\x00-\x1f\x7f-\x9f";
+    let blank = format!(r"\s{control}");
+    // One character, two, or more; neither a blank at an end, nor `.` or `..`.
+    let one = format!("[^.{blank}]");
+    let two = format!(r"\.[^.{blank}]|[^.{blank}][^{blank}]");
+    let more = format!("[^{blank}][^{control}]+[^{blank}]");
+    json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": NAME_MAX_CHARS,
+        "pattern": format!("^(?:{one}|{two}|{more})$"),
+    })
 }
 
 macro_rules! name {
@@ -128,3 +147,54 @@ pub struct AttemptId(pub String);
 /// A running server, among others on the same database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReplicaId(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_a_name_takes_what_a_name_may_be() {
+        let schema = name_schema();
+        let pattern = schema["pattern"].as_str().unwrap();
+        // Here `\s` is of ASCII only; in ECMA 262 it is this.
+        let blanks = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+        let pattern = regex_lite::Regex::new(&pattern.replace(r"\s", blanks)).unwrap();
+        for name in [
+            "a",
+            "ab",
+            "a b",
+            "abc",
+            ".a",
+            "a.",
+            "...",
+            "..a",
+            "a..",
+            "é",
+            "名",
+            "a\u{feff}",
+            "😀",
+            "",
+            ".",
+            "..",
+            " ",
+            "a ",
+            " a",
+            "\u{3000}a",
+            "a\u{2029}",
+            "a\n",
+            "\n",
+            "a\nb",
+            "a\0b",
+            "a\u{85}b",
+            "\u{85}",
+            "a\u{7f}",
+            "a\tb",
+            "a\u{a0}",
+            "\u{1680}",
+            "a \u{205f}",
+        ] {
+            let taken = checked_name(name.to_owned()).is_ok();
+            assert_eq!(pattern.is_match(name), taken, "{name:?}");
+        }
+    }
+}

@@ -51,6 +51,8 @@ pub enum Origin {
 }
 
 impl Origin {
+    pub const ALL: [Self; 3] = [Self::Cache, Self::Database, Self::Upstream];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cache => "cache",

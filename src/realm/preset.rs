@@ -20,6 +20,8 @@ pub enum Verified {
 }
 
 impl Verified {
+    pub const ALL: [Self; 3] = [Self::Documentation, Self::Sdk, Self::Community];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Documentation => "documentation",

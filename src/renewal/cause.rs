@@ -14,6 +14,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    pub const ALL: [Self; 6] = [
+        Self::Scheduled,
+        Self::Read,
+        Self::Flush,
+        Self::Run,
+        Self::Report,
+        Self::Recovered,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",

@@ -14,7 +14,7 @@ use crate::kit::{Provider, Reply, Server, TestDatabase, eventually, on_every_dat
 on_every_database! {
     only_a_key_that_is_known_unrevoked_and_unexpired_opens_anything,
     an_operation_opens_for_its_own_scope_and_for_no_other,
-    a_key_counts_as_a_password_of_basic_and_not_in_the_query,
+    a_key_counts_as_a_password_or_lone_name_of_basic_and_not_in_the_query,
     a_key_of_patterns_reads_and_flushes_only_what_they_cover,
     a_flush_by_get_needs_the_scopes_of_reading_and_of_flushing,
     the_list_of_keys_shows_neither_a_key_nor_its_hash,
@@ -191,12 +191,24 @@ async fn an_operation_opens_for_its_own_scope_and_for_no_other(database: TestDat
     }
 }
 
-async fn a_key_counts_as_a_password_of_basic_and_not_in_the_query(database: TestDatabase) {
+async fn a_key_counts_as_a_password_or_lone_name_of_basic_and_not_in_the_query(
+    database: TestDatabase,
+) {
     let server = Server::start(&database).await;
     let client = server.client.without_key();
-    for (password, status) in [(ADMIN_KEY, 200), ("", 401), (&ADMIN_KEY[1..], 401)] {
+    for (name, password, status) in [
+        ("anybody", ADMIN_KEY, 200),
+        ("", ADMIN_KEY, 200),
+        ("anybody", "", 401),
+        ("anybody", &ADMIN_KEY[1..], 401),
+        // Whoever pastes it into the first field of a dialog.
+        (ADMIN_KEY, "", 200),
+        (&ADMIN_KEY[1..], "", 401),
+        (ADMIN_KEY, "something", 401),
+        ("", "", 401),
+    ] {
         let request = client.request(Method::GET, "/api/realm");
-        let request = request.basic_auth("anybody", Some(password));
+        let request = request.basic_auth(name, Some(password));
         client.send(request).await.expect(status);
     }
     for name in ["key", "api_key", "token", "access_token", "authorization"] {

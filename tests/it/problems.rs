@@ -396,7 +396,7 @@ async fn a_body_beyond_the_limit_is_refused(database: TestDatabase) {
 async fn what_is_not_served_is_a_problem_document_too(database: TestDatabase) {
     let server = Server::start(&database).await;
     let client = &server.client;
-    for path in "/ /api /api/ /nowhere /api/realm/a/b /api/secret/a /healthz/x".split(' ') {
+    for path in "/api /api/ /nowhere /api/realm/a/b /api/secret/a /healthz/x".split(' ') {
         let reply = client.get(&format!("{path}?x={CANARY}")).await;
         problem(reply, 404, "not_found");
     }

@@ -1,0 +1,124 @@
+//! Models that only the specification has: closed lists of words, and what the handlers take as
+//! any JSON, by names that generators can use.
+
+use serde_json::{Value, json};
+
+use crate::access::audit;
+use crate::access::scope::Scope;
+use crate::realm::failure::FailureClass;
+use crate::realm::preset::Verified;
+use crate::reads::Origin;
+use crate::renewal::cause::Cause;
+use crate::renewal::history;
+use crate::secret::params::VALUE_MAX_BYTES;
+use crate::token::state::State;
+
+/// A model by its name.
+pub struct Named(pub &'static str);
+
+pub const REALM_DOCUMENT: Named = Named("RealmDocument");
+pub const PARAMS: Named = Named("Params");
+pub const PARAM_CHANGES: Named = Named("ParamChanges");
+pub const OK: Named = Named("Ok");
+pub const SCOPE: Named = Named("Scope");
+pub const TOKEN_SOURCE: Named = Named("TokenSource");
+pub const SECRET_STATE: Named = Named("SecretState");
+pub const FAILURE_CLASS: Named = Named("FailureClass");
+pub const RENEWAL_CAUSE: Named = Named("RenewalCause");
+pub const RENEWAL_OUTCOME: Named = Named("RenewalOutcome");
+pub const AUDIT_OUTCOME: Named = Named("AuditOutcome");
+pub const VERIFICATION: Named = Named("Verification");
+
+impl Named {
+    pub fn reference(&self) -> Value {
+        json!({"$ref": format!("#/components/schemas/{}", self.0)})
+    }
+}
+
+/// Each with its schema.
+pub fn named_models() -> Vec<(Named, Value)> {
+    let value = json!({"type": "string", "maxLength": VALUE_MAX_BYTES});
+    let mut change = value.clone();
+    change["nullable"] = json!(true);
+    vec![
+        // Its own schema is served by itself: generators would make little of it.
+        (
+            REALM_DOCUMENT,
+            json!({
+                "description": "A realm document; `/realm.schema.json` is its JSON Schema.",
+                "type": "object",
+                "additionalProperties": true,
+            }),
+        ),
+        (PARAMS, map("Values by the names of parameters.", &value)),
+        (
+            PARAM_CHANGES,
+            map(
+                "Values by the names of parameters; null clears one.",
+                &change,
+            ),
+        ),
+        (OK, words("The word of success.", &["ok"])),
+        (
+            SCOPE,
+            words(
+                "What an API key is good for.",
+                &Scope::ALL.map(Scope::as_str),
+            ),
+        ),
+        (
+            TOKEN_SOURCE,
+            words(
+                "Where a token was taken from.",
+                &Origin::ALL.map(Origin::as_str),
+            ),
+        ),
+        (
+            SECRET_STATE,
+            words(
+                "How a secret and its token are.",
+                &State::ALL.map(State::as_str),
+            ),
+        ),
+        (
+            FAILURE_CLASS,
+            words(
+                "The kind of a failure, by what follows from it.",
+                &FailureClass::ALL.map(FailureClass::as_str),
+            ),
+        ),
+        (
+            RENEWAL_CAUSE,
+            words("Why an attempt was made.", &Cause::ALL.map(Cause::as_str)),
+        ),
+        (
+            RENEWAL_OUTCOME,
+            words(
+                "How an attempt ended.",
+                &history::Outcome::ALL.map(history::Outcome::as_str),
+            ),
+        ),
+        (
+            AUDIT_OUTCOME,
+            words(
+                "How a call ended.",
+                &audit::Outcome::ALL.map(audit::Outcome::as_str),
+            ),
+        ),
+        (
+            VERIFICATION,
+            words(
+                "What the facts of a preset were taken from.",
+                &Verified::ALL.map(Verified::as_str),
+            ),
+        ),
+    ]
+}
+
+fn words(description: &str, words: &[&str]) -> Value {
+    json!({"description": description, "type": "string", "enum": words})
+}
+
+fn map(description: &str, value: &Value) -> Value {
+    json!({"description": description, "type": "object", "additionalProperties": value})
+}

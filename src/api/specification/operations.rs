@@ -1,0 +1,334 @@
+//! What the handlers cannot say of themselves: what a 200 holds, the limits of parameters and
+//! the problems of each operation, beside those that many have.
+
+use serde_json::{Value, json};
+
+use super::problems::{self as problem, ProblemAnswer};
+use crate::api::named_models as named;
+use crate::api::tokens::MIN_TTL_MAX_S;
+use crate::foundation::ids::name_schema;
+use crate::foundation::page::{PAGE_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+
+/// An operation, by its `operationId`.
+pub struct Operation {
+    pub id: &'static str,
+    /// What a 200 holds.
+    pub answer: &'static str,
+    /// Each parameter with its limits.
+    pub parameters: &'static [Parameter],
+    /// Instead of the one that it would have by the rules of [`Operation::problems`], where
+    /// that has the same status.
+    pub own_problems: &'static [&'static ProblemAnswer],
+}
+
+/// A parameter and what is to be added to its schema.
+pub struct Parameter(pub &'static str, pub fn() -> Value);
+
+/// What decides which problems an operation can answer, beside its own.
+pub struct Traits {
+    pub needs_key: bool,
+    /// POST and PUT: a body is read, within its limits, even where none is expected.
+    pub reads_body: bool,
+    pub takes_json: bool,
+}
+
+impl Operation {
+    /// One for each status, in order.
+    pub fn problems(&self, traits: &Traits) -> Vec<&'static ProblemAnswer> {
+        let mut all = self.own_problems.to_vec();
+        let mut add = |applies: bool, problem: &'static ProblemAnswer| {
+            if applies && !all.iter().any(|own| own.status == problem.status) {
+                all.push(problem);
+            }
+        };
+        add(traits.takes_json, problem::INVALID_BODY);
+        add(traits.reads_body, problem::INVALID_REQUEST);
+        add(true, problem::INVALID_PARAMETER);
+        add(traits.needs_key, problem::UNAUTHORIZED);
+        add(traits.needs_key, problem::FORBIDDEN);
+        add(traits.reads_body, problem::REQUEST_TIMEOUT);
+        add(traits.reads_body, problem::BODY_TOO_LARGE);
+        add(traits.takes_json, problem::UNSUPPORTED_MEDIA_TYPE);
+        add(traits.takes_json, problem::INVALID_DOCUMENT);
+        add(true, problem::HEADERS_TOO_LARGE);
+        add(true, problem::INTERNAL);
+        add(traits.needs_key, problem::DATABASE_UNAVAILABLE);
+        all.sort_by_key(|problem| problem.status);
+        all
+    }
+}
+
+const fn operation(
+    id: &'static str,
+    answer: &'static str,
+    parameters: &'static [Parameter],
+    own_problems: &'static [&'static ProblemAnswer],
+) -> Operation {
+    Operation {
+        id,
+        answer,
+        parameters,
+        own_problems,
+    }
+}
+
+fn any() -> Value {
+    json!({})
+}
+
+fn page() -> Value {
+    json!({"minimum": 1, "maximum": PAGE_MAX, "default": 1})
+}
+
+fn page_size() -> Value {
+    json!({"minimum": 1, "maximum": PAGE_SIZE_MAX, "default": PAGE_SIZE_DEFAULT})
+}
+
+fn min_ttl_s() -> Value {
+    json!({"minimum": 0, "maximum": MIN_TTL_MAX_S, "default": 0})
+}
+
+fn generation() -> Value {
+    json!({"minimum": 0, "maximum": i64::MAX})
+}
+
+fn row_id() -> Value {
+    json!({"minimum": 1, "maximum": i64::MAX})
+}
+
+fn state() -> Value {
+    named::SECRET_STATE.reference()
+}
+
+fn outcome() -> Value {
+    named::RENEWAL_OUTCOME.reference()
+}
+
+fn no() -> Value {
+    json!({"default": false})
+}
+
+/// A part of a path is never empty.
+fn part() -> Value {
+    json!({"minLength": 1})
+}
+
+const PAGE: Parameter = Parameter("page", page);
+const PAGE_SIZE: Parameter = Parameter("pageSize", page_size);
+const REALM: Parameter = Parameter("realm", name_schema);
+const KEY: Parameter = Parameter("key", name_schema);
+const REALM_ID: Parameter = Parameter("id", name_schema);
+const KEYWORD: Parameter = Parameter("keyword", any);
+/// These filter by equality, and may be any text.
+const OF_REALM: Parameter = Parameter("realm", any);
+const OF_KEY: Parameter = Parameter("key", any);
+
+pub const OPERATIONS: &[Operation] = &[
+    operation(
+        "getToken",
+        "A token that is valid now.",
+        &[
+            REALM,
+            KEY,
+            Parameter("flush", any),
+            Parameter("min_ttl_s", min_ttl_s),
+            Parameter("generation", generation),
+        ],
+        &[
+            problem::INVALID_READ,
+            problem::FIXED_TOKEN,
+            problem::TOKEN_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "flushToken",
+        "The new token; or the current one, with the reason why it was not renewed.",
+        &[],
+        &[
+            problem::INVALID_RENEWAL,
+            problem::FIXED_TOKEN,
+            problem::TOKEN_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "reportToken",
+        "A token other than the one that was reported; or the same, with the reason why it was not \
+         renewed.",
+        &[],
+        &[
+            problem::INVALID_RENEWAL,
+            problem::FIXED_TOKEN,
+            problem::TOKEN_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "saveFixedToken",
+        "The token is stored.",
+        &[],
+        &[problem::UNKNOWN_REALM_OR_SECRET, problem::SECRET_CONFLICT],
+    ),
+    operation(
+        "checkTicketUrl",
+        "What the provider wants to read.",
+        &[REALM],
+        &[
+            problem::CHECK_REFUSED,
+            problem::UNKNOWN_APPLICATION,
+            problem::INBOX_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "receiveTicket",
+        "What the provider wants to read.",
+        &[REALM],
+        &[
+            problem::PUSH_REFUSED,
+            problem::UNKNOWN_APPLICATION,
+            problem::INBOX_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "listSecrets",
+        "A page of secrets.",
+        &[
+            PAGE,
+            PAGE_SIZE,
+            OF_REALM,
+            Parameter("state", state),
+            KEYWORD,
+        ],
+        &[],
+    ),
+    operation(
+        "saveSecret",
+        "The secret as it is stored, masked.",
+        &[],
+        &[
+            problem::INVALID_SECRET,
+            problem::UNKNOWN_SECRET,
+            problem::SECRET_CONFLICT,
+        ],
+    ),
+    operation(
+        "getSecret",
+        "The secret, masked.",
+        &[REALM, KEY],
+        &[problem::UNKNOWN_SECRET],
+    ),
+    operation(
+        "deleteSecret",
+        "The secret is deleted.",
+        &[REALM, KEY],
+        &[problem::UNKNOWN_SECRET],
+    ),
+    operation(
+        "pauseSecret",
+        "The secret, paused.",
+        &[REALM, KEY],
+        &[problem::UNKNOWN_SECRET],
+    ),
+    operation(
+        "resumeSecret",
+        "The secret, renewed again.",
+        &[REALM, KEY],
+        &[problem::UNKNOWN_SECRET],
+    ),
+    operation(
+        "listRealms",
+        "A page of realms.",
+        &[PAGE, PAGE_SIZE, KEYWORD],
+        &[problem::REALM_UNREADABLE],
+    ),
+    operation(
+        "saveRealm",
+        "The realm as it is stored.",
+        &[],
+        &[problem::UNKNOWN_REALM, problem::REALM_CONFLICT],
+    ),
+    operation(
+        "getRealm",
+        "The realm.",
+        &[REALM_ID],
+        &[problem::UNKNOWN_REALM, problem::REALM_UNREADABLE],
+    ),
+    operation(
+        "deleteRealm",
+        "The realm is deleted.",
+        &[REALM_ID, Parameter("cascade", no)],
+        &[problem::UNKNOWN_REALM, problem::REALM_IN_USE],
+    ),
+    operation(
+        "previewRealm",
+        "The requests, masked. Nothing was sent.",
+        &[REALM_ID, KEY],
+        &[problem::UNKNOWN_REALM_OR_SECRET, problem::PREVIEW_CONFLICT],
+    ),
+    operation(
+        "testRealm",
+        "The requests, masked, and how the answers were read. Nothing was stored.",
+        &[],
+        &[],
+    ),
+    operation(
+        "listPresets",
+        "A page of presets.",
+        &[PAGE, PAGE_SIZE, KEYWORD],
+        &[],
+    ),
+    operation(
+        "registerPreset",
+        "The realm as it is stored.",
+        &[Parameter("id", part)],
+        &[problem::UNKNOWN_PRESET, problem::PRESET_CONFLICT],
+    ),
+    operation(
+        "listRenewals",
+        "A page of attempts.",
+        &[
+            PAGE,
+            PAGE_SIZE,
+            OF_REALM,
+            OF_KEY,
+            Parameter("outcome", outcome),
+        ],
+        &[],
+    ),
+    operation("runRenewals", "What was done.", &[REALM], &[]),
+    operation(
+        "listApiKeys",
+        "A page of API keys, without the keys themselves.",
+        &[PAGE, PAGE_SIZE],
+        &[],
+    ),
+    operation(
+        "createApiKey",
+        "The key. It is shown this once.",
+        &[],
+        &[problem::NAME_TAKEN],
+    ),
+    operation(
+        "revokeApiKey",
+        "The key is revoked.",
+        &[Parameter("id", row_id)],
+        &[problem::UNKNOWN_API_KEY],
+    ),
+    operation(
+        "listAuditEntries",
+        "A page of the audit.",
+        &[PAGE, PAGE_SIZE],
+        &[],
+    ),
+    operation("getHealth", "The process is alive.", &[], &[]),
+    operation(
+        "getReadiness",
+        "The server can do its work.",
+        &[],
+        &[problem::NOT_READY],
+    ),
+    operation(
+        "getMetrics",
+        "The metrics, as OpenMetrics 1.0 writes them.",
+        &[],
+        &[problem::METRICS_UNAVAILABLE],
+    ),
+];
