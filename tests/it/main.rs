@@ -48,6 +48,7 @@ mod reports;
 mod revoked_tokens;
 mod saml;
 mod sealing;
+mod specification;
 mod storing;
 mod sweeps;
 mod ten_minutes;

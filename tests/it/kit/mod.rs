@@ -1,5 +1,6 @@
 //! Real parts for tests: databases, servers, providers.
 
+pub mod contract;
 pub mod database;
 pub mod documented;
 pub mod internet;

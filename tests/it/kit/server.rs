@@ -15,7 +15,7 @@ use token_server::jobs::job::Outcome;
 use token_server::serve::{self, Running};
 use token_server::upstream::egress::Resolver;
 
-use super::{TestDatabase, eventually};
+use super::{TestDatabase, contract, eventually};
 
 pub const ADMIN_KEY: &str = "the-administrator-of-the-tests-0123456789";
 pub const SEALING_KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -271,12 +271,17 @@ impl Client {
 
     /// For a server that may die meanwhile.
     pub async fn try_send(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
-        let response = request.send().await?;
-        Ok(Reply {
+        let (client, request) = request.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await?;
+        let reply = Reply {
             status: response.status(),
             headers: response.headers().clone(),
             text: response.text().await?,
-        })
+        };
+        contract::check(&method, &path, &reply);
+        Ok(reply)
     }
 
     pub async fn get(&self, path: &str) -> Reply {
