@@ -72,9 +72,12 @@ new_enough() {
 # has_system_node: the machine, or whoever runs this, brings a Node that is new enough.
 has_system_node() { [[ -n "${TEST_NODE:-}" ]] || new_enough node; }
 
+# modules_unpacked FOLDER: what its package-lock.json names is unpacked.
+modules_unpacked() { [[ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]]; }
+
 # modules_current FOLDER: what its package-lock.json names is unpacked, with a Node where one is needed.
 modules_current() {
-    [[ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]] &&
+    modules_unpacked "$1" &&
         { has_system_node || new_enough "$1/node_modules/.bin/node"; }
 }
 
@@ -99,18 +102,21 @@ install_modules() {
     fi
 }
 
-# environment_current FOLDER REQUIREMENTS: Python's environment there has these packages. Its
+# environment_current FOLDER REQUIREMENTS...: Python's environment there has these packages. Its
 # Python is a link to the system's, which may be gone.
-environment_current() { cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null; }
+environment_current() {
+    cat "${@:2}" | cmp -s - "$1/requirements.txt" && "$1/bin/python" -c '' 2>/dev/null
+}
 
 # Debian parts what makes environments from its Python.
 makes_environments() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
-# install_environment FOLDER REQUIREMENTS
+# install_environment FOLDER REQUIREMENTS...
 install_environment() {
-    say "pip install: ${2#"$repository/"}"
+    local files=("${@:2}")
+    say "pip install: ${files[*]#"$repository/"}"
     quietly python3 -m venv --clear "$1"
     quietly "$1/bin/python" -m pip --disable-pip-version-check install --no-deps \
-        --only-binary :all: --requirement "$2"
-    cp "$2" "$1/requirements.txt"
+        --only-binary :all: "${files[@]/#/--requirement=}"
+    cat "${files[@]}" >"$1/requirements.txt"
 }

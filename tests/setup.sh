@@ -5,8 +5,9 @@
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
 #   openssl   a server of an old TLS, for tests of failed connections
-#   Python    3.11 or newer, with the packages of tests/oauth in an environment under
-#             target/, unless TEST_PYTHON names a Python that has them
+#   clients   the npm packages of tests/clients: a client generated from the specification
+#   Python    3.11 or newer, with the packages of tests/oauth and tests/clients in an
+#             environment under target/, unless TEST_PYTHON names a Python that has them
 #   nginx     the reference of benchmarks: installed, or unpacked under target/
 #   Prometheus  it and promtool evaluate the alert rules: installed, or unpacked under target/
 #
@@ -22,7 +23,8 @@ repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 oidc="$repository/tests/oidc"
 PATH="$PATH:/usr/local/sbin:/usr/sbin" # where Debian keeps mariadbd
 python="$repository/target/servers/python"
-requirements="$repository/tests/oauth/requirements.txt"
+requirements=("$repository/tests/oauth/requirements.txt" "$repository/tests/clients/requirements.txt")
+clients="$repository/tests/clients"
 script=setup
 source "$repository/tests/packages.sh"
 
@@ -42,8 +44,12 @@ if ! modules_current "$oidc"; then
     has npm || packages+=(npm)
 fi
 
+if ! modules_unpacked "$clients" && ! has npm && [[ $modules == current ]]; then
+    packages+=(npm)
+fi
+
 environment=current
-if [[ -z "${TEST_PYTHON:-}" ]] && ! environment_current "$python" "$requirements"; then
+if [[ -z "${TEST_PYTHON:-}" ]] && ! environment_current "$python" "${requirements[@]}"; then
     environment=stale
     makes_environments || packages+=(python3-venv)
 fi
@@ -54,8 +60,12 @@ fi
 if [[ $modules == stale ]]; then
     install_modules "$oidc"
 fi
+if ! modules_unpacked "$clients"; then
+    say "npm ci: the packages of tests/clients"
+    quietly npm --prefix "$clients" ci
+fi
 if [[ $environment == stale ]]; then
-    install_environment "$python" "$requirements"
+    install_environment "$python" "${requirements[@]}"
 fi
 
 # Installed it would serve at once, on port 80.

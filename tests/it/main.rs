@@ -11,6 +11,7 @@ mod applications;
 mod bulkheads;
 mod bytes;
 mod cli;
+mod clients;
 mod clocks;
 mod connection_causes;
 mod connections;

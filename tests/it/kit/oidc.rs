@@ -84,8 +84,8 @@ impl OauthServer {
     }
 
     pub fn start_with(clients: usize, access_token_ttl_s: u32, also: &Registered<'_>) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
-        let mut command = Command::new(node(&folder));
+        let folder = folder();
+        let mut command = Command::new(node());
         command
             .arg(folder.join("server.mjs"))
             .env("CLIENTS", clients.to_string())
@@ -215,10 +215,14 @@ impl Drop for OauthServer {
     }
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc")
+}
+
 /// Where tests/setup.sh leaves Node.
-fn node(folder: &Path) -> PathBuf {
+pub fn node() -> PathBuf {
     let chosen = std::env::vars().find(|(name, _)| name == "TEST_NODE");
-    let own = folder.join("node_modules/.bin/node");
+    let own = folder().join("node_modules/.bin/node");
     match chosen {
         Some((_, path)) => path.into(),
         None if own.exists() => own,
