@@ -48,6 +48,7 @@ mod renewals;
 mod reports;
 mod revoked_tokens;
 mod saml;
+mod schemathesis;
 mod sealing;
 mod specification;
 mod storing;
