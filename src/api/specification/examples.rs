@@ -6,18 +6,21 @@ use serde_json::{Value, json};
 
 use super::problems::ProblemAnswer;
 
+/// A name, and what makes its value.
+pub type Given = (&'static str, fn() -> Value);
+
 /// An example of an operation.
 pub struct Example {
     pub id: &'static str,
     /// Of required parameters: what is optional is best left out at first.
-    pub parameters: &'static [(&'static str, fn() -> Value)],
+    pub parameters: &'static [Given],
     pub body: Option<fn() -> Value>,
     pub answer: fn() -> Value,
 }
 
 const fn example(
     id: &'static str,
-    parameters: &'static [(&'static str, fn() -> Value)],
+    parameters: &'static [Given],
     body: Option<fn() -> Value>,
     answer: fn() -> Value,
 ) -> Example {

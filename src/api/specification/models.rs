@@ -96,8 +96,11 @@ fn error_status() -> Value {
     json!({"minimum": 400, "maximum": 599})
 }
 
-/// What is known of the fields of answers: model, fields, schema.
-const FIELDS: &[(&str, &[&str], fn() -> Value)] = &[
+/// A model, some of its fields, and what is known of them.
+type Known = (&'static str, &'static [&'static str], fn() -> Value);
+
+/// What is known of the fields of answers.
+const FIELDS: &[Known] = &[
     ("Token", &["source"], source),
     (
         "Token",
