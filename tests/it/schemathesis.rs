@@ -2,11 +2,10 @@
 //! may be one that the specification does not promise.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 
-use crate::kit::python::python;
+use crate::kit::python::interpreter;
 use crate::kit::server::ADMIN_KEY;
 use crate::kit::{Provider, Server, TestDatabase, on_every_database};
 
@@ -30,7 +29,7 @@ async fn whatever_is_sent_the_answer_is_one_that_the_specification_promises(
         .expect(200);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut command = Command::new(python());
+    let mut command = interpreter();
     command
         .current_dir(folder.path())
         .env("PYTHONPATH", root.join("tests/clients"))

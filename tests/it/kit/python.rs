@@ -1,7 +1,7 @@
 //! OAuth servers made with libraries of PyPI, each in a process of its own: Authlib and
 //! django-oauth-toolkit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
