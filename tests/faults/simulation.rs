@@ -386,14 +386,17 @@ impl<'a> Life<'a> {
     /// Nothing is due that could be claimed, and nobody who lives holds the lease.
     async fn is_settled(&self) -> bool {
         let now = self.clock.now().0;
+        let due = format!("CASE WHEN lease_owner IS NULL AND renew_at <= {now} THEN 1 ELSE 0 END");
+        self.number(&due).await == 0 && !self.is_held().await
+    }
+
+    /// Whether one who lives holds the lease.
+    async fn is_held(&self) -> bool {
         let dead = self.dead.map_or_else(String::new, |name| {
             name_of(&self.database.directory.path().join(name))
         });
-        let unsettled = format!(
-            "CASE WHEN (lease_owner IS NULL AND renew_at <= {now}) OR lease_owner <> '{dead}' \
-             THEN 1 ELSE 0 END"
-        );
-        self.number(&unsettled).await == 0
+        let held = format!("CASE WHEN lease_owner <> '{dead}' THEN 1 ELSE 0 END");
+        self.number(&held).await == 1
     }
 
     /// A number of the token's row; 0 for null.
@@ -439,6 +442,12 @@ impl<'a> Life<'a> {
             answered_at: self.clock.now(),
             given,
         });
+        // A reader waits a second of real time. What goes wrong next concerns another attempt: in
+        // this one no token is valid, so that a lost pair is not waited for to the end.
+        eventually("the attempt that a reader began ends", async || {
+            (!self.is_held().await).then_some(())
+        })
+        .await;
     }
 
     /// Nothing goes wrong any more: the token is renewed, or parked for the one good reason.
