@@ -19,7 +19,7 @@ impl Settings {
         if let Some(file) = file {
             builder = builder.add_source(File::from(file).format(FileFormat::Toml));
         }
-        names::check(env)?;
+        names::check(env, DEFAULTS)?;
         let environment = Environment::with_prefix(names::PREFIX)
             .prefix_separator("__")
             .separator("__")

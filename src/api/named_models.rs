@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::access::audit;
 use crate::access::scope::Scope;
+use crate::reads::Origin;
 use crate::realm::failure::FailureClass;
 use crate::realm::preset::Verified;
-use crate::reads::Origin;
 use crate::renewal::cause::Cause;
 use crate::renewal::history;
 use crate::secret::params::VALUE_MAX_BYTES;

@@ -1,6 +1,6 @@
 //! Names of environment variables that look like those of the configuration, and are not.
 
-use super::{ConfigError, DEFAULTS, Env};
+use super::settings::{ConfigError, Env};
 
 /// Before a name that is read.
 pub(super) const PREFIX: &str = "TOKEN_SERVER";
@@ -8,9 +8,9 @@ pub(super) const PREFIX: &str = "TOKEN_SERVER";
 /// Refuses what differs from a name that is read by an underscore only: whoever wrote it believes
 /// that it counts. Others that begin alike may be somebody else's: Kubernetes makes
 /// `TOKEN_SERVER_PORT` of a service named token-server.
-pub(super) fn check(env: &Env) -> Result<(), ConfigError> {
+pub(super) fn check(env: &Env, defaults: &str) -> Result<(), ConfigError> {
     let read = format!("{PREFIX}__");
-    for meant in known() {
+    for meant in known(defaults) {
         let with_one = meant.replace("__", "_");
         let mistaken = env.keys().find(|name| {
             !name.starts_with(&read) && name.replace("__", "_").eq_ignore_ascii_case(&with_one)
@@ -25,9 +25,9 @@ pub(super) fn check(env: &Env) -> Result<(), ConfigError> {
 }
 
 /// The name of each key, from the documentation of all: those without a default are commented out.
-fn known() -> impl Iterator<Item = String> {
+fn known(defaults: &str) -> impl Iterator<Item = String> {
     let mut section = String::new();
-    DEFAULTS.lines().filter_map(move |line| {
+    defaults.lines().filter_map(move |line| {
         if let Some(name) = line
             .strip_prefix('[')
             .and_then(|line| line.strip_suffix(']'))
@@ -45,10 +45,11 @@ fn known() -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DEFAULTS;
 
     fn checked(name: &str) -> Result<(), String> {
         let env = Env::from([(name.to_owned(), "x".to_owned())]);
-        check(&env).map_err(|error| error.to_string())
+        check(&env, DEFAULTS).map_err(|error| error.to_string())
     }
 
     #[test]
