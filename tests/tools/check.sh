@@ -59,15 +59,10 @@ scripts() { git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck; }
 
 workflows() { zizmor --offline --no-progress .github; }
 
-# poem-openapi writes a status twice where an operation has two answers of it. JSON takes the last
-# of the two; Redocly's reader would stop.
 openapi() {
     npm_tools &&
-        "$node" -e 'const fs = require("node:fs");
-            const specification = JSON.parse(fs.readFileSync("openapi/openapi.json"));
-            fs.writeFileSync("target/tools/openapi.json", JSON.stringify(specification, null, 2));' &&
         REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
-            "$node" "$modules/@redocly/cli/bin/cli.js" lint target/tools/openapi.json \
+            "$node" "$modules/@redocly/cli/bin/cli.js" lint openapi/openapi.json \
             --config openapi/redocly.yaml --format stylish
 }
 
