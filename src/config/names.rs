@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_defaults_is_known() {
-        let known: Vec<_> = known().collect();
+        let known: Vec<_> = known(DEFAULTS).collect();
         assert!(
             known.contains(&"TOKEN_SERVER__DATABASE__URL_FILE".to_owned()),
             "{known:?}"
