@@ -52,7 +52,8 @@ impl<E: Endpoint + 'static> Http<E> {
     ) -> Self {
         let head = settings.max_header_bytes * HEAD_READ;
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().max_buf_size(head);
+        // Answers are short: to copy one costs less than a write of several parts.
+        builder.http1().max_buf_size(head).writev(false);
         builder
             .http2()
             .max_concurrent_streams(settings.max_streams)
