@@ -163,7 +163,7 @@ impl From<ListedSecret> for SecretView {
             generation: record.generation.0,
             expires_at: record
                 .held
-                .and_then(|held| held.expiry.at())
+                .and_then(|held| held.payload.expiry.at())
                 .map(Timeline::to_rfc3339),
             renew_at: record.renew_at.map(Timeline::to_rfc3339),
             last_attempt_at: record.last_attempt_at.map(Timeline::to_rfc3339),

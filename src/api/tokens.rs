@@ -74,14 +74,18 @@ impl TokenView {
             Some(Flushed::Yes) => (Some(true), None),
             Some(Flushed::No { why, .. }) => (Some(false), Some(why)),
         };
+        let payload = served.payload;
+        let expires_at = payload.expires_at();
         Self {
-            token: served.token.expose_secret().to_owned(),
+            token: payload.token.expose_secret().to_owned(),
             expires_in: served.expires_in.0,
             expires_in_s: served.expires_in.as_secs_floor(),
             source: served.origin.as_str().to_owned(),
-            token_type: served.token_type,
-            extra: Some(served.extra).filter(|extra| !extra.is_null()).map(Any),
-            expires_at: served.expires_at,
+            token_type: payload.token_type,
+            extra: Some(payload.extra)
+                .filter(|extra| !extra.is_null())
+                .map(Any),
+            expires_at,
             generation: served.generation.0,
             stale: served.stale.then_some(true),
             flushed,
@@ -110,7 +114,8 @@ const METADATA_BYTES: usize = 256;
 
 /// The same answer as [`TokenView`] for a token in memory; its text is copied as it is kept.
 pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
-    let token = cell.as_json();
+    let payload = &cell.payload;
+    let token = payload.token.as_json();
     let mut body = Vec::with_capacity(token.len() + METADATA_BYTES);
     body.extend_from_slice(b"{\"token\":");
     body.extend_from_slice(token.as_bytes());
@@ -121,8 +126,8 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
             expires_in: expires_in.0,
             expires_in_s: expires_in.as_secs_floor(),
             source: Origin::Cache.as_str(),
-            token_type: cell.token_type.as_deref(),
-            extra: &cell.extra,
+            token_type: payload.token_type.as_deref(),
+            extra: &payload.extra,
             expires_at: cell.expires_at.as_deref(),
             generation: cell.generation.0,
         },

@@ -10,11 +10,10 @@ use quick_cache::{Equivalent, Weighter};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::foundation::clock::{BootMs, EpochMs, Timeline};
+use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 use crate::foundation::sealing::{KeyRing, OpenError};
-use crate::token::expiry::Expiry;
-use crate::token::{HeldToken, TokenRecord};
+use crate::token::{HeldToken, TokenPayload, TokenRecord};
 
 /// What a cell costs beside what it holds: its places in two tables.
 const OVERHEAD: usize = 200;
@@ -29,13 +28,9 @@ pub struct Remembered {
     pub id: SecretId,
     pub realm: RealmId,
     pub key: KeyName,
-    /// As JSON: readers are given it so.
-    json: SecretString,
-    pub token_type: Option<String>,
-    /// Served with it: an object, or null.
-    pub extra: Value,
+    /// As it is served.
+    pub payload: TokenPayload<TokenJson>,
     extra_bytes: usize,
-    pub expiry: Expiry,
     /// Of its expiry, as it is served.
     pub expires_at: Option<String>,
     pub generation: Generation,
@@ -51,10 +46,7 @@ pub struct Remembering {
     pub realm: RealmId,
     pub key: KeyName,
     /// As it is served.
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub extra: Value,
-    pub expiry: Expiry,
+    pub payload: TokenPayload,
     pub generation: Generation,
     pub obtained_at: EpochMs,
     pub renew_at: Option<EpochMs>,
@@ -67,15 +59,12 @@ impl Remembered {
             id: what.id,
             realm: what.realm,
             key: what.key,
-            json: as_json(&what.token),
-            token_type: what.token_type,
-            extra_bytes: match &what.extra {
+            extra_bytes: match &what.payload.extra {
                 Value::Null => 0,
                 extra => extra.to_string().len(),
             },
-            extra: what.extra,
-            expires_at: what.expiry.at().map(Timeline::to_rfc3339),
-            expiry: what.expiry,
+            expires_at: what.payload.expires_at(),
+            payload: what.payload.with_token(TokenJson::of(&what.payload.token)),
             generation: what.generation,
             obtained_at: what.obtained_at,
             renew_at: what.renew_at,
@@ -100,25 +89,12 @@ impl Remembered {
             id: record.secret_id,
             realm: record.realm.clone(),
             key: record.key.clone(),
-            token,
-            token_type: held.token_type.clone(),
-            extra: record.open_extra(held, ring)?,
-            expiry: held.expiry,
+            payload: held.payload.opened(token, record.open_extra(held, ring)?),
             generation: record.generation,
             obtained_at: held.obtained_at,
             renew_at: record.renew_at,
             read_at,
         })))
-    }
-
-    /// The token, in quotes and escaped.
-    pub fn as_json(&self) -> &str {
-        self.json.expose_secret()
-    }
-
-    pub fn token(&self) -> SecretString {
-        let text: String = serde_json::from_str(self.as_json()).expect("it was made of a text");
-        text.into()
     }
 
     /// Whether it is of this very renewal.
@@ -140,20 +116,36 @@ impl Remembered {
 
     fn bytes(&self) -> usize {
         let names = self.realm.as_str().len() + self.key.as_str().len();
-        let texts = self.json.expose_secret().len()
-            + self.token_type.as_ref().map_or(0, String::len)
+        let texts = self.payload.token.as_json().len()
+            + self.payload.token_type.as_ref().map_or(0, String::len)
             + self.expires_at.as_ref().map_or(0, String::len);
         // Parsed JSON takes several times its text.
         size_of::<Self>() + 2 * names + texts + 4 * self.extra_bytes + OVERHEAD
     }
 }
 
-/// Its text stands in memory once: where nothing is to be escaped, it needs no more room.
-fn as_json(token: &SecretString) -> SecretString {
-    let token = token.expose_secret();
-    let mut json = Vec::with_capacity(token.len() + QUOTES);
-    serde_json::to_writer(&mut json, token).expect("a text can be written as JSON");
-    String::from_utf8(json).expect("JSON is UTF-8").into()
+/// A token as JSON: readers are given it so.
+#[derive(Debug)]
+pub struct TokenJson(SecretString);
+
+impl TokenJson {
+    /// Its text is in memory once: where nothing is to be escaped, it needs no more room.
+    fn of(token: &SecretString) -> Self {
+        let token = token.expose_secret();
+        let mut json = Vec::with_capacity(token.len() + QUOTES);
+        serde_json::to_writer(&mut json, token).expect("a text can be written as JSON");
+        Self(String::from_utf8(json).expect("JSON is UTF-8").into())
+    }
+
+    /// The token, in quotes and escaped.
+    pub fn as_json(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    pub fn token(&self) -> SecretString {
+        let text: String = serde_json::from_str(self.as_json()).expect("it was made of a text");
+        text.into()
+    }
 }
 
 /// The name of a secret.
@@ -236,16 +228,19 @@ impl Cells {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::expiry::Expiry;
 
     fn cell(id: i64, key: &str, generation: i64) -> Remembered {
         Remembered::new(Remembering {
             id: SecretId(id),
             realm: RealmId::stored("r".to_owned()),
             key: KeyName::stored(key.to_owned()),
-            token: "t".repeat(512).into(),
-            token_type: None,
-            extra: Value::Null,
-            expiry: Expiry::Never,
+            payload: TokenPayload {
+                token: "t".repeat(512).into(),
+                token_type: None,
+                extra: Value::Null,
+                expiry: Expiry::Never,
+            },
             generation: Generation(generation),
             obtained_at: EpochMs(generation),
             renew_at: None,

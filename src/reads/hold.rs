@@ -37,7 +37,7 @@ pub(super) fn holding_back(record: &TokenRecord, realm: &Realm, now: EpochMs) ->
 /// wants left: no `min_ttl_s` makes a loop.
 fn within_floor(record: &TokenRecord, now: EpochMs) -> Option<Ms> {
     let held = record.held.as_ref().filter(|_| record.lease.is_none())?;
-    let lead = held.expiry.at()?.since(record.renew_at?);
+    let lead = held.payload.expiry.at()?.since(record.renew_at?);
     let until = held.obtained_at.plus(attempt_floor(lead));
     Some(until.since(now)).filter(|wait| *wait > Ms::ZERO)
 }

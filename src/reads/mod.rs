@@ -120,11 +120,11 @@ impl Reads {
         now: Moment,
     ) -> Option<(Arc<Remembered>, Ms)> {
         let cell = self.memory.sure_token(realm, key, now)?;
-        if !self.is_fresh(cell.expiry, Ms::ZERO, now.wall) {
+        if !self.is_fresh(cell.payload.expiry, Ms::ZERO, now.wall) {
             return None;
         }
         self.metrics.cache_reads.inc();
-        let left = cell.expiry.left(now.wall);
+        let left = cell.payload.expiry.left(now.wall);
         Some((cell, left))
     }
 
@@ -206,17 +206,15 @@ impl Reads {
 
     fn remembered(&self, cell: &Remembered, min_ttl: Ms) -> Option<Served> {
         let now = self.clock.now();
-        self.is_fresh(cell.expiry, min_ttl, now).then(|| Served {
-            token: cell.token(),
-            token_type: cell.token_type.clone(),
-            extra: cell.extra.clone(),
-            expires_at: cell.expires_at.clone(),
-            expires_in: cell.expiry.left(now),
-            generation: cell.generation,
-            origin: Origin::Cache,
-            stale: false,
-            flushed: None,
-        })
+        self.is_fresh(cell.payload.expiry, min_ttl, now)
+            .then(|| Served {
+                payload: cell.payload.with_token(cell.payload.token.token()),
+                expires_in: cell.payload.expiry.left(now),
+                generation: cell.generation,
+                origin: Origin::Cache,
+                stale: false,
+                flushed: None,
+            })
     }
 
     /// Whether a token with that expiry has as much left as is wanted.
@@ -229,7 +227,7 @@ impl Reads {
     async fn read_through(&self, record: &TokenRecord, min_ttl: Ms) -> Result<Served, ReadError> {
         let now = self.clock.now();
         if let Some(held) = &record.held
-            && self.is_fresh(held.expiry, min_ttl, now)
+            && self.is_fresh(held.payload.expiry, min_ttl, now)
             && let Some(served) = self.stored(record, now).await?
         {
             return Ok(served);
@@ -265,11 +263,8 @@ impl Reads {
         let now = self.clock.now();
         Ok(match outcome {
             FlightOutcome::Fetched(fresh) => Ok(Served {
-                expires_in: fresh.expiry.left(now),
-                token: fresh.token,
-                token_type: fresh.token_type,
-                extra: fresh.extra,
-                expires_at: fresh.expiry.at().map(Timeline::to_rfc3339),
+                expires_in: fresh.payload.expiry.left(now),
+                payload: fresh.payload,
                 generation: fresh.generation,
                 origin: Origin::Upstream,
                 stale: false,

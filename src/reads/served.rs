@@ -10,6 +10,7 @@ use crate::foundation::database::DbError;
 use crate::foundation::ids::{Generation, KeyName, RealmId};
 use crate::foundation::sealing::OpenError;
 use crate::realm::failure::{Failure, FailureClass};
+use crate::token::TokenPayload;
 
 /// A question for a token.
 #[derive(Clone, Debug)]
@@ -75,12 +76,7 @@ pub enum Flushed {
 
 #[derive(Clone, Debug)]
 pub struct Served {
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    /// Null where the realm takes nothing beside the token.
-    pub extra: serde_json::Value,
-    /// RFC 3339; none: it never expires.
-    pub expires_at: Option<String>,
+    pub payload: TokenPayload,
     pub expires_in: Ms,
     pub generation: Generation,
     pub origin: Origin,

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::Reads;
 use super::served::{Origin, RETRY_LATER, RETRY_SOON, ReadError, Served, unavailable};
 use super::wording::REALM_UNREADABLE;
-use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::clock::EpochMs;
 use crate::realm::failure::FailureClass;
 use crate::realm::{Realm, Source};
 use crate::renewal::damage::Remedy;
@@ -52,11 +52,8 @@ impl Reads {
             None => None,
         };
         Ok(token.map(|token| Served {
-            token,
-            token_type: held.token_type.clone(),
-            extra,
-            expires_at: held.expiry.at().map(Timeline::to_rfc3339),
-            expires_in: held.expiry.left(now),
+            expires_in: held.payload.expiry.left(now),
+            payload: held.payload.opened(token, extra),
             generation: record.generation,
             origin: Origin::Database,
             stale: false,

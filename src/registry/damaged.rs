@@ -92,7 +92,7 @@ impl Registry {
         };
         let recovered = Event::Recovered {
             generation: record.generation,
-            expires_at: record.held.and_then(|held| held.expiry.at()),
+            expires_at: record.held.and_then(|held| held.payload.expiry.at()),
         };
         event::append(database, &[(recovered, before)], &self.randomness, now).await
     }

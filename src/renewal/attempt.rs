@@ -294,7 +294,7 @@ impl AttemptRunner {
             Some(held) => {
                 let token = claimed.record.open_token(held, &self.ring);
                 let token = self.damage.unless_damaged::<_, NotOpened>(token).await?;
-                let expires_at = token.as_ref().and(held.expiry.at());
+                let expires_at = token.as_ref().and(held.payload.expiry.at());
                 (token, expires_at)
             }
             None => (None, None),

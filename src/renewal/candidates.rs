@@ -177,7 +177,7 @@ impl PairKeeper {
             (before, &candidate.token, promotion)
         {
             let held = &token.held;
-            if let Some(recovered) = event::of_recovery(&record, held.expiry) {
+            if let Some(recovered) = event::of_recovery(&record, held.payload.expiry) {
                 let told = [(recovered, &record)];
                 event::append(transaction, &told, &self.randomness, now).await?;
             }

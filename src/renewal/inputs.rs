@@ -156,7 +156,7 @@ impl InputReader {
         let record = &claimed.record;
         let lost = record.lost.as_ref().filter(|lost| lost.awaited)?;
         let (now, two_leases) = (self.clock.now(), Ms(2 * (timeout.0 + LEASE_SLACK.0)));
-        let end = record.valid(now).and_then(|held| held.expiry.at());
+        let end = record.valid(now).and_then(|held| held.payload.expiry.at());
         let until = end.map_or(lost.at.plus(two_leases), |end| end.minus(two_leases));
         let until = policy
             .refresh_overlap

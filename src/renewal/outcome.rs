@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
 use super::quota::Spent;
@@ -14,9 +14,8 @@ use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
-use crate::token::Waiting;
 use crate::token::claim::RefreshTokenRisk;
-use crate::token::expiry::Expiry;
+use crate::token::{TokenPayload, Waiting};
 use crate::upstream::{FetchError, Obtained, ObtainedRefresh, ParentToken, Previous};
 
 /// How an attempt ended.
@@ -45,10 +44,7 @@ pub enum Attempted {
 #[derive(Clone, Debug)]
 pub struct Fresh {
     /// As it is served.
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub extra: serde_json::Value,
-    pub expiry: Expiry,
+    pub payload: TokenPayload,
     pub generation: Generation,
 }
 
@@ -72,7 +68,8 @@ impl Opened {
     /// Whether the provider gave the token again that is stored already.
     pub(super) fn repeats(&self, obtained: &Obtained) -> bool {
         let previous = self.previous.inputs.token.as_ref();
-        previous.is_some_and(|token| token.expose_secret() == obtained.token.expose_secret())
+        let again = obtained.payload.token.expose_secret();
+        previous.is_some_and(|token| token.expose_secret() == again)
     }
 
     /// What a failure leaves unknown of the refresh token.

@@ -204,7 +204,7 @@ impl Quotas {
         let lifetime = match record
             .held
             .as_ref()
-            .map(|held| (held.expiry, held.obtained_at))
+            .map(|held| (held.payload.expiry, held.obtained_at))
         {
             Some((Expiry::At(end), since)) => Some(Ms(end.0 - since.0)),
             _ => None,

@@ -105,7 +105,7 @@ mod tests {
     use crate::foundation::sealing::Sealed;
     use crate::token::candidate::CandidateToken;
     use crate::token::expiry::Expiry;
-    use crate::token::{HeldRefresh, HeldToken, Serving};
+    use crate::token::{HeldRefresh, HeldToken, SealedPayload, Serving};
 
     fn candidate(attempt: &str) -> Candidate {
         Candidate {
@@ -117,11 +117,13 @@ mod tests {
             realm_version: Version(5),
             token: Some(CandidateToken {
                 held: HeldToken {
-                    sealed: Sealed(vec![1, 2, 255]),
-                    token_type: Some("Bearer".to_owned()),
+                    payload: SealedPayload {
+                        token: Sealed(vec![1, 2, 255]),
+                        token_type: Some("Bearer".to_owned()),
+                        extra: None,
+                        expiry: Expiry::At(EpochMs(1000)),
+                    },
                     serving: Serving::Rendered(Sealed(vec![9])),
-                    extra: None,
-                    expiry: Expiry::At(EpochMs(1000)),
                     obtained_at: EpochMs(10),
                 },
                 renew_at: Some(EpochMs(500)),

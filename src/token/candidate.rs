@@ -16,7 +16,7 @@ use super::claim::{Claimed, RefreshTokenRisk};
 use super::expiry::Expiry;
 use super::locked::{lock_one, write};
 use super::versions::versions;
-use super::{HeldRefresh, HeldToken, Serving, store};
+use super::{HeldRefresh, HeldToken, SealedPayload, Serving, store};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, padded};
 use crate::foundation::ids::{AttemptId, Generation, RealmId, RefreshLine, SecretId, Version};
@@ -87,11 +87,13 @@ impl Candidate {
         // What is sealed is never empty: an empty one stands for no token.
         let token = (!row.token.0.is_empty()).then(|| CandidateToken {
             held: HeldToken {
-                sealed: row.token,
-                token_type: row.token_type,
+                payload: SealedPayload {
+                    token: row.token,
+                    token_type: row.token_type,
+                    extra: row.extra,
+                    expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
+                },
                 serving: Serving::of_columns(row.served, row.per_read),
-                extra: row.extra,
-                expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
                 obtained_at: row.obtained_at,
             },
             renew_at: row.renew_at,
@@ -115,6 +117,7 @@ impl Candidate {
     pub fn to_row(&self) -> CandidateRow {
         let token = self.token.as_ref();
         let held = token.map(|token| &token.held);
+        let payload = held.map(|held| &held.payload);
         let serving = held.map(|held| held.serving.columns());
         let (served, per_read) = serving.unwrap_or_default();
         CandidateRow {
@@ -124,12 +127,12 @@ impl Candidate {
             refresh_line: self.line.0,
             secret_version: self.secret_version.0,
             realm_version: self.realm_version.0,
-            token: held.map_or_else(|| Sealed(Vec::new()), |held| held.sealed.clone()),
-            token_type: held.and_then(|held| held.token_type.clone()),
+            token: payload.map_or_else(|| Sealed(Vec::new()), |payload| payload.token.clone()),
+            token_type: payload.and_then(|payload| payload.token_type.clone()),
             served,
             per_read,
-            extra: held.and_then(|held| held.extra.clone()),
-            expires_at: held.and_then(|held| held.expiry.at()),
+            extra: payload.and_then(|payload| payload.extra.clone()),
+            expires_at: payload.and_then(|payload| payload.expiry.at()),
             obtained_at: self.refresh.obtained_at,
             renew_at: token.and_then(|token| token.renew_at),
             refresh_token: self.refresh.sealed.clone(),

@@ -248,14 +248,14 @@ impl Locked {
     /// Puts a token in the place of the one before.
     pub fn put(&mut self, held: &HeldToken, now: EpochMs) {
         self.sealed = true;
-        let row = &mut self.row;
+        let (row, payload) = (&mut self.row, &held.payload);
         let (served, per_read) = held.serving.columns();
-        row.token = Some(held.sealed.clone());
-        row.token_type.clone_from(&held.token_type);
+        row.token = Some(payload.token.clone());
+        row.token_type.clone_from(&payload.token_type);
+        row.extra.clone_from(&payload.extra);
+        row.expires_at = payload.expiry.at();
         row.served = served;
         row.per_read = per_read;
-        row.extra.clone_from(&held.extra);
-        row.expires_at = held.expiry.at();
         row.obtained_at = Some(held.obtained_at);
         row.forced = false;
         row.updated_at = now;

@@ -8,16 +8,18 @@ pub mod lease;
 pub mod listing;
 pub mod locked;
 pub mod lost;
+pub mod payload;
 pub mod removal;
 pub mod results;
 pub mod retired;
+mod sealing;
 pub mod state;
 pub mod store;
 pub mod summary;
 pub mod suspect;
 mod versions;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use token_server_entity::token;
 
@@ -25,19 +27,18 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::ids::{
     AttemptId, Fence, Generation, KeyName, RealmId, RefreshLine, SecretId,
 };
-use crate::foundation::sealing::{Closed, KeyRing, OpenError, Place, Sealed};
+use crate::foundation::sealing::{Closed, KeyRing, OpenError, Sealed};
 use crate::realm::failure::FailureClass;
 use expiry::Expiry;
+pub use payload::{SealedPayload, TokenPayload};
+use sealing::place;
+pub use sealing::{Column, seal};
 
 /// A token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldToken {
-    pub sealed: Sealed,
-    pub token_type: Option<String>,
+    pub payload: SealedPayload,
     pub serving: Serving,
-    /// Served with it: a JSON object.
-    pub extra: Option<Sealed>,
-    pub expiry: Expiry,
     pub obtained_at: EpochMs,
 }
 
@@ -126,7 +127,7 @@ pub struct AwaitedParent {
 impl HeldToken {
     /// A token that has expired is never served.
     pub fn is_valid(&self, now: EpochMs) -> bool {
-        self.expiry.left(now) > Ms::ZERO
+        self.payload.expiry.left(now) > Ms::ZERO
     }
 }
 
@@ -236,12 +237,14 @@ impl TokenRecord {
             secret_id: SecretId(row.secret_id),
             realm: RealmId::stored(row.realm_id),
             key: KeyName::stored(row.key_name),
-            held: row.token.map(|sealed| HeldToken {
-                sealed,
-                token_type: row.token_type,
+            held: row.token.map(|token| HeldToken {
+                payload: SealedPayload {
+                    token,
+                    token_type: row.token_type,
+                    extra: row.extra,
+                    expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
+                },
                 serving: Serving::of_columns(row.served, row.per_read),
-                extra: row.extra,
-                expiry: row.expires_at.map_or(Expiry::Never, Expiry::At),
                 obtained_at: row.obtained_at.unwrap_or(row.updated_at),
             }),
             refresh: row.refresh_token.map(|sealed| HeldRefresh {
@@ -276,7 +279,7 @@ impl TokenRecord {
 
     pub fn open_token(&self, held: &HeldToken, ring: &KeyRing) -> Result<SecretString, OpenError> {
         let row = self.secret_id.to_string();
-        ring.open_text(&place(&row, Column::Token), &held.sealed)
+        ring.open_text(&place(&row, Column::Token), &held.payload.token)
     }
 
     /// The form it is served in; none where that is made on each read.
@@ -297,7 +300,7 @@ impl TokenRecord {
 
     /// What is served with it: an object, or null.
     pub fn open_extra(&self, held: &HeldToken, ring: &KeyRing) -> Result<Value, OpenError> {
-        let Some(extra) = &held.extra else {
+        let Some(extra) = &held.payload.extra else {
             return Ok(Value::Null);
         };
         let row = self.secret_id.to_string();
@@ -327,39 +330,5 @@ impl TokenRecord {
     ) -> Result<SecretString, OpenError> {
         let row = self.secret_id.to_string();
         ring.open_text(&place(&row, Column::RefreshToken), &refresh.sealed)
-    }
-}
-
-/// What of a token is sealed, each part for its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    Token,
-    Served,
-    Extra,
-    RefreshToken,
-}
-
-impl Column {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Served => "served",
-            Self::Extra => "extra",
-            Self::RefreshToken => "refresh_token",
-        }
-    }
-}
-
-/// Seals a part of a token for the row of its secret.
-pub fn seal(secret: SecretId, column: Column, plain: &SecretString, ring: &KeyRing) -> Sealed {
-    let row = secret.to_string();
-    ring.seal(&place(&row, column), plain.expose_secret().as_bytes())
-}
-
-fn place(row: &str, column: Column) -> Place<'_> {
-    Place {
-        table: "ts_token",
-        row,
-        column: column.name(),
     }
 }

@@ -19,6 +19,7 @@ use crate::realm::document::{
 };
 use crate::realm::expression::{Expression, Expressions, to_json};
 use crate::realm::failure::{Failure, FailureClass, Refusal};
+use crate::token::TokenPayload;
 
 /// Longer codes and messages of providers are cut.
 const CODE_MAX_CHARS: usize = 100;
@@ -83,12 +84,8 @@ impl From<Failure> for Unusable {
 /// A token as an answer gave it.
 #[derive(Debug)]
 pub(super) struct Issued {
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub life: Life,
+    pub payload: TokenPayload,
     pub refresh: Option<Renewed>,
-    /// Null where the realm takes nothing beside the token.
-    pub extra: Value,
     /// What is to be said of a difference between the provider's clock and ours.
     pub skew: Option<String>,
 }
@@ -186,11 +183,13 @@ impl<'a> Reader<'a> {
         };
         match (token, life, self.extra(rule), refresh_fault) {
             (Ok(token), Ok(Some(life)), Ok(extra), None) => Ok(Issued {
-                token_type: text_at(self.parsed.body(), "token_type"),
-                life,
-                token: SecretString::from(token),
+                payload: TokenPayload {
+                    token: SecretString::from(token),
+                    token_type: text_at(self.parsed.body(), "token_type"),
+                    extra,
+                    expiry: life.expiry(self.clocks.sent_at),
+                },
                 refresh,
-                extra,
                 skew: self.clocks.skew(),
             }),
             (token, life, extra, refresh_fault) => {

@@ -9,13 +9,14 @@ use url::Url;
 use super::absence::contents;
 use super::answer::Issued;
 use super::client::{Answer, Request};
-use super::life::Life;
 use super::parsed::{Parsed, is_harmed};
 use super::scope::Previous;
-use crate::foundation::clock::Ms;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::realm::document::{LIFETIME_MAX_S, ResponseFormat};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
+use crate::token::TokenPayload;
+use crate::token::expiry::Expiry;
 
 /// Everything the server knows about the secret, as one JSON object.
 pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Request {
@@ -50,8 +51,8 @@ pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Reques
     }
 }
 
-/// `{"token", "expires_in"}`, in seconds.
-pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
+/// `{"token", "expires_in"}`, in seconds from the request.
+pub(super) fn read(answer: &Answer, requested_at: EpochMs) -> Result<Issued, Failure> {
     if !answer.status.is_success() {
         let status = answer.status.as_u16();
         return Err(Failure::transient(format!(
@@ -94,11 +95,13 @@ pub(super) fn read(answer: &Answer) -> Result<Issued, Failure> {
         ));
     }
     Ok(Issued {
-        token: SecretString::from(token),
-        token_type: None,
-        life: Life::For(Ms::from_secs(seconds)),
+        payload: TokenPayload {
+            token: SecretString::from(token),
+            token_type: None,
+            extra: Value::Null,
+            expiry: Expiry::At(requested_at.plus(Ms::from_secs(seconds))),
+        },
         refresh: None,
-        extra: Value::Null,
         skew: None,
     })
 }

@@ -8,8 +8,7 @@ use serde_json::Value;
 use super::absence::Absence;
 use super::answer::{Issued, Reader, Unusable};
 use super::handle::Upstream;
-use super::life::Life;
-use super::obtained::{expiry_of, refuse_expired};
+use super::obtained::refuse_expired;
 use super::parsed::Parsed;
 use super::scope::{Inputs, Scope};
 use super::shown::{ShownAnswer, ShownRequest, masked_value};
@@ -280,7 +279,7 @@ impl Inspection<'_> {
         };
         match &life {
             Ok(life) => {
-                let (found, mut detail) = self.shown_life(*life);
+                let (found, mut detail) = self.shown_expiry(life.expiry(self.asking.requested_at));
                 let stated = rule.expiry.stated.as_ref();
                 let absence = stated.and_then(|stated| reader.absence(stated.extraction()));
                 if let Some(absence) = absence {
@@ -316,7 +315,7 @@ impl Inspection<'_> {
         }
         match reader.issued(rule) {
             Ok(issued) => {
-                let expiry = expiry_of(issued.life, self.asking.requested_at);
+                let expiry = issued.payload.expiry;
                 reading.failure = refuse_expired(expiry, self.asking.requested_at).err();
                 self.read_served(&issued, reading);
             }
@@ -376,7 +375,8 @@ impl Inspection<'_> {
             return;
         }
         let (expressions, scope) = (&self.asking.upstream.expressions, &self.asking.scope);
-        match served(document, expressions, scope, &issued.token, &issued.extra) {
+        let payload = &issued.payload;
+        match served(document, expressions, scope, &payload.token, &payload.extra) {
             Ok(served) => {
                 reading.note("token_template", None, Some(mask(&served).into()), None);
             }
@@ -397,8 +397,8 @@ impl Inspection<'_> {
         reading.note("error.code", by, Some(code.as_str().into()), Some(class));
     }
 
-    fn shown_life(&self, life: Life) -> (Value, Option<String>) {
-        match expiry_of(life, self.asking.requested_at) {
+    fn shown_expiry(&self, expiry: Expiry) -> (Value, Option<String>) {
+        match expiry {
             Expiry::Never => ("never".into(), None),
             Expiry::At(end) => {
                 let left = end.since(self.asking.requested_at);
@@ -417,8 +417,13 @@ impl Inspection<'_> {
         let mut reading = Reading::default();
         match self.asking.minted(rule) {
             Ok(issued) => {
-                reading.note(field, Some(by), Some(mask(&issued.token).into()), None);
-                let (found, detail) = self.shown_life(issued.life);
+                reading.note(
+                    field,
+                    Some(by),
+                    Some(mask(&issued.payload.token).into()),
+                    None,
+                );
+                let (found, detail) = self.shown_expiry(issued.payload.expiry);
                 reading.note("expiry", None, Some(found), detail);
                 self.read_served(&issued, &mut reading);
             }

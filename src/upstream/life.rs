@@ -6,9 +6,10 @@ use serde_json::Value;
 use super::clocks::Clocks;
 use super::lifetimes::{JwtDates, TimeFault, length_of, moment_of};
 use super::render::Renderer;
-use crate::foundation::clock::Ms;
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::realm::document::{DefaultExpiry, ExpiryRule, Extraction, LIFETIME_MAX_S, StatedExpiry};
 use crate::realm::failure::Failure;
+use crate::token::expiry::Expiry;
 
 /// How long a token lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,15 @@ pub(super) enum Life {
     /// Counted from the moment the request was sent; zero and less: it has ended.
     For(Ms),
     Endless,
+}
+
+impl Life {
+    pub fn expiry(self, requested_at: EpochMs) -> Expiry {
+        match self {
+            Self::For(length) => Expiry::At(requested_at.plus(length)),
+            Self::Endless => Expiry::Never,
+        }
+    }
 }
 
 /// A length of life, or a point of time by the clocks.

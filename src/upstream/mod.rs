@@ -46,8 +46,8 @@ use client::Request;
 pub use client::{Answer, TimeLimit};
 pub use handle::Upstream;
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
+use obtained::refuse_expired;
 pub use obtained::{FetchError, Obtained, ObtainedRefresh};
-use obtained::{expiry_of, refuse_expired};
 use render::Renderer;
 pub use scope::{Inputs, ParentToken, Previous, Scope};
 pub use settings::UpstreamSettings;
@@ -87,7 +87,11 @@ impl Upstream {
                 let requested_at = self.clock.now();
                 let request = custom_logic::request(url, secret, previous);
                 let answer = self.client.send(request, limit).await?;
-                self.obtained(None, custom_logic::read(&answer)?, requested_at)
+                self.obtained(
+                    None,
+                    custom_logic::read(&answer, requested_at)?,
+                    requested_at,
+                )
             }
             Source::Fixed => {
                 Err(Failure::internal("the realm holds fixed tokens: none is ever renewed").into())
@@ -219,25 +223,22 @@ impl Upstream {
         issued: Issued,
         requested_at: EpochMs,
     ) -> Result<Obtained, FetchError> {
-        let expiry = expiry_of(issued.life, requested_at);
+        let payload = issued.payload;
         let served = match document {
             Some((document, scope)) if document.serving.as_ref().is_some_and(|s| !s.per_read) => {
-                let (token, extra) = (&issued.token, &issued.extra);
+                let (token, extra) = (&payload.token, &payload.extra);
                 token_request::served(document, &self.expressions, &scope, token, extra).map(Some)
             }
             _ => Ok(None),
         };
-        match (refuse_expired(expiry, requested_at), served) {
+        match (refuse_expired(payload.expiry, requested_at), served) {
             (Ok(()), Ok(served)) => Ok(Obtained {
-                token: issued.token,
-                token_type: issued.token_type,
-                expiry,
+                payload,
                 requested_at,
                 refresh: issued
                     .refresh
                     .map(|refresh| ObtainedRefresh::of(refresh, requested_at)),
                 refresh_refused: false,
-                extra: issued.extra,
                 served,
             }),
             (expired, served) => {

@@ -3,25 +3,21 @@
 use secrecy::SecretString;
 
 use super::answer::{Renewed, Unusable};
-use super::life::Life;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::realm::failure::Failure;
+use crate::token::TokenPayload;
 use crate::token::expiry::Expiry;
 
 /// What a provider issued.
 #[derive(Clone, Debug)]
 pub struct Obtained {
-    pub token: SecretString,
-    pub token_type: Option<String>,
-    pub expiry: Expiry,
+    pub payload: TokenPayload,
     /// Life is counted from the moment the request was sent.
     pub requested_at: EpochMs,
     /// The next refresh token, where the answer held one.
     pub refresh: Option<ObtainedRefresh>,
     /// The refresh token in use was refused, and the main request did without.
     pub refresh_refused: bool,
-    /// Null where the realm takes nothing beside the token.
-    pub extra: serde_json::Value,
     /// As it is served, where not as it came.
     pub served: Option<SecretString>,
 }
@@ -82,11 +78,4 @@ pub(super) fn refuse_expired(expiry: Expiry, requested_at: EpochMs) -> Result<()
     Err(Failure::transient(
         "the provider issued a token that has expired already",
     ))
-}
-
-pub(super) fn expiry_of(life: Life, requested_at: EpochMs) -> Expiry {
-    match life {
-        Life::For(length) => Expiry::At(requested_at.plus(length)),
-        Life::Endless => Expiry::Never,
-    }
 }

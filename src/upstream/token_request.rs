@@ -24,6 +24,7 @@ use crate::realm::document::{
 };
 use crate::realm::expression::{Expression, Expressions, to_json};
 use crate::realm::failure::{Failure, MAYBE_SPENT};
+use crate::token::TokenPayload;
 
 /// How long a client authentication assertion lives where the document does not say.
 const CLIENT_ASSERTION_S: i64 = 300;
@@ -246,16 +247,18 @@ impl<'a> TokenRequest<'a> {
             }
         }
         Ok(Issued {
-            token: token.into(),
-            token_type: None,
-            life,
+            payload: TokenPayload {
+                token: token.into(),
+                token_type: None,
+                extra: if rule.extra.is_empty() {
+                    serde_json::Value::Null
+                } else {
+                    extra.into()
+                },
+                expiry: life.expiry(self.requested_at),
+            },
             refresh: None,
             skew: None,
-            extra: if rule.extra.is_empty() {
-                serde_json::Value::Null
-            } else {
-                extra.into()
-            },
         })
     }
 }

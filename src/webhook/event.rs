@@ -65,7 +65,7 @@ impl Event<'_> {
                 ..
             } => json!({
                 "realm": realm, "key": key, "generation": record.generation.0,
-                "expires_at": date(record.held.as_ref().and_then(|held| held.expiry.at())),
+                "expires_at": date(record.held.as_ref().and_then(|held| held.payload.expiry.at())),
                 "class": failure.class.as_str(), "detail": failure.detail,
                 "failures": failures,
                 "since": trouble.map_or(now, |trouble| trouble.since).to_rfc3339(),

@@ -430,7 +430,7 @@ impl<'a> Life<'a> {
         let reading = replica.runtime.spawn(async move { reads.read(&ask).await });
         let given = match reading.await.expect("it does not panic") {
             Ok(served) => Given::Token {
-                token: secrecy::ExposeSecret::expose_secret(&served.token).to_owned(),
+                token: secrecy::ExposeSecret::expose_secret(&served.payload.token).to_owned(),
                 generation: served.generation.0,
             },
             Err(error) => Given::Refused(503, error.to_string()),

@@ -9,7 +9,7 @@ use token_server::token::expiry::Expiry;
 use token_server::token::lease::{self, ClaimCondition};
 use token_server::token::locked::Busy;
 use token_server::token::results::{self, Novelty, RefreshChange, TokenUpdate, Update};
-use token_server::token::{HeldToken, Serving, due};
+use token_server::token::{HeldToken, SealedPayload, Serving, due};
 
 use crate::kit::database::DIGITS;
 use crate::kit::{Provider, Server, TestDatabase, on_every_database};
@@ -61,11 +61,13 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
 fn long_token(now: EpochMs) -> TokenUpdate {
     TokenUpdate {
         held: HeldToken {
-            sealed: Sealed(vec![b'x'; 1 << 20]),
-            token_type: None,
+            payload: SealedPayload {
+                token: Sealed(vec![b'x'; 1 << 20]),
+                token_type: None,
+                extra: None,
+                expiry: Expiry::Never,
+            },
             serving: Serving::AsItCame,
-            extra: None,
-            expiry: Expiry::Never,
             obtained_at: now,
         },
         refresh: RefreshChange::Keep,

@@ -54,7 +54,7 @@ fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
         probes: record.trouble.as_ref().map_or(0, |trouble| trouble.probes),
         since_save: held.is_none_or(|held| held.obtained_at < saved_at),
         last_life: held.and_then(|held| {
-            let end = held.expiry.at()?;
+            let end = held.payload.expiry.at()?;
             Some((end, end.since(held.obtained_at)))
         }),
     }

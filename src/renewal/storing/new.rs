@@ -136,7 +136,7 @@ impl NewResult {
     /// What the webhook is told of it.
     pub(super) fn event(&self, before: &TokenRecord) -> Option<Event<'_>> {
         match self {
-            Self::Token(new) => event::of_recovery(before, new.stored.held.expiry),
+            Self::Token(new) => event::of_recovery(before, new.stored.held.payload.expiry),
             Self::Failure(new) => new.event(),
         }
     }

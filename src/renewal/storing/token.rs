@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
 use super::ResultStore;
 use super::new::{NewResult, NewToken, Put};
 use crate::foundation::clock::Ms;
@@ -17,7 +15,7 @@ use crate::token::candidate::Promotion;
 use crate::token::claim::Claimed;
 use crate::token::expiry::{Expiry, schedule};
 use crate::token::results::{Novelty, RefreshChange, TokenUpdate};
-use crate::token::{Column, HeldToken, Serving, seal};
+use crate::token::{Column, HeldToken, SealedPayload, Serving, TokenPayload, seal};
 use crate::upstream::Obtained;
 
 impl ResultStore {
@@ -93,23 +91,25 @@ impl ResultStore {
         new: &NewToken,
         (generation, since): (Generation, Since),
     ) -> Attempted {
+        let payload = obtained.payload;
         let served = match (&opened.realm.source, obtained.served) {
             (_, Some(served)) => Ok(served),
             (Source::Provider(document), None) => self.upstream.served(
                 document,
                 &opened.secret.params,
-                &obtained.token,
-                &obtained.extra,
+                &payload.token,
+                &payload.extra,
             ),
-            (_, None) => Ok(obtained.token),
+            (_, None) => Ok(payload.token.clone()),
         };
         match served {
             Ok(token) => {
                 let fresh = Fresh {
-                    token,
-                    token_type: obtained.token_type,
-                    extra: obtained.extra,
-                    expiry: new.stored.held.expiry,
+                    payload: TokenPayload {
+                        token,
+                        expiry: new.stored.held.payload.expiry,
+                        ..payload
+                    },
                     generation,
                 };
                 let policy = opened.realm.source.policy();
@@ -138,10 +138,7 @@ impl ResultStore {
             id: record.secret_id,
             realm: record.realm.clone(),
             key: record.key.clone(),
-            token: fresh.token.clone(),
-            token_type: fresh.token_type.clone(),
-            extra: fresh.extra.clone(),
-            expiry: fresh.expiry,
+            payload: fresh.payload.clone(),
             generation: fresh.generation,
             obtained_at: stored.held.obtained_at,
             renew_at: stored.renew_at,
@@ -164,30 +161,30 @@ impl ResultStore {
         let (novelty, expiry) = match &record.held {
             Some(held) if opened.repeats(obtained) => (
                 Novelty::Repeated,
-                repeated(held.expiry, obtained.expiry, policy.repeat),
+                repeated(held.payload.expiry, obtained.payload.expiry, policy.repeat),
             ),
-            _ => (Novelty::New, obtained.expiry),
+            _ => (Novelty::New, obtained.payload.expiry),
         };
         let first = record.held.is_none();
         let sent = obtained.requested_at;
-        let seal = |column, plain: &SecretString| seal(record.secret_id, column, plain, &self.ring);
         let per_read = match &opened.realm.source {
             Source::Provider(document) => document.serving.as_ref().is_some_and(|s| s.per_read),
             Source::CustomLogic(_) | Source::Fixed => false,
         };
-        let extra = (!obtained.extra.is_null())
-            .then(|| seal(Column::Extra, &obtained.extra.to_string().into()));
         let stored = TokenUpdate {
             held: HeldToken {
-                sealed: seal(Column::Token, &obtained.token),
-                token_type: obtained.token_type.clone(),
+                payload: SealedPayload {
+                    expiry,
+                    ..obtained.payload.seal(record.secret_id, &self.ring)
+                },
                 serving: match &obtained.served {
                     _ if per_read => Serving::PerRead,
-                    Some(served) => Serving::Rendered(seal(Column::Served, served)),
+                    Some(served) => {
+                        let id = record.secret_id;
+                        Serving::Rendered(seal(id, Column::Served, served, &self.ring))
+                    }
                     None => Serving::AsItCame,
                 },
-                extra,
-                expiry,
                 obtained_at: sent,
             },
             refresh: match &obtained.refresh {

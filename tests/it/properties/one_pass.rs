@@ -89,7 +89,7 @@ fn a_parameter_that_is_itself_a_template_is_never_rendered_again() {
             prop_assert_eq!(body[name].as_str(), Some(wanted.as_str()), "{}", name);
         }
         same("body", &seen[1].body, &within)?;
-        prop_assert_eq!(&obtained.extra["v"], &json!(v));
+        prop_assert_eq!(&obtained.payload.extra["v"], &json!(v));
         let served = obtained
             .served
             .map(|served| served.expose_secret().to_owned());

@@ -262,7 +262,7 @@ fn no_expression_reads_the_environment_a_file_or_another_secret() {
             }
             match obtained {
                 Ok(obtained) => {
-                    shown.push(obtained.extra.to_string());
+                    shown.push(obtained.payload.extra.to_string());
                     shown.extend(
                         obtained
                             .served
