@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 
 use super::denied::FlushDenied;
 use super::served::{Ask, Flush, Flushed, Origin, RETRY_SOON, ReadError, Refused, Served};
-use super::{Reads, Waited};
+use super::{Brought, Reads, Waited};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::memory::Look;
 use crate::realm::Realm;
@@ -76,11 +76,13 @@ impl Reads {
         let outcome = self.single_flight.fresh(&realm, &record, cause).await;
         let why = FlushDenied::after(&outcome);
         match self.answer_of(outcome).await? {
-            Ok(same) if cause == Cause::Report && same.generation == record.generation => {
+            Brought::Token(same)
+                if cause == Cause::Report && same.generation == record.generation =>
+            {
                 Ok(self.unflushed(same, FlushDenied::TokenRepeated, None))
             }
-            Ok(served) => Ok(flushed(served)),
-            Err(refused) => {
+            Brought::Token(served) => Ok(flushed(served)),
+            Brought::Nothing(refused) => {
                 let retry_after = refused.retry_after();
                 let served = self.stored_or(&record, refused).await?;
                 Ok(self.unflushed(served, why, retry_after))

@@ -39,6 +39,13 @@ enum Waited {
     InVain(TokenRecord),
 }
 
+/// What a flight brought.
+enum Brought {
+    Token(Served),
+    /// What is answered where the stored token cannot be served instead.
+    Nothing(ReadError),
+}
+
 /// Answers readers.
 #[derive(Clone)]
 pub struct Reads {
@@ -250,61 +257,60 @@ impl Reads {
         }
         let outcome = self.single_flight.fresh(&realm, record, Cause::Read).await;
         match self.answer_of(outcome).await? {
-            Ok(served) => Ok(served),
-            Err(refused) => self.stored_or(record, refused).await,
+            Brought::Token(served) => Ok(served),
+            Brought::Nothing(refused) => self.stored_or(record, refused).await,
         }
     }
 
     /// What a flight brought, or why it brought nothing.
-    async fn answer_of(
-        &self,
-        outcome: FlightOutcome,
-    ) -> Result<Result<Served, ReadError>, ReadError> {
+    async fn answer_of(&self, outcome: FlightOutcome) -> Result<Brought, ReadError> {
         let now = self.clock.now();
-        Ok(match outcome {
-            FlightOutcome::Fetched(fresh) => Ok(Served {
-                expires_in: fresh.payload.expiry.left(now),
-                payload: fresh.payload,
-                generation: fresh.generation,
-                origin: Origin::Upstream,
-                stale: false,
-                flushed: None,
-            })
-            .and_then(|served: Served| {
-                if served.expires_in > Ms::ZERO {
-                    Ok(served)
-                } else {
-                    Err(unavailable(None, EXPIRED_MEANWHILE, RETRY_SOON))
+        let refused = match outcome {
+            FlightOutcome::Fetched(fresh) => {
+                let expires_in = fresh.payload.expiry.left(now);
+                if expires_in > Ms::ZERO {
+                    return Ok(Brought::Token(Served {
+                        expires_in,
+                        payload: fresh.payload,
+                        generation: fresh.generation,
+                        origin: Origin::Upstream,
+                        stale: false,
+                        flushed: None,
+                    }));
                 }
-            }),
-            FlightOutcome::Elsewhere(record) => {
-                let served = self.stored(&record, now).await?;
-                served.ok_or_else(not_in_time)
+                unavailable(None, EXPIRED_MEANWHILE, RETRY_SOON)
             }
-            FlightOutcome::StillWaiting => Err(not_in_time()),
+            FlightOutcome::Elsewhere(record) => {
+                if let Some(served) = self.stored(&record, now).await? {
+                    return Ok(Brought::Token(served));
+                }
+                not_in_time()
+            }
+            FlightOutcome::StillWaiting => not_in_time(),
             FlightOutcome::Failed {
                 class,
                 detail,
                 next_attempt,
-            } => Err(unavailable(
+            } => unavailable(
                 Some(class),
                 &what_failed(class, &detail),
                 next_attempt.map_or(RETRY_SOON, |again| again.since(now).max(RETRY_SOON)),
-            )),
-            FlightOutcome::Spent(spent) => Err(beyond_quota(spent.until, now)),
-            FlightOutcome::Sealed(error) => Err(ReadError::Sealed(error)),
-            FlightOutcome::Waiting(waiting) => Err(match waiting.until {
+            ),
+            FlightOutcome::Spent(spent) => beyond_quota(spent.until, now),
+            FlightOutcome::Sealed(error) => ReadError::Sealed(error),
+            FlightOutcome::Waiting(waiting) => match waiting.until {
                 Wait::Quota(until) => beyond_quota(until, now),
                 Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
                     unavailable(None, &waiting.why, RETRY_LATER)
                 }
-            }),
-            FlightOutcome::Void => Err(unavailable(
+            },
+            FlightOutcome::Void => unavailable(
                 None,
                 "renewal is paused, or the secret was deleted",
                 RETRY_SOON,
-            )),
-            FlightOutcome::DatabaseFailed => Err(unavailable(None, DATABASE_UNUSABLE, RETRY_SOON)),
-        })
+            ),
+            FlightOutcome::DatabaseFailed => unavailable(None, DATABASE_UNUSABLE, RETRY_SOON),
+        };
+        Ok(Brought::Nothing(refused))
     }
 }

@@ -137,11 +137,11 @@ impl SingleFlight {
         self.metrics.readers_waiting.inc();
         let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
         self.metrics.readers_waiting.dec();
-        match landed {
-            Ok(Ok(landed)) => landed.clone().unwrap_or(FlightOutcome::DatabaseFailed),
+        let Ok(Ok(landed)) = landed else {
             // Not yet, or the server is stopping.
-            Err(_) | Ok(Err(_)) => FlightOutcome::StillWaiting,
-        }
+            return FlightOutcome::StillWaiting;
+        };
+        landed.clone().unwrap_or(FlightOutcome::DatabaseFailed)
     }
 
     fn join_or_start(

@@ -28,7 +28,7 @@ impl Registry {
                     if let Creation::Created(_) = creation {
                         note(transaction, by, "api_key.create", new.name.clone(), now).await?;
                     }
-                    Ok(creation)
+                    Ok::<_, DbError>(creation)
                 })
             })
             .await?;
@@ -49,7 +49,7 @@ impl Registry {
                         let name = store::BOOTSTRAP_NAME.to_owned();
                         note(transaction, by, "api_key.replace", name, now).await?;
                     }
-                    Ok(set)
+                    Ok::<_, DbError>(set)
                 })
             })
             .await?;
@@ -74,7 +74,7 @@ impl Registry {
                     if revoked {
                         note(transaction, by, "api_key.revoke", id.to_string(), now).await?;
                     }
-                    Ok(revoked)
+                    Ok::<_, DbError>(revoked)
                 })
             })
             .await?;

@@ -30,14 +30,14 @@ impl Registry {
         &self,
         database: &impl ConnectionTrait,
         row: secret::Model,
-    ) -> Result<Result<Found, Refusal>, DbErr> {
-        Ok(match Secret::open(row.clone(), &self.ring) {
+    ) -> Result<Found, RegistryError> {
+        match Secret::open(row.clone(), &self.ring) {
             Ok(secret) => Ok(Found::Open(secret)),
             Err(error) if is_damaged(database, &error).await? => {
                 Ok(Found::Lost(Secret::without_params(row)))
             }
-            Err(error) => Err(error.into()),
-        })
+            Err(error) => Err(Refusal::from(error).into()),
+        }
     }
 
     /// A value that can be shown without; none where it is damaged.

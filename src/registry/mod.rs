@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::access::audit::{self, Entry, Outcome};
 use crate::foundation::clock::{EpochMs, SharedClock};
-use crate::foundation::database::{Database, DbError};
+use crate::foundation::database::{Abort, Database, DbError};
 use crate::foundation::fields::escape;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, OpenError};
@@ -124,6 +124,15 @@ pub enum RegistryError {
 impl From<DbErr> for RegistryError {
     fn from(error: DbErr) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl Abort for RegistryError {
+    fn failure(&self) -> Option<&DbError> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Refused(_) => None,
+        }
     }
 }
 

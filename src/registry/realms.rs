@@ -1,4 +1,4 @@
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
 
 use super::check::check;
@@ -73,7 +73,7 @@ impl Registry {
         let patch = &patch;
         self.database
             .write(|transaction, _| Box::pin(self.merge_realm(transaction, patch, by, now)))
-            .await??;
+            .await?;
         self.wake.notify_one();
         let realm = self.realm(&patch.id).await?;
         if realm.source.policy().revokes_previous {
@@ -88,25 +88,22 @@ impl Registry {
         patch: &RealmPatch,
         by: &Actor,
         now: EpochMs,
-    ) -> Result<Result<(), Refusal>, DbErr> {
+    ) -> Result<(), RegistryError> {
         let stored = store::find(transaction, &patch.id).await?;
         let merged = merged(patch.clone(), stored.as_ref());
-        let source = match self.read_content(&merged) {
-            Ok(source) => source,
-            Err(faults) => return Ok(Err(Refusal::Faults(faults))),
-        };
+        let source = self.read_content(&merged).map_err(Refusal::Faults)?;
         if let Source::Provider(document) = &source
             && let Some(why) = self.faulty_realms(transaction, &patch.id, document).await?
         {
             let fault = Fault::new("/config/parent/realm", why);
-            return Ok(Err(Refusal::Faults(vec![fault])));
+            return Err(Refusal::Faults(vec![fault]).into());
         }
         match stored {
             None => {
                 let inserted = store::insert(transaction, &patch.id, merged, now).await;
                 match inserted {
                     Err(error) if is_duplicate(&error) => {
-                        return Ok(Err(Refusal::ChangedMeanwhile));
+                        return Err(Refusal::ChangedMeanwhile.into());
                     }
                     other => other?,
                 }
@@ -114,7 +111,7 @@ impl Registry {
             Some(row) => {
                 let over = Version(row.version);
                 if !store::update(transaction, &patch.id, over, merged, now).await? {
-                    return Ok(Err(Refusal::ChangedMeanwhile));
+                    return Err(Refusal::ChangedMeanwhile.into());
                 }
                 if source.policy().revokes_previous {
                     // What was remembered before is not served while it is being replaced.
@@ -130,7 +127,7 @@ impl Registry {
             }
         }
         note(transaction, by, "realm.save", patch.id.to_string(), now).await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Registers a preset as a realm. One that is there already is left as it is, unless it
@@ -233,19 +230,19 @@ impl Registry {
             .write(|transaction, _| {
                 Box::pin(async move {
                     if !cascade && secrets::any_in(transaction, id).await? {
-                        return Ok(Err(Refusal::RealmHasSecrets));
+                        return Err(Refusal::RealmHasSecrets.into());
                     }
                     if !store::delete(transaction, id).await? {
-                        return Ok(Err(Refusal::UnknownRealm(id.to_string())));
+                        return Err(Refusal::UnknownRealm(id.to_string()).into());
                     }
                     removal::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
                     note(transaction, by, "realm.delete", id.to_string(), now).await?;
-                    Ok(Ok(()))
+                    Ok::<_, RegistryError>(())
                 })
             })
-            .await??;
+            .await?;
         self.memory.changed_all_in(id);
         Ok(())
     }

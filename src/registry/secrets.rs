@@ -113,7 +113,7 @@ impl Registry {
         let patch = &patch;
         self.database
             .write(|transaction, _| Box::pin(self.merge_secret(transaction, patch, by, now)))
-            .await??;
+            .await?;
         self.wake.notify_one();
         let mut listed = self.secret(&patch.realm, &patch.key).await?;
         self.memory.changed(listed.record.secret_id);
@@ -137,25 +137,21 @@ impl Registry {
         patch: &SecretPatch,
         by: &Actor,
         now: EpochMs,
-    ) -> Result<Result<(), Refusal>, DbErr> {
-        let Some(realm) = realms::find_locked(transaction, &patch.realm).await? else {
-            return Ok(Err(Refusal::UnknownRealm(patch.realm.to_string())));
-        };
-        let source = match Realm::from_row(realm, &self.expressions) {
-            Ok(realm) => realm.source,
-            Err(error) => return Ok(Err(error.into())),
-        };
+    ) -> Result<(), RegistryError> {
+        let realm = realms::find_locked(transaction, &patch.realm).await?;
+        let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
+        let realm = Realm::from_row(realm, &self.expressions).map_err(Refusal::from)?;
+        let source = realm.source;
         if patch.token.is_some() && !source.is_fixed() {
-            return Ok(Err(Refusal::NotFixed));
+            return Err(Refusal::NotFixed.into());
         }
         let stored = store::find(transaction, &patch.realm, &patch.key).await?;
         let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
         let (stored, lost) = match stored {
             None => (None, false),
             Some(row) => match self.found(transaction, row).await? {
-                Ok(Found::Open(secret)) => (Some(secret), false),
-                Ok(Found::Lost(secret)) => (Some(secret), true),
-                Err(refusal) => return Ok(Err(refusal)),
+                Found::Open(secret) => (Some(secret), false),
+                Found::Lost(secret) => (Some(secret), true),
             },
         };
         let refresh_token = |params: &Params| {
@@ -176,14 +172,14 @@ impl Registry {
             faults = faults_of_lost(&patch.params, &source, faults);
         }
         if !faults.is_empty() {
-            return Ok(Err(Refusal::Faults(faults)));
+            return Err(Refusal::Faults(faults).into());
         }
         if let Source::Provider(document) = &source
             && let Some(why) = self
                 .faulty_chain(transaction, &patch.realm, &patch.key, document, &params)
                 .await?
         {
-            return Ok(Err(Refusal::Faults(vec![Fault::new("/params", why)])));
+            return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
         }
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
         let id = match stored {
@@ -191,7 +187,7 @@ impl Registry {
                 if changed || lost {
                     let over = secret.version;
                     if !store::update(transaction, secret.id, over, sealed, now).await? {
-                        return Ok(Err(Refusal::ChangedMeanwhile));
+                        return Err(Refusal::ChangedMeanwhile.into());
                     }
                     let another = match (&record, lost) {
                         (Some(record), true) => {
@@ -226,7 +222,7 @@ impl Registry {
                     store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
                 let id = match inserted {
                     Err(error) if is_duplicate(&error) => {
-                        return Ok(Err(Refusal::ChangedMeanwhile));
+                        return Err(Refusal::ChangedMeanwhile.into());
                     }
                     other => other?,
                 };
@@ -253,7 +249,7 @@ impl Registry {
             now,
         )
         .await?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     pub async fn delete_secret(
@@ -267,16 +263,15 @@ impl Registry {
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let Some(record) = tokens::find(transaction, realm, key).await? else {
-                        return Ok(Err(unknown(realm, key)));
-                    };
+                    let record = tokens::find(transaction, realm, key).await?;
+                    let record = record.ok_or_else(|| unknown(realm, key))?;
                     removal::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
                     note(transaction, by, "secret.delete", target(realm, key), now).await?;
-                    Ok(Ok(record.secret_id))
+                    Ok::<_, RegistryError>(record.secret_id)
                 })
             })
-            .await??;
+            .await?;
         self.memory.changed(deleted);
         Ok(())
     }
@@ -292,15 +287,14 @@ impl Registry {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let Some(record) = tokens::find(transaction, realm, key).await? else {
-                        return Ok(Err(unknown(realm, key)));
-                    };
+                    let record = tokens::find(transaction, realm, key).await?;
+                    let record = record.ok_or_else(|| unknown(realm, key))?;
                     tokens::pause(transaction, record.secret_id, now).await?;
                     note(transaction, by, "secret.pause", target(realm, key), now).await?;
-                    Ok(Ok(()))
+                    Ok::<_, RegistryError>(())
                 })
             })
-            .await??;
+            .await?;
         self.secret(realm, key).await
     }
 
@@ -315,17 +309,16 @@ impl Registry {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let Some(record) = tokens::find(transaction, realm, key).await? else {
-                        return Ok(Err(unknown(realm, key)));
-                    };
+                    let record = tokens::find(transaction, realm, key).await?;
+                    let record = record.ok_or_else(|| unknown(realm, key))?;
                     let realms = realms::find_all(transaction, [realm.as_str()]).await?;
                     let due = (!is_fixed(&realms, realm)).then_some(now);
                     tokens::resume(transaction, record.secret_id, due, now).await?;
                     note(transaction, by, "secret.resume", target(realm, key), now).await?;
-                    Ok(Ok(()))
+                    Ok::<_, RegistryError>(())
                 })
             })
-            .await??;
+            .await?;
         self.wake.notify_one();
         self.secret(realm, key).await
     }

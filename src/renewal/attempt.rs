@@ -11,13 +11,12 @@ use super::fetching::Fetcher;
 use super::inputs::InputReader;
 use super::late::LateAnswers;
 use super::outcome::{Attempted, FetchOutcome, NotOpened, Opened};
-use super::quota::{Quotas, Spent};
+use super::quota::{NotReserved, Quotas, Spent};
 use super::realms::Realms;
 use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
 use super::storing::{FailedAttempt, ResultStore};
 use crate::foundation::clock::{SharedClock, Timeline};
-use crate::foundation::database::DbError;
 use crate::foundation::metrics::{Metrics, seconds};
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::Source;
@@ -181,9 +180,11 @@ impl AttemptRunner {
             return Attempted::Discarded;
         }
         match self.reserve_for(claimed, &mut opened, cause).await {
-            Ok(Ok(())) => {}
-            Ok(Err(spent)) => return self.beyond_quota(claimed, cause, spent).await,
-            Err(error) => {
+            Ok(()) => {}
+            Err(NotReserved::Spent(spent)) => {
+                return self.beyond_quota(claimed, cause, spent).await;
+            }
+            Err(NotReserved::Database(error)) => {
                 tracing::error!(%error, "a place in the provider's quota could not be reserved");
                 self.results.give_back(claimed).await;
                 return Attempted::Unstored;
@@ -241,22 +242,23 @@ impl AttemptRunner {
         claimed: &Claimed,
         opened: &mut Opened,
         cause: Cause,
-    ) -> Result<Result<(), Spent>, DbError> {
+    ) -> Result<(), NotReserved> {
         let record = &claimed.record;
         let reserved = self
             .quotas
             .reserve(&opened.realm, record, cause, record.forced)
-            .await?;
+            .await;
         let must_be_had = matches!(cause, Cause::Scheduled | Cause::Run)
             || record.valid(self.clock.now()).is_none();
-        if reserved.is_err() && record.forced && must_be_had {
+        let is_spent = matches!(reserved, Err(NotReserved::Spent(_)));
+        if is_spent && record.forced && must_be_had {
             opened.previous.inputs.forced = false;
             return self
                 .quotas
                 .reserve(&opened.realm, record, cause, false)
                 .await;
         }
-        Ok(reserved)
+        reserved
     }
 
     /// A token that must be had waits for the quota; a wish changes nothing.

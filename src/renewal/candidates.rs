@@ -160,7 +160,9 @@ impl PairKeeper {
     async fn keep_once(&self, candidate: &Candidate) -> Result<Promotion, DbError> {
         let now = self.clock.now();
         self.database
-            .write(|transaction, _| Box::pin(self.keep_in(transaction, candidate, now)))
+            .write(|transaction, _| {
+                Box::pin(async move { Ok(self.keep_in(transaction, candidate, now).await?) })
+            })
             .await
     }
 

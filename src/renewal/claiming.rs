@@ -81,7 +81,9 @@ impl Claimer {
         };
         let claimed = self
             .database
-            .write(|transaction, _| Box::pin(lease::claim(transaction, condition, claim)))
+            .write(|transaction, _| {
+                Box::pin(async move { Ok(lease::claim(transaction, condition, claim).await?) })
+            })
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
@@ -147,7 +149,7 @@ impl Claimer {
             .write(|transaction, _| {
                 Box::pin(async move {
                     lost::nothing_comes_from(transaction, replica, unkept, now).await?;
-                    lease::release_all_of(transaction, replica, unkept, now).await
+                    Ok(lease::release_all_of(transaction, replica, unkept, now).await?)
                 })
             })
             .await

@@ -18,7 +18,7 @@ use super::outcome::{FetchOutcome, LateAnswer, Opened};
 use super::refresh::retries;
 use super::storing::ResultStore;
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
-use crate::foundation::database::Database;
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
 use crate::realm::failure::{Failure, MAYBE_SPENT};
@@ -200,7 +200,10 @@ impl LateAnswers {
         let note = || {
             let now = self.clock.now();
             self.database.write(move |transaction, _| {
-                Box::pin(lost::nothing_comes(transaction, id, attempt, sent, now))
+                Box::pin(async move {
+                    let noted = lost::nothing_comes(transaction, id, attempt, sent, now);
+                    Ok::<_, DbError>(noted.await?)
+                })
             })
         };
         let noted = note

@@ -46,6 +46,25 @@ impl Purpose {
     }
 }
 
+/// Why no request is reserved.
+pub(super) enum NotReserved {
+    Spent(Spent),
+    Database(DbError),
+}
+
+impl From<DbError> for NotReserved {
+    fn from(error: DbError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What became of a window. Where it is spent that is committed as well: what was unused is
+/// given back.
+enum Reservation {
+    Taken { count: i64, part: i64 },
+    Spent(Spent),
+}
+
 /// Requests that were reserved and are not sent yet.
 #[derive(Clone, Copy, Debug)]
 struct Block {
@@ -109,7 +128,7 @@ impl Quotas {
                             window.give_back(block.part, block.left);
                             store::save(transaction, subject, &window).await?;
                         }
-                        Ok(())
+                        Ok::<_, DbError>(())
                     })
                 })
                 .await;
@@ -145,15 +164,12 @@ impl Quotas {
         record: &TokenRecord,
         cause: Cause,
         forced: bool,
-    ) -> Result<Result<(), Spent>, DbError> {
+    ) -> Result<(), NotReserved> {
         let purpose = Purpose::of(cause, record, self.clock.now());
         for quota in self.counting(realm, forced) {
-            if let Err(spent) = self.reserve_in(&quota, record, purpose).await? {
-                self.metrics.quota_spent.inc();
-                return Ok(Err(spent));
-            }
+            self.reserve_in(&quota, record, purpose).await?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// The quotas that count a request.
@@ -180,7 +196,7 @@ impl Quotas {
         quota: &Quota,
         record: &TokenRecord,
         purpose: Purpose,
-    ) -> Result<Result<(), Spent>, DbError> {
+    ) -> Result<(), NotReserved> {
         let key = (Subject::of(quota, record), purpose);
         let now = self.clock.now();
         let ended = {
@@ -188,7 +204,7 @@ impl Quotas {
             match memory.blocks.get_mut(&key) {
                 Some(block) if block.left > 0 && now < block_ends(quota, block.part) => {
                     block.left -= 1;
-                    return Ok(Ok(()));
+                    return Ok(());
                 }
                 // Taken out, so that what is unused is given back once.
                 _ => memory.blocks.remove(&key),
@@ -229,13 +245,16 @@ impl Quotas {
                         }
                         _ => 0,
                     };
-                    let reserved = window.reserve(quota, quota.limit - owned, size, now);
+                    let reservation = match window.reserve(quota, quota.limit - owned, size, now) {
+                        Ok((count, part)) => Reservation::Taken { count, part },
+                        Err(spent) => Reservation::Spent(spent),
+                    };
                     store::save(transaction, subject, &window).await?;
-                    Ok(reserved)
+                    Ok(reservation)
                 })
             })
         };
-        let reserved = match took().await {
+        let reservation = match took().await {
             // Another replica made the row at the same time.
             Err(DbError::Failed(error)) if is_duplicate(&error) => took().await,
             // What is not known to be reserved is not sent; what was is lost to the window.
@@ -246,16 +265,17 @@ impl Quotas {
             memory.blocks.retain(|_, block| block.left > 0);
             memory.spent.retain(|_, spent| spent.until > now);
         }
-        match reserved {
-            Ok((taken, part)) => {
+        match reservation {
+            Reservation::Taken { count, part } => {
                 memory.spent.remove(&key);
-                let left = taken - 1;
+                let left = count - 1;
                 memory.blocks.insert(key, Block { left, part, size });
-                Ok(Ok(()))
+                Ok(())
             }
-            Err(spent) => {
+            Reservation::Spent(spent) => {
                 memory.spent.insert(key, spent);
-                Ok(Err(spent))
+                self.metrics.quota_spent.inc();
+                Err(NotReserved::Spent(spent))
             }
         }
     }

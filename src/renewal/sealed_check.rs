@@ -358,7 +358,7 @@ impl SealedCheck {
                         event::append(transaction, &[(event, record)], &self.randomness, now)
                             .await?;
                     }
-                    Ok(true)
+                    Ok::<_, DbError>(true)
                 })
             })
             .await?;

@@ -16,7 +16,7 @@ use super::decide::Backoff;
 use super::history::Entry;
 use super::outcome::Attempted;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
-use crate::foundation::database::Database;
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::ReplicaId;
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
@@ -122,13 +122,10 @@ impl ResultStore {
         let stored = self
             .database
             .write(|transaction, _| {
-                Box::pin(results::store_waiting(
-                    transaction,
-                    claimed,
-                    new,
-                    again,
-                    now,
-                ))
+                Box::pin(async move {
+                    let waits = results::store_waiting(transaction, claimed, new, again, now);
+                    Ok::<_, DbError>(waits.await?)
+                })
             })
             .await;
         match stored {
@@ -171,7 +168,11 @@ impl ResultStore {
     pub(super) async fn refuse_report(&self, claimed: &Claimed) {
         let released = self
             .database
-            .write(|transaction, _| Box::pin(lease::refuse_report(transaction, claimed)))
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    Ok::<_, DbError>(lease::refuse_report(transaction, claimed).await?)
+                })
+            })
             .await;
         if let Err(error) = released {
             tracing::warn!(%error, "a lease could not be given back; it runs out by itself");
@@ -181,7 +182,11 @@ impl ResultStore {
     pub(super) async fn give_back(&self, claimed: &Claimed) {
         let released = self
             .database
-            .write(|transaction, _| Box::pin(lease::release(transaction, claimed)))
+            .write(|transaction, _| {
+                Box::pin(
+                    async move { Ok::<_, DbError>(lease::release(transaction, claimed).await?) },
+                )
+            })
             .await;
         if let Err(error) = released {
             tracing::warn!(%error, "a lease could not be given back; it runs out by itself");

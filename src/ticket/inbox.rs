@@ -146,7 +146,7 @@ impl Inbox {
                     if store::store(transaction, new).await? {
                         tokens::wake_waiting(transaction, waiting, new.received_at).await?;
                     }
-                    Ok(())
+                    Ok::<_, DbError>(())
                 })
             })
             .await?;

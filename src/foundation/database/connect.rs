@@ -113,7 +113,7 @@ impl Database {
         // timeout covers: the switch to write-ahead logging.
         let open = async |connections| {
             retry::lost_races(|| async {
-                Ok(sea_orm::Database::connect(pool_of(connections)).await?)
+                Ok::<_, DbError>(sea_orm::Database::connect(pool_of(connections)).await?)
             })
             .await
         };

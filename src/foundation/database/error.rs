@@ -29,6 +29,18 @@ pub enum DbError {
     Unanswered(Duration),
 }
 
+/// Why a transaction is rolled back: the database failed, or what is done in it refuses.
+pub trait Abort: From<DbErr> + From<DbError> + Send {
+    /// The failure of the database; none where the work refuses.
+    fn failure(&self) -> Option<&DbError>;
+}
+
+impl Abort for DbError {
+    fn failure(&self) -> Option<&DbError> {
+        Some(self)
+    }
+}
+
 impl DbFault {
     /// Why a call failed.
     pub fn of(error: &DbError, address: &DbAddress) -> Self {

@@ -27,7 +27,7 @@ use crate::foundation::limit::while_running;
 pub use address::DbAddress;
 pub use cause::DbFault;
 pub use connect::ConnectError;
-pub use error::DbError;
+pub use error::{Abort, DbError};
 pub use lists::{padded, pieces};
 use outage::Outage;
 pub use paging::{delete_some, one_page};
@@ -42,15 +42,13 @@ pub type Within<'t, 'env> = PhantomData<&'t &'env ()>;
 
 /// What is done in one transaction: `|transaction, _| Box::pin(async move { … })`, over
 /// borrowed values only, because it may run more than once.
-pub trait Work<'env, T>:
-    for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, DbErr>>
-    + Send
-    + Sync
+pub trait Work<'env, T, E>:
+    for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, E>> + Send + Sync
 {
 }
 
-impl<'env, T, F> Work<'env, T> for F where
-    F: for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, DbErr>>
+impl<'env, T, E, F> Work<'env, T, E> for F where
+    F: for<'t> Fn(&'t DatabaseTransaction, Within<'t, 'env>) -> BoxFuture<'t, Result<T, E>>
         + Send
         + Sync
 {
@@ -125,7 +123,7 @@ impl Database {
     {
         let written = retry::lost_races(|| {
             let writing = write(&self.writer);
-            async { Ok(writing.await?) }
+            async { Ok::<_, DbError>(writing.await?) }
         })
         .await?;
         self.outage.answers(true);
@@ -134,63 +132,73 @@ impl Database {
 
     /// Runs `work` in one write transaction and commits it. Lost races (deadlock, lock
     /// wait, refused certification, busy) are tried again as a whole, so `work` must
-    /// have no effect but on the transaction.
-    pub async fn write<'env, T, F>(&self, work: F) -> Result<T, DbError>
+    /// have no effect but on the transaction. Whatever error `work` ends with, nothing of it is
+    /// kept: what is to be committed although the answer is no is a value.
+    pub async fn write<'env, T, E, F>(&self, work: F) -> Result<T, E>
     where
-        F: Work<'env, T>,
+        F: Work<'env, T, E>,
         T: Send,
+        E: Abort,
     {
-        let written = retry::lost_races(|| self.write_once(&work)).await?;
-        self.outage.answers(true);
-        Ok(written)
+        let written = retry::lost_races(|| self.write_once(&work)).await;
+        if !matches!(&written, Err(error) if error.failure().is_some()) {
+            self.outage.answers(true);
+        }
+        written
     }
 
-    async fn write_once<'env, T, F>(&self, work: &F) -> Result<T, DbError>
+    async fn write_once<'env, T, E, F>(&self, work: &F) -> Result<T, E>
     where
-        F: Work<'env, T>,
+        F: Work<'env, T, E>,
         T: Send,
+        E: Abort,
     {
         let begun = self.transactions.begin_with_options(self.options());
         let Ok(transaction) = tokio::time::timeout(self.begin_timeout, begun).await else {
-            return Err(DbError::Unanswered(self.begin_timeout));
+            return Err(DbError::Unanswered(self.begin_timeout).into());
         };
         let transaction = transaction?;
         let worked = tokio::time::timeout(self.write_timeout, self.whole(&transaction, work)).await;
+        let Ok(worked) = worked else {
+            return Err(DbError::TimedOut(self.write_timeout).into());
+        };
         match worked {
-            Ok(Ok(value)) => {
+            Ok(value) => {
                 let committed = tokio::time::timeout(COMMIT_TIMEOUT, transaction.commit());
                 match committed.await {
                     Ok(committed) => committed.map_err(retry::commit_failed)?,
-                    Err(_elapsed) => return Err(DbError::OutcomeUnknown(unanswered_commit())),
+                    Err(_elapsed) => Err(DbError::OutcomeUnknown(unanswered_commit()))?,
                 }
                 Ok(value)
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 // The connection's next use rolls back what an error leaves open.
                 let _ = transaction.rollback().await;
-                Err(error.into())
+                Err(error)
             }
-            Err(_elapsed) => Err(DbError::TimedOut(self.write_timeout)),
         }
     }
 
     /// Does the work, and sees that all of it was done in this one transaction.
-    async fn whole<'env, T, F>(
+    async fn whole<'env, T, E, F>(
         &self,
         transaction: &DatabaseTransaction,
         work: &F,
-    ) -> Result<T, DbErr>
+    ) -> Result<T, E>
     where
-        F: Work<'env, T>,
+        F: Work<'env, T, E>,
+        E: Abort,
     {
         if self.in_cluster {
             transaction.execute_unprepared(MARK).await?;
         }
-        let value = work(transaction, PhantomData).await?;
-        if self.in_cluster {
+        let worked = work(transaction, PhantomData).await;
+        let failed = matches!(&worked, Err(error) if error.failure().is_some());
+        // What a refusal has seen may be of no transaction, too.
+        if self.in_cluster && !failed {
             transaction.execute_unprepared(STILL_MARKED).await?;
         }
-        Ok(value)
+        worked
     }
 
     fn options(&self) -> TransactionOptions {

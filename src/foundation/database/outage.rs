@@ -210,13 +210,13 @@ pub(super) async fn why_unreachable(
     }
     let options: MySqlConnectOptions = url.expose_secret().parse().ok()?;
     let connecting = options.disable_statement_logging();
-    match tokio::time::timeout(patience, connecting.connect()).await {
-        Ok(Ok(connection)) => {
+    let connected = tokio::time::timeout(patience, connecting.connect()).await;
+    match connected.ok()? {
+        Ok(connection) => {
             let _ = tokio::time::timeout(patience, connection.close()).await;
             None
         }
-        Ok(Err(error)) => Some(DbFault::of_driver(&error, Some(address))),
-        Err(_elapsed) => None,
+        Err(error) => Some(DbFault::of_driver(&error, Some(address))),
     }
 }
 

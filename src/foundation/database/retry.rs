@@ -8,7 +8,7 @@ use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{DbErr, SqlErr};
 
 use super::cause::of_driver;
-use super::error::DbError;
+use super::error::{Abort, DbError};
 
 /// Deadlock, lock wait, Galera not ready and certification, read-only during failover,
 /// Group Replication's refusal, and a savepoint that went with its transaction.
@@ -19,9 +19,10 @@ const MYSQL_OUTAGES: [u16; 2] = [1053, 1927];
 const SQLITE_BUSY: i32 = 5;
 const TRIES: usize = 8;
 
-pub(super) async fn lost_races<T, Fut>(attempt: impl FnMut() -> Fut) -> Result<T, DbError>
+pub(super) async fn lost_races<T, E, Fut>(attempt: impl FnMut() -> Fut) -> Result<T, E>
 where
-    Fut: Future<Output = Result<T, DbError>>,
+    E: Abort,
+    Fut: Future<Output = Result<T, E>>,
 {
     attempt
         .retry(
@@ -31,7 +32,7 @@ where
                 .with_max_times(TRIES)
                 .with_jitter(),
         )
-        .when(|error| matches!(error, DbError::Failed(error) if is_lost_race(error)))
+        .when(|error: &E| matches!(error.failure(), Some(DbError::Failed(error)) if is_lost_race(error)))
         .await
 }
 

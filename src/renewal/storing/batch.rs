@@ -145,7 +145,9 @@ impl BatchWriter {
                         .iter()
                         .map(|result| (&*result.claimed, &result.new))
                         .collect();
-                    store_in(transaction, &results, Busy::LeaveOut, now, &self.randomness).await
+                    let (busy, randomness) = (Busy::LeaveOut, &self.randomness);
+                    let stored = store_in(transaction, &results, busy, now, randomness).await?;
+                    Ok::<_, DbError>(stored)
                 })
             })
             .await?;

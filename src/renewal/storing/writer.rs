@@ -161,13 +161,13 @@ impl ResultWriter {
                     }
                     history::append(transaction, &[new.ended(None)]).await?;
                     lease::release_at_risk(transaction, claimed, new.risk()).await?;
-                    match candidate {
+                    let put = match candidate {
                         Some(candidate) => {
-                            let promotion = self.pairs.keep_in(transaction, candidate, now).await?;
-                            Ok(Put::Kept(promotion))
+                            Put::Kept(self.pairs.keep_in(transaction, candidate, now).await?)
                         }
-                        None => Ok(Put::Refused),
-                    }
+                        None => Put::Refused,
+                    };
+                    Ok::<_, DbError>(put)
                 })
             })
             .await?;

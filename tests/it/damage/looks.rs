@@ -1,17 +1,14 @@
 //! Looking for damage: what is found is told once, and holds up nobody.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
-use token_server::foundation::database::Database;
+use token_server::foundation::clock::{EpochMs, Ms};
+use token_server::foundation::database::{Database, DbError};
 use token_server::foundation::ids::{KeyName, RealmId, Version};
 use token_server::realm::failure::Failure;
 use token_server::token::{results, store};
 
 use super::{HARMS, Harm, Stored, detail, look, number, params, register, register_realm};
 use super::{renewed, run, scene, server, server_with};
-use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -114,12 +111,7 @@ async fn a_webhook_is_told_once_of_what_is_damaged(database: TestDatabase) {
 
 async fn the_server_looks_by_itself(database: TestDatabase) {
     let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     register_realm(&server, &provider, json!({})).await;
     register(&server, &["k", "other"]).await;
     params("k")
@@ -166,14 +158,10 @@ async fn what_changed_meanwhile_is_not_overwritten(database: TestDatabase) {
         let noted = handle
             .write(|transaction, _| {
                 let (seen, failure) = (&seen, &failure);
-                Box::pin(results::store_attention(
-                    transaction,
-                    seen,
-                    of,
-                    failure,
-                    None,
-                    now,
-                ))
+                Box::pin(async move {
+                    let noted = results::store_attention(transaction, seen, of, failure, None, now);
+                    Ok::<_, DbError>(noted.await?)
+                })
             })
             .await;
         noted.expect("the database takes it")
