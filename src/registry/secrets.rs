@@ -182,40 +182,28 @@ impl Registry {
             return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
         }
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
-        let id = match stored {
+        let troubled = record.as_ref().and_then(|record| record.trouble.as_ref());
+        // Where a human is needed, the cause may have been mended elsewhere: at the provider, in
+        // a proxy.
+        let needs_attention = troubled.is_some_and(Trouble::needs_attention);
+        let wakes = stored.is_some() && (changed || lost || needs_attention);
+        let (id, another_refresh_token) = match stored {
             Some(secret) => {
+                let mut another = false;
                 if changed || lost {
                     let over = secret.version;
                     if !store::update(transaction, secret.id, over, sealed, now).await? {
                         return Err(Refusal::ChangedMeanwhile.into());
                     }
-                    let another = match (&record, lost) {
+                    another = match (&record, lost) {
                         (Some(record), true) => {
                             refresh_token(&params).is_some()
                                 && self.refresh_is_lost(transaction, record, now).await?
                         }
                         _ => refresh_token(&params) != first_refresh_token,
                     };
-                    if !source.is_fixed() {
-                        tokens::wake(transaction, secret.id, now).await?;
-                    }
-                    if another {
-                        removal::forget_refresh(transaction, secret.id).await?;
-                    }
                 }
-                let needs_attention = |record: &TokenRecord| {
-                    let trouble = record.trouble.as_ref();
-                    trouble.is_some_and(Trouble::needs_attention)
-                };
-                if !changed
-                    && !lost
-                    && !source.is_fixed()
-                    && record.as_ref().is_some_and(needs_attention)
-                {
-                    // The cause may have been mended elsewhere: at the provider, in a proxy.
-                    tokens::wake(transaction, secret.id, now).await?;
-                }
-                secret.id
+                (secret.id, another)
             }
             None => {
                 let inserted =
@@ -228,9 +216,15 @@ impl Registry {
                 };
                 let due = (!source.is_fixed()).then_some(now);
                 tokens::insert(transaction, id, &patch.realm, &patch.key, due, now).await?;
-                id
+                (id, false)
             }
         };
+        if wakes && !source.is_fixed() {
+            tokens::wake(transaction, id, now).await?;
+        }
+        if another_refresh_token {
+            removal::forget_refresh(transaction, id).await?;
+        }
         if let Some(new) = &patch.token {
             let sealed = seal(id, Column::Token, &new.token, &self.ring);
             tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
