@@ -34,6 +34,13 @@ pub struct ListedSecret {
     pub updated_at: EpochMs,
 }
 
+/// Renewal of one secret, switched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+}
+
 impl Registry {
     pub async fn list_secrets(
         &self,
@@ -277,24 +284,22 @@ impl Registry {
         key: &KeyName,
         by: &Actor,
     ) -> Result<ListedSecret, RegistryError> {
-        let now = self.clock.now();
-        self.database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let record = tokens::find(transaction, realm, key).await?;
-                    let record = record.ok_or_else(|| unknown(realm, key))?;
-                    tokens::pause(transaction, record.secret_id, now).await?;
-                    note(transaction, by, "secret.pause", target(realm, key), now).await?;
-                    Ok::<_, RegistryError>(())
-                })
-            })
-            .await?;
-        self.secret(realm, key).await
+        self.switch_renewal(Switch::Off, realm, key, by).await
     }
 
     /// Switches renewal of a secret on again; it is due now.
     pub async fn resume_secret(
         &self,
+        realm: &RealmId,
+        key: &KeyName,
+        by: &Actor,
+    ) -> Result<ListedSecret, RegistryError> {
+        self.switch_renewal(Switch::On, realm, key, by).await
+    }
+
+    async fn switch_renewal(
+        &self,
+        switch: Switch,
         realm: &RealmId,
         key: &KeyName,
         by: &Actor,
@@ -305,15 +310,26 @@ impl Registry {
                 Box::pin(async move {
                     let record = tokens::find(transaction, realm, key).await?;
                     let record = record.ok_or_else(|| unknown(realm, key))?;
-                    let realms = realms::find_all(transaction, [realm.as_str()]).await?;
-                    let due = (!is_fixed(&realms, realm)).then_some(now);
-                    tokens::resume(transaction, record.secret_id, due, now).await?;
-                    note(transaction, by, "secret.resume", target(realm, key), now).await?;
+                    let action = match switch {
+                        Switch::Off => {
+                            tokens::pause(transaction, record.secret_id, now).await?;
+                            "secret.pause"
+                        }
+                        Switch::On => {
+                            let realms = realms::find_all(transaction, [realm.as_str()]).await?;
+                            let due = (!is_fixed(&realms, realm)).then_some(now);
+                            tokens::resume(transaction, record.secret_id, due, now).await?;
+                            "secret.resume"
+                        }
+                    };
+                    note(transaction, by, action, target(realm, key), now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })
             .await?;
-        self.wake.notify_one();
+        if switch == Switch::On {
+            self.wake.notify_one();
+        }
         self.secret(realm, key).await
     }
 }
