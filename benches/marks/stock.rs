@@ -7,7 +7,7 @@ use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::KeyRing;
 use token_server::secret::params::Params;
 use token_server::secret::seal_params;
-use token_server::token::{Column, seal};
+use token_server::token::{Column, seal, store};
 use token_server_entity::{secret, token};
 
 use crate::kit::TestDatabase;
@@ -47,53 +47,22 @@ fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, tok
     let value = format!("{number:0TOKEN_BYTES$}");
     let secret = secret::Model {
         id,
-        realm_id: realm.clone(),
-        key_name: key.clone(),
+        realm_id: realm,
+        key_name: key,
         params: seal_params(&name.0, &name.1, &Params::default(), ring),
         version: 1,
         created_at: now,
         updated_at: now,
     };
+    let renew_at = Some(now.plus(Ms(LIFE.0 / 2)));
     let token = token::ActiveModel {
-        secret_id: Set(id),
-        realm_id: Set(realm),
-        key_name: Set(key),
         token: Set(Some(seal(SecretId(id), Column::Token, &value.into(), ring))),
-        token_type: Set(None),
-        served: Set(None),
-        per_read: Set(false),
-        extra: Set(None),
         expires_at: Set(Some(now.plus(LIFE))),
         generation: Set(1),
         obtained_at: Set(Some(now)),
-        refresh_token: Set(None),
-        refresh_expires_at: Set(None),
-        refresh_obtained_at: Set(None),
-        refresh_line: Set(0),
-        lost_attempt: Set(None),
-        lost_at: Set(None),
-        lost_awaited: Set(false),
-        lost_again: Set(false),
-        lost_owner: Set(None),
-        renew_at: Set(Some(now.plus(Ms(LIFE.0 / 2)))),
-        paused: Set(false),
         last_attempt_at: Set(Some(now)),
-        forced: Set(false),
-        waiting: Set(None),
-        waits_for: Set(None),
-        failures: Set(0),
-        failing_since: Set(None),
-        failure_class: Set(None),
-        failure_detail: Set(None),
-        refusals: Set(0),
-        refused_since: Set(None),
-        probes: Set(0),
-        announced: Set(None),
-        lease_owner: Set(None),
-        lease_until: Set(None),
-        claim_id: Set(None),
         fence: Set(1),
-        updated_at: Set(now),
+        ..store::new_row(SecretId(id), &name.0, &name.1, renew_at, now)
     };
     (secret.into_active_model(), token)
 }

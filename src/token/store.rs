@@ -57,7 +57,25 @@ pub async fn insert(
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let generation = retired::take(database, realm, key).await?;
-    Entity::insert(token::ActiveModel {
+    let row = token::ActiveModel {
+        generation: Set(generation.0),
+        ..new_row(id, realm, key, renew_at, now)
+    };
+    Entity::insert(row)
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
+}
+
+/// The row of a secret that never had a token.
+pub fn new_row(
+    id: SecretId,
+    realm: &RealmId,
+    key: &KeyName,
+    renew_at: Option<EpochMs>,
+    now: EpochMs,
+) -> token::ActiveModel {
+    token::ActiveModel {
         secret_id: Set(id.0),
         realm_id: Set(realm.as_str().to_owned()),
         key_name: Set(key.as_str().to_owned()),
@@ -76,7 +94,7 @@ pub async fn insert(
         lost_again: Set(false),
         lost_owner: Set(None),
         expires_at: Set(None),
-        generation: Set(generation.0),
+        generation: Set(0),
         obtained_at: Set(None),
         renew_at: Set(renew_at),
         paused: Set(false),
@@ -97,10 +115,7 @@ pub async fn insert(
         claim_id: Set(None),
         fence: Set(0),
         updated_at: Set(now),
-    })
-    .exec_without_returning(database)
-    .await
-    .map(|_| ())
+    }
 }
 
 /// Stores a token that an admin typed in.
