@@ -1,6 +1,6 @@
 use poem::http::StatusCode;
 use poem::web::Data as State;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::extract::Paging;
 use super::group::Group;
-use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::SCOPE;
 use super::problem::Problem;
 use crate::access::scope::{Pattern, Scope};
@@ -173,16 +174,9 @@ impl ApiKeys {
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
     ) -> Result<Json<Data<PageOf<KeyView>>>, Problem> {
-        let keys = app
-            .registry
-            .list_api_keys(self::page(page.0, page_size.0)?)
-            .await?;
+        let keys = app.registry.list_api_keys(paging.0).await?;
         Ok(Json(list(keys.map(KeyView::from))))
     }
 

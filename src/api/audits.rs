@@ -1,11 +1,11 @@
 use poem::web::Data as State;
-use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use super::auth::{Admin, Key};
+use super::extract::Paging;
 use super::group::Group;
-use super::lists::{Data, PageOf, list, page};
+use super::lists::{Data, PageOf, list};
 use super::problem::Problem;
 use crate::access::audit;
 use crate::app::App;
@@ -42,14 +42,9 @@ impl Audits {
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
     ) -> Result<Json<Data<PageOf<AuditEntry>>>, Problem> {
-        let wanted = self::page(page.0, page_size.0)?;
-        let entries = audit::list(app.database.reader(), wanted).await?;
+        let entries = audit::list(app.database.reader(), paging.0).await?;
         Ok(Json(list(entries.map(|row| AuditEntry {
             id: row.id,
             at: row.at.to_rfc3339(),

@@ -8,16 +8,14 @@ use serde_json::Value;
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::extract::names;
 use super::group::Group;
-use super::http::note_secret;
 use super::lists::{Data, data};
 use super::named_models::{PARAMS, REALM_DOCUMENT};
 use super::problem::Problem;
-use super::realms::realm_id;
 use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::fields::{Fields, escape};
-use crate::foundation::ids::KeyName;
 use crate::realm::failure::Failure;
 use crate::registry::dry_run::Trial;
 use crate::upstream::{
@@ -304,9 +302,7 @@ impl DryRuns {
         /// The secret's key.
         key: Query<String>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
-        let key = KeyName::new(key.0).map_err(|error| Problem::of_name("key", &error))?;
-        let realm = realm_id(id.0)?;
-        note_secret(&realm, &key);
+        let (realm, key) = names(id.0, key.0)?;
         let inspected = app.registry.preview(&realm, &key).await?;
         Ok(Json(data(inspected.into())))
     }

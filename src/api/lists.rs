@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::{ParseFromJSON, ToJSON, Type};
 
-use crate::foundation::page::{Listed, PAGE_SIZE_DEFAULT, Page, PageError};
+use crate::foundation::page::Listed;
 
 /// One page of a list.
 #[derive(Object)]
@@ -46,8 +46,4 @@ pub fn success() -> Success {
     Success {
         success: "ok".to_owned(),
     }
-}
-
-pub fn page(number: Option<u64>, size: Option<u64>) -> Result<Page, PageError> {
-    Page::new(number.unwrap_or(1), size.unwrap_or(PAGE_SIZE_DEFAULT))
 }

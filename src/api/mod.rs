@@ -5,6 +5,7 @@ mod audits;
 mod auth;
 mod body;
 mod dry_runs;
+mod extract;
 mod front;
 mod group;
 mod health;
@@ -120,8 +121,8 @@ async fn documented<E: Endpoint>(api: Arc<E>, request: Request) -> poem::Result<
 pub fn routes(app: App) -> impl Endpoint {
     let service = service();
     let generated = service.spec();
-    let paths = Paths::of(&generated);
     let specification = specification::complete(&generated);
+    let paths = Paths::of(&specification);
     let text = text_of(&specification);
     let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
     let yaml = serde_yaml::to_string(&specification).unwrap_or_default();

@@ -28,8 +28,7 @@ struct Operation {
 pub struct Unfit(pub Problem);
 
 impl Paths {
-    pub fn of(specification: &str) -> Self {
-        let specification: Value = serde_json::from_str(specification).unwrap_or_default();
+    pub fn of(specification: &Value) -> Self {
         let paths = specification["paths"].as_object().into_iter().flatten();
         Self(paths.map(Path::of).collect())
     }

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document};
+use super::extract::Paging;
 use super::group::Group;
 use super::http::note_realm;
-use super::lists::{Data, PageOf, data, list, page};
+use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use super::realms::RealmView;
 use crate::app::App;
@@ -88,20 +89,15 @@ impl Presets {
     async fn list(
         &self,
         _key: Key<Admin>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
         /// A part of the id or the title.
         keyword: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<PresetView>>>, Problem> {
-        let wanted = self::page(page.0, page_size.0)?;
         let keyword = keyword.0.unwrap_or_default().to_lowercase();
         let named = preset::all().values().filter(|preset| {
             preset.id.contains(&keyword) || preset.title.to_lowercase().contains(&keyword)
         });
-        Ok(Json(list(wanted.of(named).map(PresetView::from))))
+        Ok(Json(list(paging.0.of(named).map(PresetView::from))))
     }
 
     /// Register a preset as a realm

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, name};
+use super::extract::{Paging, realm_id};
 use super::group::Group;
 use super::http::note_realm;
-use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::REALM_DOCUMENT;
 use super::problem::Problem;
 use super::warnings::{WarningView, views};
@@ -128,16 +129,14 @@ impl Realms {
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
         /// A part of the id or the comment.
         keyword: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<RealmView>>>, Problem> {
-        let wanted = self::page(page.0, page_size.0)?;
-        let realms = app.registry.list_realms(wanted, keyword.as_deref()).await?;
+        let realms = app
+            .registry
+            .list_realms(paging.0, keyword.as_deref())
+            .await?;
         Ok(Json(list(realms.map(RealmView::from))))
     }
 
@@ -192,10 +191,4 @@ impl Realms {
             .await?;
         Ok(Json(success()))
     }
-}
-
-pub(super) fn realm_id(text: String) -> Result<RealmId, Problem> {
-    let realm = RealmId::new(text).map_err(|error| Problem::of_name("realm", &error))?;
-    note_realm(&realm);
-    Ok(realm)
 }

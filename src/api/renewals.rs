@@ -4,10 +4,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use super::auth::{Admin, Key, TokenFlush};
+use super::extract::{Paging, realm_id};
 use super::group::Group;
-use super::lists::{Data, PageOf, data, list, page};
+use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
-use super::realms::realm_id;
 use crate::app::App;
 use crate::foundation::clock::Timeline;
 use crate::realm::failure::FailureClass;
@@ -94,22 +94,16 @@ impl RenewalApi {
     ///
     /// One entry for each attempt to obtain a token, kept as long as the configuration says.
     #[oai(path = "/api/renewal", method = "get", operation_id = "listRenewals")]
-    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
         realm: Query<Option<String>>,
         key: Query<Option<String>>,
         /// `stored`, `failed` or `discarded`.
         outcome: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
-        let wanted = self::page(page.0, page_size.0)?;
         let outcome = outcome.0.map(|text| {
             Outcome::parse(&text)
                 .ok_or_else(|| Problem::not_one_of("outcome", &Outcome::ALL.map(Outcome::as_str)))
@@ -119,7 +113,7 @@ impl RenewalApi {
             key: key.as_deref(),
             outcome: outcome.transpose()?,
         };
-        let attempts = history::list(app.database.reader(), wanted, &filter).await?;
+        let attempts = history::list(app.database.reader(), paging.0, &filter).await?;
         Ok(Json(list(attempts.map(RenewalView::from))))
     }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use poem::web::Data as State;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
@@ -9,17 +9,15 @@ use serde_json::{Value, json};
 
 use super::auth::{Admin, Key};
 use super::body::{Body, Document, secret_name};
+use super::extract::{Paging, SecretPath};
 use super::group::Group;
-use super::http::note_secret;
-use super::lists::{Data, PageOf, Success, data, list, page, success};
+use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::PARAM_CHANGES;
 use super::problem::Problem;
-use super::realms::realm_id;
 use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
-use crate::foundation::ids::{KeyName, RealmId};
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
@@ -187,22 +185,16 @@ impl Secrets {
     ///
     /// Of parameters only the ends are shown, of short ones nothing.
     #[oai(path = "/api/secret", method = "get", operation_id = "listSecrets")]
-    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        /// Counts from 1.
-        page: Query<Option<u64>>,
-        /// From 1 to 1000; 10 where absent.
-        #[oai(name = "pageSize")]
-        page_size: Query<Option<u64>>,
+        paging: Paging,
         realm: Query<Option<String>>,
         state: Query<Option<String>>,
         /// A part of the key.
         keyword: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
-        let wanted = self::page(page.0, page_size.0)?;
         let state = state.0.map(|text| {
             TokenState::parse(&text).ok_or_else(|| {
                 Problem::not_one_of("state", &TokenState::ALL.map(TokenState::as_str))
@@ -213,7 +205,7 @@ impl Secrets {
             state: state.transpose()?,
             keyword: keyword.as_deref(),
         };
-        let secrets = app.registry.list_secrets(wanted, &filter).await?;
+        let secrets = app.registry.list_secrets(paging.0, &filter).await?;
         Ok(Json(list(secrets.map(SecretView::from))))
     }
 
@@ -250,10 +242,9 @@ impl Secrets {
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        realm: Path<String>,
-        key: Path<String>,
+        secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
-        let (realm, key) = names(realm.0, key.0)?;
+        let SecretPath { realm, key } = secret;
         let secret = app.registry.secret(&realm, &key).await?;
         Ok(Json(data(secret.into())))
     }
@@ -270,10 +261,9 @@ impl Secrets {
         &self,
         api_key: Key<Admin>,
         app: State<&App>,
-        realm: Path<String>,
-        key: Path<String>,
+        secret: SecretPath,
     ) -> Result<Json<Success>, Problem> {
-        let (realm, key) = names(realm.0, key.0)?;
+        let SecretPath { realm, key } = secret;
         app.registry
             .delete_secret(&realm, &key, &api_key.actor())
             .await?;
@@ -292,10 +282,9 @@ impl Secrets {
         &self,
         api_key: Key<Admin>,
         app: State<&App>,
-        realm: Path<String>,
-        key: Path<String>,
+        secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
-        let (realm, key) = names(realm.0, key.0)?;
+        let SecretPath { realm, key } = secret;
         let secret = app
             .registry
             .pause_secret(&realm, &key, &api_key.actor())
@@ -315,21 +304,13 @@ impl Secrets {
         &self,
         api_key: Key<Admin>,
         app: State<&App>,
-        realm: Path<String>,
-        key: Path<String>,
+        secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
-        let (realm, key) = names(realm.0, key.0)?;
+        let SecretPath { realm, key } = secret;
         let secret = app
             .registry
             .resume_secret(&realm, &key, &api_key.actor())
             .await?;
         Ok(Json(data(secret.into())))
     }
-}
-
-pub(super) fn names(realm: String, key: String) -> Result<(RealmId, KeyName), Problem> {
-    let key = KeyName::new(key).map_err(|error| Problem::of_name("key", &error))?;
-    let realm = realm_id(realm)?;
-    note_secret(&realm, &key);
-    Ok((realm, key))
 }

@@ -6,9 +6,9 @@ use poem_openapi::types::Any;
 use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 use serde_json::Value;
 
+use super::extract::realm_id;
 use super::group::Group;
 use super::problem::Problem;
-use super::realms::realm_id;
 use crate::app::App;
 use crate::ticket::push::{Answer, FeishuHeaders, Push};
 

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
 use super::body::{Body, Document, secret_name};
+use super::extract::names;
 use super::group::Group;
 use super::lists::{Success, success};
 use super::problem::Problem;
-use super::secrets::names;
 use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Ms};

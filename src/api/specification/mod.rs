@@ -8,6 +8,7 @@ mod examples;
 mod models;
 mod nullable;
 mod operations;
+mod parameters;
 mod problems;
 mod responses;
 

@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::examples::{self, EXAMPLES, Example};
 use super::models::overlay;
 use super::operations::{OPERATIONS, Operation, Traits};
+use super::parameters;
 use super::problems::ProblemAnswer;
 use crate::api::health::OPENMETRICS;
 use crate::api::problem::MEDIA_TYPE;
@@ -37,6 +38,7 @@ pub fn complete(draft: &mut Draft) {
             reads_body: matches!(method.as_str(), "post" | "put"),
             takes_json: operation.get("requestBody").is_some(),
         };
+        parameters::complete(&path, known, &mut operation);
         add_limits(draft, known, &mut operation);
         describe_answer(known, &mut operation);
         if !traits.needs_key {
