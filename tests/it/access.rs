@@ -1,14 +1,12 @@
 //! Who may do what, and what is written down of it.
 
-use std::sync::Arc;
-
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use token_server::access::key::KeyHash;
-use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{Clock, Ms};
 
-use crate::kit::server::{ADMIN_KEY, Client, Options};
+use crate::kit::server::{ADMIN_KEY, Client};
 use crate::kit::{Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -137,12 +135,7 @@ fn every_operation_of_the_specification_is_public_by_design_or_secured() {
 }
 
 async fn only_a_key_that_is_known_unrevoked_and_unexpired_opens_anything(database: TestDatabase) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     let end = clock.now().0 + 60_000;
     let key = json!({"name": "expired", "scopes": SCOPES, "expires_at": end});
@@ -220,11 +213,7 @@ async fn a_key_counts_as_a_password_or_lone_name_of_basic_and_not_in_the_query(
 /// A server that flushes as often as it is asked, with three secrets in two realms.
 async fn with_secrets(database: &TestDatabase, provider: &Provider) -> Server {
     let interval = "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S";
-    let options = Options {
-        env: vec![(interval, "0".to_owned())],
-        ..Options::default()
-    };
-    let server = Server::start_with(database, options).await;
+    let server = Server::with_env(database, &[(interval, "0")]).await;
     let (client, url) = (&server.client, provider.url("/token"));
     client.register_realm("wx-1", &url).await;
     client.register_realm("other", &url).await;

@@ -20,12 +20,8 @@ async fn a_provider_that_never_answers_delays_none_of_a_hundred_healthy_ones(
 ) {
     let (hanging, healthy) = (Provider::start().await, Provider::start().await);
     // No attempt is over while the healthy ones are renewed.
-    let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600".to_owned());
-    let options = Options {
-        env: vec![patient],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600");
+    let server = Server::with_env(&database, &[patient]).await;
     let client = &server.client;
     hanging.hold();
     client

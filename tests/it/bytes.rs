@@ -312,11 +312,7 @@ async fn a_dry_run_shows_an_answer_decoded_or_says_why_it_is_not(database: TestD
             config[field] = value.clone();
         }
         let trial = json!({"config": config, "send": true, "params": {}, "confirm": "consumes_refresh_token"});
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         reply.json()["data"]["exchanges"][0].clone()
     };
     let of_gbk = encoded(

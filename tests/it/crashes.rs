@@ -92,9 +92,7 @@ async fn a_restarted_server_renews_at_once_what_it_was_renewing(database: TestDa
         .client
         .register_realm("r", &provider.url("/token"))
         .await;
-    provider.hold();
-    server.client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    server.client.held_attempt(&provider, "r", "k").await;
     server.kill();
     provider.release();
     let held = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";

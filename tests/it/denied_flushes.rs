@@ -261,12 +261,8 @@ async fn while_the_database_is_away_a_flush_answers_what_is_remembered() {
     mariadb.answers().await;
     let database = TestDatabase::on_server(mariadb.url()).await;
     let provider = Provider::start().await;
-    let patience = ("TOKEN_SERVER__DATABASE__READ_PATIENCE_MS", "200".to_owned());
-    let options = Options {
-        env: vec![patience],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let patience = ("TOKEN_SERVER__DATABASE__READ_PATIENCE_MS", "200");
+    let server = Server::with_env(&database, &[patience]).await;
     server.client.register(&provider.url("/token")).await;
     server.settled().await;
     assert_eq!(

@@ -67,11 +67,7 @@ fn field<'a>(reading: &'a Value, name: &str) -> &'a Value {
 async fn a_trial_shows_the_request_masked_and_sends_nothing(database: TestDatabase) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let trial = trial(&config(&provider), json!({}));
-    let reply = server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&trial).await.expect(200);
     assert!(!reply.text.contains(SECRET), "{}", reply.text);
     let shown = reply.json()["data"]["exchanges"][0].clone();
     assert_eq!(shown["name"], "main");
@@ -116,11 +112,7 @@ async fn a_trial_that_is_sent_shows_how_each_field_was_read(database: TestDataba
     config["extra"] = json!({"region": "body.region"});
     config["success"] = json!("status == 200 and body.note == 'hello'");
     let trial = trial(&config, json!({"send": true}));
-    let reply = server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&trial).await.expect(200);
     assert!(
         !reply.text.contains(token) && !reply.text.contains(SECRET),
         "{}",
@@ -153,11 +145,7 @@ async fn a_trial_says_why_a_field_could_not_be_read(database: TestDatabase) {
     let read = async |answer: Answer| {
         provider.answer_next(answer);
         let trial = trial(&config, json!({"send": true}));
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         reply.json()["data"]["exchanges"][0]["reading"].clone()
     };
     let ok = || Answer::status(200);
@@ -200,7 +188,7 @@ async fn a_trial_names_what_is_missing_before_anything_is_sent(database: TestDat
         "config": config, "send": true,
         "params": {"client_id": "x", "nobody": "y", "region": "mars"},
     });
-    let refused = server.client.post("/api/realm/test", &trial).await;
+    let refused = server.client.dry_run(&trial).await;
     let problem = refused.expect_problem(422, "invalid_document");
     let mut pointers: Vec<_> = problem["errors"]
         .as_array()
@@ -219,7 +207,7 @@ async fn a_trial_names_what_is_missing_before_anything_is_sent(database: TestDat
         ]
     );
     let broken = json!({"config": {"url": "nowhere", "methd": "GET"}});
-    let refused = server.client.post("/api/realm/test", &broken).await;
+    let refused = server.client.dry_run(&broken).await;
     let problem = refused.expect_problem(422, "invalid_document");
     let faults = problem["errors"].as_array().expect("faults");
     let at = |pointer: &str| faults.iter().any(|fault| fault["pointer"] == pointer);
@@ -241,26 +229,18 @@ async fn a_trial_that_may_use_up_a_refresh_token_must_be_confirmed(database: Tes
     });
     let trial = |more: Value| self::trial(&config, more);
     let unsent = trial(json!({"params": params}));
-    let reply = server
-        .client
-        .post("/api/realm/test", &unsent)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&unsent).await.expect(200);
     assert_eq!(reply.json()["data"]["exchanges"][0]["name"], "refresh");
     assert!(!reply.text.contains("the-refresh-token"), "{}", reply.text);
     let unconfirmed = trial(json!({"params": params, "send": true}));
-    let refused = server.client.post("/api/realm/test", &unconfirmed).await;
+    let refused = server.client.dry_run(&unconfirmed).await;
     let problem = refused.expect_problem(422, "invalid_document");
     assert_eq!(problem["errors"][0]["pointer"], "/confirm");
     assert_eq!(provider.request_count(), 0);
     let confirmed = trial(json!({
         "params": params, "send": true, "confirm": "consumes_refresh_token",
     }));
-    server
-        .client
-        .post("/api/realm/test", &confirmed)
-        .await
-        .expect(200);
+    server.client.dry_run(&confirmed).await.expect(200);
     assert_eq!(provider.request_count(), 1);
 }
 
@@ -278,11 +258,7 @@ async fn a_trial_shows_every_step_and_sends_none_after_one_that_failed(database:
     ]);
     let show = async |send: bool| {
         let trial = trial(&config, json!({"send": send}));
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         reply.json()["data"]["exchanges"].clone()
     };
     let shown = show(false).await;
@@ -330,11 +306,7 @@ async fn a_trial_shows_what_an_assertion_asserts(database: TestDatabase) {
     let trial = json!({"config": config, "send": true, "params": {
         "account": "robot@example", "private_key": with_keys("{{rsa_private_key}}"),
     }});
-    let reply = server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&trial).await.expect(200);
     let request = reply.json()["data"]["exchanges"][0]["request"].clone();
     assert_eq!(request["body"]["assertion"], "********");
     let assertion = &request["assertion"];
@@ -353,11 +325,7 @@ async fn a_trial_shows_what_an_assertion_asserts(database: TestDatabase) {
 async fn a_trial_stores_nothing(database: TestDatabase) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let trial = trial(&config(&provider), json!({"send": true}));
-    server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    server.client.dry_run(&trial).await.expect(200);
     for table in ["ts_realm", "ts_secret", "ts_token", "ts_renewal"] {
         let rows = database
             .number(&format!("SELECT COUNT(*) FROM {table}"))
@@ -419,11 +387,7 @@ async fn a_key_that_is_none_is_told_without_being_shown(database: TestDatabase) 
         ),
     ] {
         let trial = json!({"config": config, "params": {"private_key": with_keys(key)}});
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         let failure = reply.json()["data"]["exchanges"][0]["failure"].clone();
         let detail = failure["detail"].as_str().expect("a text");
         assert!(detail.starts_with(told), "{detail}");
@@ -455,11 +419,7 @@ async fn a_token_made_here_can_be_tried(database: TestDatabase) {
         "token": "assertion", "token_template": "Ghost ${token}",
     });
     let trial = json!({"config": config, "params": {"id": "abc", "key": "00ff00ff00ff00ff"}});
-    let reply = server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&trial).await.expect(200);
     let minted = reply.json()["data"]["minted"].clone();
     assert!(minted.get("failure").is_none(), "{minted}");
     assert!(field(&minted, "token")["found"].is_string());
@@ -478,11 +438,7 @@ async fn a_trial_shows_the_form_a_token_is_served_in_or_why_it_has_none(database
     for (template, good) in [("Ghost ${token}", true), ("X ${extra.nothing}", false)] {
         config["token_template"] = json!(template);
         let trial = trial(&config, json!({"send": true}));
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         let reading = reply.json()["data"]["exchanges"][0]["reading"].clone();
         let served = field(&reading, "token_template");
         assert_eq!(served["found"].is_string(), good, "{reading}");
@@ -509,11 +465,7 @@ async fn a_trial_shows_an_assertion_only_where_one_is_sent(database: TestDatabas
     });
     let shown = async |params: Value| {
         let trial = json!({"config": config, "params": params});
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         reply.json()["data"]["exchanges"][0].clone()
     };
     let main = shown(json!({"key": "k"})).await;
@@ -543,11 +495,7 @@ async fn what_an_expression_lacks_is_named(database: TestDatabase) {
         config["parent"] = json!({"realm": "p", "key": "k"});
         config["arguments"] = json!([{"name": "sign", "place": "body", "value": value}]);
         let trial = trial(&config, json!({"parent": {"token": "t"}}));
-        let reply = server
-            .client
-            .post("/api/realm/test", &trial)
-            .await
-            .expect(200);
+        let reply = server.client.dry_run(&trial).await.expect(200);
         let failure = reply.json()["data"]["exchanges"][0]["failure"].clone();
         let detail = failure["detail"].as_str().unwrap_or_default();
         assert!(
@@ -564,11 +512,7 @@ async fn what_a_provider_repeats_is_masked_however_it_is_broken_up(database: Tes
         json!({"error": "invalid_client", "error_description": format!("not {broken_up}")});
     provider.answer_with(Answer::status(401).with_json(&answer));
     let trial = trial(&config(&provider), json!({"send": true}));
-    let reply = server
-        .client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let reply = server.client.dry_run(&trial).await.expect(200);
     let reading = reply.json()["data"]["exchanges"][0]["reading"].clone();
     assert_eq!(
         reading["failure"]["detail"],

@@ -37,7 +37,7 @@ fn sending(provider: &Provider, arguments: &[(&str, Value, bool)]) -> Value {
 
 async fn tried(client: &Client, config: &Value, params: &Value) -> Reply {
     let trial = json!({"config": config, "params": params, "send": true});
-    client.post("/api/realm/test", &trial).await
+    client.dry_run(&trial).await
 }
 
 /// What a trial sends last.
@@ -197,7 +197,7 @@ async fn a_parameter_has_one_of_the_values_it_may_have(database: TestDatabase) {
         let detail = error["detail"].as_str().expect("a text");
         assert_eq!(detail, "(Region of the account) must be one of eu, us");
         let trial = json!({"config": config, "params": {"region": other}});
-        let refused = client.post("/api/realm/test", &trial).await;
+        let refused = client.dry_run(&trial).await;
         let problem = refused.expect_problem(422, "invalid_document");
         assert_eq!(problem["errors"][0]["pointer"], "/params/region");
     }
@@ -393,7 +393,7 @@ async fn what_a_named_value_is_made_of_is_not_shown(database: TestDatabase) {
     });
     let params = json!({"key": "0123456789-the-key", "id": "the-id"});
     let unsent = json!({"config": config, "params": params});
-    let shown = client.post("/api/realm/test", &unsent).await.expect(200);
+    let shown = client.dry_run(&unsent).await.expect(200);
     assert!(!shown.text.contains("456789"), "{}", shown.text);
     let body = &shown.json()["data"]["exchanges"][0]["request"]["body"];
     assert_eq!(body["open"], "v1:THE-ID");

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, Ms, Timeline};
 
-use crate::kit::server::{Client, Options};
+use crate::kit::server::Client;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -191,11 +191,7 @@ async fn each_realm_tells_what_expires_first_and_since_when_a_secret_has_no_toke
 
 async fn realms_beyond_the_limit_are_counted_together(database: TestDatabase) {
     let provider = Provider::start().await;
-    let options = Options {
-        env: vec![("TOKEN_SERVER__METRICS__REALMS_MAX", "1".to_owned())],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let server = Server::with_env(&database, &[("TOKEN_SERVER__METRICS__REALMS_MAX", "1")]).await;
     let client = &server.client;
     for realm in ["a", "b", "c"] {
         client.register_realm(realm, &provider.url("/token")).await;

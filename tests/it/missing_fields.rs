@@ -279,7 +279,7 @@ async fn a_trial_says_of_every_place_what_is_there_instead(database: TestDatabas
         "send": true, "config": scene.config(&more), "params": {},
         "confirm": "consumes_refresh_token",
     });
-    let shown = scene.server.client.post("/api/realm/test", &trial).await;
+    let shown = scene.server.client.dry_run(&trial).await;
     let shown = shown.expect(200).json();
     let reading = &shown["data"]["exchanges"][0]["reading"];
     let field = |name: &str| {
@@ -312,7 +312,7 @@ async fn a_trial_says_of_every_place_what_is_there_instead(database: TestDatabas
     assert!(reading.get("failure").is_none(), "{reading}");
     let elsewhere = scene.config(&json!({"success": "body.ok", "error": {"code": "body.err"}}));
     let trial = json!({"send": true, "config": elsewhere, "params": {}});
-    let shown = scene.server.client.post("/api/realm/test", &trial).await;
+    let shown = scene.server.client.dry_run(&trial).await;
     let shown = shown.expect(200).json();
     let fields = &shown["data"]["exchanges"][0]["reading"]["fields"];
     assert_eq!(fields[0]["detail"], "nothing at body.ok; body has data");

@@ -6,7 +6,7 @@ mod registered;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{ManualClock, Ms};
 
 use crate::kit::provider::RecordedRequest;
 use crate::kit::server::{Client, Options};
@@ -39,14 +39,9 @@ struct World {
 
 impl World {
     async fn start(database: &TestDatabase) -> Self {
-        let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-        let interval = "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S";
-        let options = Options {
-            env: vec![(interval, "0".to_owned())],
-            clock: Some(clock.clone()),
-            ..Options::default()
-        };
-        let server = Server::start_with(database, options).await;
+        let always = ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0");
+        let options = Options::default().with(&[always]);
+        let (server, clock) = Server::on_manual_clock_with(database, options).await;
         let provider = Provider::start().await;
         Self {
             provider,

@@ -226,13 +226,8 @@ async fn a_server_that_stops_gives_back_what_it_reserved_and_did_not_send(databa
 
 async fn requests_to_one_realm_start_no_faster_than_its_rate(database: TestDatabase) {
     let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        clock: Some(clock.clone()),
-        env: vec![("TOKEN_SERVER__RENEWAL__REALM_RATE", "20".to_owned())],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let options = Options::default().with(&[("TOKEN_SERVER__RENEWAL__REALM_RATE", "20")]);
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     register(&server, &provider, json!({})).await;
     for number in 0..10 {
         server.client.save_secret("r", &format!("k{number}")).await;

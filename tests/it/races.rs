@@ -31,9 +31,7 @@ async fn a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
     client.register_realm("r", &provider.url("/token")).await;
-    provider.hold();
-    client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    client.held_attempt(&provider, "r", "k").await;
     // Another replica changes the secret, and has not committed yet.
     let other = database.connect().await;
     let run = async |sql: &str| {

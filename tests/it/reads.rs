@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::json;
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::Ms;
 use tokio::task::JoinHandle;
 
 use crate::kit::database::DatabaseServer;
@@ -101,12 +101,11 @@ async fn an_expired_token_is_never_served(database: TestDatabase) {
 
 async fn a_reader_of_a_valid_token_never_waits_for_its_renewal(database: TestDatabase) {
     let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::default().with(&[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")])
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock_with(
+        &database,
+        Options::default().with(&[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")]),
+    )
+    .await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     provider.hold();
@@ -164,15 +163,8 @@ async fn min_ttl_renews_what_has_less_left_and_serves_it_as_stale_where_that_fai
 
 async fn a_flush_renews_only_the_generation_the_caller_has_seen(database: TestDatabase) {
     let provider = Provider::start().await;
-    let no_interval = (
-        "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S",
-        "0".to_owned(),
-    );
-    let options = Options {
-        env: vec![no_interval],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let no_interval = ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0");
+    let server = Server::with_env(&database, &[no_interval]).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     let callers: Vec<_> = (0..100)
@@ -205,15 +197,8 @@ async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_
     database: TestDatabase,
 ) {
     let provider = Provider::start().await;
-    let interval = (
-        "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S",
-        "600".to_owned(),
-    );
-    let options = Options {
-        env: vec![interval],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let interval = ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "600");
+    let server = Server::with_env(&database, &[interval]).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     let reply = client
@@ -235,18 +220,11 @@ async fn within_the_minimum_interval_a_flush_answers_the_current_token_and_says_
 
 async fn readers_never_storm_a_provider_that_fails(database: TestDatabase) {
     let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        clock: Some(clock.clone()),
-        ..Options::patient()
-    };
-    let server = Server::start_with(&database, options).await;
+    let (server, clock) = Server::on_manual_clock_with(&database, Options::patient()).await;
     let client = &server.client;
     provider.answer_with(Answer::status(401).with_json(&json!({"error": "invalid_client"})));
     client.register_realm("r", &provider.url("/token")).await;
-    provider.hold();
-    client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    client.held_attempt(&provider, "r", "k").await;
     // Callers who come during an attempt hear of its failure, and cause none of their own.
     let callers = readers(client, 50);
     server.readers_waiting(50).await;

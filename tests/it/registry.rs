@@ -5,7 +5,7 @@ mod shown;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{ManualClock, Ms};
 
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
@@ -24,14 +24,9 @@ on_every_database! {
 
 /// A provider, and a server that flushes as often as asked, on a clock that the test moves.
 async fn start(database: &TestDatabase) -> (Provider, Server, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let interval = "TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S";
-    let options = Options {
-        env: vec![(interval, "0".to_owned())],
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(database, options).await;
+    let always = ("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0");
+    let options = Options::default().with(&[always]);
+    let (server, clock) = Server::on_manual_clock_with(database, options).await;
     (Provider::start().await, server, clock)
 }
 

@@ -144,9 +144,7 @@ async fn a_result_obtained_with_old_parameters_is_not_stored_over_the_new(databa
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
     let client = &server.client;
     client.register_realm("r", &provider.url("/token")).await;
-    provider.hold();
-    client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    client.held_attempt(&provider, "r", "k").await;
     let changed = json!({"realm": "r", "key": "k", "key_2": "the-new-secret"});
     client.post("/api/secret", &changed).await.expect(200);
     provider.release();
@@ -326,9 +324,7 @@ async fn a_lease_whose_holder_was_killed_is_taken_over_by_another_server(databas
         .client
         .register_realm("r", &provider.url("/token"))
         .await;
-    provider.hold();
-    first.client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    first.client.held_attempt(&provider, "r", "k").await;
     first.kill();
     provider.release();
     let second = ServerProcess::start(&database, &[short, beside(&directory)]);
@@ -400,9 +396,7 @@ async fn a_stopping_server_finishes_the_attempt_under_way(database: TestDatabase
         .client
         .register_realm("r", &provider.url("/token"))
         .await;
-    provider.hold();
-    server.client.save_secret("r", "k").await;
-    provider.wait_for_requests(1).await;
+    server.client.held_attempt(&provider, "r", "k").await;
     server.terminate();
     eventually("the server is stopping", async || {
         server

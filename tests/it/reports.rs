@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{ManualClock, Ms};
 
 use crate::kit::server::{Options, Reply};
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
@@ -30,12 +30,7 @@ struct Scene {
 impl Scene {
     async fn set(database: &TestDatabase, policy: Value) -> Self {
         let provider = Provider::start().await;
-        let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-        let options = Options {
-            clock: Some(clock.clone()),
-            ..Options::patient()
-        };
-        let server = Server::start_with(database, options).await;
+        let (server, clock) = Server::on_manual_clock_with(database, Options::patient()).await;
         let config = json!({
             "url": provider.url("/token"), "method": "GET",
             "arguments": [{"name": "force_refresh", "place": "url", "value": "${forced}"}],
@@ -228,13 +223,9 @@ async fn who_reports_each_token_at_once_spends_the_budget_and_is_told_when_to_co
     database: TestDatabase,
 ) {
     let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        env: vec![("TOKEN_SERVER__RENEWAL__FORCED_PER_DAY", "3".to_owned())],
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let env = &[("TOKEN_SERVER__RENEWAL__FORCED_PER_DAY", "3")];
+    let options = Options::default().with(env);
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     server.client.register(&provider.url("/token")).await;
     let report = async |answer: &Value| {
         let body = json!({"realm": "r", "key": "k", "token": answer["token"]});

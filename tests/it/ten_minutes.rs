@@ -93,7 +93,7 @@ impl Scene {
         let secret = self.page.file(&format!("{name}.secret.json"));
         let trial = json!({"config": realm["config"], "params": secret["params"]});
         let trial = merged(trial, over);
-        self.client().post("/api/realm/test", &trial).await
+        self.client().dry_run(&trial).await
     }
 
     /// How a dry run read the answer of the main request.
@@ -307,11 +307,7 @@ async fn the_derived_token_comes_from_the_instance_and_a_refused_parent_is_repla
         "config": config, "params": params, "send": true,
         "parent": {"token": "keyed-access-token-1", "extra": extra},
     });
-    let tried = scene
-        .client()
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200);
+    let tried = scene.client().dry_run(&trial).await.expect(200);
     assert!(
         !tried.text.contains("keyed-access-token-1"),
         "{}",
@@ -389,7 +385,7 @@ async fn every_line_of_the_table_is_a_realm_that_makes_a_request(database: TestD
             config[field] = Value::Null;
         }
         let trial = json!({"config": merged(config, &piece), "params": params, "ticket": "t"});
-        let reply = scene.client().post("/api/realm/test", &trial).await;
+        let reply = scene.client().dry_run(&trial).await;
         assert_eq!(reply.status, 200, "{piece}: {}", reply.text);
         let shown = reply.json()["data"].clone();
         let made = shown["exchanges"].as_array().map_or(0, Vec::len);

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::kit::server::{Client, Options};
+use crate::kit::server::Client;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -39,15 +39,8 @@ async fn failure(client: &Client, name: &str, url: &str, class: &str) -> String 
 
 async fn an_address_that_policy_forbids_is_never_connected_to(database: TestDatabase) {
     let provider = Provider::start().await;
-    let elsewhere = (
-        "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
-        "10.0.0.0/8".to_owned(),
-    );
-    let options = Options {
-        env: vec![elsewhere],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let elsewhere = ("TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS", "10.0.0.0/8");
+    let server = Server::with_env(&database, &[elsewhere]).await;
     let plain = provider.url("/token");
     let named = plain.replace("127.0.0.1", "localhost");
     for (name, url) in [
@@ -81,15 +74,8 @@ async fn a_redirect_is_not_followed(database: TestDatabase) {
 }
 
 async fn an_answer_that_is_no_token_is_a_failure_and_stores_nothing(database: TestDatabase) {
-    let limit = (
-        "TOKEN_SERVER__UPSTREAM__MAX_ANSWER_BYTES",
-        "10000".to_owned(),
-    );
-    let options = Options {
-        env: vec![limit],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let limit = ("TOKEN_SERVER__UPSTREAM__MAX_ANSWER_BYTES", "10000");
+    let server = Server::with_env(&database, &[limit]).await;
     let ok = || Answer::status(200);
     let token = json!({"access_token": "t", "expires_in": 7200, "padding": "x".repeat(10_000)});
     let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));

@@ -465,11 +465,7 @@ async fn warnings_stand_wherever_one_realm_is_shown(database: TestDatabase) {
     let preset = client.post("/api/preset/auth0", &json!({})).await;
     assert_eq!(preset.expect(200).json()["data"]["warnings"], Value::Null);
     let trial = json!({"config": config, "params": {"client_id": "a", "client_secret": "b"}});
-    let tried = client
-        .post("/api/realm/test", &trial)
-        .await
-        .expect(200)
-        .json();
+    let tried = client.dry_run(&trial).await.expect(200).json();
     assert_eq!(pairs(&tried["data"]["warnings"]), stored);
 }
 

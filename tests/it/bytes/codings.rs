@@ -9,7 +9,6 @@ use flate2::write::{DeflateEncoder, ZlibEncoder};
 use serde_json::json;
 
 use super::{TOKEN, gzip, refused, served, with};
-use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -68,14 +67,11 @@ async fn a_compressed_answer_is_read_whatever_its_coding_is_called(database: Tes
 }
 
 async fn a_compressed_answer_that_cannot_be_read_is_refused_by_name(database: TestDatabase) {
-    let options = Options {
-        env: vec![(
-            "TOKEN_SERVER__UPSTREAM__MAX_ANSWER_BYTES",
-            "10000".to_owned(),
-        )],
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let server = Server::with_env(
+        &database,
+        &[("TOKEN_SERVER__UPSTREAM__MAX_ANSWER_BYTES", "10000")],
+    )
+    .await;
     let (plain, large) = (TOKEN.as_bytes(), vec![b' '; 3_000_000]);
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - 9].to_vec();
     let mut damaged = gzip(plain);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use token_server::foundation::clock::{EpochMs, ManualClock};
+use token_server::foundation::clock::ManualClock;
 
 use super::*;
 use crate::kit::process::command;
@@ -13,13 +13,8 @@ const MAX: &str = "TOKEN_SERVER__HTTP__MAX_CONNECTIONS";
 /// So many may be connected; time stands still until the test moves it.
 async fn small(max: usize) -> (TestDatabase, Server, std::sync::Arc<ManualClock>) {
     let database = TestDatabase::sqlite();
-    let clock = std::sync::Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let options = Options {
-        env: vec![(MAX, max.to_string())],
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
+    let options = Options::default().with(&[(MAX, &max.to_string())]);
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     (database, server, clock)
 }
 

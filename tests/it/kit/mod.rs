@@ -1,5 +1,6 @@
 //! Real parts for tests: databases, servers, providers.
 
+pub mod client;
 pub mod contract;
 pub mod database;
 pub mod documented;
@@ -21,9 +22,10 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
+pub use client::Reply;
 pub use database::TestDatabase;
 pub use provider::{Answer, Provider};
-pub use server::{Reply, Server};
+pub use server::Server;
 
 /// The longest a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);

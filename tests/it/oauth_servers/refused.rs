@@ -21,7 +21,7 @@ async fn tried(client: &Client, config: &Value, params: &Value) -> Value {
     let trial = json!({
         "config": config, "params": params, "send": true, "confirm": "consumes_refresh_token",
     });
-    let reply = client.post("/api/realm/test", &trial).await.expect(200);
+    let reply = client.dry_run(&trial).await.expect(200);
     let exchange = reply.json()["data"]["exchanges"][0].clone();
     exchange["reading"]["failure"].clone()
 }

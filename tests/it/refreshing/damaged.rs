@@ -1,11 +1,9 @@
 //! A refresh token that is damaged where it is stored: another way is gone where there is one,
 //! and else a human is told to give another while the token is still served.
 
-use std::sync::Arc;
-
 use sea_orm::{ConnectionTrait, Statement, Value as Bound};
 use serde_json::{Value, json};
-use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::Ms;
 use token_server::renewal::SealedFindings;
 
 use super::{Scene, invalid_grant, only_refreshing};
@@ -34,17 +32,9 @@ async fn look(scene: &Scene) -> SealedFindings {
 
 /// A token and a refresh token, "second". The server looks when it is told to.
 async fn begin(database: &TestDatabase, config: Value, first: Option<&str>) -> Scene {
-    let clock = Arc::new(ManualClock::at(EpochMs(1_700_000_000_000)));
-    let never = (
-        "TOKEN_SERVER__MAINTENANCE__CHECK_SEALED_EVERY_S",
-        "0".to_owned(),
-    );
-    let options = Options {
-        env: vec![never],
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let server = Server::start_with(database, options).await;
+    let never = ("TOKEN_SERVER__MAINTENANCE__CHECK_SEALED_EVERY_S", "0");
+    let options = Options::default().with(&[never]);
+    let (server, clock) = Server::on_manual_clock_with(database, options).await;
     let scene = Scene::on(server, clock, config).await;
     scene.next(Some("second"));
     scene.save(first).await;

@@ -70,7 +70,7 @@ async fn a_value_with_a_stray_character_is_refused_by_the_parameters_title(datab
     }
     let trial = json!({"config": config(json!({})),
         "params": {"client_id": "a\n", "client_secret": "b"}});
-    let reply = client.post("/api/realm/test", &trial).await;
+    let reply = client.dry_run(&trial).await;
     let told = pairs(&reply.expect_problem(422, "invalid_document")["errors"]);
     assert_single(&told, "/params/client_id", "ends in a line break", &trial);
 }
