@@ -173,7 +173,7 @@ impl Database {
             }
             Err(error) => {
                 // The connection's next use rolls back what an error leaves open.
-                let _ = transaction.rollback().await;
+                let _ = tokio::time::timeout(COMMIT_TIMEOUT, transaction.rollback()).await;
                 Err(error)
             }
         }
