@@ -108,12 +108,12 @@ impl Collector for MeasuredMetrics {
         )?;
         page.seconds(
             "sweep_lag",
-            "How long the renewal that is due for the longest has been due",
+            "How long the renewal that is due for the longest has been due; a failure, and what must be waited for, moves the date",
             seconds(measured.sweep_lag),
         )?;
         page.seconds(
             "secrets_measured_timestamp",
-            "When the metrics of secrets were read from the database",
+            "When the metrics of secrets were read from the database; where there are many secrets, not at each scrape",
             timestamp(measured.at),
         )?;
         let realms = self.by_label(&measured.realms);
@@ -136,7 +136,7 @@ impl Collector for MeasuredMetrics {
         };
         page.gauges(
             "without_token_since_timestamp",
-            "Since when a secret has had no token that is valid, the longest of all; without paused and fixed ones",
+            "Since when a secret has had no token that is valid, the longest of all; without paused and fixed ones; absent where all have one",
             Some(&Unit::Seconds),
             because("expired", |of| of.expired_since)
                 .chain(because("never_obtained", |of| of.never_obtained_since)),
@@ -144,7 +144,7 @@ impl Collector for MeasuredMetrics {
         let dying = realms.iter();
         page.gauges(
             "dying_tokens",
-            "Tokens that are served, whose renewal fails or is late, and that have less life left than any renewal is planned to leave",
+            "Tokens that are served, whose renewal fails, waits or is late, and that have less than 15 % of their life (12 hours at most) left",
             None,
             dying.map(|(realm, of)| ([("realm", realm.as_str())], of.dying)),
         )
