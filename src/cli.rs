@@ -21,12 +21,13 @@ use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use crate::realm::schema;
 use context::{ambient, say, start_logging};
+pub use failure::EXIT_CODES;
 use failure::Failure;
 
 /// Holds the credentials of third-party APIs, renews every token before it expires, and
 /// hands tokens to applications.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = exit_codes())]
 pub struct Arguments {
     /// A configuration file (TOML); config/default.toml documents every key
     #[arg(long, global = true, env = "TOKEN_SERVER_CONFIG")]
@@ -64,6 +65,13 @@ enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::Command),
+}
+
+/// The exit codes, for whoever asks for help.
+fn exit_codes() -> String {
+    let lines =
+        EXIT_CODES.map(|(code, means)| format!("\n  {code:>2}  {}", means.replace('`', "")));
+    format!("Exit codes:{}", lines.concat())
 }
 
 /// Runs a command to its end.

@@ -8,6 +8,27 @@ use crate::foundation::database::DbAddress;
 use crate::foundation::randomness::NoRandomness;
 use crate::serve::ServeError;
 
+/// What each exit code means.
+pub const EXIT_CODES: [(u8, &str); 4] = [
+    (
+        0,
+        "Done. `renew`: all that was due was renewed. `serve`: stopped by SIGTERM or SIGINT",
+    ),
+    (
+        1,
+        "`renew`: some failed, a result was discarded (the lease was lost, or the secret or realm \
+         changed meanwhile; a rotated pair is kept), or something still waits",
+    ),
+    (
+        EXIT_COULD_NOT_RUN,
+        "Could not run: the database cannot be reached, the port is taken, unknown arguments, …",
+    ),
+    (
+        EXIT_CONFIG,
+        "The configuration cannot be used; the message names the key",
+    ),
+];
+
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
 const EXIT_CONFIG: u8 = 64;
 
