@@ -4,10 +4,10 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi docs
+.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi docs docs-reference
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## a server with a simulated provider, on embedded SQLite
 	$(CARGO) run --locked -- serve --demo
@@ -62,3 +62,6 @@ openapi: ## writes openapi/openapi.json and openapi/realm.schema.json
 docs: ## builds the book of docs/ into target/book, with mdbook
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked"; exit 1; }
 	mdbook build docs
+
+docs-reference: ## writes the generated parts of docs/src/reference/
+	WRITE_REFERENCE=1 $(CARGO) test --locked --test it reference::the_page_of

@@ -41,6 +41,7 @@ mod properties;
 mod quotas;
 mod races;
 mod reads;
+mod reference;
 mod refreshing;
 mod refusals;
 mod registry;

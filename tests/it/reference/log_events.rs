@@ -1,0 +1,117 @@
+//! The events of the log, from the source: it is the one place where they are.
+
+use std::collections::BTreeSet;
+
+use super::markdown::{code, codes, table};
+use super::{files, root};
+
+const LEVELS: [&str; 3] = ["error", "warn", "info"];
+
+struct Event {
+    level: usize,
+    message: String,
+    fields: Vec<String>,
+    target: String,
+}
+
+pub fn table_of_events() -> String {
+    let mut events = Vec::new();
+    let source = root().join("src");
+    for file in files(&source, &["rs"]) {
+        let text = std::fs::read_to_string(&file).expect("the file is readable");
+        let path = file.strip_prefix(&source).expect("a file of src");
+        let path = path.with_extension("").to_string_lossy().replace('/', "::");
+        let target = format!("token_server::{}", path.trim_end_matches("::mod"));
+        for (level, name) in LEVELS.iter().enumerate() {
+            for call in text.split(&format!("tracing::{name}!(")).skip(1) {
+                let arguments = arguments(call);
+                let message = arguments
+                    .iter()
+                    .find_map(|argument| argument.strip_prefix('"'));
+                let message = message.and_then(|text| text.strip_suffix('"'));
+                let message = message.unwrap_or_else(|| panic!("{target}: no message: {call:.80}"));
+                let fields = arguments
+                    .iter()
+                    .filter(|argument| !argument.starts_with('"'));
+                events.push(Event {
+                    level,
+                    message: message.to_owned(),
+                    fields: fields.map(|argument| field(argument)).collect(),
+                    target: target.clone(),
+                });
+            }
+        }
+    }
+    assert!(events.len() > 50, "the events are found: {}", events.len());
+    events.sort_by(|one, other| (one.level, &one.message).cmp(&(other.level, &other.message)));
+    let mut seen = BTreeSet::new();
+    events.retain(|event| seen.insert((event.level, event.message.clone(), event.target.clone())));
+    let rows = events.into_iter().map(|event| {
+        let level = LEVELS[event.level].to_uppercase();
+        [
+            level,
+            event.message,
+            codes(event.fields),
+            code(event.target),
+        ]
+    });
+    table(["level", "message", "fields", "target"], rows)
+}
+
+/// The arguments of a call whose opening parenthesis comes before this text.
+fn arguments(call: &str) -> Vec<String> {
+    let (mut depth, mut in_string, mut is_escaped) = (0, false, false);
+    let mut arguments = vec![String::new()];
+    for c in call.chars() {
+        if in_string {
+            in_string = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+        } else {
+            match c {
+                '"' => in_string = true,
+                '(' | '[' | '{' => depth += 1,
+                ')' if depth == 0 => break,
+                ')' | ']' | '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    arguments.push(String::new());
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        if let Some(last) = arguments.last_mut() {
+            last.push(c);
+        }
+    }
+    let arguments = arguments.iter().map(|argument| argument.trim().to_owned());
+    arguments.filter(|argument| !argument.is_empty()).collect()
+}
+
+/// `name = value`, or a variable that gives both.
+fn field(argument: &str) -> String {
+    let name = argument
+        .split_once(" = ")
+        .map_or(argument, |(name, _)| name);
+    name.trim_start_matches(['%', '?']).to_owned()
+}
+
+#[test]
+fn an_event_is_read_with_its_fields() {
+    let call = "%error, path = %path(a, b), \"it failed, \\\"again\\\" (see x)\");\n other(\"y\")";
+    let arguments = arguments(call);
+    assert_eq!(
+        arguments,
+        [
+            "%error",
+            "path = %path(a, b)",
+            "\"it failed, \\\"again\\\" (see x)\""
+        ]
+    );
+    assert_eq!(
+        arguments[..2]
+            .iter()
+            .map(|it| field(it))
+            .collect::<Vec<_>>(),
+        ["error", "path"]
+    );
+}
