@@ -1,3 +1,5 @@
+//! Makes the table of attempts.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, create_index};

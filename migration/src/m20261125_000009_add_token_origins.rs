@@ -1,8 +1,9 @@
+//! Adds to tokens what they came from, and how they are served: refresh token, parent, extra fields.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, add_column, create_index};
 
-/// What a token came from, and how it is served: refresh token, parent, extra fields.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

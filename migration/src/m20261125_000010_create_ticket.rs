@@ -1,3 +1,5 @@
+//! Makes the table of pushed tickets.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::Dialect;

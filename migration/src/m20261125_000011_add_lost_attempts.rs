@@ -1,8 +1,9 @@
+//! Adds to tokens what is known of an attempt whose outcome never came, and of the refresh token.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, add_column};
 
-/// What a token's row knows of an attempt whose outcome never came, and of its refresh token.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

@@ -1,3 +1,5 @@
+//! Makes the table of pairs that are kept beside a token.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, create_index};

@@ -1,3 +1,5 @@
+//! Makes the table of what is spent of quotas.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::Dialect;

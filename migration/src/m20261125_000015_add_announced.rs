@@ -1,8 +1,9 @@
+//! Adds to tokens what the webhook was last told of their trouble.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, add_column};
 
-/// What the webhook was last told of a token's trouble.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

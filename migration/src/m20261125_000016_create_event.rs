@@ -1,3 +1,5 @@
+//! Makes the table of events for the webhook.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, create_index};

@@ -1,8 +1,9 @@
+//! Adds to tokens what more is known of an attempt whose outcome never came.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, add_column, create_index};
 
-/// What more a token's row knows of an attempt whose outcome never came.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

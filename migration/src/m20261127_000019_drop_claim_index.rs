@@ -1,8 +1,9 @@
+//! Drops an index: claims are looked up by their rows.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{create_index, drop_index};
 
-/// Claims are looked up by their rows.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

@@ -1,9 +1,10 @@
+//! Adds to tokens how often a provider has refused in a row, how often it was asked again while a
+//! human was needed, and when the stored refresh token was obtained.
+
 use sea_orm_migration::prelude::*;
 
 use crate::dialect::{Dialect, add_column};
 
-/// How often a provider has refused in a row, how often a parked secret was probed, and when the
-/// stored refresh token was obtained.
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 

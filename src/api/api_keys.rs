@@ -1,3 +1,5 @@
+//! API keys over HTTP: list, make, revoke.
+
 use poem::http::StatusCode;
 use poem::web::Data as State;
 use poem_openapi::param::Path;

@@ -1,3 +1,5 @@
+//! The audit over HTTP.
+
 use poem::web::Data as State;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};

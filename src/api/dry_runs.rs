@@ -1,3 +1,5 @@
+//! Dry runs over HTTP: a document with parameters of the call, and a preview for a stored secret.
+
 use poem::web::Data as State;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;

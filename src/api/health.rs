@@ -1,3 +1,5 @@
+//! Whether the server lives and is ready, and its metrics.
+
 use std::time::Duration;
 
 use poem::web::Data as State;

@@ -1,3 +1,5 @@
+//! Presets over HTTP: list them, register one as a realm.
+
 use poem::web::Data as State;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;

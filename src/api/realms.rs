@@ -1,3 +1,5 @@
+//! Realms over HTTP: list, show, save, delete.
+
 use poem::web::Data as State;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;

@@ -1,3 +1,5 @@
+//! The history of attempts over HTTP, and a run of what is due.
+
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;

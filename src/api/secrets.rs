@@ -1,3 +1,5 @@
+//! Secrets over HTTP, always masked: list, show, save, delete, pause, resume.
+
 use std::collections::BTreeMap;
 
 use poem::web::Data as State;

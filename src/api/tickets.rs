@@ -1,3 +1,5 @@
+//! Where providers push tickets.
+
 use poem::Request;
 use poem::web::Data as State;
 use poem_openapi::param::Path;

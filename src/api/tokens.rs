@@ -1,3 +1,5 @@
+//! Tokens over HTTP: get, flush, report, and store a fixed one.
+
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, Response};

@@ -1,3 +1,5 @@
+//! The command `api-key`: makes, lists and revokes keys.
+
 use std::process::ExitCode;
 
 use clap::Subcommand;

@@ -1,3 +1,5 @@
+//! The command `realm`: applies and checks files of realms, and prints their schema.
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

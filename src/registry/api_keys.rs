@@ -1,3 +1,5 @@
+//! API keys: listed, made, replaced and revoked, each change with its audit entry.
+
 use secrecy::SecretString;
 
 use super::{Actor, Registry, RegistryError, note};

@@ -1,3 +1,5 @@
+//! Realms: listed, saved, applied from files and deleted, each change with its audit entry.
+
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
 

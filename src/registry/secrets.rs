@@ -1,3 +1,5 @@
+//! Secrets: listed, saved, paused, resumed and deleted, each change with its audit entry.
+
 use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbErr};

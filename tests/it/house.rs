@@ -1,6 +1,7 @@
 //! The house itself: arrows between rooms, and what is generated.
 
 mod circles;
+mod papers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

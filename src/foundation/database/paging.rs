@@ -1,3 +1,5 @@
+//! Queries in parts: one page of a list, and deletion of so many rows at a time.
+
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
     QuerySelect, Select,
