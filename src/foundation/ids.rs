@@ -34,7 +34,7 @@ fn checked_name(name: String) -> Result<String, NameError> {
     }
 }
 
-/// The JSON Schema of a name: what [`checked_name`] takes, in words of ECMA 262 (which counts U+FEFF
+/// The JSON Schema of a name: what `checked_name` takes, in words of ECMA 262 (which counts U+FEFF
 /// as a blank, too).
 pub fn name_schema() -> Value {
     let control = r"\x00-\x1f\x7f-\x9f";
