@@ -26,7 +26,7 @@ pub fn read(document: &ProviderDocument, params: &Params, answer: &Answer) -> Op
     let refused = match UPSTREAM.read_answer(document, params, answer) {
         Ok(got) => {
             obtained(document, &got);
-            let served = UPSTREAM.served(document, params, &got.token, &got.extra);
+            let served = UPSTREAM.served(document, params, &got.payload.token, &got.payload.extra);
             served.err()
         }
         Err(refused) => Some(refused),
@@ -46,9 +46,12 @@ pub fn shows_no_parameter(failure: &Failure, params: &Params) {
 }
 
 pub fn obtained(document: &ProviderDocument, obtained: &Obtained) {
-    assert!(!obtained.token.expose_secret().is_empty(), "an empty token");
+    assert!(
+        !obtained.payload.token.expose_secret().is_empty(),
+        "an empty token"
+    );
     assert_eq!(obtained.requested_at, NOW);
-    match obtained.expiry {
+    match obtained.payload.expiry {
         Expiry::Never => assert_eq!(
             document.answer.expiry.default,
             Some(DefaultExpiry::Seconds(0)),
@@ -63,11 +66,11 @@ pub fn obtained(document: &ProviderDocument, obtained: &Obtained) {
         }
     }
     assert_eq!(
-        obtained.extra.is_null(),
+        obtained.payload.extra.is_null(),
         document.answer.extra.is_empty(),
         "extra fields that nobody asked for"
     );
-    for value in obtained.extra.as_object().into_iter().flatten() {
+    for value in obtained.payload.extra.as_object().into_iter().flatten() {
         let (name, value) = value;
         assert!(document.answer.extra.iter().any(|(known, _)| known == name));
         assert!(!value.is_null(), "an unset extra field is left out");
