@@ -3,15 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 
 use reqwest::Method;
 use serde_json::Value;
 
 use crate::kit::contract::{SPECIFICATION, fault, resolved};
-use crate::kit::process::command;
+use crate::kit::process::Demo;
 use crate::kit::server::Client;
 use crate::kit::{Server, TestDatabase, on_every_database};
 
@@ -192,25 +190,8 @@ fn each_example_is_what_its_schema_says() {
 #[tokio::test]
 async fn the_examples_work_when_they_are_executed_against_the_demo() {
     let database = TestDatabase::sqlite();
-    // The demo lists loopback by itself.
-    let nowhere = ("TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS", String::new());
-    let mut demo = command(&database, &[nowhere])
-        .args(["serve", "--demo"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    let printed = BufReader::new(demo.stdout.take().expect("standard output is piped"));
-    let mut lines = printed.lines().map_while(Result::ok);
-    let curl = lines
-        .find(|line| line.contains("/api/token?"))
-        .expect("a curl line is printed");
-    let url = curl
-        .split('\'')
-        .rfind(|part| part.starts_with("http"))
-        .expect("a URL");
-    let (base, _) = url.split_at(url.find("/api/").expect("a path of the API"));
-    let client = Client::new(base.to_owned());
+    let demo = Demo::start(&database);
+    let client = &demo.client;
     // The first token is being fetched.
     client.generation("demo", "app", 1).await;
     let mut left = operations();
@@ -219,15 +200,13 @@ async fn the_examples_work_when_they_are_executed_against_the_demo() {
             .iter()
             .position(|operation| operation.said["operationId"] == *name);
         let operation = left.swap_remove(found.unwrap_or_else(|| panic!("no operation {name}")));
-        execute(&client, &operation).await;
+        execute(client, &operation).await;
     }
     let left: Vec<_> = left
         .iter()
         .map(|operation| &operation.said["operationId"])
         .collect();
     assert_eq!(left, [] as [&Value; 0], "not executed");
-    demo.kill().expect("the demo can be killed");
-    demo.wait().expect("the demo ends");
 }
 
 /// What an example needs is made by one before it.

@@ -41,6 +41,54 @@ pub fn serve(mut command: Command) -> (Child, mpsc::Receiver<String>) {
     (child, log)
 }
 
+/// `serve --demo`, until it is dropped.
+pub struct Demo {
+    child: Child,
+    /// The line that it prints.
+    pub curl: String,
+    pub client: Client,
+    /// Of the token, as that line has it.
+    pub path: String,
+}
+
+impl Demo {
+    pub fn start(database: &TestDatabase) -> Self {
+        // The demo lists loopback by itself.
+        let nowhere = ("TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS", String::new());
+        let mut child = command(database, &[nowhere])
+            .args(["serve", "--demo"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let printed = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let curl = printed
+            .lines()
+            .map_while(Result::ok)
+            .map(|line| line.trim().to_owned())
+            .find(|line| line.starts_with("curl "))
+            .expect("a curl line is printed");
+        let url = curl
+            .split('\'')
+            .rfind(|part| part.starts_with("http"))
+            .expect("a URL");
+        let (base, path) = url.split_at(url.find("/api/").expect("a path of the API"));
+        Self {
+            client: Client::new(base.to_owned()),
+            path: path.to_owned(),
+            child,
+            curl,
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub struct ServerProcess {
     child: Child,
     pub client: Client,
