@@ -20,6 +20,7 @@ on_every_database! {
     a_deleted_secret_has_no_token_and_is_not_renewed,
     a_paused_secret_is_served_and_not_renewed_until_it_is_resumed,
     an_attempt_under_way_does_not_wake_a_secret_that_is_paused_meanwhile,
+    a_secret_that_needs_attention_is_tried_at_once_when_it_is_saved_unchanged,
 }
 
 /// A provider, and a server that flushes as often as asked, on a clock that the test moves.
@@ -325,4 +326,24 @@ async fn an_attempt_under_way_does_not_wake_a_secret_that_is_paused_meanwhile(
         provider.hold();
     }
     assert_eq!(run(&server, true).await, 0);
+}
+
+async fn a_secret_that_needs_attention_is_tried_at_once_when_it_is_saved_unchanged(
+    database: TestDatabase,
+) {
+    // The clock stands still, so nothing becomes due by itself.
+    let (provider, server, _) = start(&database).await;
+    let client = &server.client;
+    let refused = Answer::status(401).with_json(&json!({"error": "invalid_client"}));
+    provider.answer_next(refused);
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    client.state("r", "k", "needs_attention").await;
+    server.settled().await;
+    server.sweeps().await;
+    assert_eq!(provider.request_count(), 1);
+    save(client, json!({"realm": "r", "key": "k"})).await;
+    let secret = client.generation("r", "k", 1).await;
+    assert_eq!(secret["state"], "active");
+    assert_eq!(provider.request_count(), 2);
 }
