@@ -18,8 +18,8 @@ use super::problem::Problem;
 use crate::access::scope::{Pattern, Scope};
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::fields::{Fault, Fields};
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::fields::Fields;
 use crate::foundation::ids::NAME_MAX_CHARS;
 
 pub struct ApiKeys;
@@ -192,18 +192,6 @@ impl ApiKeys {
         app: State<&App>,
         body: Body<KeyBody>,
     ) -> Result<Json<Data<MadeKey>>, Problem> {
-        let now = app.clock.now();
-        if body
-            .0
-            .expires_at
-            .is_some_and(|expires_at| expires_at <= now)
-        {
-            let why = format!(
-                "is in the past: give milliseconds since the epoch, such as {}",
-                now.plus(Ms::from_secs(86_400)).0
-            );
-            return Err(Problem::invalid(vec![Fault::new("/expires_at", why)]));
-        }
         let (creation, made) = app.registry.create_api_key(&body.0, &key.actor()).await?;
         match creation {
             Creation::Created(id) => Ok(Json(data(MadeKey {

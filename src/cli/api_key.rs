@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::logging::on_one_line;
 use crate::foundation::page::{PAGE_SIZE_MAX, Page};
-use crate::registry::Actor;
+use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError};
 
 const DAY_S: i64 = 86_400;
 
@@ -34,7 +34,7 @@ pub enum Command {
         #[arg(long = "key", value_name = "PATTERN")]
         keys: Vec<String>,
         /// Days until it expires; without it, never
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long)]
         days: Option<u32>,
     },
     /// List keys, without themselves
@@ -97,9 +97,21 @@ async fn create(app: &App, new: &NewKey) -> Result<ExitCode, Failure> {
         .registry
         .create_api_key(new, &Actor::command_line())
         .await;
-    match made.map_err(Failure::of)? {
+    match made.map_err(refused)? {
         (Creation::Created(_), key) => say(&format!("{}\n", key.expose_secret())),
         (Creation::NameTaken, _) => Err(Failure::of("there is a key of that name; choose another")),
+    }
+}
+
+/// What the registry finds wrong with an expiry is said of the option that gave it.
+fn refused(error: RegistryError) -> Failure {
+    match error {
+        RegistryError::Refused(Refusal::Faults(faults))
+            if faults.iter().any(|fault| fault.pointer == EXPIRES_AT) =>
+        {
+            Failure::of("--days must be 1 or more: the key would have expired already")
+        }
+        error => Failure::of(error),
     }
 }
 

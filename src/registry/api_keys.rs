@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Actor, Registry, RegistryError, note};
+use super::{Actor, Registry, RegistryError, check_expiry, note};
 use crate::access::key;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
 use crate::foundation::database::DbError;
@@ -14,12 +14,17 @@ impl Registry {
     }
 
     /// Makes a key. It is answered here and stored nowhere.
+    ///
+    /// # Errors
+    ///
+    /// Where its expiry is not in the future, or the database fails.
     pub async fn create_api_key(
         &self,
         new: &NewKey,
         by: &Actor,
     ) -> Result<(Creation, SecretString), RegistryError> {
         let now = self.clock.now();
+        check_expiry(new.expires_at, now)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
         let creation = self

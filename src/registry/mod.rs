@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::Notify;
 
 use crate::access::audit::{self, Entry, Outcome};
-use crate::foundation::clock::{EpochMs, SharedClock};
+use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Abort, Database, DbError};
 use crate::foundation::fields::escape;
 use crate::foundation::randomness::Randomness;
@@ -28,6 +28,9 @@ use crate::upstream::Upstream;
 pub use patch::{NewToken, SecretPatch, SentParam};
 pub use realms::{AppliedRealm, RealmPatch};
 pub use secrets::ListedSecret;
+
+/// Where an expiry stands in a request, for faults.
+pub const EXPIRES_AT: &str = "/expires_at";
 
 /// Who makes a change.
 #[derive(Clone, Debug)]
@@ -171,6 +174,19 @@ impl Registry {
             memory,
         }
     }
+}
+
+/// What an admin makes, a key or a fixed token, must not have expired already.
+fn check_expiry(expires_at: Option<EpochMs>, now: EpochMs) -> Result<(), Refusal> {
+    if expires_at.is_none_or(|end| now < end) {
+        return Ok(());
+    }
+    let tomorrow = now.plus(Ms::from_secs(86_400));
+    let why = format!(
+        "is in the past: give milliseconds since the epoch, such as {}",
+        tomorrow.0
+    );
+    Err(Refusal::Faults(vec![Fault::new(EXPIRES_AT, why)]))
 }
 
 async fn note(

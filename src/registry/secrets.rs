@@ -8,7 +8,7 @@ use token_server_entity::realm as realm_row;
 
 use super::damaged::{Found, faults_of_lost};
 use super::patch::{SecretPatch, SentParam};
-use super::{Actor, Refusal, Registry, RegistryError, note, pointer_of, values};
+use super::{Actor, Refusal, Registry, RegistryError, check_expiry, note, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -153,6 +153,9 @@ impl Registry {
         let source = realm.source;
         if patch.token.is_some() && !source.is_fixed() {
             return Err(Refusal::NotFixed.into());
+        }
+        if let Some(new) = &patch.token {
+            check_expiry(new.expires_at, now)?;
         }
         let stored = store::find(transaction, &patch.realm, &patch.key).await?;
         let record = tokens::find(transaction, &patch.realm, &patch.key).await?;

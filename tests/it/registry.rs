@@ -4,8 +4,9 @@ mod shown;
 
 use std::sync::Arc;
 
+use reqwest::Method;
 use serde_json::{Value, json};
-use token_server::foundation::clock::{ManualClock, Ms};
+use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
 
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
@@ -21,6 +22,7 @@ on_every_database! {
     a_paused_secret_is_served_and_not_renewed_until_it_is_resumed,
     an_attempt_under_way_does_not_wake_a_secret_that_is_paused_meanwhile,
     a_secret_that_needs_attention_is_tried_at_once_when_it_is_saved_unchanged,
+    what_would_have_expired_already_is_refused,
 }
 
 /// A provider, and a server that flushes as often as asked, on a clock that the test moves.
@@ -346,4 +348,37 @@ async fn a_secret_that_needs_attention_is_tried_at_once_when_it_is_saved_unchang
     let secret = client.generation("r", "k", 1).await;
     assert_eq!(secret["state"], "active");
     assert_eq!(provider.request_count(), 2);
+}
+
+async fn what_would_have_expired_already_is_refused(database: TestDatabase) {
+    let (_provider, server, clock) = start(&database).await;
+    let client = &server.client;
+    client.save_realm("fixed", Value::Null).await;
+    let now = clock.now().0;
+    let token = json!({"realm": "fixed", "key": "k", "token": "typed in"});
+    let key = json!({"name": "n", "scopes": ["token:read"]});
+    for (method, path, mut body) in [
+        (Method::PUT, "/api/token", token.clone()),
+        (Method::POST, "/api/secret", token),
+        (Method::POST, "/api/api-key", key),
+    ] {
+        let send = async |body: &Value| match method {
+            Method::PUT => client.put(path, body).await,
+            _ => client.post(path, body).await,
+        };
+        for past in [0, now - 1, now] {
+            body["expires_at"] = json!(past);
+            let problem = send(&body).await.expect_problem(422, "invalid_document");
+            let fault = &problem["errors"][0];
+            assert_eq!(fault["pointer"], "/expires_at", "{path}: {problem}");
+            let detail = fault["detail"].as_str().expect("a text");
+            assert!(detail.starts_with("is in the past: give milliseconds"));
+        }
+        let stored = client.list("/api/secret").await;
+        assert!(path != "/api/token" || stored.is_empty(), "{stored:?}");
+        body["expires_at"] = json!(now + 1);
+        send(&body).await.expect(200);
+    }
+    let keys = client.list("/api/api-key").await;
+    assert_eq!(keys.iter().filter(|key| key["name"] == "n").count(), 1);
 }
