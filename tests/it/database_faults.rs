@@ -4,13 +4,13 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 
 use crate::kit::database::DatabaseServer;
 use crate::kit::process::{ServerProcess, command};
-use crate::kit::{Provider, TestDatabase, eventually, strict_json};
+use crate::kit::{PATIENCE, Provider, TestDatabase, eventually, strict_json};
 
 /// Stands in no message.
 const PASSWORD: &str = "canary-5d1c0-of-the-database";
@@ -256,4 +256,42 @@ async fn a_database_that_is_away_is_said_when_that_begins_and_when_it_ends() {
     assert!(log.len() < 20, "{} lines: {log:?}", log.len());
     let told = log.iter().find(|line| line.to_string().contains("canary"));
     assert!(told.is_none(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_is_answered_within_its_own_limit_while_the_database_hangs() {
+    let mariadb = DatabaseServer::start();
+    mariadb.answers().await;
+    let database = TestDatabase::on_server(mariadb.url()).await;
+    // Nothing but that limit could have it answered.
+    let minutes = || "600000".to_owned();
+    let more = [
+        ("TOKEN_SERVER__DATABASE__ACQUIRE_TIMEOUT_MS", minutes()),
+        ("TOKEN_SERVER__DATABASE__READ_PATIENCE_MS", minutes()),
+    ];
+    let server = ServerProcess::start(&database, &more);
+    let anybody = server.client.without_key();
+    eventually("it is ready", async || {
+        (anybody.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    let pid = i32::try_from(mariadb.pid()).ok().and_then(Pid::from_raw);
+    let pid = pid.expect("it runs");
+    kill_process(pid, Signal::STOP).expect("it can be stopped");
+    // More than there are connections to the database.
+    let probes = futures_util::future::join_all((0..40).map(|_| anybody.get("/readyz")));
+    let answers = tokio::time::timeout(PATIENCE, probes).await;
+    for answer in answers.expect("each probe is answered") {
+        let problem = answer.expect_problem(503, "not_ready");
+        assert_eq!(
+            problem["detail"],
+            "The database does not answer: timed out."
+        );
+    }
+    anybody.get("/healthz").await.expect(200);
+    kill_process(pid, Signal::CONT).expect("it can go on");
+    eventually("it is ready again", async || {
+        (anybody.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
 }
