@@ -25,6 +25,7 @@ mod documents;
 mod dry_runs;
 mod edge;
 mod expiry;
+mod failed_starts;
 mod house;
 mod jobs;
 mod language;
