@@ -1,11 +1,10 @@
 //! `docs/src/how-to/applications.md` is true: its program is run as it stands, against a server.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::kit::python::interpreter;
 use crate::kit::server::ADMIN_KEY;
+use crate::kit::source::root;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -36,7 +35,7 @@ async fn the_program_for_applications_replaces_a_token_that_the_provider_refuses
     server.client.register(&provider.url("/token")).await;
     server.client.generation("r", "k", 1).await;
 
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/how-to/applications.md");
+    let page = root().join("docs/src/how-to/applications.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
     let (_, program) = page.split_once("```python\n").expect("a program");
     let (program, _) = program.split_once("```").expect("its end");

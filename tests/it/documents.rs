@@ -4,26 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const README_BYTES: usize = 8192;
+use crate::kit::source::{files_below, root};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+const README_BYTES: usize = 8192;
 
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
-
-fn pages(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .flat_map(|path| match path.is_dir() {
-            true => pages(&path),
-            false => vec![path],
-        })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .collect()
 }
 
 /// The lines outside of fenced blocks.
@@ -89,7 +75,7 @@ fn the_readme_is_at_most_8_kib_long() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file_and_a_heading() {
-    let mut documents = pages(&root().join("docs/src"));
+    let mut documents = files_below(&root().join("docs/src"), "md");
     for name in [
         "README.md",
         "README.zh.md",
@@ -132,7 +118,7 @@ fn the_summary_names_every_page_of_the_book() {
         .iter()
         .map(|link| book.join(link))
         .collect();
-    let there: BTreeSet<PathBuf> = pages(&book)
+    let there: BTreeSet<PathBuf> = files_below(&book, "md")
         .into_iter()
         .filter(|page| *page != summary)
         .collect();

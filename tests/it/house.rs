@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use circles::{Crate, circles};
 
+use crate::kit::source::{files_below, root};
+
 /// Rooms from the ground up: a room may use those before it.
 const ROOMS: [&str; 21] = [
     "foundation",
@@ -34,20 +36,8 @@ const ROOMS: [&str; 21] = [
     "main",
 ];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths
-        .flat_map(|path| match path.is_dir() {
-            true => sources(&path),
-            false => vec![path],
-        })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .collect()
+    files_below(folder, "rs")
 }
 
 /// The room a source file stands in: the first part of its path below src.

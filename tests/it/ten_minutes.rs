@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
-use self::page::{Page, compare, merged, root};
+use self::page::{Page, compare, merged};
 use self::providers::{Providers, form};
 use crate::kit::documented::with_keys;
 use crate::kit::internet::Internet;
 use crate::kit::server::{Client, Options};
+use crate::kit::source::root;
 use crate::kit::{Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {

@@ -14,6 +14,7 @@ pub mod push;
 pub mod python;
 pub mod raw;
 pub mod server;
+pub mod source;
 pub mod strict_json;
 pub mod wechat;
 

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use crate::kit::documented::with_keys;
+use crate::kit::source::root;
 
 /// Stands on the page for what is left out or differs.
 const LEFT_OUT: &str = "…";
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn page_file() -> PathBuf {
     root().join("docs/src/tutorial/a-realm-in-ten-minutes.md")
