@@ -17,13 +17,12 @@ setup: ## installs what the tests need beside Rust: a database server, Node, OAu
 
 # That generated files are current is a test. Naming examples, of which there are none, lets the
 # documentation use what clippy has compiled: dependencies with the features of the tests.
-check: ## format, lints and documentation without warnings, licences, spelling, a minute of fuzzing
+check: ## format, lints and documentation without warnings, licences, spelling
 	$(CARGO) fmt --all --check
 	@tests/tools/check.sh
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --test soak --test soak_faults --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --locked --lib --examples
-	@fuzz/run.sh 60
 
 advisories: ## known vulnerabilities of dependencies; asks the network
 	@tests/tools/check.sh advisories

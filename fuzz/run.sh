@@ -80,7 +80,7 @@ for target in "${targets[@]}"; do
     log="$work/$target/log"
     mkdir -p "$seeds" "$corpus" "artifacts/$target"
     tar -xzf "corpus/$target.tar.gz" -C "$corpus"
-    quietly env FUZZ_SEEDS_TO="$seeds" FUZZ_SEEDS_FROM=../tests/presets "$binaries/$target"
+    quietly env FUZZ_SEEDS_TO="$seeds" "$binaries/$target"
     options=(
         -max_total_time="$each" -rss_limit_mb="$rss_limit_mb" -timeout="$timeout_s"
         -max_len="$(max_len "$target")" -dict="dictionaries/$target.dict"

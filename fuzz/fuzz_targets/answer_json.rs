@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use token_server_fuzz::{answers, seeds};
+use token_server_fuzz::{seeds, targets};
 
-fuzz_target!(init: seeds::if_asked(seeds::json), |input: &[u8]| {
-    answers::fuzz(&answers::JSON, input);
+fuzz_target!(init: seeds::if_asked(targets::ANSWER_JSON), |input: &[u8]| {
+    (targets::ANSWER_JSON.fuzz)(input);
 });

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use token_server_fuzz::{expiries, seeds};
+use token_server_fuzz::{seeds, targets};
 
-fuzz_target!(init: seeds::if_asked(seeds::expiries), |input: &[u8]| {
-    expiries::fuzz(input);
+fuzz_target!(init: seeds::if_asked(targets::EXPIRY_VALUES), |input: &[u8]| {
+    (targets::EXPIRY_VALUES.fuzz)(input);
 });

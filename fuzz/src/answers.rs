@@ -13,7 +13,7 @@ use token_server::realm::preset;
 use token_server::secret::params::Params;
 use token_server::upstream::Answer;
 
-use crate::{ANSWER_MAX_BYTES, document, held, params};
+use super::{ANSWER_MAX_BYTES, document, held, params};
 
 /// As many as there are; a client takes about a hundred.
 const HEADERS_MAX: usize = 100;

@@ -17,7 +17,7 @@ use token_server::token::expiry::{attempt_floor, lead_band, schedule};
 use token_server::upstream::Answer;
 use token_server::upstream::lifetimes::{JwtDates, http_date, length_of, moment_of};
 
-use crate::{NOW, document, held};
+use super::{NOW, document, held};
 
 /// The most a realm's policy may say, in seconds: thirty days.
 const LEAD_MAX_S: i64 = 30 * 86_400;

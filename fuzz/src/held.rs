@@ -11,7 +11,7 @@ use token_server::secret::params::Params;
 use token_server::token::expiry::Expiry;
 use token_server::upstream::{Answer, Obtained};
 
-use crate::{NOW, UPSTREAM};
+use super::{NOW, UPSTREAM};
 
 /// Details are for a log line and a column.
 const DETAIL_MAX_CHARS: usize = 2000;

@@ -1,13 +1,19 @@
-//! What the targets share: documents, answers in a form that can be mutated, and what must
-//! hold for everything that is made of them.
+//! What is fuzzed, and what must hold for everything that is made of an input.
+//!
+//! `run.sh` gives the targets to libFuzzer; `tests/it/corpus.rs` includes this file, and goes
+//! through the committed inputs.
 
 pub mod answers;
 pub mod expiries;
+pub mod expressions;
 pub mod held;
 #[path = "../../tests/it/kit/push.rs"]
 #[allow(dead_code)]
 pub mod pushes;
+pub mod realm_documents;
 pub mod seeds;
+pub mod targets;
+pub mod ticket_pushes;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use token_server::realm::preset;
 
-use crate::answers::{self, Choice, Documents, input};
-use crate::held::MARK;
-use crate::pushes::{PushRequest, PushingApp};
+use super::answers::{self, Choice, Documents, input};
+use super::held::MARK;
+use super::pushes::{PushRequest, PushingApp};
+use super::targets::Target;
 
 /// Where to write seeds; then nothing is fuzzed.
 const TO: &str = "FUZZ_SEEDS_TO";
-/// The folder tests/presets.
-const FROM: &str = "FUZZ_SEEDS_FROM";
+/// The folder tests/presets, seen from the root of the project and from fuzz/.
+const EXAMPLES: [&str; 2] = ["tests/presets", "../tests/presets"];
 
 pub const PUSHED_AT_S: i64 = 1_700_000_000;
 
@@ -24,11 +25,11 @@ pub fn pushing_app() -> PushingApp {
 }
 
 /// Writes a target's seeds and ends, where that is asked for.
-pub fn if_asked(make: fn() -> Vec<Vec<u8>>) {
+pub fn if_asked(target: Target) {
     let Some(folder) = std::env::var_os(TO).map(PathBuf::from) else {
         return;
     };
-    for (index, seed) in make().iter().enumerate() {
+    for (index, seed) in (target.seeds)().iter().enumerate() {
         let path = folder.join(format!("seed-{index}"));
         fs::write(path, seed).expect("a seed can be written");
     }
@@ -124,8 +125,11 @@ pub fn json() -> Vec<Vec<u8>> {
 
 /// What tests/presets says that providers answer.
 fn by_examples(documents: &Documents) -> Vec<Vec<u8>> {
-    let folder = std::env::var_os(FROM).map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new("../tests/presets").to_owned());
+    let folder = EXAMPLES
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.is_dir());
+    let folder = folder.expect("tests/presets is there");
     let mut inputs = Vec::new();
     for (choice, id) in documents.choices() {
         let file = id.map(|id| folder.join(format!("{id}.json")));

@@ -15,6 +15,7 @@ mod clients;
 mod clocks;
 mod connection_causes;
 mod connections;
+mod corpus;
 mod crashes;
 mod damage;
 mod database_faults;

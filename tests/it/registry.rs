@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
+use token_server::foundation::clock::{Clock, ManualClock, Ms};
 
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
