@@ -4,6 +4,7 @@ use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
 };
+use strum::VariantArray;
 use token_server_entity::audit::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
@@ -11,14 +12,14 @@ use crate::foundation::database::{delete_some, one_page};
 use crate::foundation::page::{Listed, Page};
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Outcome {
     Done,
     Denied,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 2] = [Self::Done, Self::Denied];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {

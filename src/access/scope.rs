@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use strum::VariantArray;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum Scope {
     TokenRead,
     TokenFlush,
@@ -11,12 +13,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Self; 4] = [
-        Self::TokenRead,
-        Self::TokenFlush,
-        Self::Admin,
-        Self::Metrics,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +25,10 @@ impl Scope {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|scope| scope.as_str() == text)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::NAME_MAX_CHARS;
+use crate::foundation::words::words;
 
 pub struct ApiKeys;
 
@@ -67,7 +68,7 @@ impl Document for KeyBody {
             let scope = |(index, value): (usize, &serde_json::Value)| {
                 let scope = value.as_str().and_then(Scope::parse);
                 if scope.is_none() {
-                    let known = Scope::ALL.map(Scope::as_str).join(", ");
+                    let known = words(Scope::ALL, Scope::as_str).join(", ");
                     fields.fault_at(
                         &format!("{field}/{index}"),
                         format!("must be one of {known}"),

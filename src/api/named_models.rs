@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::access::audit;
 use crate::access::scope::Scope;
+use crate::foundation::words::words;
 use crate::reads::Origin;
 use crate::realm::failure::FailureClass;
 use crate::realm::preset::Verified;
@@ -58,64 +59,67 @@ pub fn named_models() -> Vec<(Named, Value)> {
                 &change,
             ),
         ),
-        (OK, words("The word of success.", &["ok"])),
+        (OK, one_of("The word of success.", &["ok"])),
         (
             SCOPE,
-            words(
+            one_of(
                 "What an API key is good for.",
-                &Scope::ALL.map(Scope::as_str),
+                &words(Scope::ALL, Scope::as_str),
             ),
         ),
         (
             TOKEN_SOURCE,
-            words(
+            one_of(
                 "Where a token was taken from.",
-                &Origin::ALL.map(Origin::as_str),
+                &words(Origin::ALL, Origin::as_str),
             ),
         ),
         (
             SECRET_STATE,
-            words(
+            one_of(
                 "How a secret and its token are.",
-                &State::ALL.map(State::as_str),
+                &words(State::ALL, State::as_str),
             ),
         ),
         (
             FAILURE_CLASS,
-            words(
+            one_of(
                 "The kind of a failure, by what follows from it.",
-                &FailureClass::ALL.map(FailureClass::as_str),
+                &words(FailureClass::ALL, FailureClass::as_str),
             ),
         ),
         (
             RENEWAL_CAUSE,
-            words("Why an attempt was made.", &Cause::ALL.map(Cause::as_str)),
+            one_of(
+                "Why an attempt was made.",
+                &words(Cause::ALL, Cause::as_str),
+            ),
         ),
         (
             RENEWAL_OUTCOME,
-            words(
+            one_of(
                 "How an attempt ended.",
-                &history::Outcome::ALL.map(history::Outcome::as_str),
+                &words(history::Outcome::ALL, history::Outcome::as_str),
             ),
         ),
         (
             AUDIT_OUTCOME,
-            words(
+            one_of(
                 "How a call ended.",
-                &audit::Outcome::ALL.map(audit::Outcome::as_str),
+                &words(audit::Outcome::ALL, audit::Outcome::as_str),
             ),
         ),
         (
             VERIFICATION,
-            words(
+            one_of(
                 "What the facts of a preset were taken from.",
-                &Verified::ALL.map(Verified::as_str),
+                &words(Verified::ALL, Verified::as_str),
             ),
         ),
     ]
 }
 
-fn words(description: &str, words: &[&str]) -> Value {
+fn one_of(description: &str, words: &[&str]) -> Value {
     json!({"description": description, "type": "string", "enum": words})
 }
 

@@ -12,6 +12,7 @@ use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::clock::Timeline;
+use crate::foundation::words::words;
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, Filter, Outcome};
 use crate::renewal::{RunScope, RunSummary};
@@ -107,8 +108,9 @@ impl RenewalApi {
         outcome: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
         let outcome = outcome.0.map(|text| {
-            Outcome::parse(&text)
-                .ok_or_else(|| Problem::not_one_of("outcome", &Outcome::ALL.map(Outcome::as_str)))
+            Outcome::parse(&text).ok_or_else(|| {
+                Problem::not_one_of("outcome", &words(Outcome::ALL, Outcome::as_str))
+            })
         });
         let filter = Filter {
             realm: realm.as_deref(),

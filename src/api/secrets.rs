@@ -20,6 +20,7 @@ use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
+use crate::foundation::words::words;
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
@@ -199,7 +200,7 @@ impl Secrets {
     ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
         let state = state.0.map(|text| {
             TokenState::parse(&text).ok_or_else(|| {
-                Problem::not_one_of("state", &TokenState::ALL.map(TokenState::as_str))
+                Problem::not_one_of("state", &words(TokenState::ALL, TokenState::as_str))
             })
         });
         let filter = Filter {

@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::logging::on_one_line;
 use crate::foundation::page::{PAGE_SIZE_MAX, Page};
+use crate::foundation::words::words;
 use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError};
 
 const DAY_S: i64 = 86_400;
@@ -49,7 +50,7 @@ pub enum Command {
 
 fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| {
-        let known = Scope::ALL.map(Scope::as_str);
+        let known = words(Scope::ALL, Scope::as_str);
         format!("must be one of {}", known.join(", "))
     })
 }

@@ -20,6 +20,7 @@ pub mod sealing_keys;
 pub mod seldom;
 mod shape;
 pub mod signing;
+pub mod words;
 pub mod xml;
 
 /// Lower-case hexadecimal digits.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use strum::VariantArray;
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ pub enum Trigger {
 }
 
 /// How a pass ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
 pub enum Outcome {
     /// None has ended yet.
@@ -36,13 +37,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 5] = [
-        Self::Never,
-        Self::Done,
-        Self::Idle,
-        Self::Failed,
-        Self::TimedOut,
-    ];
+    const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,7 +59,8 @@ pub trait Job: Send + Sync + 'static {
 
     fn trigger(&self) -> Trigger;
 
-    /// How much a pass takes on at once: rows, events, attempts.
+    /// How much a pass takes on at once: rows, events, attempts. For the log: the pass itself keeps
+    /// to it.
     fn limit(&self) -> u64;
 
     /// A pass that takes longer is given up. None: each of its steps has a limit of its own.
@@ -86,8 +82,8 @@ pub struct LastOutcome(Arc<AtomicU8>);
 impl LastOutcome {
     pub fn get(&self) -> Outcome {
         let value = self.0.load(Ordering::Relaxed);
-        let known = Outcome::ALL.into_iter().find(|known| *known as u8 == value);
-        known.unwrap_or(Outcome::Never)
+        let known = Outcome::ALL.iter().find(|known| **known as u8 == value);
+        known.copied().unwrap_or(Outcome::Never)
     }
 
     fn set(&self, outcome: Outcome) {

@@ -2,6 +2,7 @@
 
 use sea_orm::DbErr;
 use secrecy::SecretString;
+use strum::VariantArray;
 
 use super::denied::FlushDenied;
 use super::wording::{NOT_IN_TIME, QUOTA_SPENT, what_failed};
@@ -43,7 +44,7 @@ pub enum Refused {
 }
 
 /// Where a served token came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Origin {
     /// This process remembers it.
     Cache,
@@ -52,7 +53,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    pub const ALL: [Self; 3] = [Self::Cache, Self::Database, Self::Upstream];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! What goes wrong with a provider, by what follows from it.
 
+use strum::VariantArray;
+
 use crate::foundation::clock::Ms;
 
 /// Longer details are cut.
@@ -11,7 +13,7 @@ pub const REFUSED: &str = "refresh_token_refused";
 pub const MAYBE_SPENT: &str = "refresh_token_maybe_spent";
 
 /// The class of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum FailureClass {
     /// Will pass: backed off with jitter, tried again.
     Transient,
@@ -28,13 +30,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    pub const ALL: [Self; 5] = [
-        Self::Transient,
-        Self::RateLimited,
-        Self::Permanent,
-        Self::InvalidToken,
-        Self::Internal,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +45,7 @@ impl FailureClass {
     /// Reads a stored class, also by the name that an earlier version gave it.
     pub fn parse(text: &str) -> Option<Self> {
         let of_name = |class: &Self| class.as_str() == text || class.earlier_name() == Some(text);
-        Self::ALL.into_iter().find(of_name)
+        Self::ALL.iter().copied().find(of_name)
     }
 
     /// The name under which an earlier version stored the class.

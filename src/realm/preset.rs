@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 use serde_json::Value;
+use strum::VariantArray;
 
 /// What the facts of a preset were taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum Verified {
     /// The provider's own documentation.
@@ -20,7 +21,7 @@ pub enum Verified {
 }
 
 impl Verified {
-    pub const ALL: [Self; 3] = [Self::Documentation, Self::Sdk, Self::Community];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {

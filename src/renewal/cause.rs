@@ -1,7 +1,9 @@
 //! Why an attempt is made.
 
+use strum::VariantArray;
+
 /// Why an attempt is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Cause {
     Scheduled,
     Read,
@@ -14,14 +16,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 6] = [
-        Self::Scheduled,
-        Self::Read,
-        Self::Flush,
-        Self::Run,
-        Self::Report,
-        Self::Recovered,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {

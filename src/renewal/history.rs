@@ -4,6 +4,7 @@ use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
 };
+use strum::VariantArray;
 use token_server_entity::renewal::{self, Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms};
@@ -12,7 +13,7 @@ use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId}
 use crate::foundation::page::{Listed, Page};
 use crate::realm::failure::Failure;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Outcome {
     Stored,
     Failed,
@@ -20,7 +21,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 3] = [Self::Stored, Self::Failed, Self::Discarded];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +33,8 @@ impl Outcome {
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|outcome| outcome.as_str() == text)
     }
 }

@@ -196,7 +196,7 @@ fn measured(
     registered: &HashMap<SecretId, EpochMs>,
 ) -> Measured {
     let is_fixed = |of: &RealmSummary| fixed.contains(&of.realm);
-    let mut secrets: Vec<_> = State::ALL.into_iter().flat_map(pairs).collect();
+    let mut secrets: Vec<_> = State::ALL.iter().copied().flat_map(pairs).collect();
     for of in realms {
         for (state, alive, count) in of.by_state() {
             let state = match state {

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use prometheus_client::metrics::gauge::Gauge;
+use strum::VariantArray;
 use tokio::sync::Notify;
 
 use crate::foundation::clock::{BootMs, Ms};
@@ -18,7 +19,7 @@ use crate::foundation::clock::{BootMs, Ms};
 const FIRST_REQUEST: Ms = Ms::from_secs(1);
 
 /// What a connection is told by others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Told {
     Nothing,
     /// End, for a newcomer's sake, if the caller is still waited for.
@@ -30,7 +31,7 @@ pub enum Told {
 }
 
 impl Told {
-    const ALL: [Self; 4] = [Self::Nothing, Self::MakeRoom, Self::Finish, Self::End];
+    const ALL: &'static [Self] = Self::VARIANTS;
 }
 
 /// What is known of one connection. Its own task changes it, and the tasks of its HTTP/2 streams.

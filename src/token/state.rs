@@ -1,6 +1,7 @@
 //! The state of a secret's token, derived from its row, never stored.
 
 use sea_orm::{ColumnTrait, Condition};
+use strum::VariantArray;
 use token_server_entity::token::Column;
 
 use crate::foundation::clock::EpochMs;
@@ -8,7 +9,7 @@ use crate::realm::failure::FailureClass;
 
 use super::TokenRecord;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum State {
     /// Registered, not yet obtained.
     Pending,
@@ -54,25 +55,20 @@ impl State {
         }
     }
 
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Active,
-        Self::Retrying,
-        Self::Expired,
-        Self::NeedsAttention,
-        Self::Paused,
-        Self::Fixed,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|state| state.as_str() == text)
     }
 }
 
 /// [`super::Trouble::needs_attention`] as a condition on rows.
 pub fn needs_attention() -> Condition {
     let names = FailureClass::ALL
-        .into_iter()
+        .iter()
         .filter(|class| class.parks())
         .flat_map(|class| [Some(class.as_str()), class.earlier_name()])
         .flatten();
