@@ -1,5 +1,8 @@
 //! A token and its refresh token that could not be stored under their fence: one row an
 //! attempt. Its sealed values were sealed for the row of the token.
+//!
+//! As JSON it is a file of the spool, which a later version must be able to read: a new field is an
+//! `Option`.
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -137,6 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_an_earlier_version_wrote_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(directory.path()).unwrap();
+        let written = r#"{"attempt_id": "a", "secret_id": 7, "consumed": 3, "refresh_line": 1,
+            "secret_version": 2, "realm_version": 5, "token": [1, 2, 255], "token_type": "Bearer",
+            "served": [9], "per_read": false, "extra": null, "expires_at": 1000,
+            "obtained_at": 10, "renew_at": 500, "refresh_token": [4], "refresh_expires_at": null}"#;
+        fs::write(directory.path().join("spool/a.json"), written).unwrap();
+        assert_eq!(spool.left().unwrap(), (vec![candidate("a")], Vec::new()));
+    }
+
+    #[test]
     fn what_was_put_is_left_until_it_is_removed_and_a_half_written_file_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
         let spool = Spool::open(directory.path()).unwrap();

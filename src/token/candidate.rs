@@ -117,7 +117,18 @@ impl Candidate {
     pub fn to_row(&self) -> CandidateRow {
         let token = self.token.as_ref();
         let held = token.map(|token| &token.held);
-        let payload = held.map(|held| &held.payload);
+        let payload = held.map(|held| {
+            // By name, so that none is forgotten.
+            let SealedPayload {
+                token,
+                token_type,
+                extra,
+                expiry,
+            } = held.payload.clone();
+            (token, token_type, extra, expiry.at())
+        });
+        let without = (Sealed(Vec::new()), None, None, None);
+        let (sealed, token_type, extra, expires_at) = payload.unwrap_or(without);
         let serving = held.map(|held| held.serving.columns());
         let (served, per_read) = serving.unwrap_or_default();
         CandidateRow {
@@ -127,12 +138,12 @@ impl Candidate {
             refresh_line: self.line.0,
             secret_version: self.secret_version.0,
             realm_version: self.realm_version.0,
-            token: payload.map_or_else(|| Sealed(Vec::new()), |payload| payload.token.clone()),
-            token_type: payload.and_then(|payload| payload.token_type.clone()),
+            token: sealed,
+            token_type,
             served,
             per_read,
-            extra: payload.and_then(|payload| payload.extra.clone()),
-            expires_at: payload.and_then(|payload| payload.expiry.at()),
+            extra,
+            expires_at,
             obtained_at: self.refresh.obtained_at,
             renew_at: token.and_then(|token| token.renew_at),
             refresh_token: self.refresh.sealed.clone(),

@@ -9,7 +9,7 @@ use sea_orm::{
 use token_server_entity::token::{self, Column, Entity};
 
 use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
-use super::{Announced, HeldRefresh, HeldToken};
+use super::{Announced, HeldRefresh, HeldToken, SealedPayload};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{padded, pieces};
 use crate::foundation::ids::{AttemptId, Generation, RefreshLine, SecretId};
@@ -248,15 +248,27 @@ impl Locked {
     /// Puts a token in the place of the one before.
     pub fn put(&mut self, held: &HeldToken, now: EpochMs) {
         self.sealed = true;
-        let (row, payload) = (&mut self.row, &held.payload);
-        let (served, per_read) = held.serving.columns();
-        row.token = Some(payload.token.clone());
-        row.token_type.clone_from(&payload.token_type);
-        row.extra.clone_from(&payload.extra);
-        row.expires_at = payload.expiry.at();
+        // By name, so that none is forgotten.
+        let HeldToken {
+            payload,
+            serving,
+            obtained_at,
+        } = held;
+        let SealedPayload {
+            token,
+            token_type,
+            extra,
+            expiry,
+        } = payload;
+        let (served, per_read) = serving.columns();
+        let row = &mut self.row;
+        row.token = Some(token.clone());
+        row.token_type.clone_from(token_type);
+        row.extra.clone_from(extra);
+        row.expires_at = expiry.at();
         row.served = served;
         row.per_read = per_read;
-        row.obtained_at = Some(held.obtained_at);
+        row.obtained_at = Some(*obtained_at);
         row.forced = false;
         row.updated_at = now;
     }

@@ -183,6 +183,7 @@ async fn an_answer_from_memory_is_the_answer_of_the_long_way(database: TestDatab
     let (server, clock) = Server::on_manual_clock(&database).await;
     let answer = json!({
         "access_token": "a \"quoted\" töken", "expires_in": 3600, "scope": ["x", "y"],
+        "token_type": "Bearer",
     });
     provider.answer_with(Answer::status(200).with_json(&answer));
     let config = json!({
@@ -201,6 +202,7 @@ async fn an_answer_from_memory_is_the_answer_of_the_long_way(database: TestDatab
     assert_eq!(at_once.json()["source"], "cache");
     assert_eq!(at_once.json()["expires_in_s"], 3599);
     assert_eq!(at_once.json()["extra"], json!({"scope": ["x", "y"]}));
+    assert_eq!(at_once.json()["token_type"], "Bearer");
     assert_eq!(at_once.text, long.text);
     let headers = |reply: &crate::kit::server::Reply| {
         let mut headers = reply.headers.clone();
