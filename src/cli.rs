@@ -19,7 +19,6 @@ use crate::app;
 use crate::config::{Env, Settings};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
-use crate::realm::schema;
 use context::{ambient, say, start_logging};
 pub use failure::EXIT_CODES;
 use failure::Failure;
@@ -92,18 +91,16 @@ pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> {
+    // Not by what prints what is compiled in.
+    let settings = || Settings::load(arguments.config.as_deref(), env);
     match arguments.command {
-        Command::Openapi => return say(&api::specification()),
-        Command::Realm(realm::Command::Schema) => return say(&schema::text()),
-        _ => {}
-    }
-    let settings = Settings::load(arguments.config.as_deref(), env)?;
-    match arguments.command {
-        Command::Serve { demo } => Box::pin(serve::run(settings, demo)).await,
-        Command::Renew { realm, all } => Box::pin(renew::run(settings, realm, all)).await,
+        Command::Openapi => say(&api::specification()),
+        Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
+        Command::Renew { realm, all } => Box::pin(renew::run(settings()?, realm, all)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
-        Command::ApiKey(command) => Box::pin(api_key::run(settings, command)).await,
+        Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Migrate => {
+            let settings = settings()?;
             start_logging(&settings, None)?;
             let (clock, randomness) = ambient(&settings)?;
             let steps = app::migrate(&settings, &clock, &randomness).await?;
@@ -111,12 +108,14 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> 
                 "{steps} step(s) were run; the schema is up to date\n"
             ))
         }
-        Command::CheckConfig => say(&format!(
-            "the configuration is good: listens on {}, stores in {}, keeps its data in {}\n",
-            settings.http.listen,
-            DbAddress::of(settings.database.url.expose_secret()),
-            settings.data_dir.display()
-        )),
-        Command::Openapi => say(&api::specification()),
+        Command::CheckConfig => {
+            let settings = settings()?;
+            say(&format!(
+                "the configuration is good: listens on {}, stores in {}, keeps its data in {}\n",
+                settings.http.listen,
+                DbAddress::of(settings.database.url.expose_secret()),
+                settings.data_dir.display()
+            ))
+        }
     }
 }

@@ -37,7 +37,7 @@ pub enum ServeError {
         address: SocketAddr,
         source: std::io::Error,
     },
-    #[error("maintenance.schedule {0}")]
+    #[error(transparent)]
     Jobs(#[from] JobsError),
     #[error(transparent)]
     Connections(#[from] TooManyConnections),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::context::{open, say, start_logging};
 use super::failure::Failure;
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
 use crate::realm::Warning;
@@ -38,13 +38,17 @@ pub enum Command {
     Schema,
 }
 
-pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, Failure> {
+pub async fn run(
+    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    command: Command,
+) -> Result<ExitCode, Failure> {
     match command {
         Command::Apply { files, prune } => {
+            let settings = settings()?;
             start_logging(&settings, None)?;
             apply(settings, &files, prune).await
         }
-        Command::Check { files } => check(&settings.upstream.egress, &files),
+        Command::Check { files } => check(&settings()?.upstream.egress, &files),
         Command::Schema => say(&crate::realm::schema::text()),
     }
 }

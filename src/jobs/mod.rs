@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use job::{Job, LastOutcome, Outcome, Trigger};
 
-/// Why the jobs cannot start.
+/// What is wrong with a schedule.
 #[derive(Debug, thiserror::Error)]
-pub enum JobsError {
+pub enum ScheduleError {
     #[error("is not six fields of cron, seconds first")]
     Unreadable,
     #[error("never comes")]
@@ -30,8 +30,20 @@ pub enum JobsError {
     Scheduler(#[from] JobSchedulerError),
 }
 
+/// Why the jobs cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    #[error("{job}.schedule {error}")]
+    Schedule {
+        job: &'static str,
+        error: ScheduleError,
+    },
+    #[error("the scheduler of the jobs does not start: {0}")]
+    Scheduler(#[from] JobSchedulerError),
+}
+
 /// Whether a schedule can be read.
-pub fn check_schedule(schedule: &str) -> Result<(), JobsError> {
+pub fn check_schedule(schedule: &str) -> Result<(), ScheduleError> {
     tick(schedule, &Arc::default()).map(|_| ())
 }
 
@@ -53,7 +65,11 @@ impl Jobs {
         let mut scheduler = JobScheduler::new().await?;
         for job in &list {
             if let Trigger::Schedule { schedule, wake } = job.trigger() {
-                wake_on(&mut scheduler, &schedule, &wake).await?;
+                let woken = wake_on(&mut scheduler, &schedule, &wake).await;
+                woken.map_err(|error| JobsError::Schedule {
+                    job: job.name(),
+                    error,
+                })?;
             }
         }
         scheduler.start().await?;
@@ -108,20 +124,20 @@ async fn wake_on(
     scheduler: &mut JobScheduler,
     schedule: &str,
     task: &Arc<Notify>,
-) -> Result<(), JobsError> {
+) -> Result<(), ScheduleError> {
     let id = scheduler.add(tick(schedule, task)?).await?;
     // An expression without a next tick is accepted, and vanishes.
     match scheduler.next_tick_for_job(id).await? {
         Some(_) => Ok(()),
-        None => Err(JobsError::Never),
+        None => Err(ScheduleError::Never),
     }
 }
 
-fn tick(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, JobsError> {
+fn tick(schedule: &str, task: &Arc<Notify>) -> Result<JobLocked, ScheduleError> {
     let task = task.clone();
     tokio_cron_scheduler::Job::new_async(schedule, move |_, _| {
         let task = task.clone();
         Box::pin(async move { task.notify_one() })
     })
-    .map_err(|_| JobsError::Unreadable)
+    .map_err(|_| ScheduleError::Unreadable)
 }
