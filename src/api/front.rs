@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::auth;
 use super::hot::Hot;
-use super::http::{NO_STORE, REQUEST_ID, RequestId};
+use super::http::{NO_STORE, REQUEST_ID, RequestId, has_body};
 use super::paths::Paths;
 use super::problem::Problem;
 use crate::app::App;
@@ -89,11 +89,7 @@ impl<E: Endpoint + 'static> Front<E> {
 
     /// Reads the body, within its limits.
     async fn take_body(&self, request: &mut Request) -> poem::Result<()> {
-        let has_body = matches!(
-            *request.method(),
-            Method::POST | Method::PUT | Method::PATCH
-        );
-        if !has_body {
+        if !has_body(request.method()) {
             return Ok(());
         }
         let http = &self.app.settings.http;
@@ -120,7 +116,9 @@ impl<E: Endpoint + 'static> Front<E> {
 
     fn count(&self, method: &Method, path: &str, status: StatusCode) {
         let method = match *method {
-            Method::GET | Method::POST | Method::PUT | Method::DELETE => method.to_string(),
+            Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+                method.to_string()
+            }
             _ => "other".to_owned(),
         };
         let labels = RequestLabels {

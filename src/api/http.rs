@@ -1,13 +1,18 @@
 //! What handlers know of the request they work on: its id, and what the log names of it.
 
 use poem::Request;
-use poem::http::HeaderValue;
+use poem::http::{HeaderValue, Method};
 
 use crate::foundation::ids::{KeyName, RealmId};
 
 pub const REQUEST_ID: &str = "x-request-id";
 
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Whether the body of such a request is read, even where none is expected.
+pub fn has_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
 
 /// The id of a request, in answers and in the log.
 #[derive(Clone)]

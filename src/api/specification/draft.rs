@@ -43,6 +43,18 @@ impl Draft {
         model.get_mut("properties")?.get_mut(field)
     }
 
+    /// The models that requests have as their bodies.
+    pub fn models_of_bodies(&mut self) -> Vec<String> {
+        let paths = self.object(&["paths"]).values();
+        let operations = paths.filter_map(Value::as_object).flat_map(Map::values);
+        let contents =
+            operations.filter_map(|operation| operation.get("requestBody")?.get("content"));
+        let contents = contents.filter_map(Value::as_object).flat_map(Map::values);
+        let models = contents.filter_map(|content| content.get("schema")?.get("$ref")?.as_str());
+        let names = models.filter_map(|model| model.rsplit('/').next());
+        names.map(str::to_owned).collect()
+    }
+
     /// Path, method and id of each operation.
     pub fn operations(&mut self) -> Vec<(String, String, String)> {
         let mut all = Vec::new();

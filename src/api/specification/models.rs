@@ -210,6 +210,11 @@ pub fn complete(draft: &mut Draft) {
     for (name, schema) in bodies() {
         overlay_body(draft, &name, &schema, &mut read);
     }
+    for name in draft.models_of_bodies() {
+        draft.note(!read.contains(&name), || {
+            format!("the body {name} is not in the list of bodies")
+        });
+    }
     for name in answers.iter().filter(|name| !read.contains(name)) {
         require_nullable(&mut draft.models()[name.as_str()]);
         for (field, schema) in [("success", ok()), ("total", count())] {

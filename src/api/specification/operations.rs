@@ -27,7 +27,7 @@ pub struct Parameter(pub &'static str, pub fn() -> Value);
 /// What decides which problems an operation can answer, beside its own.
 pub struct Traits {
     pub needs_key: bool,
-    /// POST and PUT: a body is read, within its limits, even where none is expected.
+    /// A body is read, within its limits, even where none is expected (`has_body`).
     pub reads_body: bool,
     pub takes_json: bool,
 }

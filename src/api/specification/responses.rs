@@ -12,6 +12,7 @@ use super::operations::{OPERATIONS, Operation, Traits};
 use super::parameters;
 use super::problems::ProblemAnswer;
 use crate::api::health::OPENMETRICS;
+use crate::api::http::has_body;
 use crate::api::problem::MEDIA_TYPE;
 
 /// As the framework names it. The character set goes without saying (RFC 8259).
@@ -35,7 +36,10 @@ pub fn complete(draft: &mut Draft) {
         let mut operation = draft.document["paths"][&path][&method].take();
         let traits = Traits {
             needs_key: operation.get("security").is_some(),
-            reads_body: matches!(method.as_str(), "post" | "put"),
+            reads_body: method
+                .to_uppercase()
+                .parse()
+                .is_ok_and(|method| has_body(&method)),
             takes_json: operation.get("requestBody").is_some(),
         };
         parameters::complete(&path, known, &mut operation);
@@ -76,6 +80,11 @@ pub fn complete(draft: &mut Draft) {
 }
 
 fn add_limits(draft: &mut Draft, known: &Operation, operation: &mut Value) {
+    // A parameter that is not listed is refused as unknown.
+    let pages = known.parameters.iter().any(|taken| taken.0 == "page");
+    draft.note(known.id.starts_with("list") && !pages, || {
+        format!("no page of {}", known.id)
+    });
     let listed = operation
         .get_mut("parameters")
         .and_then(Value::as_array_mut);
