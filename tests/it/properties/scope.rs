@@ -1,6 +1,7 @@
 //! Nothing but what is in scope can be reached.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
 
 use base64::Engine;
@@ -10,16 +11,13 @@ use proptest::sample::select;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use token_server::realm::expression::Expressions;
+use token_server::realm::expression::hints::FILTERS;
 
 use super::holds;
 use super::readers::percent_decoded;
 use super::world::{World, read_realm, realm};
+use crate::kit::source::root;
 
-/// The filters that are documented.
-const FILTERS: &str = "\
-    base64 base64url default first float formdecode fromjson hmac_md5 hmac_sha1 hmac_sha256 int items \
-    join keys last length list lower map md5 replace rsa_sha256 sha1 sha256 sort \
-    spki_sha256 split string tojson trim upper urlencode values xmlescape";
 const TESTS: &str = "\
     defined endingwith in mapping none number sequence startingwith string undefined";
 const FUNCTIONS: &str = "\
@@ -52,6 +50,32 @@ const KNOWN_NAMES: &str = "\
     varargs vars";
 
 #[test]
+fn the_reference_and_the_fuzzers_dictionary_name_each_filter() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("it is readable");
+    let page = read("docs/src/reference/realm-document.md");
+    let row = page.lines().find(|line| line.starts_with("| filters |"));
+    let codes = row
+        .expect("it has a row of filters")
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let names = codes.filter_map(|code| {
+        let name = code.split('(').next()?;
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        (is_name && !name.is_empty()).then_some(name)
+    });
+    assert_eq!(names.collect::<BTreeSet<_>>(), FILTERS.into());
+
+    let dictionary = read("fuzz/dictionaries/expression.dict");
+    let missing = FILTERS.map(|name| format!("\"{name}\""));
+    let missing: Vec<_> = missing
+        .iter()
+        .filter(|entry| !dictionary.contains(*entry))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn the_filters_tests_and_functions_are_the_documented_ones_and_no_others() {
     let expressions = Expressions::new();
     let scope = minijinja::Value::from_pairs([("a", vec!["1"])]);
@@ -67,10 +91,11 @@ fn the_filters_tests_and_functions_are_the_documented_ones_and_no_others() {
         let accepted = all.filter(|name| !unknown(&form.replace("NAME", name)));
         assert_eq!(accepted.collect::<BTreeSet<_>>(), ours, "{form}");
     };
-    known(set(KNOWN_FILTERS), set(FILTERS), "a|NAME");
+    let filters: BTreeSet<_> = FILTERS.map(str::to_owned).into();
+    known(set(KNOWN_FILTERS), filters.clone(), "a|NAME");
     known(set(KNOWN_TESTS), set(TESTS), "a is NAME");
     // The name of a filter may be a text, which is looked up when it is used.
-    for name in set(KNOWN_FILTERS).difference(&set(FILTERS)) {
+    for name in set(KNOWN_FILTERS).difference(&filters) {
         for source in [format!("a|map('{name}')"), format!("a|map(a and '{name}')")] {
             let evaluated = expressions
                 .condition(&source)
@@ -136,8 +161,8 @@ fn expressions_of_a_thief(file: &str) -> impl Strategy<Value = String> {
         2 => select(texts),
         2 => select(named.clone()),
     ];
-    let filters = [words(KNOWN_FILTERS), words(FILTERS)].concat();
-    let ours = words(FILTERS);
+    let ours = FILTERS.map(str::to_owned).to_vec();
+    let filters = [words(KNOWN_FILTERS), ours.clone()].concat();
     let tests = [words(KNOWN_TESTS), words(TESTS)].concat();
     leaf.prop_recursive(5, 24, 2, move |inner| {
         let two = (inner.clone(), inner.clone());
