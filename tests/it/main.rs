@@ -53,6 +53,7 @@ mod revoked_tokens;
 mod saml;
 mod schemathesis;
 mod sealing;
+mod snapshots;
 mod specification;
 mod storing;
 mod sweeps;
