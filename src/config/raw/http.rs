@@ -1,0 +1,54 @@
+//! `http`: where the server listens, and how long it waits for whom.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::values::secs;
+use crate::config::settings::{ConfigError, HttpSettings};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHttp {
+    listen: String,
+    max_body_bytes: usize,
+    max_header_bytes: usize,
+    pub(super) header_timeout_s: u32,
+    body_timeout_s: u32,
+    pub(super) idle_timeout_s: u32,
+    pub(super) request_timeout_s: u32,
+    grace_s: u32,
+    max_connections: u32,
+    pub(super) max_streams: u32,
+}
+
+impl RawHttp {
+    pub(super) fn check(self) -> Result<HttpSettings, ConfigError> {
+        /// Less would refuse what browsers send; more is no head of a request.
+        const HEADER_BYTES: RangeInclusive<usize> = 4096..=1 << 20;
+        if !HEADER_BYTES.contains(&self.max_header_bytes) {
+            let (least, most) = (HEADER_BYTES.start(), HEADER_BYTES.end());
+            let what = format!("must be from {least} to {most}");
+            return Err(ConfigError::of_key("http.max_header_bytes", what));
+        }
+        let listen = self.listen.parse().map_err(|_| {
+            ConfigError::of_key(
+                "http.listen",
+                "must be an address and a port, such as 0.0.0.0:8080",
+            )
+        })?;
+        Ok(HttpSettings {
+            listen,
+            max_body_bytes: self.max_body_bytes,
+            max_header_bytes: self.max_header_bytes,
+            header_timeout: secs(self.header_timeout_s),
+            body_timeout: Duration::from_secs(self.body_timeout_s.into()),
+            idle_timeout: secs(self.idle_timeout_s),
+            request_timeout: secs(self.request_timeout_s),
+            grace: secs(self.grace_s),
+            max_connections: Some(self.max_connections).filter(|max| *max > 0),
+            max_streams: self.max_streams,
+        })
+    }
+}

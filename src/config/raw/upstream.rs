@@ -1,0 +1,60 @@
+//! `upstream`: how providers are reached.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
+
+use crate::config::settings::ConfigError;
+use crate::upstream::UpstreamSettings;
+use crate::upstream::egress::{Egress, SystemResolver};
+use crate::upstream::trust::certificates_of;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    allowed_networks: String,
+    pub(super) timeout_s: u32,
+    connect_timeout_s: u32,
+    late_answer_s: u32,
+    max_answer_bytes: usize,
+    ca_file: Option<PathBuf>,
+}
+
+impl RawUpstream {
+    pub(super) fn check(self) -> Result<UpstreamSettings, ConfigError> {
+        let networks = self.allowed_networks.split(',').map(str::trim);
+        let networks: Vec<IpNet> = networks
+            .filter(|network| !network.is_empty())
+            .map(|network| {
+                network.parse().map_err(|_| {
+                    let what =
+                        format!("holds {network:?}, which is not a network such as 10.0.0.0/8");
+                    ConfigError::of_key("upstream.allowed_networks", what)
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(UpstreamSettings {
+            egress: Egress::new(networks),
+            names: Arc::new(SystemResolver),
+            authorities: self
+                .ca_file
+                .as_deref()
+                .map_or(Ok(Vec::new()), authorities)?,
+            timeout: Duration::from_secs(self.timeout_s.into()),
+            connect_timeout: Duration::from_secs(self.connect_timeout_s.into()),
+            late_answer: Duration::from_secs(self.late_answer_s.into()),
+            max_answer_bytes: self.max_answer_bytes,
+        })
+    }
+}
+
+/// Certificates that providers may be trusted by, beside the usual ones.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let refused = |why: String| ConfigError::of_key("upstream.ca_file", why);
+    let pem = std::fs::read(path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    certificates_of(&pem).ok_or_else(|| refused("holds no certificate in PEM".to_owned()))
+}

@@ -1,0 +1,57 @@
+//! Values of the configuration: secrets, times.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::config::settings::ConfigError;
+use crate::foundation::clock::Ms;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A string that is never shown.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub(super) struct SecretText(SecretString);
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A secret given as it is, or as the name of a file that holds it.
+pub(super) fn secret(
+    key: &str,
+    text: Option<SecretText>,
+    file: Option<PathBuf>,
+) -> Result<Option<SecretString>, ConfigError> {
+    match (text, file) {
+        (Some(_), Some(_)) => Err(ConfigError::of_key(
+            key,
+            format!("stands beside {key}_file: give one of them"),
+        )),
+        (Some(SecretText(text)), None) => Ok(Some(text)),
+        (None, Some(file)) => std::fs::read_to_string(&file)
+            .map(|text| Some(text.trim().into()))
+            .map_err(|error| {
+                let what = format!("{} cannot be read: {error}", file.display());
+                ConfigError::of_key(&format!("{key}_file"), what)
+            }),
+        (None, None) => Ok(None),
+    }
+}
+
+pub(super) fn secs(secs: u32) -> Ms {
+    Ms::from_secs(secs.into())
+}
+
+pub(super) fn days(days: u32) -> Ms {
+    Ms(i64::from(days) * DAY_MS)
+}
+
+pub(super) fn millis(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
