@@ -2,7 +2,10 @@
 //! nothing there, it describes itself: that is the document's JSON Schema.
 
 mod answer;
+mod arguments;
+mod assertion;
 mod choices;
+mod client;
 mod lets;
 mod pattern;
 mod reader;

@@ -1,24 +1,15 @@
 //! Requests: the main one, steps, refreshing.
 
-use serde_json::Value;
-
+use super::arguments::{check_headers, with_args};
 use super::reader::Reader;
 use super::remarks::remark_arguments;
-use crate::foundation::fields::{Fields, escape};
-use crate::foundation::signing::{Algorithm, KeyEncoding};
+use crate::foundation::fields::Fields;
 use crate::realm::document::{
-    Argument, Assertion, BasicEncoding, ClientAuth, Content, Encoding, Exchange, Method,
-    NamedArgument, Place, REFRESH_TOKEN, RequestRule, ResponseFormat, TlsClient, TlsRule,
+    Argument, ClientAuth, Content, Encoding, Exchange, Method, NamedArgument, Place, REFRESH_TOKEN,
+    RequestRule, ResponseFormat,
 };
-use crate::realm::expression::{Names, Template};
+use crate::realm::expression::Names;
 use crate::realm::target::Target;
-
-/// Arguments in one request.
-const ARGUMENTS_MAX: usize = 100;
-/// The longest life of an assertion: an hour, in seconds. Longer for tokens made here.
-const ASSERTION_MAX_S: i64 = 366 * 86_400;
-const ASSERTION_DEFAULT_S: i64 = 300;
-const SKEW_MAX_S: i64 = 3600;
 
 /// What only a document with a request may have.
 pub(super) const REQUEST_FIELDS: [&str; 11] = [
@@ -197,239 +188,6 @@ impl Reader<'_> {
             }),
         }
     }
-
-    fn arguments(&self, fields: &Fields<'_>, beside: &Names) -> Vec<NamedArgument> {
-        let places = [
-            ("url", Place::Url),
-            ("header", Place::Header),
-            ("body", Place::Body),
-        ];
-        let beside = with_args(beside);
-        fields.each("arguments", ARGUMENTS_MAX, |argument| {
-            let name = argument.required("name", |fields, field| {
-                fields.text(field).filter(|name| {
-                    let named = !name.is_empty();
-                    if !named {
-                        fields.fault(field, "must not be empty");
-                    }
-                    named
-                })
-            });
-            let place = argument.required("place", |fields, field| fields.one_of(field, &places));
-            let value = argument.required("value", |fields, field| {
-                let value = fields.get(field)?;
-                self.argument(value, fields, field, &beside)
-            });
-            let optional = argument.flag("optional").unwrap_or(false);
-            argument.finish();
-            Some(NamedArgument {
-                name: name?.to_owned(),
-                place: place?,
-                value: value?,
-                optional,
-            })
-        })
-    }
-
-    fn argument(
-        &self,
-        value: &Value,
-        fields: &Fields<'_>,
-        at: &str,
-        beside: &Names,
-    ) -> Option<Argument> {
-        match value {
-            Value::String(source) => self
-                .template_of(source, fields, at, beside)
-                .map(Argument::Template),
-            Value::Array(list) => list
-                .iter()
-                .enumerate()
-                .map(|(index, item)| self.argument(item, fields, &format!("{at}/{index}"), beside))
-                .collect::<Option<_>>()
-                .map(Argument::List),
-            Value::Object(map) => map
-                .iter()
-                .map(|(name, item)| {
-                    let at = format!("{at}/{}", escape(name));
-                    Some((name.clone(), self.argument(item, fields, &at, beside)?))
-                })
-                .collect::<Option<_>>()
-                .map(Argument::Object),
-            plain => Some(Argument::Plain(plain.clone())),
-        }
-    }
-
-    fn client_auth(&self, auth: Fields<'_>, beside: &Names) -> Option<ClientAuth> {
-        #[derive(Clone, Copy, PartialEq, Eq)]
-        enum Kind {
-            None,
-            Basic,
-            Post,
-            SecretJwt,
-            KeyJwt,
-            Tls,
-        }
-        let methods = [
-            ("none", Kind::None),
-            ("client_secret_basic", Kind::Basic),
-            ("client_secret_post", Kind::Post),
-            ("client_secret_jwt", Kind::SecretJwt),
-            ("private_key_jwt", Kind::KeyJwt),
-            ("tls_client_auth", Kind::Tls),
-        ];
-        let kind = auth.required("method", |fields, field| fields.one_of(field, &methods));
-        let template = |field: &'static str| {
-            auth.text(field)
-                .and_then(|source| self.template_of(source, &auth, field, beside))
-        };
-        let (client_id, client_secret) = (template("client_id"), template("client_secret"));
-        let encodings = [
-            ("rfc6749", BasicEncoding::Rfc6749),
-            ("raw", BasicEncoding::Raw),
-        ];
-        let encoding = auth.one_of("encoding", &encodings).unwrap_or_default();
-        let needs: &[&'static str] = match kind {
-            Some(Kind::Basic | Kind::Post) => &["client_id", "client_secret"],
-            Some(Kind::SecretJwt) if !self.known.contains("assertion") => {
-                &["client_id", "client_secret"]
-            }
-            Some(Kind::Tls) => &["client_id"],
-            _ => &[],
-        };
-        for field in needs {
-            if !auth.has(field) {
-                auth.fault(field, "is required");
-            }
-        }
-        if kind == Some(Kind::KeyJwt) && !self.known.contains("assertion") {
-            auth.fault(
-                "method",
-                "private_key_jwt needs the field assertion, which says how it is signed",
-            );
-        }
-        if auth.has("encoding") && kind.is_some_and(|kind| kind != Kind::Basic) {
-            auth.fault("encoding", "is for client_secret_basic only");
-        }
-        auth.finish();
-        match kind? {
-            Kind::None => Some(ClientAuth::None { client_id }),
-            Kind::Basic => Some(ClientAuth::Basic {
-                client_id: client_id?,
-                client_secret: client_secret?,
-                encoding,
-            }),
-            Kind::Post => Some(ClientAuth::Post {
-                client_id: client_id?,
-                client_secret: client_secret?,
-            }),
-            Kind::SecretJwt | Kind::KeyJwt => Some(ClientAuth::Jwt {
-                client_id,
-                client_secret,
-            }),
-            Kind::Tls => Some(ClientAuth::Tls { client_id }),
-        }
-    }
-
-    fn tls(&self, tls: Fields<'_>, beside: &Names) -> Option<TlsRule> {
-        let template = |field: &'static str| {
-            tls.text(field)
-                .and_then(|source| self.template_of(source, &tls, field, beside))
-        };
-        let (ca, certificate, key) = (
-            template("ca"),
-            template("client_cert"),
-            template("client_key"),
-        );
-        for (one, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
-            if tls.has(one) && !tls.has(other) {
-                tls.fault(other, format!("is required beside {one}"));
-            }
-        }
-        tls.finish();
-        let client = certificate
-            .zip(key)
-            .map(|(certificate, key)| TlsClient { certificate, key });
-        Some(TlsRule { ca, client })
-    }
-
-    pub(super) fn assertion(&self, assertion: Fields<'_>) -> Option<Assertion> {
-        let algorithm = assertion.required("alg", |fields, field| {
-            fields.one_of(field, &Algorithm::CHOICES)
-        });
-        let key = assertion.required("key", |fields, field| {
-            let key = self.text(fields, field)?;
-            self.not_of_itself(fields, field, &key);
-            Some(key)
-        });
-        let key_encoding = assertion.one_of("key_encoding", &KeyEncoding::CHOICES);
-        let (header, claims) = (
-            self.jose_part(&assertion, "header"),
-            self.jose_part(&assertion, "claims"),
-        );
-        let lifetime_s = assertion.number("lifetime_s", 1, ASSERTION_MAX_S);
-        let iat_skew_s = assertion.number("iat_skew_s", 0, SKEW_MAX_S);
-        let shared = |encoding| {
-            matches!(
-                encoding,
-                KeyEncoding::Hex | KeyEncoding::Base64 | KeyEncoding::Utf8
-            )
-        };
-        // A shared key is text unless the document says otherwise, a private key PEM.
-        let key_encoding = key_encoding.unwrap_or(match algorithm {
-            Some(Algorithm::Hs256) => KeyEncoding::Utf8,
-            _ => KeyEncoding::Pem,
-        });
-        match algorithm {
-            Some(Algorithm::Hs256)
-                if matches!(key_encoding, KeyEncoding::Pem | KeyEncoding::Base64Pem) =>
-            {
-                assertion.fault(
-                    "key_encoding",
-                    "HS256 takes a shared key: utf8, base64, hex or jwk",
-                );
-            }
-            Some(Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 | Algorithm::EdDsa)
-                if shared(key_encoding) =>
-            {
-                assertion.fault(
-                    "key_encoding",
-                    "this alg takes a private key: pem, base64_pem or jwk",
-                );
-            }
-            _ => {}
-        }
-        assertion.finish();
-        Some(Assertion {
-            algorithm: algorithm?,
-            key: key?,
-            key_encoding,
-            header,
-            claims,
-            lifetime_s: lifetime_s.unwrap_or(ASSERTION_DEFAULT_S),
-            iat_skew_s: iat_skew_s.unwrap_or(0),
-        })
-    }
-
-    fn jose_part(&self, assertion: &Fields<'_>, field: &'static str) -> Vec<(String, Argument)> {
-        let entries = assertion.entries(field).into_iter().flatten();
-        entries
-            .filter_map(|(name, value)| {
-                let at = format!("{field}/{}", escape(name));
-                let value = self.argument(value, assertion, &at, &Names::new())?;
-                if value.names().contains("assertion") {
-                    assertion.fault_at(&at, "cannot use the assertion it is part of");
-                }
-                Some((name.clone(), value))
-            })
-            .collect()
-    }
-
-    fn not_of_itself(&self, fields: &Fields<'_>, field: &str, template: &Template) {
-        if template.names().contains("assertion") {
-            fields.fault(field, "cannot use the assertion it signs");
-        }
-    }
 }
 
 /// Where an exchange takes from what it does not say itself.
@@ -454,12 +212,6 @@ impl<T> Origin<T> {
 fn scope(after_steps: bool) -> Names {
     let steps = after_steps.then(|| "steps".to_owned());
     steps.into_iter().collect()
-}
-
-fn with_args(beside: &Names) -> Names {
-    let mut beside = beside.clone();
-    beside.insert("args".to_owned());
-    beside
 }
 
 fn check_body(fields: &Fields<'_>, request: &RequestRule) {
@@ -487,23 +239,5 @@ fn check_body(fields: &Fields<'_>, request: &RequestRule) {
             &format!("arguments/{index}/place"),
             format!("is body, {why}"),
         );
-    }
-}
-
-fn check_headers(fields: &Fields<'_>, request: &RequestRule) {
-    for (index, argument) in request.arguments.iter().enumerate() {
-        if argument.place != Place::Header {
-            continue;
-        }
-        let at = format!("arguments/{index}/name");
-        let name = argument.name.parse::<reqwest::header::HeaderName>();
-        if name.is_err() {
-            fields.fault_at(&at, "is not the name of a header");
-        }
-        if matches!(request.client_auth, Some(ClientAuth::Basic { .. }))
-            && argument.name.eq_ignore_ascii_case("authorization")
-        {
-            fields.fault_at(&at, "client_auth makes this header already");
-        }
     }
 }
