@@ -7,28 +7,27 @@ mod assertion;
 mod choices;
 mod client;
 mod lets;
+mod params;
 mod pattern;
 mod reader;
 mod remarks;
 mod request;
+mod templates;
 
 use std::cell::{Cell, RefCell};
 
-use pattern::whole_match;
+use params::read_params;
 use reader::{Reader, STEPS_MAX};
 use request::Origin;
 use serde_json::Value;
 
 use super::document::{
     ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
-    Way, default_params,
+    Way,
 };
-use super::expression::hints;
-use super::expression::{
-    ALWAYS, ANSWER_SCOPE, Expression, Expressions, Names, RESERVED, Template, is_name,
-};
+use super::expression::{ALWAYS, Expressions, Names, RESERVED};
 use super::policy::Policy;
-use crate::foundation::fields::{Fault, Faults, Fields, Warning, describe, escape};
+use crate::foundation::fields::{Fault, Faults, Fields, Warning, describe};
 
 /// A ticket is believed for at most so long.
 const TICKET_MAX_S: i64 = 30 * 86_400;
@@ -85,48 +84,6 @@ fn read_document(
     let document = reader.document(&fields, params);
     fields.finish();
     document
-}
-
-fn read_params(fields: &Fields<'_>) -> Vec<ParamRule> {
-    let read = fields.named("params", |name, rule| {
-        let at = format!("params/{}", escape(name));
-        if !is_name(name) {
-            fields.fault_at(
-                &at,
-                "must be letters, digits and _, not beginning with a digit",
-            );
-        }
-        if RESERVED.contains(&name) && name != REFRESH_TOKEN {
-            fields.fault_at(&at, "is a name the server uses itself");
-        }
-        let read = ParamRule {
-            name: name.to_owned(),
-            title: rule.text("title").map(str::to_owned),
-            secret: rule.flag("secret").unwrap_or(true),
-            optional: rule.flag("optional").unwrap_or(false),
-            default: rule.text("default").map(str::to_owned),
-            pattern: rule.text("pattern").and_then(|pattern| {
-                whole_match(pattern)
-                    .map_err(|why| rule.fault("pattern", why))
-                    .ok()
-            }),
-            choices: choices::read(&rule),
-            declared: true,
-        };
-        if let (Some(pattern), Some(default)) = (&read.pattern, &read.default)
-            && !pattern.is_match(default)
-        {
-            rule.fault("default", "does not match the pattern");
-        }
-        if let (Some(choices), Some(default)) = (&read.choices, &read.default)
-            && !choices.contains(default)
-        {
-            rule.fault("default", "is none of the values in enum");
-        }
-        rule.finish();
-        Some(read)
-    });
-    read.unwrap_or_else(|| default_params().to_vec())
 }
 
 /// What templates may name everywhere in a document.
@@ -358,91 +315,5 @@ impl Reader<'_> {
             template: template?,
             per_read,
         })
-    }
-
-    /// A template in a text field.
-    fn text(&self, fields: &Fields<'_>, field: &'static str) -> Option<Template> {
-        let source = fields.text(field)?;
-        self.template_of(source, fields, field, &Names::new())
-    }
-
-    /// A template that may use some names beside those of the document.
-    fn template_of(
-        &self,
-        source: &str,
-        fields: &Fields<'_>,
-        at: &str,
-        beside: &Names,
-    ) -> Option<Template> {
-        let read = self.expressions.template(source);
-        let template = read
-            .map_err(|error| fields.fault_at(at, error.to_string()))
-            .ok()?;
-        self.check_names(template.names(), beside, |detail| {
-            fields.fault_at(at, detail)
-        });
-        self.remark_template(source, fields, at, beside);
-        let through = self.through_lets(template.names());
-        Some(template.using(&through))
-    }
-
-    /// An expression over an answer.
-    fn over_answer(&self, fields: &Fields<'_>, field: &'static str) -> Option<Expression> {
-        let source = fields.text(field)?;
-        self.expression_of(source, fields, field)
-    }
-
-    fn expression_of(&self, source: &str, fields: &Fields<'_>, at: &str) -> Option<Expression> {
-        let read = self.expressions.condition(source);
-        let expression = read
-            .map_err(|error| fields.fault_at(at, error.to_string()))
-            .ok()?;
-        let answer: Names = ANSWER_SCOPE
-            .into_iter()
-            .chain(["steps"])
-            .map(str::to_owned)
-            .collect();
-        self.check_names(expression.names(), &answer, |detail| {
-            fields.fault_at(at, detail);
-        });
-        self.remark_expression(source, fields, at);
-        let through = self.through_lets(expression.names());
-        Some(expression.using(&through))
-    }
-
-    fn check_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
-        self.used.borrow_mut().extend(names.iter().cloned());
-        self.check_own_names(names, beside, &fault);
-        for named in self.lets.iter().filter(|named| names.contains(&named.name)) {
-            let own = named.template.names().difference(names).cloned().collect();
-            self.check_own_names(&own, beside, |detail| {
-                fault(format!("{detail} (by way of let/{})", named.name));
-            });
-        }
-    }
-
-    fn check_own_names(&self, names: &Names, beside: &Names, fault: impl Fn(String)) {
-        for name in names {
-            if self.known.contains(name) || beside.contains(name) {
-                continue;
-            }
-            let why = match name.as_str() {
-                "parent" | "ticket" | "assertion" => {
-                    format!("uses {name}, but the document has no field {name}")
-                }
-                REFRESH_TOKEN => {
-                    "uses refresh_token: declare it in params (the first one), or say \
-                     with refresh_token_path where an answer holds it"
-                        .to_owned()
-                }
-                "steps" => "uses steps, but no step comes before this request".to_owned(),
-                "args" => "uses args, which only arguments and body may".to_owned(),
-                "body" | "headers" | "cookies" | "status" | "text" => {
-                    format!("uses {name}, which is known only once there is an answer")
-                }
-                _ => hints::undeclared(name, self.known.union(beside).map(String::as_str)),
-            };
-            fault(why);
-        }
     }
 }
