@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::absence::{Absence, contents};
-use super::answer::{Reader, look_up};
+use super::answer::Reader;
+use super::lookup::look_up;
 use crate::realm::document::{AnswerRule, Extraction};
 use crate::realm::expression::Expression;
 

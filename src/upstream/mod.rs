@@ -18,6 +18,7 @@ mod handle;
 mod inspect;
 mod life;
 pub mod lifetimes;
+mod lookup;
 mod obtained;
 mod parsed;
 mod render;
