@@ -1,21 +1,17 @@
-//! Private keys as operators paste them, and signatures by them. The cryptography is the
-//! library's; here is only how keys are written down.
+//! Signatures by keys as operators paste them. The cryptography is the library's.
+
+mod written;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeyPairComponents, PublicKeyComponents};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RSA_PSS_SHA256,
-};
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
-use serde_json::Value;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+
+pub use written::{KeyEncoding, KeyError, bytes, with_lines};
+use written::{Kind, base64, from_jwk, from_pem};
 
 /// Signature algorithms, by their JOSE names (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,60 +43,6 @@ impl Algorithm {
     }
 }
 
-/// How a key is written down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KeyEncoding {
-    /// PKCS#8, PKCS#1 or SEC1 in PEM, or its Base64 without the lines around it.
-    #[default]
-    Pem,
-    /// A PEM file in Base64.
-    Base64Pem,
-    /// A JSON Web Key (RFC 7517).
-    Jwk,
-    Hex,
-    Base64,
-    Utf8,
-}
-
-impl KeyEncoding {
-    pub const CHOICES: [(&'static str, Self); 6] = [
-        ("pem", Self::Pem),
-        ("base64_pem", Self::Base64Pem),
-        ("jwk", Self::Jwk),
-        ("hex", Self::Hex),
-        ("base64", Self::Base64),
-        ("utf8", Self::Utf8),
-    ];
-}
-
-/// Why a key cannot be used. Never shows any of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    #[error("is not a private key in PEM (PKCS#8, PKCS#1 or SEC1)")]
-    Pem,
-    #[error("is not base64")]
-    Base64,
-    #[error("is not hexadecimal")]
-    Hex,
-    #[error("is not a private JSON Web Key of a kind that is known (RSA, P-256, Ed25519, oct)")]
-    Jwk,
-    #[error("does not fit the algorithm")]
-    Unfit,
-    #[error("is not a certificate in PEM")]
-    Certificate,
-    #[error("is not a public or private key in PEM")]
-    PublicKey,
-    #[error("refused to sign")]
-    Refused,
-}
-
-enum Kind {
-    Rsa(Box<RsaKeyPair>),
-    P256(Box<EcdsaKeyPair>),
-    Ed25519(Box<Ed25519KeyPair>),
-    Shared(Zeroizing<Vec<u8>>),
-}
-
 /// A key that signs.
 pub struct SigningKey {
     kind: Kind,
@@ -118,7 +60,10 @@ impl SigningKey {
                 let pem = std::str::from_utf8(&pem).map_err(|_| KeyError::Pem)?;
                 unnamed(from_pem(pem)?)
             }
-            KeyEncoding::Jwk => from_jwk(text)?,
+            KeyEncoding::Jwk => {
+                let (kind, kid) = from_jwk(text)?;
+                Self { kind, kid }
+            }
             KeyEncoding::Hex | KeyEncoding::Base64 | KeyEncoding::Utf8 => {
                 unnamed(Kind::Shared(bytes(text, encoding)?))
             }
@@ -152,16 +97,6 @@ impl SigningKey {
     }
 }
 
-/// A shared key's bytes. PEM and JWK name no bytes.
-pub fn bytes(text: &str, encoding: KeyEncoding) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    match encoding {
-        KeyEncoding::Utf8 => Ok(Zeroizing::new(text.as_bytes().to_vec())),
-        KeyEncoding::Base64 => base64(text),
-        KeyEncoding::Hex => from_hex(text).ok_or(KeyError::Hex),
-        KeyEncoding::Pem | KeyEncoding::Base64Pem | KeyEncoding::Jwk => Err(KeyError::Unfit),
-    }
-}
-
 /// The SHA-256 of the subject public key info (RFC 5280) of a public or private key.
 pub fn spki_sha256(pem: &str) -> Result<[u8; 32], KeyError> {
     let pem = with_lines(pem);
@@ -186,119 +121,16 @@ pub fn certificate(pem: &str) -> Result<Vec<u8>, KeyError> {
         .map_err(|_| KeyError::Certificate)
 }
 
-/// Environment variables and JSON often carry PEM with `\n` written out.
-pub fn with_lines(pem: &str) -> String {
-    pem.replace("\\r", "").replace("\\n", "\n")
-}
-
-fn from_pem(text: &str) -> Result<Kind, KeyError> {
-    let text = Zeroizing::new(with_lines(text));
-    if !text.contains("-----BEGIN") {
-        return from_der(&base64(&text).map_err(|_| KeyError::Pem)?).ok_or(KeyError::Pem);
-    }
-    let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyError::Pem)?;
-    from_der(der.secret_der()).ok_or(KeyError::Pem)
-}
-
-fn from_der(der: &[u8]) -> Option<Kind> {
-    let rsa = || RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
-    let p256 = || EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der);
-    if let Ok(key) = rsa() {
-        return Some(Kind::Rsa(Box::new(key)));
-    }
-    if let Ok(key) = p256() {
-        return Some(Kind::P256(Box::new(key)));
-    }
-    let key = Ed25519KeyPair::from_pkcs8(der).ok()?;
-    Some(Kind::Ed25519(Box::new(key)))
-}
-
-fn from_jwk(text: &str) -> Result<SigningKey, KeyError> {
-    let jwk: Value = serde_json::from_str(text).map_err(|_| KeyError::Jwk)?;
-    let part = |name: &str| {
-        let text = jwk.get(name).and_then(Value::as_str)?;
-        URL_SAFE_NO_PAD
-            .decode(text.trim_end_matches('='))
-            .ok()
-            .map(Zeroizing::new)
-    };
-    let kind = match jwk.get("kty").and_then(Value::as_str) {
-        Some("RSA") => rsa_from_parts(part),
-        Some("EC") => {
-            let point = part("x")
-                .zip(part("y"))
-                .map(|(x, y)| [&[4_u8][..], x.as_slice(), y.as_slice()].concat());
-            point
-                .zip(part("d"))
-                .and_then(|(point, d)| {
-                    let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
-                    EcdsaKeyPair::from_private_key_and_public_key(curve, &d, &point).ok()
-                })
-                .map(|key| Kind::P256(Box::new(key)))
-        }
-        Some("OKP") => part("d")
-            .zip(part("x"))
-            .and_then(|(d, x)| Ed25519KeyPair::from_seed_and_public_key(&d, &x).ok())
-            .map(|key| Kind::Ed25519(Box::new(key))),
-        Some("oct") => part("k").map(Kind::Shared),
-        _ => None,
-    };
-    Ok(SigningKey {
-        kind: kind.ok_or(KeyError::Jwk)?,
-        kid: jwk.get("kid").and_then(Value::as_str).map(str::to_owned),
-    })
-}
-
-fn rsa_from_parts(part: impl Fn(&str) -> Option<Zeroizing<Vec<u8>>>) -> Option<Kind> {
-    let (n, e, d) = (part("n")?, part("e")?, part("d")?);
-    let (p, q) = (part("p")?, part("q")?);
-    let (dp, dq, qi) = (part("dp")?, part("dq")?, part("qi")?);
-    let parts = KeyPairComponents {
-        public_key: PublicKeyComponents {
-            n: n.as_slice(),
-            e: e.as_slice(),
-        },
-        d: d.as_slice(),
-        p: p.as_slice(),
-        q: q.as_slice(),
-        dP: dp.as_slice(),
-        dQ: dq.as_slice(),
-        qInv: qi.as_slice(),
-    };
-    let key = RsaKeyPair::from_components(&parts).ok()?;
-    Some(Kind::Rsa(Box::new(key)))
-}
-
-/// Base64 in either alphabet, with or without padding, line breaks ignored.
-fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let text = Zeroizing::new(text);
-    let bare = text.trim_end_matches('=');
-    URL_SAFE_NO_PAD
-        .decode(bare)
-        .or_else(|_| STANDARD.decode(text.as_bytes()))
-        .or_else(|_| base64::engine::general_purpose::STANDARD_NO_PAD.decode(bare))
-        .map(Zeroizing::new)
-        .map_err(|_| KeyError::Base64)
-}
-
-fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let text = text.trim();
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    let pairs = (0..text.len()).step_by(2);
-    let bytes = pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok());
-    bytes.collect::<Option<Vec<u8>>>().map(Zeroizing::new)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use aws_lc_rs::signature::{
         ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
         UnparsedPublicKey, VerificationAlgorithm,
     };
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
 
     const RSA: &str = include_str!("../../tests/keys/rsa_private_key.pem");
     const EC: &str = include_str!("../../tests/keys/ec_private_key.pem");
