@@ -1,5 +1,7 @@
 //! Tokens over HTTP: get, flush, report, and store a fixed one.
 
+mod requests;
+
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, Response};
@@ -7,22 +9,21 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
-use super::body::{Body, Document, secret_name};
+use super::body::Body;
 use super::extract::names;
 use super::group::Group;
 use super::lists::{Success, success};
 use super::problem::Problem;
 use crate::access::scope::Scope;
 use crate::app::App;
-use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::fields::Fields;
+use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
-use crate::reads::{Ask, Flush, FlushDenied, Flushed, Origin, Refused, Served};
-use crate::registry::{NewToken, SecretPatch};
+use crate::reads::{Ask, Flush, FlushDenied, Flushed, Origin, Served};
+pub use requests::{FixedBody, FlushBody, ReportBody};
 
 /// The longest `min_ttl_s`: a year.
 pub(super) const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -160,133 +161,6 @@ fn asks_for_flush(text: &str) -> Result<bool, FlushDenied> {
         "true" | "1" => Ok(true),
         "" | "false" | "0" => Ok(false),
         _ => Err(FlushDenied::UnknownValue),
-    }
-}
-
-/// A request to renew a token now.
-#[derive(Object)]
-#[oai(rename = "FlushRequest")]
-pub struct FlushBody {
-    realm: String,
-    key: String,
-    /// Renew only if this is still the current generation.
-    generation: Option<i64>,
-}
-
-impl Document for FlushBody {
-    type Content = Ask;
-
-    fn read(fields: Fields<'_>) -> Option<Ask> {
-        let (realm, key) = secret_name(&fields);
-        let generation = fields.number("generation", 0, i64::MAX).map(Generation);
-        fields.finish();
-        Some(Ask {
-            realm: realm?,
-            key: key?,
-            min_ttl: Ms::ZERO,
-            flush: Some(Flush::Wished(generation)),
-        })
-    }
-}
-
-/// Word that a provider refused a token.
-#[derive(Object)]
-#[oai(rename = "ReportRequest")]
-pub struct ReportBody {
-    realm: String,
-    key: String,
-    /// Of the token that was refused. This, or the token itself.
-    generation: Option<i64>,
-    /// The token that was refused.
-    token: Option<String>,
-    /// The provider's error code, for the log.
-    code: Option<String>,
-}
-
-/// The longest error code of a report, in characters.
-const CODE_MAX_CHARS: usize = 100;
-
-impl Document for ReportBody {
-    type Content = Ask;
-
-    fn read(fields: Fields<'_>) -> Option<Ask> {
-        let (realm, key) = secret_name(&fields);
-        let generation = fields.number("generation", 0, i64::MAX).map(Generation);
-        let token = fields.text("token");
-        fields.describe(
-            "code",
-            || json!({"type": "string", "maxLength": CODE_MAX_CHARS}),
-        );
-        let code = fields.text("code");
-        if code
-            .as_ref()
-            .is_some_and(|code| code.chars().count() > CODE_MAX_CHARS)
-        {
-            fields.fault(
-                "code",
-                format!("must not be longer than {CODE_MAX_CHARS} characters"),
-            );
-        }
-        let refused = match (generation, token) {
-            (Some(generation), None) => Some(Refused::Generation(generation)),
-            (None, Some(token)) => Some(Refused::Token(token.into())),
-            (Some(_), Some(_)) => {
-                fields.fault("token", "must not stand beside generation");
-                None
-            }
-            (None, None) => {
-                fields.fault("generation", "is required, or token");
-                None
-            }
-        };
-        fields.finish();
-        Some(Ask {
-            realm: realm?,
-            key: key?,
-            min_ttl: Ms::ZERO,
-            flush: Some(Flush::Refused {
-                refused: refused?,
-                code: code.map(str::to_owned),
-            }),
-        })
-    }
-}
-
-/// A token that an admin types in.
-#[derive(Object)]
-#[oai(rename = "FixedToken")]
-pub struct FixedBody {
-    realm: String,
-    key: String,
-    token: String,
-    /// In milliseconds since the epoch; absent: never.
-    expires_at: Option<i64>,
-}
-
-impl Document for FixedBody {
-    type Content = SecretPatch;
-
-    fn read(fields: Fields<'_>) -> Option<SecretPatch> {
-        let (realm, key) = secret_name(&fields);
-        fields.describe("token", || json!({"type": "string", "minLength": 1}));
-        let token = fields.required("token", |fields, field| {
-            let token = fields.text(field)?;
-            if token.is_empty() {
-                fields.fault(field, "must not be empty");
-            }
-            Some(token)
-        });
-        let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
-        fields.finish();
-        Some(SecretPatch {
-            realm: realm?,
-            key: key?,
-            params: Vec::new(),
-            token: Some(NewToken {
-                token: token?.into(),
-                expires_at,
-            }),
-        })
     }
 }
 
