@@ -1,0 +1,213 @@
+//! Saving a secret: what was sent is merged, checked, stored, and made due.
+
+use sea_orm::ConnectionTrait;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{ListedSecret, target};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::is_duplicate;
+use crate::realm::document::REFRESH_TOKEN;
+use crate::realm::store as realms;
+use crate::realm::{Fault, Realm, Source};
+use crate::registry::damaged::{Found, faults_of_lost};
+use crate::registry::patch::{SecretPatch, SentParam};
+use crate::registry::{Actor, Refusal, Registry, RegistryError};
+use crate::registry::{check_expiry, note, pointer_of, values};
+use crate::secret::params::{ParamChange, Params};
+use crate::secret::{seal_params, store};
+use crate::token::{Column, Trouble, seal};
+use crate::token::{removal, store as tokens};
+
+impl Registry {
+    /// Makes or merges a secret. Changed parameters make renewal due now; the old token
+    /// is served until it succeeds.
+    pub async fn save_secret(
+        &self,
+        patch: SecretPatch,
+        by: &Actor,
+    ) -> Result<ListedSecret, RegistryError> {
+        let now = self.clock.now();
+        let patch = &patch;
+        self.database
+            .write(|transaction, _| Box::pin(self.merge_secret(transaction, patch, by, now)))
+            .await?;
+        self.wake.notify_one();
+        let mut listed = self.secret(&patch.realm, &patch.key).await?;
+        self.memory.changed(listed.record.secret_id);
+        for warning in &mut listed.warnings {
+            // Where it stood in the request.
+            let mut sent = patch.params.iter();
+            if let Some(sent) = sent.find(|sent| pointer_of(&sent.name) == warning.pointer) {
+                warning.pointer.clone_from(&sent.pointer);
+            }
+        }
+        let token = patch.token.as_ref();
+        listed
+            .warnings
+            .extend(token.and_then(|new| values::token_warning(&new.token)));
+        Ok(listed)
+    }
+
+    async fn merge_secret(
+        &self,
+        transaction: &impl ConnectionTrait,
+        patch: &SecretPatch,
+        by: &Actor,
+        now: EpochMs,
+    ) -> Result<(), RegistryError> {
+        let realm = realms::find_locked(transaction, &patch.realm).await?;
+        let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
+        let realm = Realm::from_row(realm, &self.expressions).map_err(Refusal::from)?;
+        let source = realm.source;
+        if patch.token.is_some() && !source.is_fixed() {
+            return Err(Refusal::NotFixed.into());
+        }
+        if let Some(new) = &patch.token {
+            check_expiry(new.expires_at, now)?;
+        }
+        let stored = store::find(transaction, &patch.realm, &patch.key).await?;
+        let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
+        let (stored, lost) = match stored {
+            None => (None, false),
+            Some(row) => match self.found(transaction, row).await? {
+                Found::Open(secret) => (Some(secret), false),
+                Found::Lost(secret) => (Some(secret), true),
+            },
+        };
+        let refresh_token = |params: &Params| {
+            let value = params.get(REFRESH_TOKEN);
+            value.map(|value| value.expose_secret().to_owned())
+        };
+        let first_refresh_token = stored
+            .as_ref()
+            .and_then(|secret| refresh_token(&secret.params));
+        let mut params = stored
+            .as_ref()
+            .map_or_else(Params::default, |secret| secret.params.clone());
+        let sent = patch.params.iter();
+        let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
+        let before = stored.as_ref().map(|secret| &secret.params);
+        let mut faults = check_params(&patch.params, before, &params, &source);
+        if lost {
+            faults = faults_of_lost(&patch.params, &source, faults);
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Faults(faults).into());
+        }
+        if let Source::Provider(document) = &source
+            && let Some(why) = self
+                .faulty_chain(transaction, &patch.realm, &patch.key, document, &params)
+                .await?
+        {
+            return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
+        }
+        let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
+        let troubled = record.as_ref().and_then(|record| record.trouble.as_ref());
+        // Where a human is needed, the cause may have been mended elsewhere: at the provider, in
+        // a proxy.
+        let needs_attention = troubled.is_some_and(Trouble::needs_attention);
+        let wakes = stored.is_some() && (changed || lost || needs_attention);
+        let (id, another_refresh_token) = match stored {
+            Some(secret) => {
+                let mut another = false;
+                if changed || lost {
+                    let over = secret.version;
+                    if !store::update(transaction, secret.id, over, sealed, now).await? {
+                        return Err(Refusal::ChangedMeanwhile.into());
+                    }
+                    another = match (&record, lost) {
+                        (Some(record), true) => {
+                            refresh_token(&params).is_some()
+                                && self.refresh_is_lost(transaction, record, now).await?
+                        }
+                        _ => refresh_token(&params) != first_refresh_token,
+                    };
+                }
+                (secret.id, another)
+            }
+            None => {
+                let inserted =
+                    store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
+                let id = match inserted {
+                    Err(error) if is_duplicate(&error) => {
+                        return Err(Refusal::ChangedMeanwhile.into());
+                    }
+                    other => other?,
+                };
+                let due = (!source.is_fixed()).then_some(now);
+                tokens::insert(transaction, id, &patch.realm, &patch.key, due, now).await?;
+                (id, false)
+            }
+        };
+        if wakes && !source.is_fixed() {
+            tokens::wake(transaction, id, now).await?;
+        }
+        if another_refresh_token {
+            removal::forget_refresh(transaction, id).await?;
+        }
+        if let Some(new) = &patch.token {
+            let sealed = seal(id, Column::Token, &new.token, &self.ring);
+            tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
+        }
+        if let Some(before) = &record
+            && source.is_fixed()
+            && (lost || patch.token.is_some())
+        {
+            self.fixed_recovered(transaction, before, now).await?;
+        }
+        note(
+            transaction,
+            by,
+            "secret.save",
+            target(&patch.realm, &patch.key),
+            now,
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// Names that the realm does not know, values that are too long, values that are missing.
+fn check_params(
+    sent: &[SentParam],
+    before: Option<&Params>,
+    merged: &Params,
+    source: &Source,
+) -> Vec<Fault> {
+    let rules = source.params();
+    let mut faults = Vec::new();
+    for param in sent {
+        if !rules.iter().any(|rule| rule.name == param.name) {
+            let known: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+            let known = known.join(", ");
+            let detail = format!("is not a parameter of this realm; known are {known}");
+            faults.push(Fault::new(&param.pointer, detail));
+        }
+        let is = |kept: &SecretString, value: &SecretString| {
+            kept.expose_secret() == value.expose_secret()
+        };
+        if let ParamChange::Set(value) = &param.change
+            && let Some(rule) = rules.iter().find(|rule| rule.name == param.name)
+            // A mask changes nothing, and what is stored already stays as it is.
+            && merged.get(&param.name).is_some_and(|kept| is(kept, value))
+            && !before.is_some_and(|before| {
+                before.get(&param.name).is_some_and(|kept| is(kept, value))
+            })
+        {
+            faults.extend(values::fault_at(&param.pointer, source, rule, value));
+        }
+    }
+    for rule in rules {
+        if rule.is_required() && merged.get(&rule.name).is_none() {
+            let what = rule
+                .title
+                .as_ref()
+                .map_or(String::new(), |title| format!(": {title}"));
+            faults.push(Fault::new(
+                pointer_of(&rule.name),
+                format!("is required by the realm{what}"),
+            ));
+        }
+    }
+    faults
+}
