@@ -7,12 +7,14 @@
 //! <https://developer.work.weixin.qq.com/document/path/91144> (encryption) and 97172
 //! (callbacks).
 
-use secrecy::ExposeSecret;
-use zeroize::Zeroizing;
+mod signed;
+mod url_check;
 
-use super::crypto::{self, AesKey, Frame};
-use super::push::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
+use super::crypto::Frame;
+use super::push::{Push, PushKeys, Pushed, Refused, Window, seconds};
 use super::xml;
+use signed::{decrypt, verify};
+use url_check::answer_check;
 
 /// Where the two differ.
 pub struct Dialect {
@@ -56,7 +58,7 @@ pub fn open(
     window: Window,
 ) -> Result<Pushed, Refused> {
     if push.body.is_empty() {
-        return answer_check(dialect, keys, push, window);
+        return answer_check(dialect.has_plain_check, keys, push, window);
     }
     let [encrypted] =
         xml::texts(push.body, ["Encrypt"]).map_err(|_| Refused::Malformed("the body"))?;
@@ -88,85 +90,18 @@ pub fn open(
     )
 }
 
-/// WeCom checks a URL with the provider's own corp id as receive id. Nobody told it to this
-/// server, so the receive id is not looked at.
-fn answer_check(
-    dialect: &Dialect,
-    keys: PushKeys<'_>,
-    push: &Push<'_>,
-    window: Window,
-) -> Result<Pushed, Refused> {
-    let echo = query(push, "echostr")?;
-    if dialect.has_plain_check && query(push, "msg_signature").is_err() {
-        let stamp = stamp(push)?;
-        let token = keys.token.expose_secret();
-        let expected = crypto::sorted_sha1([token, stamp.timestamp, stamp.nonce]);
-        stamp.check(query(push, "signature")?, &expected, window)?;
-        return echo_of(echo);
-    }
-    verify(keys, push, echo, window)?;
-    let plain = decrypt(keys, echo)?;
-    let frame = Frame::of(&plain).ok_or(Refused::Undecryptable)?;
-    echo_of(std::str::from_utf8(frame.message).map_err(|_| Refused::Malformed("echostr"))?)
-}
-
-/// What is signed does not tell a push from a check of the URL, so whoever has seen a push
-/// could have its ticket decrypted here; but XML is no word.
-fn echo_of(word: &str) -> Result<Pushed, Refused> {
-    if !is_word(word) {
-        return Err(Refused::Malformed("echostr"));
-    }
-    Ok(Pushed::Challenge(Answer::text(word)))
-}
-
-/// Checks `msg_signature`. WeChat sends `signature`, too, which covers nothing of the body.
-fn verify(
-    keys: PushKeys<'_>,
-    push: &Push<'_>,
-    encrypted: &str,
-    window: Window,
-) -> Result<i64, Refused> {
-    let stamp = stamp(push)?;
-    let token = keys.token.expose_secret();
-    let expected = crypto::sorted_sha1([token, stamp.timestamp, stamp.nonce, encrypted]);
-    stamp.check(query(push, "msg_signature")?, &expected, window)
-}
-
-fn decrypt(keys: PushKeys<'_>, encrypted: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    let key = keys.aes_key.and_then(AesKey::of_wechat);
-    crypto::decrypt_wechat(&key.ok_or(Refused::NoKey)?, encrypted).ok_or(Refused::Undecryptable)
-}
-
-fn stamp<'a>(push: &Push<'a>) -> Result<Stamp<'a>, Refused> {
-    Ok(Stamp {
-        timestamp: query(push, "timestamp")?,
-        nonce: query(push, "nonce")?,
-    })
-}
-
-fn query<'a>(push: &Push<'a>, name: &'static str) -> Result<&'a str, Refused> {
-    push.query
-        .iter()
-        .find(|(key, value)| key == name && !value.is_empty())
-        .map(|(_, value)| value.as_str())
-        .ok_or(Refused::Missing(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::crypto::{self, AesKey};
     use super::super::message::forge::{PushRequest, PushingApp};
     use super::super::message::tests::{NOW_S, Seen, app, see, see_at};
     use super::*;
     use crate::realm::document::TicketFormat;
 
-    fn with_query(mut push: PushRequest, query: &[(&str, &str)]) -> PushRequest {
+    pub(super) fn with_query(mut push: PushRequest, query: &[(&str, &str)]) -> PushRequest {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         push.query = query.iter().map(owned).collect();
         push
-    }
-
-    fn challenge(word: &str) -> Result<Seen, Refused> {
-        Ok(Seen::Challenge(Answer::text(word)))
     }
 
     /// WeChat's page on message_push: an event for a third-party platform, whose outer
@@ -212,49 +147,9 @@ mod tests {
         assert_eq!(see(&bad), Err(Refused::BadSignature));
     }
 
-    /// The same page for an app of one's own.
-    #[test]
-    fn wechats_published_check_of_a_url_is_answered() {
-        let check = |echo| {
-            let push = PushingApp::new("", "", None).wechat_url_check("", 0);
-            let query = [
-                ("signature", "f464b24fc39322e44b38aa78f5edd27bd1441696"),
-                ("echostr", echo),
-                ("timestamp", "1714036504"),
-                ("nonce", "1514711492"),
-            ];
-            with_query(push, &query)
-        };
-        let echo = "4375120948345356249";
-        let see = |format, token: &str, check: &PushRequest| {
-            see_at(
-                format,
-                &PushingApp::new("an-app-id", token, None),
-                check,
-                1_714_036_504,
-            )
-        };
-        assert_eq!(
-            see(TicketFormat::WechatXml, "AAAAA", &check(echo)),
-            challenge(echo)
-        );
-        assert_eq!(
-            see(TicketFormat::WechatXml, "AAAAB", &check(echo)),
-            Err(Refused::BadSignature)
-        );
-        assert_eq!(
-            see(TicketFormat::WechatXml, "AAAAA", &check("<script>")),
-            Err(Refused::Malformed("echostr"))
-        );
-        assert_eq!(
-            see(TicketFormat::WecomXml, "AAAAA", &check(echo)),
-            Err(Refused::Missing("msg_signature"))
-        );
-    }
-
     /// The samples of WeCom's libraries.
     #[test]
-    fn wecoms_published_push_and_check_of_a_url_are_read() {
+    fn wecoms_published_push_is_verified_and_decrypted() {
         let corp = PushingApp {
             app_id: "wx5823bf96d3bd56c7".to_owned(),
             token: "QDG6eK".to_owned(),
@@ -278,49 +173,6 @@ mod tests {
         ];
         let see = |push: &PushRequest| see_at(TicketFormat::WecomXml, &corp, push, 1_409_659_813);
         assert_eq!(see(&with_query(push, &query)), Ok(Seen::Other));
-        let check = corp.wecom_url_check("", "", 0);
-        let echo = "P9nAzCzyDtyTWESHep1vC5X9xho/qYX3Zpb4yKa9SKld1DsH3Iyt3tP3zNdtp+4RPcs8TgAE7OaBO+FZXvnaqQ==";
-        let query = [
-            ("msg_signature", "5c45ff5e21c57e6ad56bac8758b79b1d9ac89fd3"),
-            ("timestamp", "1409659589"),
-            ("nonce", "263014780"),
-            ("echostr", echo),
-        ];
-        assert_eq!(
-            see(&with_query(check, &query)),
-            challenge("1616140317555161061")
-        );
-    }
-
-    #[test]
-    fn a_check_of_a_url_is_answered_whatever_corp_it_is_for() {
-        let check = app().wecom_url_check("the-providers-corp-id", "1616140317555161061", NOW_S);
-        assert_eq!(
-            see(TicketFormat::WecomXml, &app(), &check),
-            challenge("1616140317555161061")
-        );
-        let check = app().wechat_url_check("1616140317555161061", NOW_S);
-        assert_eq!(
-            see(TicketFormat::WechatXml, &app(), &check),
-            challenge("1616140317555161061")
-        );
-    }
-
-    #[test]
-    fn a_push_sent_again_as_a_check_of_a_url_is_not_decrypted_for_the_sender() {
-        for (format, mut push) in [
-            (TicketFormat::WechatXml, app().wechat_ticket("one", NOW_S)),
-            (TicketFormat::WecomXml, app().wecom_ticket("one", NOW_S)),
-        ] {
-            let [encrypted] = xml::texts(&push.body, ["Encrypt"]).unwrap();
-            let echo = encrypted.unwrap().as_str().to_owned();
-            push.query.push(("echostr".to_owned(), echo));
-            push.body.clear();
-            assert_eq!(
-                see(format, &app(), &push),
-                Err(Refused::Malformed("echostr"))
-            );
-        }
     }
 
     #[test]
