@@ -23,10 +23,10 @@ use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::memory::Memory;
-use crate::reads::Reads;
+use crate::reads::{self, Reads};
 use crate::realm::store as realms;
 use crate::registry::Registry;
-use crate::renewal::{Parts, Renewals, Spool};
+use crate::renewal::{self, Renewals, Spool};
 use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
@@ -107,7 +107,7 @@ impl App {
         let upstream = Upstream::new(&settings.upstream, clock.clone(), randomness.clone())
             .map_err(|failure| StartError::Upstream(failure.detail))?;
         let upstream = Arc::new(upstream);
-        let renewals = Renewals::new(Parts {
+        let renewals = Renewals::new(renewal::Parts {
             database: database.clone(),
             ring: ring.clone(),
             upstream: upstream.clone(),
@@ -120,16 +120,16 @@ impl App {
             wake: wake.clone(),
             memory: memory.clone(),
         });
-        let reads = Reads::new(
-            &renewals,
-            database.clone(),
-            clock.clone(),
-            metrics.clone(),
-            ring.clone(),
-            memory.clone(),
-            upstream.clone(),
-            &settings.renewal,
-        );
+        let reads = Reads::new(reads::Parts {
+            renewals: &renewals,
+            database: database.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            ring: ring.clone(),
+            memory: memory.clone(),
+            upstream: upstream.clone(),
+            settings: &settings.renewal,
+        });
         let replayed = renewals.replay_spool().await;
         if replayed > 0 {
             tracing::info!(replayed, "found what an earlier process left in the spool");

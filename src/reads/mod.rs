@@ -28,7 +28,7 @@ use flight_outcome::FlightOutcome;
 use hold::holding_back;
 pub use served::{Ask, Flush, Flushed, Origin, ReadError, Refused, Served};
 use served::{RETRY_LATER, RETRY_SOON, beyond_quota, not_in_time, unavailable};
-use single_flight::SingleFlight;
+use single_flight::{SingleFlight, SingleFlightParts};
 use wording::{DATABASE_UNUSABLE, EXPIRED_MEANWHILE, what_failed};
 
 /// What a reader reads, after it may have waited.
@@ -63,31 +63,43 @@ pub struct Reads {
     min_flush_interval: Ms,
 }
 
+/// What reading is made of.
+pub struct Parts<'a> {
+    pub renewals: &'a Renewals,
+    pub database: Database,
+    pub clock: SharedClock,
+    pub metrics: Arc<Metrics>,
+    pub ring: Arc<KeyRing>,
+    pub memory: Memory,
+    pub upstream: Arc<Upstream>,
+    pub settings: &'a RenewalSettings,
+}
+
 impl Reads {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub fn new(
-        renewals: &Renewals,
-        database: Database,
-        clock: SharedClock,
-        metrics: Arc<Metrics>,
-        ring: Arc<KeyRing>,
-        memory: Memory,
-        upstream: Arc<Upstream>,
-        settings: &RenewalSettings,
-    ) -> Self {
-        let single_flight = SingleFlight::new(
-            database.clone(),
-            clock.clone(),
-            metrics.clone(),
-            upstream.clone(),
-            renewals.realms.clone(),
-            renewals.damage.clone(),
-            renewals.permits.clone(),
-            renewals.claims.clone(),
-            renewals.attempts.clone(),
-            renewals.background.clone(),
-            settings.max_wait,
-        );
+    pub fn new(parts: Parts<'_>) -> Self {
+        let Parts {
+            renewals,
+            database,
+            clock,
+            metrics,
+            ring,
+            memory,
+            upstream,
+            settings,
+        } = parts;
+        let single_flight = SingleFlight::new(SingleFlightParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            upstream: upstream.clone(),
+            realms: renewals.realms.clone(),
+            damage: renewals.damage.clone(),
+            permits: renewals.permits.clone(),
+            claims: renewals.claims.clone(),
+            attempts: renewals.attempts.clone(),
+            background: renewals.background.clone(),
+            max_wait: settings.max_wait,
+        });
         Self {
             database,
             clock,

@@ -39,51 +39,33 @@ impl Flights {
     }
 }
 
+/// What a [`SingleFlight`] can touch.
+pub(super) struct SingleFlightParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub metrics: Arc<Metrics>,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<Realms>,
+    pub damage: Arc<DamageDetector>,
+    pub permits: Permits,
+    pub claims: Arc<Claimer>,
+    pub attempts: Arc<AttemptRunner>,
+    pub background: Background,
+    pub max_wait: Ms,
+}
+
 /// Sends one request, however many callers want the token.
 pub(super) struct SingleFlight {
-    database: Database,
-    clock: SharedClock,
-    metrics: Arc<Metrics>,
-    upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
-    damage: Arc<DamageDetector>,
-    permits: Permits,
-    claims: Arc<Claimer>,
-    attempts: Arc<AttemptRunner>,
-    background: Background,
-    max_wait: Ms,
+    parts: SingleFlightParts,
     flights: Arc<Flights>,
     /// Renewals under way that callers wait for, without asking for one.
     watches: Arc<Flights>,
 }
 
 impl SingleFlight {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        metrics: Arc<Metrics>,
-        upstream: Arc<Upstream>,
-        realms: Arc<Realms>,
-        damage: Arc<DamageDetector>,
-        permits: Permits,
-        claims: Arc<Claimer>,
-        attempts: Arc<AttemptRunner>,
-        background: Background,
-        max_wait: Ms,
-    ) -> Self {
+    pub(super) fn new(parts: SingleFlightParts) -> Self {
         Self {
-            database,
-            clock,
-            metrics,
-            upstream,
-            realms,
-            damage,
-            permits,
-            claims,
-            attempts,
-            background,
-            max_wait,
+            parts,
             flights: Arc::default(),
             watches: Arc::default(),
         }
@@ -111,7 +93,7 @@ impl SingleFlight {
         let fly = async move {
             let landed = this.fly(&realm, record, cause).await;
             // What was left over may be due.
-            this.background.wake();
+            this.parts.background.wake();
             landed
         };
         self.join_or_start(&self.flights, seen.secret_id, fly)
@@ -121,7 +103,7 @@ impl SingleFlight {
     pub(super) async fn under_way(self: &Arc<Self>, seen: &TokenRecord) -> FlightOutcome {
         let (this, record) = (self.clone(), seen.clone());
         let watch = async move {
-            let begun = this.clock.boot();
+            let begun = this.parts.clock.boot();
             Ok(match this.watch_holder(&record, begun).await? {
                 Watched::Ended(landed) => landed,
                 Watched::Free(record) => FlightOutcome::Elsewhere(record),
@@ -133,10 +115,10 @@ impl SingleFlight {
 
     /// Whoever is counted as waiting has joined.
     async fn within_max_wait(&self, mut landing: Landing) -> FlightOutcome {
-        let deadline = self.max_wait.as_duration();
-        self.metrics.readers_waiting.inc();
+        let deadline = self.parts.max_wait.as_duration();
+        self.parts.metrics.readers_waiting.inc();
         let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
-        self.metrics.readers_waiting.dec();
+        self.parts.metrics.readers_waiting.dec();
         let Ok(Ok(landed)) = landed else {
             // Not yet, or the server is stopping.
             return FlightOutcome::StillWaiting;
@@ -157,7 +139,7 @@ impl SingleFlight {
         let (sender, receiver) = watch::channel(None);
         under_way.insert(id, receiver.clone());
         drop(under_way);
-        let (flights, database) = (flights.clone(), self.database.clone());
+        let (flights, database) = (flights.clone(), self.parts.database.clone());
         let flight = async move {
             let landed = flight.await.unwrap_or_else(|error| {
                 database.failed(&error, "fetching a token");
@@ -168,7 +150,7 @@ impl SingleFlight {
             let _ = sender.send(Some(landed));
         };
         // What it logs names the request that it was started for.
-        self.background.spawn(flight.in_current_span());
+        self.parts.background.spawn(flight.in_current_span());
         receiver
     }
 
@@ -180,19 +162,20 @@ impl SingleFlight {
         mut seen: TokenRecord,
         cause: Cause,
     ) -> Result<FlightOutcome, DbError> {
-        let begun = self.clock.boot();
-        let timeout = self.upstream.timeout(&realm.source);
+        let begun = self.parts.clock.boot();
+        let timeout = self.parts.upstream.timeout(&realm.source);
         let mut asked_parent = false;
         loop {
             let permit = self
+                .parts
                 .permits
-                .take_one(&realm.id, self.claims.realm_limit(realm))
+                .take_one(&realm.id, self.parts.claims.realm_limit(realm))
                 .await;
             let condition = match cause {
                 Cause::Report => ClaimCondition::Reported(seen.seen()),
                 _ => ClaimCondition::AsSeen(seen.seen()),
             };
-            if let Some(claimed) = self.claims.claim(&condition, timeout).await?.pop() {
+            if let Some(claimed) = self.parts.claims.claim(&condition, timeout).await?.pop() {
                 let landed = self.fetch(claimed, cause, permit.begin()).await;
                 let FlightOutcome::Waiting(waiting) = landed else {
                     return Ok(landed);
@@ -204,7 +187,7 @@ impl SingleFlight {
                 asked_parent = true;
                 let id = seen.secret_id;
                 let reading = |reader| store::find_by_id(reader, id);
-                match self.database.read_with_retry(reading).await? {
+                match self.parts.database.read_with_retry(reading).await? {
                     // The sweep was first.
                     Some(record) if record.generation > seen.generation => {
                         return Ok(FlightOutcome::Elsewhere(Box::new(record)));
@@ -229,19 +212,19 @@ impl SingleFlight {
         waiting: &Waiting,
         cause: Cause,
     ) -> Result<bool, DbError> {
-        let Some(parent) = parent_record(&self.database, waiting).await? else {
+        let Some(parent) = parent_record(&self.parts.database, waiting).await? else {
             return Ok(false);
         };
-        let now = self.clock.now();
-        if parent.lease.is_some() && self.realms.ends_with_the_next(&parent).await? {
+        let now = self.parts.clock.now();
+        if parent.lease.is_some() && self.parts.realms.ends_with_the_next(&parent).await? {
             self.under_way(&parent).await;
             return Ok(true);
         }
-        let parent = self.damage.without_damaged_token(parent).await?;
+        let parent = self.parts.damage.without_damaged_token(parent).await?;
         if parent.valid(now).is_some() {
             return Ok(true);
         }
-        let Some(realm) = self.realms.load(&parent.realm).await? else {
+        let Some(realm) = self.parts.realms.load(&parent.realm).await? else {
             return Ok(false);
         };
         if realm.source.is_fixed() || holding_back(&parent, &realm, now).is_some() {
@@ -261,7 +244,7 @@ impl SingleFlight {
 
     async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> FlightOutcome {
         let seen = (claimed.record.secret_id, claimed.record.generation);
-        let attempted = self.attempts.attempt(claimed, cause).await;
+        let attempted = self.parts.attempts.attempt(claimed, cause).await;
         drop(permit);
         match attempted {
             Attempted::Stored(fresh) => FlightOutcome::Fetched(fresh),
@@ -283,7 +266,7 @@ impl SingleFlight {
 
     /// A result was void: because a newer token has come, or because something changed.
     async fn overtaken(&self, (id, generation): (SecretId, Generation)) -> FlightOutcome {
-        match store::find_by_id(self.database.causal(), id).await {
+        match store::find_by_id(self.parts.database.causal(), id).await {
             Ok(Some(record)) if record.generation > generation => {
                 FlightOutcome::Elsewhere(Box::new(record))
             }
@@ -296,7 +279,7 @@ impl SingleFlight {
     /// Waits while somebody else holds the lease.
     async fn watch_holder(&self, seen: &TokenRecord, begun: BootMs) -> Result<Watched, DbError> {
         loop {
-            let record = store::find_by_id(self.database.causal(), seen.secret_id).await?;
+            let record = store::find_by_id(self.parts.database.causal(), seen.secret_id).await?;
             let Some(record) = record.filter(|record| !record.paused) else {
                 return Ok(Watched::Ended(FlightOutcome::Void));
             };
@@ -312,7 +295,7 @@ impl SingleFlight {
                     next_attempt: record.renew_at,
                 }));
             }
-            if self.clock.boot().since(begun) > self.max_wait {
+            if self.parts.clock.boot().since(begun) > self.parts.max_wait {
                 return Ok(Watched::Ended(FlightOutcome::StillWaiting));
             }
             if record.lease.is_none() {

@@ -48,52 +48,30 @@ fn refuse_dead_repeat(
     Ok(obtained)
 }
 
+/// What an [`AttemptRunner`] can touch.
+pub(super) struct AttemptRunnerParts {
+    pub clock: SharedClock,
+    pub metrics: Arc<Metrics>,
+    pub ring: Arc<KeyRing>,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<Realms>,
+    pub damage: Arc<DamageDetector>,
+    pub quotas: Arc<Quotas>,
+    pub claims: Arc<Claimer>,
+    pub inputs: Arc<InputReader>,
+    pub results: Arc<ResultStore>,
+    pub late: Arc<LateAnswers>,
+    pub fetcher: Fetcher,
+}
+
 /// Makes attempts.
 pub(crate) struct AttemptRunner {
-    clock: SharedClock,
-    metrics: Arc<Metrics>,
-    ring: Arc<KeyRing>,
-    upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
-    damage: Arc<DamageDetector>,
-    quotas: Arc<Quotas>,
-    claims: Arc<Claimer>,
-    inputs: Arc<InputReader>,
-    results: Arc<ResultStore>,
-    late: Arc<LateAnswers>,
-    fetcher: Fetcher,
+    parts: AttemptRunnerParts,
 }
 
 impl AttemptRunner {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        clock: SharedClock,
-        metrics: Arc<Metrics>,
-        ring: Arc<KeyRing>,
-        upstream: Arc<Upstream>,
-        realms: Arc<Realms>,
-        damage: Arc<DamageDetector>,
-        quotas: Arc<Quotas>,
-        claims: Arc<Claimer>,
-        inputs: Arc<InputReader>,
-        results: Arc<ResultStore>,
-        late: Arc<LateAnswers>,
-        fetcher: Fetcher,
-    ) -> Self {
-        Self {
-            clock,
-            metrics,
-            ring,
-            upstream,
-            realms,
-            damage,
-            quotas,
-            claims,
-            inputs,
-            results,
-            late,
-            fetcher,
-        }
+    pub(super) fn new(parts: AttemptRunnerParts) -> Self {
+        Self { parts }
     }
 
     /// Makes one attempt under a claim.
@@ -107,11 +85,11 @@ impl AttemptRunner {
             attempt = claimed.attempt.0,
             cause = cause.as_str(),
         );
-        self.metrics.in_flight.inc();
+        self.parts.metrics.in_flight.inc();
         let claimed = Arc::new(claimed);
         let attempt = self.attempt_counted(&claimed, cause);
         let attempted = attempt.instrument(span.clone()).await;
-        self.metrics.in_flight.dec();
+        self.parts.metrics.in_flight.dec();
         let (outcome, class) = match &attempted {
             Attempted::Stored(_) => ("stored", ""),
             Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
@@ -122,7 +100,7 @@ impl AttemptRunner {
             Attempted::Unstored => ("unstored", ""),
         };
         let realm = claimed.record.realm.as_str();
-        self.metrics.renewed(realm, outcome, class);
+        self.parts.metrics.renewed(realm, outcome, class);
         if !matches!(outcome, "stored" | "failed") {
             span.in_scope(|| tracing::debug!(outcome, "an attempt ended without a result"));
         }
@@ -133,7 +111,7 @@ impl AttemptRunner {
     /// waits for; the log names the first of each minute.
     async fn leave_to_others(&self, claimed: &Claimed, error: OpenError) -> Attempted {
         let record = &claimed.record;
-        if self.claims.leave_to_others(record.secret_id) {
+        if self.parts.claims.leave_to_others(record.secret_id) {
             tracing::warn!(
                 %error,
                 "a token is left to servers that have its sealing key: put that key back into sealing.keys"
@@ -143,40 +121,41 @@ impl AttemptRunner {
         }
         let waiting = Waiting {
             why: format!("a server that has the sealing key: {error}"),
-            until: Wait::OtherServer(record.renew_at.unwrap_or(self.clock.now())),
+            until: Wait::OtherServer(record.renew_at.unwrap_or(self.parts.clock.now())),
         };
-        match self.results.store_waiting(claimed, waiting).await {
+        match self.parts.results.store_waiting(claimed, waiting).await {
             Attempted::Waiting(_) => Attempted::Sealed(error),
             other => other,
         }
     }
 
     async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: Cause) -> Attempted {
-        let started = self.clock.now();
+        let started = self.parts.clock.now();
         let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,
             Err(NotOpened::LeaveToOthers(error)) => {
                 return self.leave_to_others(claimed, error).await;
             }
             Err(NotOpened::Waiting(waiting)) => {
-                return self.results.store_waiting(claimed, waiting).await;
+                return self.parts.results.store_waiting(claimed, waiting).await;
             }
             Err(NotOpened::Database(error)) => {
                 tracing::error!(%error, "an attempt could not read what it needs");
-                self.results.give_back(claimed).await;
+                self.parts.results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
             Err(NotOpened::Failed(failure)) => {
                 let failed = FailedAttempt::of(started, failure);
                 return self
+                    .parts
                     .results
                     .store_failure(claimed, cause, failed, None)
                     .await;
             }
         };
-        let timeout = self.upstream.timeout(&opened.realm.source);
+        let timeout = self.parts.upstream.timeout(&opened.realm.source);
         if started.plus(timeout) > claimed.until.minus(BEGINS_WITHIN) {
-            self.results.give_back(claimed).await;
+            self.parts.results.give_back(claimed).await;
             return Attempted::Discarded;
         }
         match self.reserve_for(claimed, &mut opened, cause).await {
@@ -186,22 +165,23 @@ impl AttemptRunner {
             }
             Err(NotReserved::Database(error)) => {
                 tracing::error!(%error, "a place in the provider's quota could not be reserved");
-                self.results.give_back(claimed).await;
+                self.parts.results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
         }
         let opened = Arc::new(opened);
-        let before = self.clock.boot();
-        let asked = self.fetcher.fetch(claimed, &opened, timeout).await;
-        let took = self.clock.boot().since(before);
-        self.metrics.upstream_seconds.observe(seconds(took));
+        let before = self.parts.clock.boot();
+        let asked = self.parts.fetcher.fetch(claimed, &opened, timeout).await;
+        let took = self.parts.clock.boot().since(before);
+        self.parts.metrics.upstream_seconds.observe(seconds(took));
         match asked {
             FetchOutcome::Answered(fetched) => {
                 let usable =
                     (*fetched).and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained));
                 match usable {
                     Ok(obtained) => {
-                        self.results
+                        self.parts
+                            .results
                             .store_token(claimed, cause, &opened, obtained, took)
                             .await
                     }
@@ -211,25 +191,30 @@ impl AttemptRunner {
                             refresh: error.refresh,
                             ..FailedAttempt::of(started, error.failure)
                         };
-                        self.results
+                        self.parts
+                            .results
                             .store_failure(claimed, cause, failed, Some(&opened))
                             .await
                     }
                 }
             }
             FetchOutcome::Late(failure, answer) => {
-                let awaiting = self.late.await_late(claimed, opened.clone(), cause, answer);
+                let awaiting = self
+                    .parts
+                    .late
+                    .await_late(claimed, opened.clone(), cause, answer);
                 let (risk, _until_stored) = awaiting.await;
                 let failed = FailedAttempt {
                     risk,
                     ..FailedAttempt::of(started, failure)
                 };
-                self.results
+                self.parts
+                    .results
                     .store_failure(claimed, cause, failed, Some(&opened))
                     .await
             }
             FetchOutcome::Overtaken => {
-                self.results.give_back(claimed).await;
+                self.parts.results.give_back(claimed).await;
                 Attempted::Discarded
             }
         }
@@ -245,15 +230,17 @@ impl AttemptRunner {
     ) -> Result<(), NotReserved> {
         let record = &claimed.record;
         let reserved = self
+            .parts
             .quotas
             .reserve(&opened.realm, record, cause, record.forced)
             .await;
         let must_be_had = matches!(cause, Cause::Scheduled | Cause::Run)
-            || record.valid(self.clock.now()).is_none();
+            || record.valid(self.parts.clock.now()).is_none();
         let is_spent = matches!(reserved, Err(NotReserved::Spent(_)));
         if is_spent && record.forced && must_be_had {
             opened.previous.inputs.forced = false;
             return self
+                .parts
                 .quotas
                 .reserve(&opened.realm, record, cause, false)
                 .await;
@@ -269,14 +256,14 @@ impl AttemptRunner {
                     why: "the provider's quota is used up".to_owned(),
                     until: Wait::Quota(spent.until),
                 };
-                self.results.store_waiting(claimed, waiting).await
+                self.parts.results.store_waiting(claimed, waiting).await
             }
             Cause::Read | Cause::Flush => {
-                self.results.give_back(claimed).await;
+                self.parts.results.give_back(claimed).await;
                 Attempted::Spent(spent)
             }
             Cause::Report => {
-                self.results.refuse_report(claimed).await;
+                self.parts.results.refuse_report(claimed).await;
                 Attempted::Spent(spent)
             }
         }
@@ -284,18 +271,24 @@ impl AttemptRunner {
 
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
         let realm = self
+            .parts
             .realms
             .read(&claimed.realm)
             .map_err(|error| Failure::internal(error.to_string()))?;
-        let secret = Secret::open(claimed.secret.clone(), &self.ring);
+        let secret = Secret::open(claimed.secret.clone(), &self.parts.ring);
         let secret: Secret = self
+            .parts
             .damage
             .unless_lost::<_, NotOpened>(secret, Remedy::Params)
             .await?;
         let (token, expires_at) = match &claimed.record.held {
             Some(held) => {
-                let token = claimed.record.open_token(held, &self.ring);
-                let token = self.damage.unless_damaged::<_, NotOpened>(token).await?;
+                let token = claimed.record.open_token(held, &self.parts.ring);
+                let token = self
+                    .parts
+                    .damage
+                    .unless_damaged::<_, NotOpened>(token)
+                    .await?;
                 let expires_at = token.as_ref().and(held.payload.expiry.at());
                 (token, expires_at)
             }
@@ -310,8 +303,9 @@ impl AttemptRunner {
         let (mut parent, mut refresh) = (None, RefreshInput::default());
         let mut uses_refresh_token = false;
         if let Source::Provider(document) = &realm.source {
-            let timeout = self.upstream.timeout(&realm.source);
+            let timeout = self.parts.upstream.timeout(&realm.source);
             refresh = self
+                .parts
                 .inputs
                 .refresh_input(claimed, document, &secret, timeout)
                 .await?;
@@ -320,18 +314,24 @@ impl AttemptRunner {
                 inputs.refresh_token.is_some() && document.consumes_refresh_token();
             if uses_refresh_token
                 && let Some(waiting) =
-                    self.inputs
+                    self.parts
+                        .inputs
                         .awaits_candidate(claimed, &document.policy, timeout)
             {
                 return Err(NotOpened::Waiting(waiting));
             }
             if document.parent.is_some() {
-                let opened = self.inputs.parent_token(document, &secret).await?;
+                let opened = self.parts.inputs.parent_token(document, &secret).await?;
                 inputs.parent = Some(opened.token.clone());
                 parent = Some(opened);
             }
             if let Some(rule) = &document.ticket {
-                inputs.ticket = Some(self.inputs.pushed_ticket(document, rule, &secret).await?);
+                inputs.ticket = Some(
+                    self.parts
+                        .inputs
+                        .pushed_ticket(document, rule, &secret)
+                        .await?,
+                );
             }
         }
         Ok(Opened {

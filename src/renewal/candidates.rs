@@ -26,37 +26,28 @@ use crate::webhook::event;
 /// How long an attempt waits for its pair to be kept, before that goes on without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a [`PairKeeper`] can touch.
+pub(super) struct PairKeeperParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub replica: ReplicaId,
+    pub memory: Memory,
+    pub spool: Option<Spool>,
+    pub background: Background,
+}
+
 /// Keeps pairs that are not stored under their lease: in the database, on the disk until then.
 pub(super) struct PairKeeper {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    replica: ReplicaId,
-    memory: Memory,
-    spool: Option<Spool>,
-    background: Background,
+    parts: PairKeeperParts,
     /// Attempts whose result is not in the database yet, and is brought later.
     unkept: Mutex<HashSet<AttemptId>>,
 }
 
 impl PairKeeper {
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        replica: ReplicaId,
-        memory: Memory,
-        spool: Option<Spool>,
-        background: Background,
-    ) -> Self {
+    pub(super) fn new(parts: PairKeeperParts) -> Self {
         Self {
-            database,
-            clock,
-            randomness,
-            replica,
-            memory,
-            spool,
-            background,
+            parts,
             unkept: Mutex::default(),
         }
     }
@@ -66,7 +57,7 @@ impl PairKeeper {
     /// it is in memory only.
     pub(super) async fn spool(&self, candidate: &Candidate) -> bool {
         self.lock_unkept().insert(candidate.attempt.clone());
-        let Some(spool) = self.spool.clone() else {
+        let Some(spool) = self.parts.spool.clone() else {
             return false;
         };
         let pair = candidate.clone();
@@ -93,7 +84,7 @@ impl PairKeeper {
         if !self.lock_unkept().remove(attempt) {
             return;
         }
-        let Some(spool) = self.spool.clone() else {
+        let Some(spool) = self.parts.spool.clone() else {
             return;
         };
         let name = attempt.clone();
@@ -107,7 +98,7 @@ impl PairKeeper {
     pub(super) async fn keep(self: &Arc<Self>, candidate: Candidate) -> Option<Promotion> {
         let keeper = self.clone();
         let keeping = async move { keeper.keep_at_last(candidate).await };
-        let keeping = self.background.spawn(keeping.in_current_span());
+        let keeping = self.parts.background.spawn(keeping.in_current_span());
         let kept = tokio::time::timeout(PATIENCE, keeping).await;
         kept.ok()?.ok()?
     }
@@ -128,7 +119,7 @@ impl PairKeeper {
                             .without_max_times()
                             .with_jitter(),
                     )
-                    .when(|_| !(spooled && self.background.is_stopping()))
+                    .when(|_| !(spooled && self.parts.background.is_stopping()))
                     .await
             }
         };
@@ -147,9 +138,9 @@ impl PairKeeper {
 
     /// A pair that could not be stored under its lease is in the database.
     pub(super) async fn is_kept(&self, attempt: &AttemptId, id: SecretId, promotion: Promotion) {
-        self.memory.changed(id);
+        self.parts.memory.changed(id);
         self.kept(attempt).await;
-        self.background.wake();
+        self.parts.background.wake();
         tracing::info!(
             attempt = attempt.0,
             promotion = promotion.as_str(),
@@ -158,8 +149,9 @@ impl PairKeeper {
     }
 
     async fn keep_once(&self, candidate: &Candidate) -> Result<Promotion, DbError> {
-        let now = self.clock.now();
-        self.database
+        let now = self.parts.clock.now();
+        self.parts
+            .database
             .write(|transaction, _| {
                 Box::pin(async move { Ok(self.keep_in(transaction, candidate, now).await?) })
             })
@@ -181,7 +173,7 @@ impl PairKeeper {
             let held = &token.held;
             if let Some(recovered) = event::of_recovery(&record, held.payload.expiry) {
                 let told = [(recovered, &record)];
-                event::append(transaction, &told, &self.randomness, now).await?;
+                event::append(transaction, &told, &self.parts.randomness, now).await?;
             }
             let entry = Entry {
                 realm: record.realm.clone(),
@@ -190,7 +182,7 @@ impl PairKeeper {
                 cause: Cause::Recovered.as_str(),
                 started_at: held.obtained_at,
                 took: now.since(held.obtained_at),
-                replica: self.replica.clone(),
+                replica: self.parts.replica.clone(),
             };
             let ended = Ended {
                 entry: &entry,
@@ -205,7 +197,7 @@ impl PairKeeper {
 
     /// What an earlier process left in the spool, and its files that cannot be read.
     pub(super) async fn left_in_spool(&self) -> (Vec<Candidate>, Vec<PathBuf>) {
-        let Some(spool) = self.spool.clone() else {
+        let Some(spool) = self.parts.spool.clone() else {
             return Default::default();
         };
         on_disk(move || spool.left()).await.unwrap_or_else(|error| {

@@ -22,38 +22,29 @@ const LEFT_ALONE: Ms = Ms::from_secs(60);
 /// Leases looked at in one sweep.
 const SUSPECTS_MAX: u64 = 1000;
 
+/// What a [`Claimer`] can touch.
+pub(super) struct ClaimerParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub replica: ReplicaId,
+    pub metrics: Arc<Metrics>,
+    pub clocks: ClockCheck,
+    pub realm_concurrency: usize,
+}
+
 /// Claims tokens, and takes over leases whose holder went silent.
 pub(crate) struct Claimer {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    replica: ReplicaId,
-    metrics: Arc<Metrics>,
-    clocks: ClockCheck,
-    realm_concurrency: usize,
+    parts: ClaimerParts,
     watch: Mutex<FenceWatch>,
     /// Rows sealed with a key of another replica, and when they were found so.
     left_to_others: Mutex<HashMap<SecretId, BootMs>>,
 }
 
 impl Claimer {
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        replica: ReplicaId,
-        metrics: Arc<Metrics>,
-        clocks: ClockCheck,
-        realm_concurrency: usize,
-    ) -> Self {
+    pub(super) fn new(parts: ClaimerParts) -> Self {
         Self {
-            database,
-            clock,
-            randomness,
-            replica,
-            metrics,
-            clocks,
-            realm_concurrency,
+            parts,
             watch: Mutex::default(),
             left_to_others: Mutex::default(),
         }
@@ -61,7 +52,7 @@ impl Claimer {
 
     /// Whether a clock that others agree with says what time it is.
     pub(super) async fn clocks_agree(&self) -> Result<(), DbError> {
-        self.clocks.agree().await
+        self.parts.clocks.agree().await
     }
 
     /// Claims what still meets its condition. Acts on nothing before COMMIT succeeded; where
@@ -71,15 +62,16 @@ impl Claimer {
         condition: &ClaimCondition,
         timeout: Ms,
     ) -> Result<Vec<Claimed>, DbError> {
-        self.clocks.agree().await?;
-        let now = self.clock.now();
+        self.parts.clocks.agree().await?;
+        let now = self.parts.clock.now();
         let claim = &Claim {
-            owner: self.replica.clone(),
-            id: ClaimId::new(self.randomness.id()),
+            owner: self.parts.replica.clone(),
+            id: ClaimId::new(self.parts.randomness.id()),
             now,
             until: now.plus(timeout).plus(LEASE_SLACK),
         };
         let claimed = self
+            .parts
             .database
             .write(|transaction, _| {
                 Box::pin(async move { Ok(lease::claim(transaction, condition, claim).await?) })
@@ -87,7 +79,7 @@ impl Claimer {
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.database.causal(), condition, &claim.id).await?)
+                Ok(lease::claimed_by(self.parts.database.causal(), condition, &claim.id).await?)
             }
             known => known,
         }
@@ -99,28 +91,28 @@ impl Claimer {
             .source
             .policy()
             .concurrency
-            .unwrap_or(self.realm_concurrency)
+            .unwrap_or(self.parts.realm_concurrency)
     }
 
     /// Leases that are held, or were by whoever will not give them back.
     pub(super) async fn suspects(&self) -> Result<Vec<Suspect>, DbError> {
-        Ok(suspect::held(self.database.reader(), SUSPECTS_MAX).await?)
+        Ok(suspect::held(self.parts.database.reader(), SUSPECTS_MAX).await?)
     }
 
     /// Those that have run out by the wall clock, and whose holder was watched long enough to
     /// be taken over.
     pub(super) fn abandoned(&self, suspects: &[Suspect]) -> Vec<Suspect> {
-        let now = self.clock.boot();
+        let now = self.parts.clock.boot();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut watched = watch.observe(suspects, now);
-        watched.retain(|suspect| suspect.has_run_out(self.clock.now()));
+        watched.retain(|suspect| suspect.has_run_out(self.parts.clock.now()));
         watched
     }
 
     /// How long until another of them will be.
     pub(super) fn next_abandoned(&self, suspects: &[Suspect]) -> Option<Ms> {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.next(suspects, self.clock.boot())
+        watch.next(suspects, self.parts.clock.boot())
     }
 
     /// Takes over a lease, unless its holder came back or another replica was first.
@@ -129,7 +121,7 @@ impl Claimer {
         let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
         let taken = self.claim(&condition, attempt_time).await?.pop();
         if let Some(claimed) = &taken {
-            self.metrics.lease_steals.inc();
+            self.parts.metrics.lease_steals.inc();
             tracing::warn!(
                 realm = %claimed.record.realm,
                 key = %claimed.record.key,
@@ -143,9 +135,10 @@ impl Claimer {
     /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
     /// longer.
     pub(super) async fn release_own_leases(&self, unkept: &[AttemptId]) -> Result<usize, DbError> {
-        let replica = &self.replica;
-        let now = self.clock.now();
-        self.database
+        let replica = &self.parts.replica;
+        let now = self.parts.clock.now();
+        self.parts
+            .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     lost::nothing_comes_from(transaction, replica, unkept, now).await?;
@@ -162,7 +155,7 @@ impl Claimer {
         self.left_to_others
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, self.clock.boot());
+            .insert(id, self.parts.clock.boot());
         first
     }
 
@@ -172,7 +165,7 @@ impl Claimer {
             .left_to_others
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.boot();
+        let now = self.parts.clock.boot();
         left.retain(|_, since| now.since(*since) < LEFT_ALONE);
         left.keys().copied().collect()
     }

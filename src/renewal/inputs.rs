@@ -20,40 +20,26 @@ use crate::token::claim::Claimed;
 use crate::token::{AwaitedParent, LostAttempt, Wait, Waiting, store};
 use crate::upstream::{ParentToken, Upstream};
 
+/// What an [`InputReader`] can touch.
+pub(super) struct InputReaderParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub ring: Arc<KeyRing>,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<Realms>,
+    pub damage: Arc<DamageDetector>,
+    pub background: Background,
+    pub max_skew: Ms,
+}
+
 /// Reads what an attempt needs first.
 pub(super) struct InputReader {
-    pub(super) database: Database,
-    pub(super) clock: SharedClock,
-    pub(super) ring: Arc<KeyRing>,
-    upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
-    pub(super) damage: Arc<DamageDetector>,
-    background: Background,
-    max_skew: Ms,
+    pub(super) parts: InputReaderParts,
 }
 
 impl InputReader {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        ring: Arc<KeyRing>,
-        upstream: Arc<Upstream>,
-        realms: Arc<Realms>,
-        damage: Arc<DamageDetector>,
-        background: Background,
-        max_skew: Ms,
-    ) -> Self {
-        Self {
-            database,
-            clock,
-            ring,
-            upstream,
-            realms,
-            damage,
-            background,
-            max_skew,
-        }
+    pub(super) fn new(parts: InputReaderParts) -> Self {
+        Self { parts }
     }
 
     pub(super) async fn parent_token(
@@ -62,18 +48,19 @@ impl InputReader {
         secret: &Secret,
     ) -> Result<OpenedParent, NotOpened> {
         let (realm, key) = self
+            .parts
             .upstream
             .parent_name(document, &secret.params)
             .ok_or_else(|| Failure::internal("parent: realm and key do not name a secret"))?;
-        let found = store::find(self.database.reader(), &realm, &key).await?;
+        let found = store::find(self.parts.database.reader(), &realm, &key).await?;
         let Some(record) = found else {
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, is not registered"),
                 until: Wait::Something,
             }));
         };
-        let now = self.clock.now();
-        if record.lease.is_some() && self.realms.ends_with_the_next(&record).await? {
+        let now = self.parts.clock.now();
+        if record.lease.is_some() && self.parts.realms.ends_with_the_next(&record).await? {
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, is being renewed"),
                 until: Wait::Parent(AwaitedParent {
@@ -84,12 +71,13 @@ impl InputReader {
             }));
         }
         // A damaged one is as good as none.
-        let record = self.damage.without_damaged_token(record).await?;
+        let record = self.parts.damage.without_damaged_token(record).await?;
         let Some(held) = record.valid(now) else {
-            self.database
+            self.parts
+                .database
                 .write_alone(|writer| store::make_due(writer, &record, now))
                 .await?;
-            self.background.wake();
+            self.parts.background.wake();
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, has no valid token"),
                 until: Wait::Parent(AwaitedParent {
@@ -103,8 +91,8 @@ impl InputReader {
             id: record.secret_id,
             generation: record.generation,
             token: ParentToken {
-                token: record.open_token(held, &self.ring)?,
-                extra: record.open_extra(held, &self.ring)?,
+                token: record.open_token(held, &self.parts.ring)?,
+                extra: record.open_extra(held, &self.parts.ring)?,
             },
         })
     }
@@ -116,22 +104,33 @@ impl InputReader {
         secret: &Secret,
     ) -> Result<secrecy::SecretString, NotOpened> {
         let app_id = self
+            .parts
             .upstream
             .rendered(document, &secret.params, &rule.app_id)
             .ok_or_else(|| Failure::internal("ticket.app_id has no value"))?;
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let found =
-            ticket::store::find_valid(self.database.reader(), &secret.realm, &app_id, now).await?;
+            ticket::store::find_valid(self.parts.database.reader(), &secret.realm, &app_id, now)
+                .await?;
         if let Some(row) = found {
-            let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.ring);
+            let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.parts.ring);
             // Instead of a damaged one the provider pushes another.
-            if let Some(value) = self.damage.unless_damaged::<_, NotOpened>(opened).await? {
+            if let Some(value) = self
+                .parts
+                .damage
+                .unless_damaged::<_, NotOpened>(opened)
+                .await?
+            {
                 return Ok(value);
             }
         }
         let mut why = "no valid ticket has been pushed for its application".to_owned();
         if let Some(resend) = &rule.resend {
-            let asked = self.upstream.ask(document, resend, &secret.params).await;
+            let asked = self
+                .parts
+                .upstream
+                .ask(document, resend, &secret.params)
+                .await;
             why.push_str(&match asked {
                 Ok(()) => "; another was asked for".to_owned(),
                 Err(failure) => format!("; another could not be asked for: {}", failure.detail),
@@ -155,7 +154,7 @@ impl InputReader {
     ) -> Option<Waiting> {
         let record = &claimed.record;
         let lost = record.lost.as_ref().filter(|lost| lost.awaited)?;
-        let (now, two_leases) = (self.clock.now(), Ms(2 * (timeout.0 + LEASE_SLACK.0)));
+        let (now, two_leases) = (self.parts.clock.now(), Ms(2 * (timeout.0 + LEASE_SLACK.0)));
         let end = record.valid(now).and_then(|held| held.payload.expiry.at());
         let until = end.map_or(lost.at.plus(two_leases), |end| end.minus(two_leases));
         let until = policy
@@ -175,7 +174,7 @@ impl InputReader {
     fn used_again_at(&self, lost: &LostAttempt, overlap: Ms, timeout: Ms) -> Option<EpochMs> {
         let first = lost.at.plus(timeout).plus(LEASE_SLACK).plus(timeout);
         let last = lost.at.plus(overlap).minus(timeout);
-        let last = last.minus(self.max_skew);
-        (!lost.again && first.max(self.clock.now()) <= last).then_some(first)
+        let last = last.minus(self.parts.max_skew);
+        (!lost.again && first.max(self.parts.clock.now()) <= last).then_some(first)
     }
 }

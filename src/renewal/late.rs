@@ -59,40 +59,28 @@ pub(super) struct FailureStored {
     _told: oneshot::Sender<()>,
 }
 
+/// What [`LateAnswers`] can touch.
+pub(super) struct LateAnswersParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub upstream: Arc<Upstream>,
+    pub claims: Arc<Claimer>,
+    pub pairs: Arc<PairKeeper>,
+    pub results: Arc<ResultStore>,
+    pub background: Background,
+    pub at_most: usize,
+}
+
 /// Waits for answers that come after their attempt's time.
 pub(super) struct LateAnswers {
-    database: Database,
-    clock: SharedClock,
-    upstream: Arc<Upstream>,
-    claims: Arc<Claimer>,
-    pairs: Arc<PairKeeper>,
-    results: Arc<ResultStore>,
-    background: Background,
-    at_most: usize,
+    parts: LateAnswersParts,
     awaited: Awaited,
 }
 
 impl LateAnswers {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        upstream: Arc<Upstream>,
-        claims: Arc<Claimer>,
-        pairs: Arc<PairKeeper>,
-        results: Arc<ResultStore>,
-        background: Background,
-        at_most: usize,
-    ) -> Self {
+    pub(super) fn new(parts: LateAnswersParts) -> Self {
         Self {
-            database,
-            clock,
-            upstream,
-            claims,
-            pairs,
-            results,
-            background,
-            at_most,
+            parts,
             awaited: Awaited::default(),
         }
     }
@@ -105,18 +93,19 @@ impl LateAnswers {
         previous: Previous,
         time: Ms,
     ) -> FetchOutcome {
-        let limit = self.upstream.time_limit(time);
+        let limit = self.parts.upstream.time_limit(time);
         let rotates = opened.uses_refresh_token && previous.inputs.refresh_token.is_some();
         if !rotates || goes_on_by_itself(&opened.realm) {
             let (realm, secret) = (&opened.realm, &opened.secret);
             return self
+                .parts
                 .upstream
                 .fetch(realm, secret, &previous, limit)
                 .await
                 .into();
         }
-        let late = limit.answered_late(self.upstream.late_answer());
-        let (upstream, opened) = (self.upstream.clone(), opened.clone());
+        let late = limit.answered_late(self.parts.upstream.late_answer());
+        let (upstream, opened) = (self.parts.upstream.clone(), opened.clone());
         let retry = match &opened.realm.source {
             Source::Provider(document) => retries(document),
             Source::CustomLogic(_) | Source::Fixed => true,
@@ -125,7 +114,7 @@ impl LateAnswers {
             let (realm, secret) = (&opened.realm, &opened.secret);
             upstream.fetch(realm, secret, &previous, late).await
         };
-        let mut answer = self.background.spawn(fetch.in_current_span());
+        let mut answer = self.parts.background.spawn(fetch.in_current_span());
         match within(time.as_duration(), &mut answer).await {
             Some(Ok(answer)) => answer.into(),
             Some(Err(_panicked)) => {
@@ -151,8 +140,8 @@ impl LateAnswers {
     ) -> (RefreshTokenRisk, FailureStored) {
         let (told, failure_stored) = oneshot::channel();
         let stored = FailureStored { _told: told };
-        let in_realm = self.claims.realm_limit(&opened.realm);
-        if !self.awaited.add(claimed, in_realm, self.at_most) {
+        let in_realm = self.parts.claims.realm_limit(&opened.realm);
+        if !self.awaited.add(claimed, in_realm, self.parts.at_most) {
             answer.abort();
             return (RefreshTokenRisk::Lost, stored);
         }
@@ -162,27 +151,29 @@ impl LateAnswers {
             let sent = !matches!(&answer, Some(Err(error)) if !error.failure.sent);
             let candidate = match answer {
                 Some(Ok(obtained)) => {
-                    let took = late.clock.now().since(obtained.requested_at);
+                    let took = late.parts.clock.now().since(obtained.requested_at);
                     let new = late
+                        .parts
                         .results
                         .new_token(&claimed, &opened, cause, &obtained, took);
                     new.candidate(&claimed)
                 }
                 Some(Err(error)) => {
                     let refresh = error.refresh.as_ref();
-                    let held = refresh.map(|refresh| late.results.seal_refresh(&claimed, refresh));
+                    let held =
+                        refresh.map(|refresh| late.parts.results.seal_refresh(&claimed, refresh));
                     held.map(|refresh| Candidate::of(&claimed, None, refresh))
                 }
                 None => None,
             };
             if let Some(candidate) = &candidate {
-                late.pairs.spool(candidate).await;
+                late.parts.pairs.spool(candidate).await;
             }
             // Told by the end of the sender, and nothing is ever sent.
             let _ = failure_stored.await;
             match candidate {
                 Some(candidate) => {
-                    late.pairs.keep(candidate).await;
+                    late.parts.pairs.keep(candidate).await;
                     late.await_no_more(&claimed.attempt);
                 }
                 None => {
@@ -191,15 +182,15 @@ impl LateAnswers {
                 }
             }
         };
-        self.background.spawn(awaiting.in_current_span());
+        self.parts.background.spawn(awaiting.in_current_span());
         (RefreshTokenRisk::Awaited, stored)
     }
 
     /// Who waits for the answer of an attempt need wait no longer.
     async fn nothing_comes(&self, id: SecretId, attempt: &AttemptId, sent: bool) {
         let note = || {
-            let now = self.clock.now();
-            self.database.write(move |transaction, _| {
+            let now = self.parts.clock.now();
+            self.parts.database.write(move |transaction, _| {
                 Box::pin(async move {
                     let noted = lost::nothing_comes(transaction, id, attempt, sent, now);
                     Ok::<_, DbError>(noted.await?)
@@ -214,12 +205,12 @@ impl LateAnswers {
                     .without_max_times()
                     .with_jitter(),
             )
-            .when(|_| !self.background.is_stopping())
+            .when(|_| !self.parts.background.is_stopping())
             .await;
         match noted {
             Ok(()) => {
                 self.await_no_more(attempt);
-                self.background.wake();
+                self.parts.background.wake();
             }
             // The next start says so.
             Err(error) => tracing::warn!(%error, "what will not come late could not be noted"),

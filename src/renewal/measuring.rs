@@ -82,30 +82,23 @@ impl Health {
     }
 }
 
+/// What a [`Measurer`] can touch.
+pub(super) struct MeasurerParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub metrics: Arc<Metrics>,
+    pub memory: Memory,
+    pub health: Arc<Health>,
+}
+
 /// Sets the metrics that are not counted where something happens.
 pub(super) struct Measurer {
-    database: Database,
-    clock: SharedClock,
-    metrics: Arc<Metrics>,
-    memory: Memory,
-    health: Arc<Health>,
+    parts: MeasurerParts,
 }
 
 impl Measurer {
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        metrics: Arc<Metrics>,
-        memory: Memory,
-        health: Arc<Health>,
-    ) -> Self {
-        Self {
-            database,
-            clock,
-            metrics,
-            memory,
-            health,
-        }
+    pub(super) fn new(parts: MeasurerParts) -> Self {
+        Self { parts }
     }
 
     /// Sets the metrics that are not counted where something happens. Waits for the database
@@ -115,31 +108,41 @@ impl Measurer {
         if up {
             self.measure_secrets().await;
         }
-        let now = self.clock.boot();
-        if !up || self.health.known().hidden_after < now {
-            *self.health.known() = Known::NOTHING;
-            self.metrics.measured(None);
+        let now = self.parts.clock.boot();
+        if !up || self.parts.health.known().hidden_after < now {
+            *self.parts.health.known() = Known::NOTHING;
+            self.parts.metrics.measured(None);
         }
         let shown = |at: &AtomicI64| {
             let ago = now.since(BootMs(at.load(Ordering::Relaxed)));
-            timestamp(self.clock.now().minus(ago))
+            timestamp(self.parts.clock.now().minus(ago))
         };
-        self.metrics.database_up.set(i64::from(up));
-        self.metrics.last_sweep.set(shown(&self.health.swept));
-        self.metrics
+        self.parts.metrics.database_up.set(i64::from(up));
+        self.parts
+            .metrics
+            .last_sweep
+            .set(shown(&self.parts.health.swept));
+        self.parts
+            .metrics
             .database_contact
-            .set(shown(&self.health.answered));
+            .set(shown(&self.parts.health.answered));
     }
 
     async fn is_database_up(&self) -> bool {
-        if let Some(followed) = self.memory.last_followed() {
-            self.health.answered(followed);
+        if let Some(followed) = self.parts.memory.last_followed() {
+            self.parts.health.answered(followed);
         }
-        let database = self.database.clone();
+        let database = self.parts.database.clone();
         let ping = async move { database.ping().await };
-        match self.health.contact.run(self.clock.boot(), ping).await {
+        match self
+            .parts
+            .health
+            .contact
+            .run(self.parts.clock.boot(), ping)
+            .await
+        {
             Some(Ok(())) => {
-                self.health.answered(self.clock.boot());
+                self.parts.health.answered(self.parts.clock.boot());
                 true
             }
             Some(Err(_)) | None => false,
@@ -150,12 +153,12 @@ impl Measurer {
     async fn measure_secrets(self: &Arc<Self>) {
         let measurer = self.clone();
         let pass = async move {
-            let begun = measurer.clock.boot();
-            if begun < measurer.health.known().next {
+            let begun = measurer.parts.clock.boot();
+            if begun < measurer.parts.health.known().next {
                 return;
             }
             let measured = measurer.read_secrets().await;
-            let ended = measurer.clock.boot();
+            let ended = measurer.parts.clock.boot();
             let took = ended.since(begun);
             let pause = if took < MEASURED_AT_EACH_SCRAPE {
                 Ms::ZERO
@@ -172,14 +175,18 @@ impl Measurer {
                     Known::NOTHING
                 }
             };
-            *measurer.health.known() = known;
-            measurer.metrics.measured(measured.ok());
+            *measurer.parts.health.known() = known;
+            measurer.parts.metrics.measured(measured.ok());
         };
-        self.health.pass.run(self.clock.boot(), pass).await;
+        self.parts
+            .health
+            .pass
+            .run(self.parts.clock.boot(), pass)
+            .await;
     }
 
     async fn read_secrets(&self) -> Result<Measured, DbError> {
-        let (reader, now) = (self.database.reader(), self.clock.now());
+        let (reader, now) = (self.parts.database.reader(), self.parts.clock.now());
         let realms = summary::by_realm(reader, now).await?;
         let fixed = realm_store::fixed_ids(reader).await?.into_iter().collect();
         let oldest: Vec<_> = realms.iter().filter_map(|of| of.never_obtained).collect();

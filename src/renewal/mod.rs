@@ -1,5 +1,5 @@
 //! Renewal: what is due is claimed, fetched and stored. Here its parts are put together; what
-//! each can touch is what its constructor is given.
+//! each can touch is what its `Parts` name.
 
 mod attempt;
 mod background;
@@ -43,28 +43,30 @@ use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
 use crate::upstream::Upstream;
 pub(crate) use attempt::AttemptRunner;
+use attempt::AttemptRunnerParts;
 pub(crate) use background::Background;
-use candidates::PairKeeper;
+use candidates::{PairKeeper, PairKeeperParts};
 pub(crate) use claiming::Claimer;
+use claiming::ClaimerParts;
 pub(crate) use damage::DamageDetector;
 use fetching::Fetcher;
-use inputs::InputReader;
-use late::LateAnswers;
-use measuring::{Health, Measurer};
+use inputs::{InputReader, InputReaderParts};
+use late::{LateAnswers, LateAnswersParts};
+use measuring::{Health, Measurer, MeasurerParts};
 pub(crate) use permits::Permits;
 pub(crate) use quota::Quotas;
 pub(crate) use realms::Realms;
 use replay::SpoolReplay;
-use run::Runner;
 pub use run::{Progress, RunScope, RunSummary};
-use sealed_check::SealedCheck;
+use run::{Runner, RunnerParts};
 pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
+use sealed_check::{SealedCheck, SealedCheckParts};
 pub use settings::RenewalSettings;
 use skew::ClockCheck;
 pub use spool::Spool;
-use storing::{ResultStore, StoreLimits};
+use storing::{ResultStore, ResultStoreParts, ResultWriter, ResultWriterParts, StoreLimits};
 pub use sweep::NotSwept;
-use sweep::Sweeper;
+use sweep::{Sweeper, SweeperParts};
 
 /// A server that stops does not give back unused places in quotas for longer.
 const GIVING_BACK: Duration = Duration::from_secs(2);
@@ -139,81 +141,89 @@ impl Renewals {
             metrics.clone(),
             settings.max_skew,
         );
-        let claims = Arc::new(Claimer::new(
-            database.clone(),
-            clock.clone(),
-            randomness.clone(),
-            replica.clone(),
-            metrics.clone(),
+        let claims = Arc::new(Claimer::new(ClaimerParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            replica: replica.clone(),
+            metrics: metrics.clone(),
             clocks,
-            settings.realm_concurrency,
-        ));
-        let pairs = Arc::new(PairKeeper::new(
-            database.clone(),
-            clock.clone(),
-            randomness.clone(),
-            replica.clone(),
-            memory.clone(),
+            realm_concurrency: settings.realm_concurrency,
+        }));
+        let pairs = Arc::new(PairKeeper::new(PairKeeperParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            replica: replica.clone(),
+            memory: memory.clone(),
             spool,
-            background.clone(),
-        ));
-        let results = Arc::new(ResultStore::new(
-            database.clone(),
-            clock.clone(),
-            randomness.clone(),
+            background: background.clone(),
+        }));
+        let writer = ResultWriter::new(ResultWriterParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            randomness: randomness.clone(),
+            metrics: metrics.clone(),
+            pairs: pairs.clone(),
+            background: background.clone(),
+        });
+        let results = Arc::new(ResultStore::new(ResultStoreParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            randomness: randomness.clone(),
             replica,
-            ring.clone(),
-            memory.clone(),
-            upstream.clone(),
-            pairs.clone(),
-            background.clone(),
-            StoreLimits {
+            ring: ring.clone(),
+            memory: memory.clone(),
+            upstream: upstream.clone(),
+            pairs: pairs.clone(),
+            background: background.clone(),
+            limits: StoreLimits {
                 backoff: settings.backoff,
                 failing_after: settings.failing_after,
                 min_flush_interval: settings.min_flush_interval,
             },
-            metrics.clone(),
-        ));
-        let inputs = Arc::new(InputReader::new(
-            database.clone(),
-            clock.clone(),
-            ring.clone(),
-            upstream.clone(),
-            realms.clone(),
-            damage.clone(),
-            background.clone(),
-            settings.max_skew,
-        ));
-        let late = Arc::new(LateAnswers::new(
-            database.clone(),
-            clock.clone(),
-            upstream.clone(),
-            claims.clone(),
-            pairs.clone(),
-            results.clone(),
-            background.clone(),
-            settings.concurrency,
-        ));
+            writer,
+        }));
+        let inputs = Arc::new(InputReader::new(InputReaderParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            ring: ring.clone(),
+            upstream: upstream.clone(),
+            realms: realms.clone(),
+            damage: damage.clone(),
+            background: background.clone(),
+            max_skew: settings.max_skew,
+        }));
+        let late = Arc::new(LateAnswers::new(LateAnswersParts {
+            database: database.clone(),
+            clock: clock.clone(),
+            upstream: upstream.clone(),
+            claims: claims.clone(),
+            pairs: pairs.clone(),
+            results: results.clone(),
+            background: background.clone(),
+            at_most: settings.concurrency,
+        }));
         let fetcher = Fetcher::new(
             database.clone(),
             clock.clone(),
             inputs.clone(),
             late.clone(),
         );
-        let attempts = Arc::new(AttemptRunner::new(
-            clock.clone(),
-            metrics.clone(),
-            ring.clone(),
-            upstream.clone(),
-            realms.clone(),
-            damage.clone(),
-            quotas.clone(),
-            claims.clone(),
-            inputs.clone(),
+        let attempts = Arc::new(AttemptRunner::new(AttemptRunnerParts {
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            ring: ring.clone(),
+            upstream: upstream.clone(),
+            realms: realms.clone(),
+            damage: damage.clone(),
+            quotas: quotas.clone(),
+            claims: claims.clone(),
+            inputs: inputs.clone(),
             results,
             late,
             fetcher,
-        ));
+        }));
         let health = Arc::new(Health::new(clock.boot()));
         Self {
             replay: Arc::new(SpoolReplay::new(
@@ -222,41 +232,47 @@ impl Renewals {
                 damage.clone(),
                 pairs.clone(),
             )),
-            sweeper: Arc::new(Sweeper::new(
-                database.clone(),
-                clock.clone(),
-                randomness.clone(),
-                metrics.clone(),
-                upstream.clone(),
-                realms.clone(),
-                permits.clone(),
-                claims.clone(),
-                attempts.clone(),
-                health.clone(),
-                background.clone(),
-            )),
-            runner: Arc::new(Runner::new(
-                database.clone(),
-                clock.clone(),
-                upstream.clone(),
-                realms.clone(),
-                permits.clone(),
-                claims.clone(),
-                attempts.clone(),
-                background.clone(),
-            )),
-            sealed_check: Arc::new(SealedCheck::new(
-                database.clone(),
-                clock.clone(),
+            sweeper: Arc::new(Sweeper::new(SweeperParts {
+                database: database.clone(),
+                clock: clock.clone(),
+                randomness: randomness.clone(),
+                metrics: metrics.clone(),
+                upstream: upstream.clone(),
+                realms: realms.clone(),
+                permits: permits.clone(),
+                claims: claims.clone(),
+                attempts: attempts.clone(),
+                health: health.clone(),
+                background: background.clone(),
+            })),
+            runner: Arc::new(Runner::new(RunnerParts {
+                database: database.clone(),
+                clock: clock.clone(),
+                upstream: upstream.clone(),
+                realms: realms.clone(),
+                permits: permits.clone(),
+                claims: claims.clone(),
+                attempts: attempts.clone(),
+                background: background.clone(),
+            })),
+            sealed_check: Arc::new(SealedCheck::new(SealedCheckParts {
+                database: database.clone(),
+                clock: clock.clone(),
                 randomness,
                 ring,
-                realms.clone(),
-                damage.clone(),
+                realms: realms.clone(),
+                damage: damage.clone(),
                 inputs,
-                background.clone(),
-                settings.failing_after,
-            )),
-            measurer: Arc::new(Measurer::new(database, clock, metrics, memory, health)),
+                background: background.clone(),
+                failing_after: settings.failing_after,
+            })),
+            measurer: Arc::new(Measurer::new(MeasurerParts {
+                database,
+                clock,
+                metrics,
+                memory,
+                health,
+            })),
             late_answer: upstream.late_answer(),
             concurrency: settings.concurrency as u64,
             realms,

@@ -62,21 +62,21 @@ impl InputReader {
                 ..RefreshInput::default()
             });
         };
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         if stored.expires_at.is_some_and(|end| end <= now) {
             return match document.stands_alone() {
                 true => Ok(RefreshInput::default()),
                 false => Err(expired().into()),
             };
         }
-        let error = match record.open_refresh(stored, &self.ring) {
+        let error = match record.open_refresh(stored, &self.parts.ring) {
             Ok(token) => {
                 return Ok(RefreshInput {
                     token: Some(token),
                     ..RefreshInput::default()
                 });
             }
-            Err(error) if self.damage.is_damaged(&error).await? => error,
+            Err(error) if self.parts.damage.is_damaged(&error).await? => error,
             Err(error) => return Err(error.into()),
         };
         match self
@@ -111,8 +111,9 @@ impl InputReader {
         }
         let (id, line) = (record.secret_id, record.refresh_line);
         let beside =
-            candidate::newest_of(self.database.causal(), id, line, CANDIDATES_LOOKED_AT).await?;
-        let now = self.clock.now();
+            candidate::newest_of(self.parts.database.causal(), id, line, CANDIDATES_LOOKED_AT)
+                .await?;
+        let now = self.parts.clock.now();
         let mut beside = self.usable(record, beside).await?.into_iter();
         let beside = beside.find(|(candidate, _)| {
             let end = candidate.refresh.expires_at;
@@ -144,11 +145,11 @@ impl InputReader {
     ) -> Result<Vec<(Candidate, SecretString)>, DbErr> {
         let mut usable = Vec::new();
         for candidate in candidates {
-            match record.open_refresh(&candidate.refresh, &self.ring) {
+            match record.open_refresh(&candidate.refresh, &self.parts.ring) {
                 Ok(token) => usable.push((candidate, token)),
                 // Passed over, whether damaged or sealed with a key of another replica.
                 Err(error) => {
-                    self.damage.is_damaged(&error).await?;
+                    self.parts.damage.is_damaged(&error).await?;
                 }
             }
         }

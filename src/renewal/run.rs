@@ -77,40 +77,26 @@ impl Progress for () {
     fn attempted(&self, _: &RealmId, _: &KeyName, _: bool) {}
 }
 
+/// What a [`Runner`] can touch.
+pub(super) struct RunnerParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<Realms>,
+    pub permits: Permits,
+    pub claims: Arc<Claimer>,
+    pub attempts: Arc<AttemptRunner>,
+    pub background: Background,
+}
+
 /// Goes through all that is due.
 pub(super) struct Runner {
-    database: Database,
-    clock: SharedClock,
-    upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
-    permits: Permits,
-    claims: Arc<Claimer>,
-    attempts: Arc<AttemptRunner>,
-    background: Background,
+    parts: RunnerParts,
 }
 
 impl Runner {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        upstream: Arc<Upstream>,
-        realms: Arc<Realms>,
-        permits: Permits,
-        claims: Arc<Claimer>,
-        attempts: Arc<AttemptRunner>,
-        background: Background,
-    ) -> Self {
-        Self {
-            database,
-            clock,
-            upstream,
-            realms,
-            permits,
-            claims,
-            attempts,
-            background,
-        }
+    pub(super) fn new(parts: RunnerParts) -> Self {
+        Self { parts }
     }
 
     /// Attempts everything in scope once. Where the database fails for one realm, the
@@ -120,7 +106,7 @@ impl Runner {
         scope: &RunScope,
         progress: &dyn Progress,
     ) -> Result<RunSummary, DbError> {
-        let begun = self.clock.boot();
+        let begun = self.parts.clock.boot();
         let mut summary = RunSummary::default();
         if scope.recover {
             self.recover(progress, &mut summary).await?;
@@ -147,7 +133,7 @@ impl Runner {
             }
         }
         summary.waiting = summary.still_waiting();
-        summary.duration = self.clock.boot().since(begun);
+        summary.duration = self.parts.clock.boot().since(begun);
         broken.map_or(Ok(summary), Err)
     }
 
@@ -157,18 +143,18 @@ impl Runner {
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
-        let (suspects, now) = (self.claims.suspects().await?, self.clock.now());
-        self.claims.abandoned(&suspects);
+        let (suspects, now) = (self.parts.claims.suspects().await?, self.parts.clock.now());
+        self.parts.claims.abandoned(&suspects);
         let run_out = suspects.iter().filter(|suspect| suspect.has_run_out(now));
         let Some(longest) = run_out.map(|suspect| suspect.lease).max() else {
             return Ok(());
         };
         tokio::time::sleep(longest.as_duration()).await;
-        let suspects = self.claims.suspects().await?;
-        for suspect in self.claims.abandoned(&suspects) {
-            if let Some(claimed) = self.claims.take_over(&suspect).await? {
+        let suspects = self.parts.claims.suspects().await?;
+        for suspect in self.parts.claims.abandoned(&suspects) {
+            if let Some(claimed) = self.parts.claims.take_over(&suspect).await? {
                 let realm = claimed.record.realm.clone();
-                let permit = self.permits.take_one(&realm, usize::MAX).await;
+                let permit = self.parts.permits.take_one(&realm, usize::MAX).await;
                 self.attempt_all(vec![(claimed, permit)], progress, summary)
                     .await;
             }
@@ -177,12 +163,12 @@ impl Runner {
     }
 
     async fn realms_in(&self, scope: &RunScope) -> Result<Vec<RealmId>, DbError> {
-        let reader = self.database.reader();
+        let reader = self.parts.database.reader();
         match &scope.realm {
             Some(realm) => Ok(vec![realm.clone()]),
             None if scope.all => Ok(realm_store::all_ids(reader).await?),
             None => {
-                let now = self.clock.now();
+                let now = self.parts.clock.now();
                 let open = realm_store::open_ids(reader, now).await?;
                 Ok(due::due_among(reader, &open, now).await?)
             }
@@ -208,28 +194,28 @@ impl Runner {
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
         // What stays due although it was attempted, and what another replica claims.
-        let mut passed_over = self.claims.left_to_others();
+        let mut passed_over = self.parts.claims.left_to_others();
         let mut after = SecretId(i64::MIN);
         // Read anew for each batch: a rate limit met meanwhile holds.
         while let Some(realm) = self.open_realm(id).await? {
             let permits = self.take_permits(&realm).await;
-            let (reader, limit) = (self.database.reader(), permits.len() as u64);
+            let (reader, limit) = (self.parts.database.reader(), permits.len() as u64);
             let ids = if all {
                 due::renewable_in(reader, id, after, &passed_over, limit).await?
             } else {
-                due::due_in(reader, id, self.clock.now(), &passed_over, limit).await?
+                due::due_in(reader, id, self.parts.clock.now(), &passed_over, limit).await?
             };
             let Some(last) = ids.iter().max() else {
                 return Ok(());
             };
             after = *last;
-            let timeout = self.upstream.timeout(&realm.source);
+            let timeout = self.parts.upstream.timeout(&realm.source);
             let condition = if all {
                 ClaimCondition::Unconditional(ids.clone())
             } else {
                 ClaimCondition::Due(ids.clone())
             };
-            let claimed = self.claims.claim(&condition, timeout).await?;
+            let claimed = self.parts.claims.claim(&condition, timeout).await?;
             progress.found(claimed.len() as u64);
             passed_over.extend(ids.into_iter().filter(|id| {
                 !claimed
@@ -244,16 +230,16 @@ impl Runner {
 
     /// A realm that may be asked now.
     async fn open_realm(&self, id: &RealmId) -> Result<Option<Arc<Realm>>, DbError> {
-        let now = self.clock.now();
-        let realm = self.realms.load(id).await?;
+        let now = self.parts.clock.now();
+        let realm = self.parts.realms.load(id).await?;
         Ok(realm.filter(|realm| realm.blocked_until.is_none_or(|until| until <= now)))
     }
 
     /// One permit at least, and what else is free: only as much is claimed.
     async fn take_permits(&self, realm: &Realm) -> Vec<Permit> {
-        let limit = self.claims.realm_limit(realm);
-        let mut permits = vec![self.permits.take_one(&realm.id, limit).await];
-        permits.extend(self.permits.take_free(&realm.id, limit));
+        let limit = self.parts.claims.realm_limit(realm);
+        let mut permits = vec![self.parts.permits.take_one(&realm.id, limit).await];
+        permits.extend(self.parts.permits.take_free(&realm.id, limit));
         permits
     }
 
@@ -269,13 +255,13 @@ impl Runner {
             .into_iter()
             .map(|(claimed, permit)| {
                 let permit = permit.begin();
-                let (attempts, record) = (self.attempts.clone(), claimed.record.clone());
+                let (attempts, record) = (self.parts.attempts.clone(), claimed.record.clone());
                 let attempt = async move {
                     let attempted = attempts.attempt(claimed, Cause::Run).await;
                     drop(permit);
                     attempted
                 };
-                let attempt = self.background.spawn(attempt.in_current_span());
+                let attempt = self.parts.background.spawn(attempt.in_current_span());
                 async move { (record, attempt.await) }
             })
             .collect();

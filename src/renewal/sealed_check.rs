@@ -78,43 +78,27 @@ enum Verdict {
     Attention(Failure),
 }
 
+/// What a [`SealedCheck`] can touch.
+pub(super) struct SealedCheckParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub ring: Arc<KeyRing>,
+    pub realms: Arc<Realms>,
+    pub damage: Arc<DamageDetector>,
+    pub inputs: Arc<InputReader>,
+    pub background: Background,
+    pub failing_after: Option<i64>,
+}
+
 /// Looks for damaged values.
 pub(super) struct SealedCheck {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    ring: Arc<KeyRing>,
-    realms: Arc<Realms>,
-    damage: Arc<DamageDetector>,
-    inputs: Arc<InputReader>,
-    background: Background,
-    failing_after: Option<i64>,
+    parts: SealedCheckParts,
 }
 
 impl SealedCheck {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        ring: Arc<KeyRing>,
-        realms: Arc<Realms>,
-        damage: Arc<DamageDetector>,
-        inputs: Arc<InputReader>,
-        background: Background,
-        failing_after: Option<i64>,
-    ) -> Self {
-        Self {
-            database,
-            clock,
-            randomness,
-            ring,
-            realms,
-            damage,
-            inputs,
-            background,
-            failing_after,
-        }
+    pub(super) fn new(parts: SealedCheckParts) -> Self {
+        Self { parts }
     }
 
     /// Opens everything that is sealed for a secret, page by page.
@@ -125,7 +109,7 @@ impl SealedCheck {
     pub(super) async fn check(&self) -> Result<SealedFindings, DbError> {
         let (mut pass, mut after) = (Pass::default(), SecretId(i64::MIN));
         loop {
-            let page = secrets::list_after(self.database.reader(), after, PAGE_ROWS).await?;
+            let page = secrets::list_after(self.parts.database.reader(), after, PAGE_ROWS).await?;
             let Some(last) = page.last() else { break };
             after = SecretId(last.id);
             let full = page.len() as u64 == PAGE_ROWS;
@@ -136,13 +120,13 @@ impl SealedCheck {
             tokio::time::sleep(PAGE_PAUSE).await;
         }
         if pass.findings.made_due > 0 {
-            self.background.wake();
+            self.parts.background.wake();
         }
         Ok(pass.findings)
     }
 
     async fn check_page(&self, page: Vec<secret::Model>, pass: &mut Pass) -> Result<(), DbError> {
-        let reader = self.database.reader();
+        let reader = self.parts.database.reader();
         let ids: Vec<_> = page.iter().map(|row| SecretId(row.id)).collect();
         let mut records = store::find_all(reader, &ids).await?;
         let candidates = candidate::of_secrets(reader, &ids).await?;
@@ -178,8 +162,9 @@ impl SealedCheck {
         match self.verdict(stored, damage).await? {
             Verdict::Fine => {}
             Verdict::Due => {
-                let (seen, now) = (record.seen(), self.clock.now());
+                let (seen, now) = (record.seen(), self.parts.clock.now());
                 let made_due = self
+                    .parts
                     .database
                     .write_alone(|writer| store::make_damaged_due(writer, &seen, now))
                     .await;
@@ -204,7 +189,7 @@ impl SealedCheck {
 
     /// Opens everything; notes what is damaged.
     async fn damage_of(&self, stored: &Stored<'_>, pass: &mut Pass) -> Result<Damage, DbError> {
-        let (record, ring) = (&stored.record, &self.ring);
+        let (record, ring) = (&stored.record, &self.parts.ring);
         let secret = Secret::open(stored.secret.clone(), ring);
         let params = secret.as_ref().err().cloned();
         let held = record.held.as_ref();
@@ -246,7 +231,7 @@ impl SealedCheck {
         let known_elsewhere = unknown
             .as_ref()
             .is_some_and(|id| pass.registered.contains(id));
-        if !known_elsewhere && self.damage.is_damaged(&error).await? {
+        if !known_elsewhere && self.parts.damage.is_damaged(&error).await? {
             pass.findings.damaged_values += 1;
             return Ok(Some(error));
         }
@@ -257,7 +242,7 @@ impl SealedCheck {
 
     async fn verdict(&self, stored: &Stored<'_>, damage: Damage) -> Result<Verdict, DbError> {
         let record = &stored.record;
-        let Ok(realm) = self.realms.read(stored.realm) else {
+        let Ok(realm) = self.parts.realms.read(stored.realm) else {
             // It is a newer server's.
             return Ok(Verdict::Fine);
         };
@@ -297,12 +282,13 @@ impl SealedCheck {
         else {
             return Ok(Verdict::Fine);
         };
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         if stored.expires_at.is_some_and(|end| end <= now) {
             // It would not be sent.
             return Ok(Verdict::Fine);
         }
         let instead = self
+            .parts
             .inputs
             .instead_of_refresh(record, stored, document, &secret.params)
             .await?;
@@ -321,7 +307,7 @@ impl SealedCheck {
         stored: &Stored<'_>,
         failure: &Failure,
     ) -> Result<bool, DbError> {
-        let (record, now) = (&stored.record, self.clock.now());
+        let (record, now) = (&stored.record, self.parts.clock.now());
         let known = record.trouble.as_ref().is_some_and(|trouble| {
             trouble.class == FailureClass::Internal
                 && trouble.needs_attention()
@@ -335,10 +321,11 @@ impl SealedCheck {
             Version(stored.secret.version),
             Version(stored.realm.version),
         );
-        let announced = self.failing_after.and_then(|failing_after| {
+        let announced = self.parts.failing_after.and_then(|failing_after| {
             event::of_failure(record.announced, true, failures, failing_after)
         });
         let noted = self
+            .parts
             .database
             .write(|transaction, _| {
                 let seen = &seen;
@@ -355,7 +342,7 @@ impl SealedCheck {
                             failures,
                             next_attempt: record.renew_at,
                         };
-                        event::append(transaction, &[(event, record)], &self.randomness, now)
+                        event::append(transaction, &[(event, record)], &self.parts.randomness, now)
                             .await?;
                     }
                     Ok::<_, DbError>(true)

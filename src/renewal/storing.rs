@@ -18,7 +18,6 @@ use super::outcome::Attempted;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::ReplicaId;
-use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
@@ -27,7 +26,7 @@ use crate::token::lease;
 use crate::token::{Column, HeldRefresh, Wait, Waiting, results, seal};
 use crate::upstream::{ObtainedRefresh, Upstream};
 pub(super) use failure::FailedAttempt;
-use writer::ResultWriter;
+pub(super) use writer::{ResultWriter, ResultWriterParts};
 
 /// How long what waits for its parent waits before it looks again by itself.
 const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
@@ -44,82 +43,55 @@ pub(super) struct StoreLimits {
     pub min_flush_interval: Ms,
 }
 
+/// What a [`ResultStore`] can touch.
+pub(super) struct ResultStoreParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub replica: ReplicaId,
+    pub ring: Arc<KeyRing>,
+    pub memory: Memory,
+    pub upstream: Arc<Upstream>,
+    pub pairs: Arc<PairKeeper>,
+    pub background: Background,
+    pub limits: StoreLimits,
+    pub writer: ResultWriter,
+}
+
 /// Stores what attempts brought.
 pub(super) struct ResultStore {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    replica: ReplicaId,
-    ring: Arc<KeyRing>,
-    memory: Memory,
-    upstream: Arc<Upstream>,
-    pairs: Arc<PairKeeper>,
-    background: Background,
-    limits: StoreLimits,
-    writer: ResultWriter,
+    parts: ResultStoreParts,
 }
 
 impl ResultStore {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        replica: ReplicaId,
-        ring: Arc<KeyRing>,
-        memory: Memory,
-        upstream: Arc<Upstream>,
-        pairs: Arc<PairKeeper>,
-        background: Background,
-        limits: StoreLimits,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let writer = ResultWriter::new(
-            database.clone(),
-            clock.clone(),
-            randomness.clone(),
-            metrics,
-            pairs.clone(),
-            background.clone(),
-        );
-        Self {
-            database,
-            clock,
-            randomness,
-            replica,
-            ring,
-            memory,
-            upstream,
-            pairs,
-            background,
-            limits,
-            writer,
-        }
+    pub(super) fn new(parts: ResultStoreParts) -> Self {
+        Self { parts }
     }
 
     /// When what waits looks again by itself. Where it waits for a parent in trouble, not
     /// before that one is tried again: its token would wake it.
     fn waits_until(&self, waiting: &Waiting) -> EpochMs {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let ((low, high), tried) = match waiting.until {
             Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
             Wait::OtherServer(due) => return due,
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
             Wait::Something => (LONG_WAIT, None),
         };
-        let wait = Ms(self.randomness.between(low.0, high.0));
+        let wait = Ms(self.parts.randomness.between(low.0, high.0));
         tried.unwrap_or(now).max(now).plus(wait)
     }
 
     /// Gives the lease back until what must come first has come.
     pub(super) async fn store_waiting(&self, claimed: &Claimed, waiting: Waiting) -> Attempted {
         let record = &claimed.record;
-        let (now, again) = (self.clock.now(), self.waits_until(&waiting));
+        let (now, again) = (self.parts.clock.now(), self.waits_until(&waiting));
         tracing::debug!(
             realm = %record.realm, key = %record.key, why = %waiting.why, "waits"
         );
         let new = &waiting;
         let stored = self
+            .parts
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
@@ -146,7 +118,7 @@ impl ResultStore {
     pub(super) fn seal_refresh(&self, claimed: &Claimed, refresh: &ObtainedRefresh) -> HeldRefresh {
         let id = claimed.record.secret_id;
         HeldRefresh {
-            sealed: seal(id, Column::RefreshToken, &refresh.token, &self.ring),
+            sealed: seal(id, Column::RefreshToken, &refresh.token, &self.parts.ring),
             expires_at: refresh.expires_at,
             obtained_at: refresh.requested_at,
         }
@@ -160,13 +132,14 @@ impl ResultStore {
             cause: cause.as_str(),
             started_at,
             took,
-            replica: self.replica.clone(),
+            replica: self.parts.replica.clone(),
         }
     }
 
     /// A report is beyond its budget.
     pub(super) async fn refuse_report(&self, claimed: &Claimed) {
         let released = self
+            .parts
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
@@ -181,6 +154,7 @@ impl ResultStore {
 
     pub(super) async fn give_back(&self, claimed: &Claimed) {
         let released = self
+            .parts
             .database
             .write(|transaction, _| {
                 Box::pin(

@@ -45,88 +45,70 @@ struct Chosen {
     permits: BTreeMap<RealmId, Vec<Permit>>,
 }
 
+/// What a [`Sweeper`] can touch.
+pub(super) struct SweeperParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub metrics: Arc<Metrics>,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<Realms>,
+    pub permits: Permits,
+    pub claims: Arc<Claimer>,
+    pub attempts: Arc<AttemptRunner>,
+    pub health: Arc<Health>,
+    pub background: Background,
+}
+
 /// Sweeps: chooses what is due, has it claimed, and sets attempts off.
 pub(super) struct Sweeper {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    metrics: Arc<Metrics>,
-    upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
-    permits: Permits,
-    claims: Arc<Claimer>,
-    attempts: Arc<AttemptRunner>,
-    health: Arc<Health>,
-    background: Background,
+    parts: SweeperParts,
     /// By the boot clock; negative before the first sweep.
     last_sweep: AtomicI64,
 }
 
 impl Sweeper {
-    #[allow(clippy::too_many_arguments)] // They say what it can touch.
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        metrics: Arc<Metrics>,
-        upstream: Arc<Upstream>,
-        realms: Arc<Realms>,
-        permits: Permits,
-        claims: Arc<Claimer>,
-        attempts: Arc<AttemptRunner>,
-        health: Arc<Health>,
-        background: Background,
-    ) -> Self {
+    pub(super) fn new(parts: SweeperParts) -> Self {
         Self {
-            database,
-            clock,
-            randomness,
-            metrics,
-            upstream,
-            realms,
-            permits,
-            claims,
-            attempts,
-            health,
-            background,
+            parts,
             last_sweep: AtomicI64::new(-1),
         }
     }
 
     /// Sweeping begins: what metrics say of the last sweep counts from now.
     pub(super) fn begin(&self) {
-        self.health.swept(self.clock.boot());
+        self.parts.health.swept(self.parts.clock.boot());
     }
 
     /// Sweeps once, as a task that is waited for when the server stops.
     pub(super) async fn sweep_once(self: &Arc<Self>) -> Result<(), NotSwept> {
-        if self.background.is_stopping() {
+        if self.parts.background.is_stopping() {
             return Err(NotSwept::Stopping);
         }
         let sweeper = self.clone();
         let sweep = async move {
             let swept = match sweeper.sweep().await {
                 Ok(()) => {
-                    sweeper.health.swept(sweeper.clock.boot());
-                    sweeper.database.answered();
+                    sweeper.parts.health.swept(sweeper.parts.clock.boot());
+                    sweeper.parts.database.answered();
                     Ok(())
                 }
                 Err(error) => {
-                    sweeper.database.failed(&error, "the sweep");
+                    sweeper.parts.database.failed(&error, "the sweep");
                     Err(NotSwept::Failed)
                 }
             };
             sweeper.note_sweep();
             swept
         };
-        let swept = self.background.spawn(sweep).await;
+        let swept = self.parts.background.spawn(sweep).await;
         tokio::time::sleep(PAUSE).await;
         // One that panicked failed, too.
         swept.unwrap_or(Err(NotSwept::Failed))
     }
 
     async fn sweep(&self) -> Result<(), DbError> {
-        match self.claims.clocks_agree().await {
+        match self.parts.claims.clocks_agree().await {
             // It was said, and is said again as long as it lasts.
             Err(DbError::ClockApart(_)) => return Ok(()),
             other => other?,
@@ -139,27 +121,28 @@ impl Sweeper {
     }
 
     async fn sweep_abandoned(&self) -> Result<(), DbError> {
-        let suspects = self.claims.suspects().await?;
-        for suspect in self.claims.abandoned(&suspects) {
+        let suspects = self.parts.claims.suspects().await?;
+        for suspect in self.parts.claims.abandoned(&suspects) {
             // Set off one by one: what is taken over here nobody else will look after.
-            if let Some(claimed) = self.claims.take_over(&suspect).await? {
+            if let Some(claimed) = self.parts.claims.take_over(&suspect).await? {
                 self.set_off(claimed, None);
             }
         }
         // Whoever takes over should be in time for what a provider accepts a little longer.
         if let Some(wait) = self
+            .parts
             .claims
             .next_abandoned(&suspects)
             .filter(|wait| *wait < SWEPT_EVERY)
         {
-            self.background.wake_after(wait.as_duration());
+            self.parts.background.wake_after(wait.as_duration());
         }
         Ok(())
     }
 
     /// Chooses only what has a free permit, so that a claim is also the intent to send.
     async fn choose(&self) -> Result<BTreeMap<Ms, Chosen>, DbError> {
-        let (reader, now) = (self.database.reader(), self.clock.now());
+        let (reader, now) = (self.parts.database.reader(), self.parts.clock.now());
         let realms =
             due::due_among(reader, &realm_store::open_ids(reader, now).await?, now).await?;
         if realms.is_empty() {
@@ -169,12 +152,13 @@ impl Sweeper {
         self.begin_anywhere(&mut rows);
         let mut open = Vec::new();
         for row in rows {
-            let Some(realm) = self.realms.readable(&row) else {
+            let Some(realm) = self.parts.realms.readable(&row) else {
                 continue;
             };
             let permits = self
+                .parts
                 .permits
-                .take_free(&realm.id, self.claims.realm_limit(&realm));
+                .take_free(&realm.id, self.parts.claims.realm_limit(&realm));
             if permits.is_empty() {
                 self.sweep_again_at_pace(&realm.id);
             } else {
@@ -185,15 +169,16 @@ impl Sweeper {
             .iter()
             .map(|(realm, permits)| (&realm.id, permits.len() as u64))
             .collect();
-        let mut due = due::due_in_each(reader, &wanted, now, &self.claims.left_to_others()).await?;
+        let mut due =
+            due::due_in_each(reader, &wanted, now, &self.parts.claims.left_to_others()).await?;
         let mut chosen: BTreeMap<Ms, Chosen> = BTreeMap::new();
         for (realm, mut permits) in open {
             let ids = due.remove(&realm.id).unwrap_or_default();
             // What is not needed goes back.
             permits.truncate(ids.len());
-            if !ids.is_empty() && !self.background.is_stopping() {
+            if !ids.is_empty() && !self.parts.background.is_stopping() {
                 self.sweep_again_at_pace(&realm.id);
-                let timeout = self.upstream.timeout(&realm.source);
+                let timeout = self.parts.upstream.timeout(&realm.source);
                 let chosen = chosen.entry(timeout).or_default();
                 chosen.ids.extend(ids);
                 chosen.permits.insert(realm.id.clone(), permits);
@@ -205,13 +190,14 @@ impl Sweeper {
     /// Where permits are short, none is always the first.
     fn begin_anywhere<T>(&self, list: &mut [T]) {
         let last = i64::try_from(list.len()).unwrap_or(i64::MAX) - 1;
-        let first = self.randomness.between(0, last.max(0));
+        let first = self.parts.randomness.between(0, last.max(0));
         list.rotate_left(usize::try_from(first).unwrap_or(0));
     }
 
     /// Claims at once what is given the same time.
     async fn claim_chosen(&self, timeout: Ms, mut chosen: Chosen) -> Result<(), DbError> {
         for claimed in self
+            .parts
             .claims
             .claim(&ClaimCondition::Due(chosen.ids), timeout)
             .await?
@@ -225,17 +211,17 @@ impl Sweeper {
 
     /// What the pace holds back is swept when it may start.
     fn sweep_again_at_pace(&self, realm: &RealmId) {
-        if let Some(wait) = self.permits.paced(realm) {
-            self.background.wake_after(wait);
+        if let Some(wait) = self.parts.permits.paced(realm) {
+            self.parts.background.wake_after(wait);
         }
     }
 
     /// Starts an attempt that outlives the sweep. A lease taken over has no permit: there
     /// are few, and they are late already.
     fn set_off(&self, claimed: Claimed, permit: Option<Permit>) {
-        let (attempts, background) = (self.attempts.clone(), self.background.clone());
+        let (attempts, background) = (self.parts.attempts.clone(), self.parts.background.clone());
         let permit = permit.map(Permit::begin);
-        self.background.spawn(async move {
+        self.parts.background.spawn(async move {
             attempts.attempt(claimed, Cause::Scheduled).await;
             drop(permit);
             background.wake();
@@ -243,9 +229,9 @@ impl Sweeper {
     }
 
     fn note_sweep(&self) {
-        let boot = self.clock.boot();
+        let boot = self.parts.clock.boot();
         self.last_sweep.store(boot.0, Ordering::Relaxed);
-        self.metrics.sweeps.inc();
+        self.parts.metrics.sweeps.inc();
     }
 
     /// When the sweep last ended, for readiness; none before the first.

@@ -63,13 +63,14 @@ fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
 impl ResultStore {
     /// The provider refused the parent's token: it is replaced, unless that was just done.
     async fn replace_parent(&self, parent: &OpenedParent) -> Result<(), DbError> {
-        let now = self.clock.now();
-        let before = now.minus(self.limits.min_flush_interval);
+        let now = self.parts.clock.now();
+        let before = now.minus(self.parts.limits.min_flush_interval);
         let (id, refused) = (parent.id, parent.generation);
-        self.database
+        self.parts
+            .database
             .write_alone(|writer| store::replace_refused(writer, id, refused, before, now))
             .await?;
-        self.background.wake();
+        self.parts.background.wake();
         Ok(())
     }
 
@@ -96,16 +97,16 @@ impl ResultStore {
         {
             tracing::warn!(%error, "a refused parent could not be made due");
         }
-        let (record, now) = (&claimed.record, self.clock.now());
+        let (record, now) = (&claimed.record, self.parts.clock.now());
         let trouble = trouble(claimed, &failure, now);
-        let backoff = &self.limits.backoff;
-        let decision = decide(&failure, &trouble, backoff, now, &self.randomness);
+        let backoff = &self.parts.limits.backoff;
+        let decision = decide(&failure, &trouble, backoff, now, &self.parts.randomness);
         let failure = Failure {
             class: decision.class,
             ..failure
         };
         let (failures, next_attempt) = (trouble.failures, decision.next_attempt);
-        let announced = self.limits.failing_after.and_then(|failing_after| {
+        let announced = self.parts.limits.failing_after.and_then(|failing_after| {
             let attention = decision.needs_attention;
             event::of_failure(record.announced, attention, failures, failing_after)
         });
@@ -129,11 +130,16 @@ impl ResultStore {
             entry: self.entry(claimed, cause, started, now.since(started)),
         }));
         let candidate = refresh.map(|refresh| Candidate::of(claimed, None, refresh));
-        let put = self.writer.bring(claimed, &new, candidate.as_ref()).await;
+        let put = self
+            .parts
+            .writer
+            .bring(claimed, &new, candidate.as_ref())
+            .await;
         match (put, candidate) {
-            (Ok(Put::Stored(_)), _) => self.pairs.kept(&claimed.attempt).await,
+            (Ok(Put::Stored(_)), _) => self.parts.pairs.kept(&claimed.attempt).await,
             (Ok(Put::Kept(promotion)), _) => {
-                self.pairs
+                self.parts
+                    .pairs
                     .is_kept(&claimed.attempt, record.secret_id, promotion)
                     .await;
                 return Attempted::Discarded;
@@ -143,7 +149,7 @@ impl ResultStore {
                 // The lease runs out, and whoever takes it over notes what may be lost.
                 tracing::error!(%error, "a failure could not be stored");
                 if let Some(candidate) = candidate {
-                    self.pairs.keep(candidate).await;
+                    self.parts.pairs.keep(candidate).await;
                 }
             }
         }

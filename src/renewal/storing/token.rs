@@ -30,15 +30,16 @@ impl ResultStore {
         let record = &claimed.record;
         let new = Arc::new(self.new_token(claimed, opened, cause, &obtained, took));
         let candidate = new.candidate(claimed);
-        let since = self.memory.begin();
+        let since = self.parts.memory.begin();
         let result = NewResult::Token(new.clone());
         let put = self
+            .parts
             .writer
             .bring(claimed, &result, candidate.as_ref())
             .await;
         let promotion = match (put, candidate) {
             (Ok(Put::Stored(generation)), _) => {
-                self.pairs.kept(&claimed.attempt).await;
+                self.parts.pairs.kept(&claimed.attempt).await;
                 tracing::info!(
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "stored", generation = generation.0, duration_ms = took.0,
@@ -47,7 +48,8 @@ impl ResultStore {
                 return self.fresh_token(claimed, opened, obtained, &new, (generation, since));
             }
             (Ok(Put::Kept(promotion)), _) => {
-                self.pairs
+                self.parts
+                    .pairs
                     .is_kept(&claimed.attempt, record.secret_id, promotion)
                     .await;
                 Some(promotion)
@@ -66,7 +68,7 @@ impl ResultStore {
                     "a token could not be stored"
                 );
                 let promotion = match candidate {
-                    Some(candidate) => self.pairs.keep(candidate).await,
+                    Some(candidate) => self.parts.pairs.keep(candidate).await,
                     None => None,
                 };
                 self.give_back(claimed).await;
@@ -94,7 +96,7 @@ impl ResultStore {
         let payload = obtained.payload;
         let served = match (&opened.realm.source, obtained.served) {
             (_, Some(served)) => Ok(served),
-            (Source::Provider(document), None) => self.upstream.served(
+            (Source::Provider(document), None) => self.parts.upstream.served(
                 document,
                 &opened.secret.params,
                 &payload.token,
@@ -114,7 +116,7 @@ impl ResultStore {
                 };
                 let policy = opened.realm.source.policy();
                 if policy.revokes_previous {
-                    self.memory.changed(claimed.record.secret_id);
+                    self.parts.memory.changed(claimed.record.secret_id);
                 } else {
                     self.remember(claimed, &fresh, &new.stored, since);
                 }
@@ -123,7 +125,7 @@ impl ResultStore {
             // Stored it is; each read says why it cannot be served.
             Err(failure) => {
                 tracing::warn!(detail = %failure.detail, "a stored token cannot be rendered");
-                self.memory.changed(claimed.record.secret_id);
+                self.parts.memory.changed(claimed.record.secret_id);
                 Attempted::Unstored
             }
         }
@@ -132,7 +134,7 @@ impl ResultStore {
     fn remember(&self, claimed: &Claimed, fresh: &Fresh, stored: &TokenUpdate, since: Since) {
         let record = &claimed.record;
         if stored.held.serving == Serving::PerRead {
-            return self.memory.changed(record.secret_id);
+            return self.parts.memory.changed(record.secret_id);
         }
         let what = Remembering {
             id: record.secret_id,
@@ -142,9 +144,9 @@ impl ResultStore {
             generation: fresh.generation,
             obtained_at: stored.held.obtained_at,
             renew_at: stored.renew_at,
-            read_at: self.clock.boot(),
+            read_at: self.parts.clock.boot(),
         };
-        self.memory.stored(Remembered::new(what), since);
+        self.parts.memory.stored(Remembered::new(what), since);
     }
 
     pub(in crate::renewal) fn new_token(
@@ -175,13 +177,13 @@ impl ResultStore {
             held: HeldToken {
                 payload: SealedPayload {
                     expiry,
-                    ..obtained.payload.seal(record.secret_id, &self.ring)
+                    ..obtained.payload.seal(record.secret_id, &self.parts.ring)
                 },
                 serving: match &obtained.served {
                     _ if per_read => Serving::PerRead,
                     Some(served) => {
                         let id = record.secret_id;
-                        Serving::Rendered(seal(id, Column::Served, served, &self.ring))
+                        Serving::Rendered(seal(id, Column::Served, served, &self.parts.ring))
                     }
                     None => Serving::AsItCame,
                 },
@@ -198,7 +200,7 @@ impl ResultStore {
             novelty,
             renew_at: expiry
                 .at()
-                .map(|end| schedule(sent, end, &policy, first, &self.randomness).renew_at),
+                .map(|end| schedule(sent, end, &policy, first, &self.parts.randomness).renew_at),
         };
         NewToken { stored, entry }
     }

@@ -25,38 +25,33 @@ use crate::token::locked::Busy;
 /// A commit that takes longer is not waited for before the spool is written.
 const SPOOLED_AFTER: Duration = Duration::from_millis(500);
 
+/// What a [`ResultWriter`] can touch.
+pub(in crate::renewal) struct ResultWriterParts {
+    pub database: Database,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub metrics: Arc<Metrics>,
+    pub pairs: Arc<PairKeeper>,
+    pub background: Background,
+}
+
 /// Brings results to the database.
-pub(super) struct ResultWriter {
-    database: Database,
-    clock: SharedClock,
-    randomness: Randomness,
-    metrics: Arc<Metrics>,
-    pairs: Arc<PairKeeper>,
+pub(in crate::renewal) struct ResultWriter {
+    parts: ResultWriterParts,
     batch: Arc<BatchWriter>,
 }
 
 impl ResultWriter {
-    pub(super) fn new(
-        database: Database,
-        clock: SharedClock,
-        randomness: Randomness,
-        metrics: Arc<Metrics>,
-        pairs: Arc<PairKeeper>,
-        background: Background,
-    ) -> Self {
+    pub(in crate::renewal) fn new(parts: ResultWriterParts) -> Self {
         let batch = BatchWriter::new(
-            database.clone(),
-            clock.clone(),
-            randomness.clone(),
-            metrics.clone(),
-            background,
+            parts.database.clone(),
+            parts.clock.clone(),
+            parts.randomness.clone(),
+            parts.metrics.clone(),
+            parts.background.clone(),
         );
         Self {
-            database,
-            clock,
-            randomness,
-            metrics,
-            pairs,
+            parts,
             batch: Arc::new(batch),
         }
     }
@@ -80,7 +75,7 @@ impl ResultWriter {
                 Ok(stored) => stored,
                 Err(_elapsed) => {
                     if let Some(candidate) = candidate {
-                        spooled = self.pairs.spool(candidate).await;
+                        spooled = self.parts.pairs.spool(candidate).await;
                     }
                     first.await
                 }
@@ -93,7 +88,7 @@ impl ResultWriter {
             }
         }
         if let Some(candidate) = candidate.filter(|_| !spooled) {
-            self.pairs.spool(candidate).await;
+            self.parts.pairs.spool(candidate).await;
         }
         store
             .retry(
@@ -103,7 +98,7 @@ impl ResultWriter {
                     .without_max_times()
                     .with_jitter(),
             )
-            .when(|_| self.clock.now() < claimed.until)
+            .when(|_| self.parts.clock.now() < claimed.until)
             .await
     }
 
@@ -145,14 +140,21 @@ impl ResultWriter {
         new: &NewResult,
         candidate: Option<&Candidate>,
     ) -> Result<Put, DbError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let put = self
+            .parts
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     let result = [(claimed, new)];
-                    let stored =
-                        store_in(transaction, &result, Busy::Await, now, &self.randomness).await?;
+                    let stored = store_in(
+                        transaction,
+                        &result,
+                        Busy::Await,
+                        now,
+                        &self.parts.randomness,
+                    )
+                    .await?;
                     if let [Some(generation)] = stored[..] {
                         return Ok(Put::Stored(generation));
                     }
@@ -162,16 +164,19 @@ impl ResultWriter {
                     history::append(transaction, &[new.ended(None)]).await?;
                     lease::release_at_risk(transaction, claimed, new.risk()).await?;
                     let put = match candidate {
-                        Some(candidate) => {
-                            Put::Kept(self.pairs.keep_in(transaction, candidate, now).await?)
-                        }
+                        Some(candidate) => Put::Kept(
+                            self.parts
+                                .pairs
+                                .keep_in(transaction, candidate, now)
+                                .await?,
+                        ),
                         None => Put::Refused,
                     };
                     Ok::<_, DbError>(put)
                 })
             })
             .await?;
-        self.metrics.result_transactions.inc();
+        self.parts.metrics.result_transactions.inc();
         Ok(put)
     }
 }
