@@ -2,17 +2,14 @@
 //! model that is named for it, and call each operation.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::kit::oidc::node;
 use crate::kit::python::interpreter;
 use crate::kit::server::ADMIN_KEY;
+use crate::kit::source::root;
 use crate::kit::{Provider, Server, TestDatabase};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn specification() -> PathBuf {
     root().join("openapi/openapi.json")

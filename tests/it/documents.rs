@@ -1,30 +1,11 @@
 //! The documents hold together: README is short, links lead somewhere, the book names its pages.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::kit::source::{files_below, root};
+use crate::kit::source::{files_below, prose, read, root};
 
 const README_BYTES: usize = 8192;
-
-fn read(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-}
-
-/// The lines outside of fenced blocks.
-fn prose(text: &str) -> Vec<&str> {
-    let mut within_block = false;
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            within_block = !within_block;
-        } else if !within_block {
-            lines.push(line);
-        }
-    }
-    lines
-}
 
 /// The targets of inline links, without those in code.
 fn links(text: &str) -> Vec<String> {
@@ -75,7 +56,7 @@ fn the_readme_is_at_most_8_kib_long() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file_and_a_heading() {
-    let mut documents = files_below(&root().join("docs/src"), "md");
+    let mut documents = files_below(&root().join("docs/src"), &["md"]);
     for name in [
         "README.md",
         "README.zh.md",
@@ -118,7 +99,7 @@ fn the_summary_names_every_page_of_the_book() {
         .iter()
         .map(|link| book.join(link))
         .collect();
-    let there: BTreeSet<PathBuf> = files_below(&book, "md")
+    let there: BTreeSet<PathBuf> = files_below(&book, &["md"])
         .into_iter()
         .filter(|page| *page != summary)
         .collect();

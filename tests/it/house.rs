@@ -5,11 +5,11 @@ mod papers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use circles::{Crate, circles};
 
-use crate::kit::source::{files_below, root};
+use crate::kit::source::{read, root, sources};
 
 /// Rooms from the ground up: a room may use those before it.
 const ROOMS: [&str; 21] = [
@@ -35,10 +35,6 @@ const ROOMS: [&str; 21] = [
     "cli",
     "main",
 ];
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    files_below(folder, "rs")
-}
 
 /// The room a source file stands in: the first part of its path below src.
 fn room_of(file: &Path) -> String {
@@ -88,7 +84,7 @@ fn no_arrow_between_rooms_points_backwards() {
         let own = level
             .get(room.as_str())
             .unwrap_or_else(|| panic!("{room} is not in ROOMS"));
-        for used in rooms_used(&fs::read_to_string(&file).expect("the file is readable")) {
+        for used in rooms_used(&read(&file)) {
             let Some(other) = level.get(used.as_str()) else {
                 panic!("{} names {used}, which is no room", file.display());
             };
@@ -149,7 +145,7 @@ fn the_tables_know_no_room_and_the_migrations_no_table_type() {
         ("migration/src", "token_server_entity"),
     ] {
         for file in sources(&root().join(folder)) {
-            let text = fs::read_to_string(&file).expect("the file is readable");
+            let text = read(&file);
             assert!(
                 !text.contains(forbidden),
                 "{} names {forbidden}",
@@ -162,7 +158,7 @@ fn the_tables_know_no_room_and_the_migrations_no_table_type() {
 #[test]
 fn no_handler_holds_sql_or_a_query() {
     for file in sources(&root().join("src/api")) {
-        let text = fs::read_to_string(&file).expect("the file is readable");
+        let text = read(&file);
         for forbidden in [
             "EntityTrait",
             "QueryFilter",
@@ -182,7 +178,7 @@ fn no_handler_holds_sql_or_a_query() {
 fn no_event_of_the_log_holds_what_rust_writes_for_itself_or_a_field_of_every_line() {
     let mut events = 0;
     for file in sources(&root().join("src")) {
-        let text = fs::read_to_string(&file).expect("the file is readable");
+        let text = read(&file);
         let is_event = |text: &&str| {
             let name = text.split_once("!(").map_or("", |(name, _)| name);
             name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !name.is_empty()

@@ -2,8 +2,6 @@
 //! answer gives a token, the documented failure gives none and is classed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -14,6 +12,7 @@ use crate::kit::documented::{Comparison, Exchange, Sample, with_keys};
 use crate::kit::internet::{Arrived, Internet, Response};
 use crate::kit::push::{PushRequest, PushingApp};
 use crate::kit::server::{Client, Options};
+use crate::kit::source::{files_below, read, root};
 use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -27,13 +26,12 @@ const NOW_MS: i64 = 1_767_323_045_678;
 const LATER: Ms = Ms::from_secs(3600);
 
 fn samples() -> BTreeMap<String, Sample> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/presets");
-    let entries = fs::read_dir(folder).expect("the samples are there");
-    entries
-        .map(|entry| {
-            let path = entry.expect("an entry").path();
+    let files = files_below(&root().join("tests/presets"), &["json"]);
+    files
+        .into_iter()
+        .map(|path| {
             let id = path.file_stem().expect("a name").to_string_lossy();
-            let text = fs::read_to_string(&path).expect("a readable file");
+            let text = read(&path);
             let sample = serde_json::from_str(&text)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             (id.into_owned(), sample)

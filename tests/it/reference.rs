@@ -12,36 +12,15 @@ mod realm_document;
 mod schema;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::kit::source::{self, root};
 
 /// Set by `make docs-reference`: pages are written, not compared.
 const WRITE: &str = "WRITE_REFERENCE";
 const END: &str = "<!-- end -->\n";
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// The files of a folder and those below it, by the end of their names.
-pub fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    paths.sort();
-    let below = paths.into_iter().flat_map(|path| match path.is_dir() {
-        true => files(&path, extensions),
-        false => vec![path],
-    });
-    let is_wanted = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| extensions.contains(&extension))
-    };
-    below.filter(is_wanted).collect()
+    source::read(&root().join(path))
 }
 
 /// Where a part of a page begins and ends.

@@ -2,8 +2,6 @@
 //! every test that calls a server (`kit/contract.rs`).
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -11,6 +9,7 @@ use serde_json::Value;
 use crate::kit::contract::{SPECIFICATION, fault, resolved};
 use crate::kit::process::Demo;
 use crate::kit::server::Client;
+use crate::kit::source::{read, root, sources};
 use crate::kit::{Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -117,16 +116,15 @@ fn the_codes_of_problems_are_those_that_the_source_makes() {
             .expect("codes");
         promised.extend(codes.iter().map(text));
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let folder = root().join("src/api");
     let mut made = BTreeSet::new();
     let mut source = String::new();
-    for file in fs::read_dir(folder).expect("the folder is there") {
-        let path = file.expect("an entry").path();
-        if path.is_file() {
-            let text = fs::read_to_string(path).expect("the file is readable");
-            made.extend(codes_made(&text));
-            source.push_str(&text);
-        }
+    let tables = folder.join("specification");
+    let files = sources(&folder).into_iter();
+    for file in files.filter(|file| !file.starts_with(&tables)) {
+        let text = read(&file);
+        made.extend(codes_made(&text));
+        source.push_str(&text);
     }
     for code in &promised {
         assert!(

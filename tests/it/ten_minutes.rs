@@ -14,7 +14,7 @@ use self::providers::{Providers, form};
 use crate::kit::documented::with_keys;
 use crate::kit::internet::Internet;
 use crate::kit::server::{Client, Options};
-use crate::kit::source::root;
+use crate::kit::source::{in_backticks, root};
 use crate::kit::{Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -349,8 +349,7 @@ async fn the_derived_token_comes_from_the_instance_and_a_refused_parent_is_repla
 
 /// Pieces of a document stand between backticks: fields, or an argument.
 fn pieces(cell: &str) -> impl Iterator<Item = Value> {
-    let quoted = cell.split('`').skip(1).step_by(2);
-    quoted.filter_map(|piece| {
+    in_backticks(cell).filter_map(|piece| {
         let fields = match piece.chars().next()? {
             '"' => format!("{{{piece}}}"),
             '{' => format!("{{\"arguments\": [{piece}]}}"),

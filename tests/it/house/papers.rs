@@ -1,11 +1,9 @@
 //! What the papers promise of the source is true of it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
-use super::{root, sources};
-use crate::reference::files;
+use crate::kit::source::{files_below, in_backticks, prose, read, root, sources};
 
 const SOURCES: [&str; 6] = [
     "src",
@@ -16,29 +14,10 @@ const SOURCES: [&str; 6] = [
     "fuzz",
 ];
 
-/// The parts of a paper that are written as code, without blocks.
-fn code_of(paper: &str) -> Vec<String> {
-    let mut within_block = false;
-    let prose = paper.lines().filter(|line| {
-        let is_fence = line.trim_start().starts_with("```");
-        within_block ^= is_fence;
-        !(within_block || is_fence)
-    });
-    let prose: Vec<_> = prose.collect();
-    let parts = prose.join("\n");
-    parts
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
-}
-
 /// Papers, and what is written in them.
 fn papers() -> Vec<(String, String)> {
-    let mut paths = files(&root().join("docs/src"), &["md"]);
+    let mut paths = files_below(&root().join("docs/src"), &["md"]);
     paths.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
-    let read = |path: &Path| fs::read_to_string(path).expect("the paper is readable");
     let named = paths
         .iter()
         .map(|path| (path.display().to_string(), read(path)));
@@ -48,7 +27,6 @@ fn papers() -> Vec<(String, String)> {
 #[test]
 fn the_files_and_the_long_names_that_papers_name_are_there() {
     let sources = SOURCES.map(|folder| sources(&root().join(folder))).concat();
-    let read = |path: &Path| fs::read_to_string(path).expect("the file is readable");
     let mut text: String = sources.iter().map(|file| read(file)).collect();
     text.push_str(&read(&root().join("config/default.toml")));
     let is_file = |word: &str| word.contains('/') && word.ends_with(".rs");
@@ -56,12 +34,12 @@ fn the_files_and_the_long_names_that_papers_name_are_there() {
     let mut checked = 0;
     let mut missing = Vec::new();
     for (paper, written) in papers() {
-        for code in code_of(&written) {
+        for code in in_backticks(&prose(&written).join("\n")) {
             // Capitals stand for what is chosen: m_YYYYMMDD.rs.
-            let is_path = is_file(&code) && !code.contains(|c: char| c.is_uppercase() || c == ' ');
+            let is_path = is_file(code) && !code.contains(|c: char| c.is_uppercase() || c == ' ');
             if is_path {
                 checked += 1;
-                if !sources.iter().any(|file| file.ends_with(&code)) {
+                if !sources.iter().any(|file| file.ends_with(code)) {
                     missing.push(format!("{paper}: {code}"));
                 }
             }
@@ -94,10 +72,7 @@ fn every_source_file_begins_with_a_sentence() {
     ];
     let files = folders.map(|folder| sources(&root().join(folder))).concat();
     assert!(files.len() > 200, "the files are found: {}", files.len());
-    let begins = |file: &Path| {
-        let text = fs::read_to_string(file).expect("the file is readable");
-        text.starts_with("//! ")
-    };
+    let begins = |file: &Path| read(file).starts_with("//! ");
     let without: Vec<_> = files.iter().filter(|file| !begins(file)).collect();
     assert!(
         without.is_empty(),
@@ -144,11 +119,14 @@ fn what_papers_name_as_a_part_of_a_file_is_in_it() {
     let mut checked = 0;
     let mut missing = Vec::new();
     for paper in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = fs::read_to_string(root().join(paper)).expect("the paper is readable");
+        let text = read(&root().join(paper));
         for (file, name) in named_parts(&text) {
             checked += 1;
             let paths = [root().join("src").join(&file), root().join(&file)];
-            let source = paths.iter().find_map(|path| fs::read_to_string(path).ok());
+            let source = paths
+                .iter()
+                .find(|path| path.is_file())
+                .map(|path| read(path));
             let last = name.rsplit(':').next().unwrap_or_default();
             let mut words = source
                 .iter()
@@ -172,10 +150,10 @@ fn a_part_of_a_file_is_found_however_it_is_named() {
 
 #[test]
 fn the_files_of_a_room_are_in_it() {
-    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map is readable");
+    let map = read(&root().join("ARCHITECTURE.md"));
     let mut checked = 0;
     for row in map.lines().filter(|line| line.starts_with("| `src/")) {
-        let mut parts = row.split('`').skip(1).step_by(2);
+        let mut parts = in_backticks(row);
         let Some(room) = parts.next().and_then(|room| room.strip_suffix('/')) else {
             continue;
         };

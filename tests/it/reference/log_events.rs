@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::markdown::{code, codes, table};
-use super::{files, root};
+use crate::kit::source::{read, root, sources};
 
 const LEVELS: [&str; 3] = ["error", "warn", "info"];
 
@@ -17,8 +17,8 @@ struct Event {
 pub fn table_of_events() -> String {
     let mut events = Vec::new();
     let source = root().join("src");
-    for file in files(&source, &["rs"]) {
-        let text = std::fs::read_to_string(&file).expect("the file is readable");
+    for file in sources(&source) {
+        let text = read(&file);
         let path = file.strip_prefix(&source).expect("a file of src");
         let path = path.with_extension("").to_string_lossy().replace('/', "::");
         let target = format!("token_server::{}", path.trim_end_matches("::mod"));

@@ -8,7 +8,8 @@ use token_server::foundation::metrics::{
 };
 
 use super::markdown::{code, codes, sentence, table as table_of};
-use super::{files, read, root};
+use super::read;
+use crate::kit::source::{self, files_below, root};
 
 const PREFIX: &str = "token_server_";
 
@@ -180,12 +181,15 @@ fn metrics_that_documents_alerts_and_dashboards_name_are_there() {
         }
         known.insert(metric.name);
     }
-    let mut papers = files(&root().join("docs"), &["md"]);
-    papers.extend(files(&root().join("docker"), &["yml", "yaml", "json"]));
+    let mut papers = files_below(&root().join("docs"), &["md"]);
+    papers.extend(files_below(
+        &root().join("docker"),
+        &["yml", "yaml", "json"],
+    ));
     papers.extend(["README.md", "README.zh.md", "ARCHITECTURE.md"].map(|name| root().join(name)));
     let mut named = 0;
     for paper in papers {
-        let text = std::fs::read_to_string(&paper).expect("the file is readable");
+        let text = source::read(&paper);
         for rest in text.split(PREFIX).skip(1) {
             let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
             let name = &rest[..end.unwrap_or(rest.len())];

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::http_api::all;
 use super::markdown::{code, codes, table};
-use super::{files, root};
 use crate::kit::contract::resolved;
+use crate::kit::source::{read, root, sources};
 
 /// Answered where no operation is.
 const BEFORE_OPERATIONS: [(&str, &str); 2] = [("404", "not_found"), ("405", "method_not_allowed")];
@@ -83,8 +83,8 @@ fn meanings(committed: &str) -> BTreeMap<[String; 2], String> {
 /// Codes in the source, where a problem is made.
 fn made() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in files(&root().join("src/api"), &["rs"]) {
-        let text = std::fs::read_to_string(&file).expect("the file is readable");
+    for file in sources(&root().join("src/api")) {
+        let text = read(&file);
         let text: String = text.split_whitespace().collect();
         let word = |text: &str| {
             let (word, _) = text.split_once('"')?;
