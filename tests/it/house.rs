@@ -137,6 +137,46 @@ fn a_circle_is_found_through_re_exports_and_named_as_the_way_back() {
     assert_eq!(circles, [["room/one.rs", "room/other.rs", "room/one.rs"]]);
 }
 
+/// The most lines of a file of `src/` that states no reason.
+const LINES_MAX: usize = 400;
+/// How a line of a file's head begins that states why the file is longer.
+const REASON: &str = "//! Long because ";
+
+/// What is wrong with the length of a file; none where nothing is.
+fn wrong_length(text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    let head = text.lines().take_while(|line| line.starts_with("//!"));
+    let is_excused = head.into_iter().any(|line| line.starts_with(REASON));
+    match (lines > LINES_MAX, is_excused) {
+        (true, false) => Some(format!("has {lines} lines, and no line `{REASON}…`")),
+        (false, true) => Some(format!("has {lines} lines, so `{REASON}…` goes")),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_long_file_states_its_reason_and_a_short_one_none() {
+    let files = sources(&root().join("src"));
+    assert!(files.len() > 200, "the files are found: {}", files.len());
+    let wrong = files.iter().filter_map(|file| {
+        let what = wrong_length(&read(file))?;
+        Some(format!("{} {what}", file.display()))
+    });
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "part them by subject: {wrong:#?}");
+}
+
+#[test]
+fn a_reason_for_length_counts_in_the_head_of_a_long_file_only() {
+    let reason = format!("{REASON}it is one table.\n");
+    let body = "// A line.\n".repeat(LINES_MAX);
+    assert_eq!(wrong_length(&body), None);
+    assert!(wrong_length(&format!("//! A table.\n{body}")).is_some());
+    assert_eq!(wrong_length(&format!("//! A table.\n{reason}{body}")), None);
+    assert!(wrong_length(&format!("//! A table.\n{body}{reason}")).is_some());
+    assert!(wrong_length(&format!("//! A table.\n{reason}")).is_some());
+}
+
 #[test]
 fn the_tables_know_no_room_and_the_migrations_no_table_type() {
     for (folder, forbidden) in [
