@@ -8,7 +8,7 @@ pub mod expiries;
 pub mod expressions;
 pub mod held;
 #[path = "../../tests/it/kit/push.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::duplicate_mod)] // The integration tests' kit has it, too.
 pub mod pushes;
 pub mod realm_documents;
 pub mod seeds;

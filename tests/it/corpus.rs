@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::kit::source::root;
+use crate::kit::source::{root, sources};
 
 #[allow(dead_code)] // What only libFuzzer's shells use.
 #[path = "../../fuzz/src/lib.rs"]
@@ -51,8 +51,7 @@ macro_rules! every_target {
             let here = [$(targets::$target.name),*];
             let all = targets::ALL.map(|target| target.name);
             assert_eq!(here[..], all);
-            let mut shells: Vec<_> = crate::kit::source::files_below(&root().join("fuzz/fuzz_targets"), "rs");
-            shells.sort();
+            let shells = sources(&root().join("fuzz/fuzz_targets"));
             let shells: Vec<_> = shells.iter().filter_map(|file| file.file_stem()?.to_str()).collect();
             assert_eq!(shells, all);
         }

@@ -1,7 +1,6 @@
 //! Nothing but what is in scope can be reached.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Write as _;
 
 use base64::Engine;
@@ -16,7 +15,7 @@ use token_server::realm::expression::hints::FILTERS;
 use super::holds;
 use super::readers::percent_decoded;
 use super::world::{World, read_realm, realm};
-use crate::kit::source::root;
+use crate::kit::source::{self, in_backticks, root};
 
 const TESTS: &str = "\
     defined endingwith in mapping none number sequence startingwith string undefined";
@@ -51,14 +50,10 @@ const KNOWN_NAMES: &str = "\
 
 #[test]
 fn the_reference_and_the_fuzzers_dictionary_name_each_filter() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).expect("it is readable");
+    let read = |path: &str| source::read(&root().join(path));
     let page = read("docs/src/reference/realm-document.md");
     let row = page.lines().find(|line| line.starts_with("| filters |"));
-    let codes = row
-        .expect("it has a row of filters")
-        .split('`')
-        .skip(1)
-        .step_by(2);
+    let codes = in_backticks(row.expect("it has a row of filters"));
     let names = codes.filter_map(|code| {
         let name = code.split('(').next()?;
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
