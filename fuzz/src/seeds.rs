@@ -25,6 +25,7 @@ pub fn pushing_app() -> PushingApp {
 }
 
 /// Writes a target's seeds and ends, where that is asked for.
+#[allow(clippy::disallowed_methods)] // libFuzzer would go on.
 pub fn if_asked(target: Target) {
     let Some(folder) = std::env::var_os(TO).map(PathBuf::from) else {
         return;
@@ -59,7 +60,7 @@ fn own_documents() -> Vec<Value> {
         include_str!("../documents/xml.json"),
         include_str!("../documents/text_headers.json"),
     ];
-    let lists = files.map(|file| serde_json::from_str::<Vec<Value>>(file));
+    let lists = files.map(serde_json::from_str::<Vec<Value>>);
     lists
         .into_iter()
         .flat_map(|list| list.expect("the documents are JSON"))
