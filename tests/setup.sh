@@ -5,6 +5,7 @@
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
 #   openssl   a server of an old TLS, for tests of failed connections
+#   curl, jq, sqlite3  commands of the documents, which tests run
 #   clients   the npm packages of tests/clients: a client generated from the specification
 #   Python    3.11 or newer, with the packages of tests/oauth and tests/clients in an
 #             environment under target/, unless TEST_PYTHON names a Python that has them
@@ -33,7 +34,9 @@ has_mariadb() { has mariadbd && has mariadb-install-db && has my_print_defaults;
 
 # What is missing is decided first, so that apt-get runs once.
 packages=()
-has openssl || packages+=(openssl)
+for program in curl jq openssl sqlite3; do
+    has "$program" || packages+=("$program")
+done
 if [[ -z "${TEST_MYSQL_URL:-}" ]] && ! has_mariadb; then
     packages+=(mariadb-server-core mariadb-client-core)
 fi

@@ -13,6 +13,7 @@ mod bytes;
 mod cli;
 mod clients;
 mod clocks;
+mod commands;
 mod connection_causes;
 mod connections;
 mod corpus;

@@ -1,20 +1,23 @@
 //! `docs/src/tutorial/a-realm-in-ten-minutes.md` is true: its commands are run in its order and
 //! on its documents, against providers that behave as it says, and what it shows is answered.
 
-mod page;
 mod providers;
+mod table;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
-use self::page::{Page, compare, merged};
 use self::providers::{Providers, form};
+use crate::commands::TEN_MINUTES;
+use crate::commands::compare::{LEFT_OUT, compare};
+use crate::commands::page::Page;
+use crate::commands::reader::Reader;
 use crate::kit::documented::with_keys;
 use crate::kit::internet::Internet;
-use crate::kit::server::{Client, Options};
-use crate::kit::source::{in_backticks, root};
+use crate::kit::server::{ADMIN_KEY, Client, Options};
+use crate::kit::source::root;
 use crate::kit::{Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -23,7 +26,6 @@ on_every_database! {
     the_signed_realm_signs_each_request_anew_and_its_codes_have_their_classes,
     the_keyed_realm_uses_each_refresh_token_once_and_signs_again_where_one_is_refused,
     the_derived_token_comes_from_the_instance_and_a_refused_parent_is_replaced,
-    every_line_of_the_table_is_a_realm_that_makes_a_request,
 }
 
 /// 2026-01-02T03:04:05.678Z, when the page was written.
@@ -49,7 +51,7 @@ impl Scene {
             ..Options::default()
         };
         Self {
-            page: Page::read(),
+            page: Page::read(TEN_MINUTES),
             server: Server::start_with(database, options).await,
             clock,
             providers,
@@ -61,37 +63,36 @@ impl Scene {
         &self.server.client
     }
 
-    /// What the shell does with one line of the page.
-    async fn command(&self, line: &str) -> Reply {
-        let (verb, rest) = line.split_once(' ').expect("a command takes something");
-        match verb {
-            "get" => self.client().get(unquoted(rest)).await,
-            "post" => {
-                let (path, body) = rest.split_once(' ').expect("a body is posted");
-                let body = match body.strip_prefix('@') {
-                    Some(file) => self.page.file(file),
-                    None => argument(body),
-                };
-                let reply = self.client().post(path, &body).await;
-                if path == "/api/secret" {
-                    let name = |field: &str| body[field].as_str().expect("a name");
-                    let (realm, key) = (name("realm"), name("key"));
-                    self.client().generation(realm, key, 1).await;
-                    self.server.settled().await;
-                }
-                reply
-            }
-            "try" => {
-                let (name, over) = rest.split_once(' ').expect("something is laid over it");
-                self.dry_run(name, &argument(over)).await
-            }
-            _ => panic!("{verb} is no command of the page"),
+    /// A document of the page. It shows only how a private key begins.
+    fn file(&self, name: &str) -> Value {
+        let mut document = self.page.file(name);
+        if let Some(key) = document.pointer_mut("/params/private_key") {
+            let begins = key.as_str().is_some_and(|key| key.ends_with(LEFT_OUT));
+            assert!(begins, "a key of a page is nobody's key");
+            *key = json!(with_keys("{{rsa_private_key}}"));
         }
+        document
+    }
+
+    /// A secret's parameters, with some of another value.
+    fn params(&self, realm: &str, other: &Value) -> Value {
+        let secret = self.file(&format!("{realm}.secret.json"));
+        merged(secret["params"].clone(), other)
+    }
+
+    /// A reader takes a moment: what was registered has its token, and it is remembered.
+    async fn settle(&self) {
+        for secret in self.client().list("/api/secret").await {
+            let name = |field: &str| secret[field].as_str().expect("a name");
+            let (realm, key) = (name("realm"), name("key"));
+            self.client().generation(realm, key, 1).await;
+        }
+        self.server.settled().await;
     }
 
     async fn dry_run(&self, name: &str, over: &Value) -> Reply {
-        let realm = self.page.file(&format!("{name}.json"));
-        let secret = self.page.file(&format!("{name}.secret.json"));
+        let realm = self.file(&format!("{name}.json"));
+        let secret = self.file(&format!("{name}.secret.json"));
         let trial = json!({"config": realm["config"], "params": secret["params"]});
         let trial = merged(trial, over);
         self.client().dry_run(&trial).await
@@ -104,7 +105,7 @@ impl Scene {
     }
 
     async fn save_realm(&self, name: &str) {
-        let realm = self.page.file(&format!("{name}.json"));
+        let realm = self.file(&format!("{name}.json"));
         self.client().post("/api/realm", &realm).await.expect(200);
     }
 
@@ -116,7 +117,7 @@ impl Scene {
     /// The realm of the page, and its secret's first token.
     async fn first_token(&self, realm: &str) -> Value {
         self.save_realm(realm).await;
-        let params = self.page.params(realm, &json!({}));
+        let params = self.params(realm, &json!({}));
         self.save_secret(realm, "shop", &params).await;
         self.client().generation(realm, "shop", 1).await;
         self.served(realm).await
@@ -142,33 +143,44 @@ impl Scene {
     }
 }
 
-fn unquoted(text: &str) -> &str {
-    let inner = text
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''));
-    inner.unwrap_or(text)
-}
-
-fn argument(text: &str) -> Value {
-    serde_json::from_str(unquoted(text)).unwrap_or_else(|error| panic!("{text}: {error}"))
+/// As `*` of jq: objects are merged, all else is replaced.
+fn merged(base: Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(mut base), Value::Object(over)) => {
+            for (name, value) in over {
+                let below = base.remove(name).unwrap_or_default();
+                base.insert(name.clone(), merged(below, value));
+            }
+            Value::Object(base)
+        }
+        (_, over) => over.clone(),
+    }
 }
 
 async fn every_command_of_the_page_is_answered_as_the_page_shows(database: TestDatabase) {
     let scene = Scene::set(&database).await;
+    let mut reader = Reader::at(&scene.server.address().to_string());
+    reader.save("data/admin.key", ADMIN_KEY);
+    for (name, _) in &scene.page.files {
+        reader.save(name, &scene.file(name).to_string());
+    }
     let mut differences = Vec::new();
     let mut compared = 0;
-    for run in &scene.page.runs {
-        let mut replies = Vec::new();
-        for command in &run.commands {
-            let reply = scene.command(command).await;
-            replies.push(reply.expect(200));
-        }
-        let Some(shown) = &run.answer else {
+    for commands in &scene.page.commands {
+        let done = reader.run(&commands.text);
+        let at = scene.page.at(commands);
+        assert!(
+            done.failed.is_empty(),
+            "{at}: {}{}",
+            done.printed,
+            done.said
+        );
+        scene.settle().await;
+        let Some(shown) = &commands.shown else {
             continue;
         };
-        let command = run.commands.last().expect("a command");
-        let real = replies.last().expect("an answer").json();
-        compare(&format!("{command}: "), shown, &real, &mut differences);
+        let found = compare(shown, &done.printed, &[]);
+        differences.extend(found.iter().map(|found| format!("{at}: {found}")));
         compared += 1;
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -181,7 +193,7 @@ async fn every_command_of_the_page_is_answered_as_the_page_shows(database: TestD
     let schema = scene.client().get("/realm.schema.json").await.expect(200);
     let described = &schema.json()["properties"];
     for name in ["plain", "signed", "keyed", "upload"] {
-        let config = scene.page.file(&format!("{name}.json"))["config"].clone();
+        let config = scene.file(&format!("{name}.json"))["config"].clone();
         for field in config.as_object().expect("an object").keys() {
             assert!(
                 described[field]["description"].is_string(),
@@ -204,7 +216,7 @@ async fn the_plain_realm_sends_a_scope_where_a_secret_has_one_and_needs_no_error
     let served = scene.first_token("plain").await;
     assert_eq!(served["token"], "plain-access-token-2");
     assert!(served.get("extra").is_none(), "{served}");
-    let scoped = scene.page.params("plain", &json!({"scope": "read write"}));
+    let scoped = scene.params("plain", &json!({"scope": "read write"}));
     scene.save_secret("plain", "scoped", &scoped).await;
     scene.client().generation("plain", "scoped", 1).await;
     let arrived = scene.providers.arrived("auth");
@@ -214,9 +226,7 @@ async fn the_plain_realm_sends_a_scope_where_a_secret_has_one_and_needs_no_error
     assert_eq!(sent, [[grant.clone()].into(), [grant, scope].into()]);
     let media_type = arrived[0].headers.get("content-type").map(String::as_str);
     assert_eq!(media_type, Some("application/x-www-form-urlencoded"));
-    let wrong = scene
-        .page
-        .params("plain", &json!({"client_secret": "another-secret"}));
+    let wrong = scene.params("plain", &json!({"client_secret": "another-secret"}));
     scene.save_secret("plain", "wrong", &wrong).await;
     let failed = scene.last_error("plain", "wrong").await;
     assert_eq!(failed["last_error"]["class"], "permanent");
@@ -238,9 +248,9 @@ async fn the_signed_realm_signs_each_request_anew_and_its_codes_have_their_class
         "Gateway app=1001,token=signed-access-token-2"
     );
     assert_eq!(served["expires_in"], 7_200_000);
-    let config = scene.page.file("signed.json")["config"].clone();
+    let config = scene.file("signed.json")["config"].clone();
     let classes = config["error"]["classes"].as_object().expect("classes");
-    let params = scene.page.params("signed", &json!({}));
+    let params = scene.params("signed", &json!({}));
     for (class, codes) in classes {
         for code in codes.as_array().expect("codes") {
             let code = code.as_str().expect("a code");
@@ -302,7 +312,7 @@ async fn the_derived_token_comes_from_the_instance_and_a_refused_parent_is_repla
     scene.first_token("keyed").await;
     scene.save_realm("upload").await;
     let params = json!({"parent_key": "shop"});
-    let config = scene.page.file("upload.json")["config"].clone();
+    let config = scene.file("upload.json")["config"].clone();
     let extra = json!({"instance_url": "https://eu7.provider.example"});
     let trial = json!({
         "config": config, "params": params, "send": true,
@@ -345,60 +355,4 @@ async fn the_derived_token_comes_from_the_instance_and_a_refused_parent_is_repla
     let bearer = |number: usize| format!("Bearer keyed-access-token-{number}");
     assert_eq!(sent, [bearer(1), bearer(1), bearer(1), bearer(2)]);
     assert_eq!(scene.served("keyed").await["token"], "keyed-access-token-2");
-}
-
-/// Pieces of a document stand between backticks: fields, or an argument.
-fn pieces(cell: &str) -> impl Iterator<Item = Value> {
-    in_backticks(cell).filter_map(|piece| {
-        let fields = match piece.chars().next()? {
-            '"' => format!("{{{piece}}}"),
-            '{' => format!("{{\"arguments\": [{piece}]}}"),
-            _ => return None,
-        };
-        Some(serde_json::from_str(&fields).unwrap_or_else(|error| panic!("{piece}: {error}")))
-    })
-}
-
-async fn every_line_of_the_table_is_a_realm_that_makes_a_request(database: TestDatabase) {
-    let scene = Scene::set(&database).await;
-    let params = json!({
-        "app_id": "1001", "app_secret": "s", "host": "auth.provider.example",
-        "private_key": with_keys("{{ec_private_key}}"),
-        "certificate": with_keys("{{certificate}}"), "authority": with_keys("{{certificate}}"),
-        "push_token": "t", "push_key": "k",
-    });
-    let names = params.as_object().expect("an object").keys();
-    let declared: serde_json::Map<_, _> = names.map(|name| (name.clone(), json!({}))).collect();
-    assert!(scene.page.written.len() > 20, "the table is read");
-    let mut tried = 0;
-    for piece in scene.page.written.iter().flat_map(|cell| pieces(cell)) {
-        let mut config = json!({
-            "params": declared, "url": "https://auth.provider.example/token", "method": "POST",
-            "token_path": "access_token",
-        });
-        let leaves_out: &[&str] = match piece["token"].as_str() {
-            Some("assertion") => &["url", "method", "token_path"],
-            Some(_) => &["token_path"],
-            None => &[],
-        };
-        for field in leaves_out {
-            config[field] = Value::Null;
-        }
-        let trial = json!({"config": merged(config, &piece), "params": params, "ticket": "t"});
-        let reply = scene.client().dry_run(&trial).await;
-        assert_eq!(reply.status, 200, "{piece}: {}", reply.text);
-        let shown = reply.json()["data"].clone();
-        let made = shown["exchanges"].as_array().map_or(0, Vec::len);
-        assert!(made > 0 || shown["minted"].is_object(), "{piece}: {shown}");
-        for part in shown["exchanges"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .chain([&shown["minted"]])
-        {
-            assert!(part.get("failure").is_none(), "{piece}: {part}");
-        }
-        tried += 1;
-    }
-    assert!(tried > 25, "{tried} pieces are read");
 }

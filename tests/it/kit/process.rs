@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::server::{Client, environment};
 use super::{PATIENCE, TestDatabase};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_token-server");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_token-server");
 
 /// A command of the binary, in a test's environment and no other.
 pub fn command(database: &TestDatabase, more: &[(&'static str, String)]) -> Command {
