@@ -250,4 +250,35 @@ mod tests {
             assert!(!error.contains("canary"), "{error}");
         }
     }
+
+    #[test]
+    fn a_zero_is_refused_by_name_or_documented() {
+        let (mut section, mut comment) = (String::new(), String::new());
+        let mut tried = 0;
+        for line in DEFAULTS.lines() {
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                section = name.to_owned();
+            } else if let Some((key, value)) = line.split_once(" = ")
+                && value.parse::<u64>().is_ok()
+            {
+                let name = format!("TOKEN_SERVER__{section}__{key}").to_uppercase();
+                let told = load(&[(name.as_str(), "0")])
+                    .err()
+                    .map(|error| error.to_string());
+                match told {
+                    Some(told) => assert!(told.starts_with(&format!("{section}.{key} ")), "{told}"),
+                    None => assert!(comment.contains("0: "), "{section}.{key} may be 0"),
+                }
+                tried += 1;
+            }
+            match line.strip_prefix("# ") {
+                Some(said) => comment.push_str(said),
+                None => comment.clear(),
+            }
+        }
+        assert!(tried > 30, "{tried} keys are tried");
+    }
 }

@@ -24,7 +24,7 @@ use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
 use upstream::RawUpstream;
-use values::{SecretText, days, secret, secs};
+use values::{SecretText, at_least_one, days, secret, secs};
 use webhook::RawWebhook;
 
 #[derive(Deserialize)]
@@ -106,27 +106,7 @@ impl Raw {
         check_schedule(&self.maintenance.schedule)
             .map_err(|error| ConfigError::of_key("maintenance.schedule", error))?;
         check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
-        for (key, value) in [
-            ("renewal.concurrency", self.renewal.concurrency),
-            ("renewal.realm_concurrency", self.renewal.realm_concurrency),
-            ("renewal.realm_rate", self.renewal.realm_rate as usize),
-            (
-                "database.max_connections",
-                database.max_connections as usize,
-            ),
-            ("upstream.timeout_s", self.upstream.timeout_s as usize),
-            ("http.header_timeout_s", self.http.header_timeout_s as usize),
-            ("http.max_streams", self.http.max_streams as usize),
-            ("http.idle_timeout_s", self.http.idle_timeout_s as usize),
-            (
-                "http.request_timeout_s",
-                self.http.request_timeout_s as usize,
-            ),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::of_key(key, "must be 1 or more"));
-            }
-        }
+        at_least_one(&[("ticket.tolerance_s", self.ticket.tolerance_s.into())])?;
         let webhook = self.webhook.check()?;
         Ok(Settings {
             admin_key,

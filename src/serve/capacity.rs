@@ -109,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_concurrency_overflows_nothing() {
+    fn the_largest_concurrency_overflows_nothing() {
         let name = "TOKEN_SERVER__RENEWAL__CONCURRENCY".to_owned();
-        let env = Env::from([(name, (i64::MAX - 1).to_string())]);
+        let env = Env::from([(name, u32::MAX.to_string())]);
         let settings = Settings::load(None, &env).unwrap();
         assert_eq!(max_connections(&settings, 1024).ok(), Some(16));
     }

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::values::{SecretText, millis, secret};
+use super::values::{SecretText, at_least_one, millis, secret};
 use crate::config::settings::{ConfigError, Env};
 use crate::foundation::database::DatabaseSettings;
 
@@ -23,6 +23,14 @@ pub(super) struct RawDatabase {
 
 impl RawDatabase {
     pub(super) fn check(self, env: &Env, data_dir: &Path) -> Result<DatabaseSettings, ConfigError> {
+        at_least_one(&[
+            ("database.max_connections", self.max_connections.into()),
+            (
+                "database.acquire_timeout_ms",
+                self.acquire_timeout_ms.into(),
+            ),
+            ("database.write_timeout_ms", self.write_timeout_ms.into()),
+        ])?;
         let url = database_url(env, self.url, self.url_file)?.unwrap_or_else(|| {
             let file = data_dir.join("token-server.db");
             format!("sqlite://{}?mode=rwc", file.display()).into()

@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::values::secs;
+use super::values::{at_least_one, secs};
 use crate::config::settings::{ConfigError, HttpSettings};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHttp {
     listen: String,
-    max_body_bytes: usize,
+    max_body_bytes: u32,
     max_header_bytes: usize,
-    pub(super) header_timeout_s: u32,
+    header_timeout_s: u32,
     body_timeout_s: u32,
-    pub(super) idle_timeout_s: u32,
-    pub(super) request_timeout_s: u32,
+    idle_timeout_s: u32,
+    request_timeout_s: u32,
     grace_s: u32,
     max_connections: u32,
-    pub(super) max_streams: u32,
+    max_streams: u32,
 }
 
 impl RawHttp {
@@ -32,6 +32,14 @@ impl RawHttp {
             let what = format!("must be from {least} to {most}");
             return Err(ConfigError::of_key("http.max_header_bytes", what));
         }
+        at_least_one(&[
+            ("http.max_body_bytes", self.max_body_bytes.into()),
+            ("http.header_timeout_s", self.header_timeout_s.into()),
+            ("http.body_timeout_s", self.body_timeout_s.into()),
+            ("http.idle_timeout_s", self.idle_timeout_s.into()),
+            ("http.request_timeout_s", self.request_timeout_s.into()),
+            ("http.max_streams", self.max_streams.into()),
+        ])?;
         let listen = self.listen.parse().map_err(|_| {
             ConfigError::of_key(
                 "http.listen",
@@ -40,7 +48,7 @@ impl RawHttp {
         })?;
         Ok(HttpSettings {
             listen,
-            max_body_bytes: self.max_body_bytes,
+            max_body_bytes: self.max_body_bytes as usize,
             max_header_bytes: self.max_header_bytes,
             header_timeout: secs(self.header_timeout_s),
             body_timeout: Duration::from_secs(self.body_timeout_s.into()),

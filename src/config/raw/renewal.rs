@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::values::secs;
+use super::values::{at_least_one, secs};
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
 use crate::renewal::RenewalSettings;
@@ -12,11 +12,11 @@ use crate::webhook::WebhookSettings;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRenewal {
-    pub(super) concurrency: usize,
-    pub(super) realm_concurrency: usize,
+    concurrency: u32,
+    realm_concurrency: u32,
     min_flush_interval_s: u32,
     max_skew_ms: u32,
-    pub(super) realm_rate: u32,
+    realm_rate: u32,
     forced_per_day: u32,
     backoff_base_s: u32,
     backoff_max_s: u32,
@@ -40,14 +40,22 @@ impl RawRenewal {
         read: &RawRead,
         webhook: Option<&WebhookSettings>,
     ) -> Result<RenewalSettings, ConfigError> {
+        at_least_one(&[
+            ("renewal.concurrency", self.concurrency.into()),
+            ("renewal.realm_concurrency", self.realm_concurrency.into()),
+            ("renewal.realm_rate", self.realm_rate.into()),
+            ("renewal.backoff_base_s", self.backoff_base_s.into()),
+            ("renewal.backoff_max_s", self.backoff_max_s.into()),
+            ("renewal.rate_limited_s", self.rate_limited_s.into()),
+        ])?;
         let probes = waits("renewal.probes_s", &self.probes_s)?;
         if probes.is_empty() {
             let why = "holds no wait: give the seconds to the next attempt, such as 60, 300";
             return Err(ConfigError::of_key("renewal.probes_s", why));
         }
         Ok(RenewalSettings {
-            concurrency: self.concurrency,
-            realm_concurrency: self.realm_concurrency,
+            concurrency: self.concurrency as usize,
+            realm_concurrency: self.realm_concurrency as usize,
             min_flush_interval: secs(self.min_flush_interval_s),
             forced_per_day: self.forced_per_day.into(),
             realm_rate: self.realm_rate,

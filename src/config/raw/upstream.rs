@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
+use super::values::at_least_one;
 use crate::config::settings::ConfigError;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::egress::{Egress, SystemResolver};
@@ -17,15 +18,20 @@ use crate::upstream::trust::certificates_of;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawUpstream {
     allowed_networks: String,
-    pub(super) timeout_s: u32,
+    timeout_s: u32,
     connect_timeout_s: u32,
     late_answer_s: u32,
-    max_answer_bytes: usize,
+    max_answer_bytes: u32,
     ca_file: Option<PathBuf>,
 }
 
 impl RawUpstream {
     pub(super) fn check(self) -> Result<UpstreamSettings, ConfigError> {
+        at_least_one(&[
+            ("upstream.timeout_s", self.timeout_s.into()),
+            ("upstream.connect_timeout_s", self.connect_timeout_s.into()),
+            ("upstream.max_answer_bytes", self.max_answer_bytes.into()),
+        ])?;
         let networks = self.allowed_networks.split(',').map(str::trim);
         let networks: Vec<IpNet> = networks
             .filter(|network| !network.is_empty())
@@ -47,7 +53,7 @@ impl RawUpstream {
             timeout: Duration::from_secs(self.timeout_s.into()),
             connect_timeout: Duration::from_secs(self.connect_timeout_s.into()),
             late_answer: Duration::from_secs(self.late_answer_s.into()),
-            max_answer_bytes: self.max_answer_bytes,
+            max_answer_bytes: self.max_answer_bytes as usize,
         })
     }
 }

@@ -44,6 +44,14 @@ pub(super) fn secret(
     }
 }
 
+/// Refuses a zero where it would mean never, nothing or at once, by the name of its key.
+pub(super) fn at_least_one(values: &[(&str, u64)]) -> Result<(), ConfigError> {
+    match values.iter().find(|(_, value)| *value == 0) {
+        Some((key, _)) => Err(ConfigError::of_key(key, "must be 1 or more")),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn secs(secs: u32) -> Ms {
     Ms::from_secs(secs.into())
 }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretText, secret, secs};
+use super::values::{SecretText, at_least_one, secret, secs};
 use crate::config::settings::ConfigError;
 use crate::webhook::{SigningKey, SigningKeyError, WebhookSettings};
 
@@ -24,6 +24,11 @@ pub(super) struct RawWebhook {
 
 impl RawWebhook {
     pub(super) fn check(self) -> Result<Option<WebhookSettings>, ConfigError> {
+        at_least_one(&[
+            ("webhook.timeout_s", self.timeout_s.into()),
+            ("webhook.failing_after", self.failing_after.into()),
+            ("webhook.max_age_s", self.max_age_s.into()),
+        ])?;
         let url = secret("webhook.url", self.url, self.url_file)?;
         let key = secret("webhook.secret", self.secret, self.secret_file)?;
         let Some(url) = url else {
@@ -51,15 +56,6 @@ impl RawWebhook {
         };
         let key = SigningKey::parse(&key)
             .map_err(|error| ConfigError::of_key("webhook.secret", error))?;
-        for (name, value) in [
-            ("webhook.timeout_s", self.timeout_s),
-            ("webhook.failing_after", self.failing_after),
-            ("webhook.max_age_s", self.max_age_s),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::of_key(name, "must be 1 or more"));
-            }
-        }
         Ok(Some(WebhookSettings {
             url,
             key,
