@@ -20,8 +20,8 @@ use crate::config::{Env, Settings};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use context::{ambient, say, start_logging};
+use failure::CommandFailure;
 pub use failure::EXIT_CODES;
-use failure::Failure;
 
 /// Holds the credentials of third-party APIs, renews every token before it expires, and
 /// hands tokens to applications.
@@ -90,7 +90,7 @@ pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, Failure> {
+async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFailure> {
     // Not by what prints what is compiled in.
     let settings = || Settings::load(arguments.config.as_deref(), env);
     match arguments.command {

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::foundation::descriptors;
 use crate::jobs::delivery::Delivery;
 use crate::jobs::follow::Follow;
-use crate::jobs::job::{Job, Outcome};
+use crate::jobs::job::{Job, PassOutcome};
 use crate::jobs::maintenance::Maintenance;
 use crate::jobs::sealed::SealedCheck;
 use crate::jobs::sweep::Sweep;
@@ -114,7 +114,7 @@ impl Running {
     }
 
     /// The name of each background job, and how its last pass ended.
-    pub fn jobs(&self) -> Vec<(&'static str, Outcome)> {
+    pub fn jobs(&self) -> Vec<(&'static str, PassOutcome)> {
         self.jobs.last_outcomes()
     }
 

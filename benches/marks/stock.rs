@@ -7,7 +7,7 @@ use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::KeyRing;
 use token_server::secret::params::Params;
 use token_server::secret::seal_params;
-use token_server::token::{Column, seal, store};
+use token_server::token::{SealedPart, seal, store};
 use token_server_entity::{secret, token};
 
 use crate::kit::TestDatabase;
@@ -56,7 +56,12 @@ fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, tok
     };
     let renew_at = Some(now.plus(Ms(LIFE.0 / 2)));
     let token = token::ActiveModel {
-        token: Set(Some(seal(SecretId(id), Column::Token, &value.into(), ring))),
+        token: Set(Some(seal(
+            SecretId(id),
+            SealedPart::Token,
+            &value.into(),
+            ring,
+        ))),
         expires_at: Set(Some(now.plus(LIFE))),
         generation: Set(1),
         obtained_at: Set(Some(now)),

@@ -13,12 +13,12 @@ use crate::foundation::page::{Listed, Page};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Outcome {
+pub enum AuditOutcome {
     Done,
     Denied,
 }
 
-impl Outcome {
+impl AuditOutcome {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
@@ -30,7 +30,7 @@ impl Outcome {
 }
 
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct AuditEntry {
     pub at: EpochMs,
     /// The caller's key by name; none where no key was recognised.
     pub actor: Option<String>,
@@ -38,12 +38,12 @@ pub struct Entry {
     pub action: String,
     /// What it was done to; of a denied call its path.
     pub target: String,
-    pub outcome: Outcome,
+    pub outcome: AuditOutcome,
     pub detail: Option<String>,
     pub request_id: Option<String>,
 }
 
-impl Entry {
+impl AuditEntry {
     fn into_row(self) -> audit::ActiveModel {
         audit::ActiveModel {
             id: NotSet,
@@ -58,12 +58,15 @@ impl Entry {
     }
 }
 
-pub async fn append(database: &impl ConnectionTrait, entry: Entry) -> Result<(), DbErr> {
+pub async fn append(database: &impl ConnectionTrait, entry: AuditEntry) -> Result<(), DbErr> {
     append_all(database, vec![entry]).await
 }
 
-pub async fn append_all(database: &impl ConnectionTrait, entries: Vec<Entry>) -> Result<(), DbErr> {
-    Entity::insert_many(entries.into_iter().map(Entry::into_row))
+pub async fn append_all(
+    database: &impl ConnectionTrait,
+    entries: Vec<AuditEntry>,
+) -> Result<(), DbErr> {
+    Entity::insert_many(entries.into_iter().map(AuditEntry::into_row))
         .exec_without_returning(database)
         .await
         .map(|_| ())

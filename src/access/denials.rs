@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::audit::{self, Entry};
+use super::audit::{self, AuditEntry};
 use crate::foundation::database::Database;
 
 /// Entries that wait to be written; more are counted and dropped.
@@ -18,7 +18,7 @@ const TARGET_MAX_CHARS: usize = 1000;
 
 #[derive(Clone, Debug)]
 pub struct Denials {
-    waiting: Sender<Entry>,
+    waiting: Sender<AuditEntry>,
     dropped: Counter,
     closing: CancellationToken,
     writer: TaskTracker,
@@ -41,7 +41,7 @@ impl Denials {
         denials
     }
 
-    pub fn note(&self, mut entry: Entry) {
+    pub fn note(&self, mut entry: AuditEntry) {
         if let Some((cut, _)) = entry.target.char_indices().nth(TARGET_MAX_CHARS) {
             entry.target.truncate(cut);
         }
@@ -58,7 +58,7 @@ impl Denials {
     }
 }
 
-async fn write(database: Database, mut receiver: Receiver<Entry>, closing: CancellationToken) {
+async fn write(database: Database, mut receiver: Receiver<AuditEntry>, closing: CancellationToken) {
     let mut batch = Vec::new();
     loop {
         let received = tokio::select! {

@@ -17,7 +17,7 @@ use super::http::{RequestId, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::Caller;
-use crate::access::audit::{Entry, Outcome};
+use crate::access::audit::{AuditEntry, AuditOutcome};
 use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::ids::{KeyName, RealmId};
@@ -78,12 +78,12 @@ impl Call {
     fn deny(&self, actor: Option<&Caller>, problem: Problem) -> Problem {
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
-        self.app.denials.note(Entry {
+        self.app.denials.note(AuditEntry {
             at: self.app.clock.now(),
             actor: actor.map(|caller| caller.name.clone()),
             action: self.method.clone(),
             target: self.path.clone(),
-            outcome: Outcome::Denied,
+            outcome: AuditOutcome::Denied,
             detail: None,
             request_id: Some(self.request_id.clone()),
         });

@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::access::audit;
+use crate::access::audit::AuditOutcome;
 use crate::access::scope::Scope;
 use crate::foundation::words::words;
-use crate::reads::Origin;
+use crate::reads::TokenSource;
 use crate::realm::failure::FailureClass;
 use crate::realm::preset::Verified;
 use crate::renewal::cause::Cause;
-use crate::renewal::history;
+use crate::renewal::history::RenewalOutcome;
 use crate::secret::params::VALUE_MAX_BYTES;
 use crate::token::state::State;
 
@@ -71,7 +71,7 @@ pub fn named_models() -> Vec<(Named, Value)> {
             TOKEN_SOURCE,
             one_of(
                 "Where a token was taken from.",
-                &words(Origin::ALL, Origin::as_str),
+                &words(TokenSource::ALL, TokenSource::as_str),
             ),
         ),
         (
@@ -99,14 +99,14 @@ pub fn named_models() -> Vec<(Named, Value)> {
             RENEWAL_OUTCOME,
             one_of(
                 "How an attempt ended.",
-                &words(history::Outcome::ALL, history::Outcome::as_str),
+                &words(RenewalOutcome::ALL, RenewalOutcome::as_str),
             ),
         ),
         (
             AUDIT_OUTCOME,
             one_of(
                 "How a call ended.",
-                &words(audit::Outcome::ALL, audit::Outcome::as_str),
+                &words(AuditOutcome::ALL, AuditOutcome::as_str),
             ),
         ),
         (

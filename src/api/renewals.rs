@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::foundation::clock::Timeline;
 use crate::foundation::words::words;
 use crate::realm::failure::FailureClass;
-use crate::renewal::history::{self, Filter, Outcome};
+use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
 use crate::renewal::{RunScope, RunSummary};
 
 pub struct RenewalApi;
@@ -108,11 +108,14 @@ impl RenewalApi {
         outcome: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
         let outcome = outcome.0.map(|text| {
-            Outcome::parse(&text).ok_or_else(|| {
-                Problem::not_one_of("outcome", &words(Outcome::ALL, Outcome::as_str))
+            RenewalOutcome::parse(&text).ok_or_else(|| {
+                Problem::not_one_of(
+                    "outcome",
+                    &words(RenewalOutcome::ALL, RenewalOutcome::as_str),
+                )
             })
         });
-        let filter = Filter {
+        let filter = RenewalFilter {
             realm: realm.as_deref(),
             key: key.as_deref(),
             outcome: outcome.transpose()?,

@@ -24,7 +24,7 @@ use crate::foundation::words::words;
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
-use crate::token::listing::Filter;
+use crate::token::listing::SecretFilter;
 use crate::token::state::State as TokenState;
 
 pub struct Secrets;
@@ -203,7 +203,7 @@ impl Secrets {
                 Problem::not_one_of("state", &words(TokenState::ALL, TokenState::as_str))
             })
         });
-        let filter = Filter {
+        let filter = SecretFilter {
             realm: realm.as_deref(),
             state: state.transpose()?,
             keyword: keyword.as_deref(),

@@ -22,7 +22,8 @@ use crate::app::App;
 use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
-use crate::reads::{Ask, Flush, FlushDenied, Flushed, Origin, Served};
+use crate::reads::{Ask, Flush, FlushDenied, Flushed, Served, TokenSource};
+use crate::token::TokenPayload;
 pub use requests::{FixedBody, FlushBody, ReportBody};
 
 /// The longest `min_ttl_s`: a year.
@@ -77,17 +78,21 @@ impl TokenView {
             Some(Flushed::Yes) => (Some(true), None),
             Some(Flushed::No { why, .. }) => (Some(false), Some(why)),
         };
-        let payload = served.payload;
-        let expires_at = payload.expires_at();
+        let expires_at = served.payload.expires_at();
+        // By name, so that none is forgotten.
+        let TokenPayload {
+            token,
+            token_type,
+            extra,
+            expiry: _,
+        } = served.payload;
         Self {
-            token: payload.token.expose_secret().to_owned(),
+            token: token.expose_secret().to_owned(),
             expires_in: served.expires_in.0,
             expires_in_s: served.expires_in.as_secs_floor(),
-            source: served.origin.as_str().to_owned(),
-            token_type: payload.token_type,
-            extra: Some(payload.extra)
-                .filter(|extra| !extra.is_null())
-                .map(Any),
+            source: served.source.as_str().to_owned(),
+            token_type,
+            extra: Some(extra).filter(|extra| !extra.is_null()).map(Any),
             expires_at,
             generation: served.generation.0,
             stale: served.stale.then_some(true),
@@ -117,8 +122,14 @@ const METADATA_BYTES: usize = 256;
 
 /// The same answer as [`TokenView`] for a token in memory; its text is copied as it is kept.
 pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
-    let payload = &cell.payload;
-    let token = payload.token.as_json();
+    // By name, so that none is forgotten.
+    let TokenPayload {
+        token,
+        token_type,
+        extra,
+        expiry: _,
+    } = &cell.payload;
+    let token = token.as_json();
     let mut body = Vec::with_capacity(token.len() + METADATA_BYTES);
     body.extend_from_slice(b"{\"token\":");
     body.extend_from_slice(token.as_bytes());
@@ -128,9 +139,9 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
         &TokenMetadata {
             expires_in: expires_in.0,
             expires_in_s: expires_in.as_secs_floor(),
-            source: Origin::Cache.as_str(),
-            token_type: payload.token_type.as_deref(),
-            extra: &payload.extra,
+            source: TokenSource::Cache.as_str(),
+            token_type: token_type.as_deref(),
+            extra,
             expires_at: cell.expires_at.as_deref(),
             generation: cell.generation.0,
         },

@@ -10,7 +10,7 @@ use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::SecretId;
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{self, KeyRing, Place};
+use crate::foundation::sealing::{self, KeyRing, SealedPlace};
 use crate::secret::{Secret, store as secrets};
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
@@ -88,8 +88,8 @@ pub(super) async fn open_ring(
     Ok(ring)
 }
 
-fn check_place(key_id: &str) -> Place<'_> {
-    Place {
+fn check_place(key_id: &str) -> SealedPlace<'_> {
+    SealedPlace {
         table: "ts_sealing_key",
         row: key_id,
         column: "check_value",

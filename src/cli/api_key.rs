@@ -6,7 +6,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret;
 
 use super::context::{open, say, start_logging};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::access::scope::{Pattern, Scope};
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
@@ -61,7 +61,7 @@ fn id(text: &str) -> Result<i64, String> {
     })
 }
 
-pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, Failure> {
+pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, CommandFailure> {
     start_logging(&settings, None)?;
     let app = open(settings).await?;
     let done = match command {
@@ -93,39 +93,41 @@ fn patterns(texts: Vec<String>) -> Option<Vec<Pattern>> {
     (!texts.is_empty()).then(|| texts.into_iter().map(Pattern::new).collect())
 }
 
-async fn create(app: &App, new: &NewKey) -> Result<ExitCode, Failure> {
+async fn create(app: &App, new: &NewKey) -> Result<ExitCode, CommandFailure> {
     let made = app
         .registry
         .create_api_key(new, &Actor::command_line())
         .await;
     match made.map_err(refused)? {
         (Creation::Created(_), key) => say(&format!("{}\n", key.expose_secret())),
-        (Creation::NameTaken, _) => Err(Failure::of("there is a key of that name; choose another")),
+        (Creation::NameTaken, _) => Err(CommandFailure::of(
+            "there is a key of that name; choose another",
+        )),
     }
 }
 
 /// What the registry finds wrong with an expiry is said of the option that gave it.
-fn refused(error: RegistryError) -> Failure {
+fn refused(error: RegistryError) -> CommandFailure {
     match error {
         RegistryError::Refused(Refusal::Faults(faults))
             if faults.iter().any(|fault| fault.pointer == EXPIRES_AT) =>
         {
-            Failure::of("--days must be 1 or more: the key would have expired already")
+            CommandFailure::of("--days must be 1 or more: the key would have expired already")
         }
-        error => Failure::of(error),
+        error => CommandFailure::of(error),
     }
 }
 
-async fn list(app: &App) -> Result<ExitCode, Failure> {
+async fn list(app: &App) -> Result<ExitCode, CommandFailure> {
     let now = app.clock.now();
     let mut rows = vec![HEADER.map(str::to_owned)];
     for number in 1.. {
-        let page = Page::new(number, PAGE_SIZE_MAX).map_err(Failure::of)?;
+        let page = Page::new(number, PAGE_SIZE_MAX).map_err(CommandFailure::of)?;
         let keys = app
             .registry
             .list_api_keys(page)
             .await
-            .map_err(Failure::of)?;
+            .map_err(CommandFailure::of)?;
         if keys.list.is_empty() {
             break;
         }
@@ -181,14 +183,16 @@ fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     text
 }
 
-async fn revoke(app: &App, id: i64) -> Result<ExitCode, Failure> {
+async fn revoke(app: &App, id: i64) -> Result<ExitCode, CommandFailure> {
     let revoked = app
         .registry
         .revoke_api_key(id, &Actor::command_line())
         .await;
-    if revoked.map_err(Failure::of)? {
+    if revoked.map_err(CommandFailure::of)? {
         say("revoked\n")
     } else {
-        Err(Failure::of("there is no such key that is not revoked"))
+        Err(CommandFailure::of(
+            "there is no such key that is not revoked",
+        ))
     }
 }

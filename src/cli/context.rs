@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::app::App;
 use crate::config::Settings;
 use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
@@ -14,14 +14,17 @@ use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use crate::foundation::randomness::Randomness;
 
-pub(super) fn start_logging(settings: &Settings, filter: Option<&str>) -> Result<(), Failure> {
+pub(super) fn start_logging(
+    settings: &Settings,
+    filter: Option<&str>,
+) -> Result<(), CommandFailure> {
     let filter = filter.unwrap_or(&settings.log.filter);
     let log = &settings.log;
-    logging::start(log.format, filter, log.colours).map_err(Failure::Log)
+    logging::start(log.format, filter, log.colours).map_err(CommandFailure::Log)
 }
 
 /// The one place where time and randomness come from the machine.
-pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), Failure> {
+pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), CommandFailure> {
     let clock: SharedClock = match settings.renewal.max_skew {
         Ms::ZERO => Arc::new(SystemClock),
         followed => Arc::new(SteadyClock::new(Arc::new(SystemClock), followed)),
@@ -31,25 +34,25 @@ pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), 
 
 /// Opens a database that is there: in the wrong directory a new one would be made instead, and
 /// be found in good order.
-pub(super) async fn open(settings: Settings) -> Result<App, Failure> {
+pub(super) async fn open(settings: Settings) -> Result<App, CommandFailure> {
     let address = DbAddress::of(settings.database.url.expose_secret());
     if address.is_missing() {
-        let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
-        return Err(Failure::NoDatabase { address, data_dir });
+        let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
+        return Err(CommandFailure::NoDatabase { address, data_dir });
     }
     open_or_make(settings).await
 }
 
-pub(super) async fn open_or_make(settings: Settings) -> Result<App, Failure> {
+pub(super) async fn open_or_make(settings: Settings) -> Result<App, CommandFailure> {
     let (clock, randomness) = ambient(&settings)?;
     Ok(Box::pin(App::open(settings, clock, randomness)).await?)
 }
 
 /// Writes to standard output.
-pub(super) fn say(text: &str) -> Result<ExitCode, Failure> {
+pub(super) fn say(text: &str) -> Result<ExitCode, CommandFailure> {
     let mut out = std::io::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(Failure::of)?;
+        .map_err(CommandFailure::of)?;
     Ok(ExitCode::SUCCESS)
 }

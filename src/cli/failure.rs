@@ -37,7 +37,7 @@ const EXIT_COULD_NOT_RUN: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum CommandFailure {
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
     #[error("configuration: {0}")]
@@ -59,7 +59,7 @@ pub(super) enum Failure {
     Command(String),
 }
 
-impl Failure {
+impl CommandFailure {
     pub(super) fn of(error: impl std::fmt::Display) -> Self {
         Self::Command(error.to_string())
     }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use super::context::{open, say, start_logging};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::config::{ConfigError, Settings};
 use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
@@ -41,7 +41,7 @@ pub enum Command {
 pub async fn run(
     settings: impl FnOnce() -> Result<Settings, ConfigError>,
     command: Command,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CommandFailure> {
     match command {
         Command::Apply { files, prune } => {
             let settings = settings()?;
@@ -61,7 +61,7 @@ struct Checked {
 }
 
 /// Reads realms from files and checks them. Warnings are printed.
-fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, Failure> {
+fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, CommandFailure> {
     let (mut patches, mut faults) = (Vec::new(), Vec::new());
     for file in expanded(files)? {
         match read(&file) {
@@ -85,18 +85,19 @@ fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, Failure> {
 }
 
 /// Prints warnings beside the results, not among them.
-fn warn(file: &Path, warnings: &[Warning]) -> Result<(), Failure> {
+fn warn(file: &Path, warnings: &[Warning]) -> Result<(), CommandFailure> {
     for warning in warnings {
         let (file, Warning { pointer, detail }) = (file.display(), warning);
-        writeln!(std::io::stderr(), "{file}: warning: {pointer} {detail}").map_err(Failure::of)?;
+        writeln!(std::io::stderr(), "{file}: warning: {pointer} {detail}")
+            .map_err(CommandFailure::of)?;
     }
     Ok(())
 }
 
-fn check(egress: &Egress, files: &[PathBuf]) -> Result<ExitCode, Failure> {
+fn check(egress: &Egress, files: &[PathBuf]) -> Result<ExitCode, CommandFailure> {
     let Checked { patches, faults } = checked(egress, files)?;
     if !faults.is_empty() {
-        return Err(Failure::of(faults.join("\n")));
+        return Err(CommandFailure::of(faults.join("\n")));
     }
     patches
         .iter()
@@ -104,7 +105,11 @@ fn check(egress: &Egress, files: &[PathBuf]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<ExitCode, Failure> {
+async fn apply(
+    settings: Settings,
+    files: &[PathBuf],
+    prune: bool,
+) -> Result<ExitCode, CommandFailure> {
     let Checked {
         patches,
         mut faults,
@@ -114,10 +119,10 @@ async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<Exi
         let patches = patches.into_iter().map(|(_, patch)| patch).collect();
         let by = Actor::command_line();
         let applied = app.registry.apply_realms(patches, prune, &by).await;
-        applied.map_err(Failure::of)
+        applied.map_err(CommandFailure::of)
     } else {
         faults.push("nothing was changed".to_owned());
-        Err(Failure::of(faults.join("\n")))
+        Err(CommandFailure::of(faults.join("\n")))
     };
     app.close().await;
     for realm in applied? {
@@ -132,9 +137,10 @@ async fn apply(settings: Settings, files: &[PathBuf], prune: bool) -> Result<Exi
 }
 
 /// Folders stand for the JSON files in them, by name.
-fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable =
-        |path: &Path, error| Failure::of(format!("{} cannot be read: {error}", path.display()));
+fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, CommandFailure> {
+    let unreadable = |path: &Path, error| {
+        CommandFailure::of(format!("{} cannot be read: {error}", path.display()))
+    };
     let mut all = Vec::new();
     for path in files {
         if !path.is_dir() {

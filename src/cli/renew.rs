@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::context::{open, say, start_logging};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
 use crate::foundation::descriptors;
@@ -19,7 +19,7 @@ pub async fn run(
     settings: Settings,
     realm: Option<String>,
     all: bool,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CommandFailure> {
     let on_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     // On a terminal the bar tells; log lines would tear it.
     start_logging(&settings, on_terminal.then_some("error"))?;
@@ -27,10 +27,13 @@ pub async fn run(
     let realm = realm
         .map(RealmId::new)
         .transpose()
-        .map_err(|error| Failure::of(format!("--realm {error}")))?;
+        .map_err(|error| CommandFailure::of(format!("--realm {error}")))?;
     let app = open(settings).await?;
-    if let Some(realm) = &realm {
-        app.registry.realm(realm).await.map_err(Failure::of)?;
+    if let Some(realm) = &realm
+        && let Err(unknown) = app.registry.realm(realm).await
+    {
+        app.close().await;
+        return Err(CommandFailure::of(unknown));
     }
     let scope = RunScope {
         realm,
@@ -53,7 +56,7 @@ pub async fn run(
     app.close().await;
     let summary = run.map_err(|error| {
         let address = app.database.address();
-        Failure::of(format!(
+        CommandFailure::of(format!(
             "the database {address} failed: {}",
             DbFault::of(&error, address)
         ))

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::context::{open_or_make, say, start_logging};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::config::Settings;
 use crate::demo;
 use crate::foundation::descriptors;
@@ -14,22 +14,22 @@ use crate::serve::{self, Running};
 
 const LOOPBACK: &str = "127.0.0.1/32";
 
-pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure> {
+pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, CommandFailure> {
     start_logging(&settings, None)?;
     descriptors::raise();
-    let mut signals = Signals::new().map_err(Failure::of)?;
+    let mut signals = Signals::new().map_err(CommandFailure::of)?;
     if demo {
-        let loopback = LOOPBACK.parse().map_err(Failure::of)?;
+        let loopback = LOOPBACK.parse().map_err(CommandFailure::of)?;
         settings.upstream.egress = settings.upstream.egress.and(loopback);
     }
     // A relative one is found from elsewhere, too.
-    let data_dir = std::path::absolute(&settings.data_dir).map_err(Failure::of)?;
+    let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
     let app = open_or_make(settings).await?;
     if let Some(path) = app.ensure_admin_key().await? {
         tracing::info!(path = %path.display(), "the administrator's key is in this file");
     }
     if demo {
-        demo::start(&app).await.map_err(Failure::of)?;
+        demo::start(&app).await.map_err(CommandFailure::of)?;
     }
     let running = serve::start(app).await?;
     let stored = running.app().counted().await;
@@ -58,7 +58,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Failure
 }
 
 /// What a newcomer needs to see a token.
-fn greet(running: &Running) -> Result<(), Failure> {
+fn greet(running: &Running) -> Result<(), CommandFailure> {
     let address = running.address();
     let key = running.app().admin_key()?.map_or_else(
         || "YOUR-KEY".to_owned(),

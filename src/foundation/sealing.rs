@@ -21,13 +21,13 @@ const KEY_ID_MAX_BYTES: usize = 64;
 
 /// Where a sealed value stands. It opens nowhere else.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct SealedPlace<'a> {
     pub table: &'static str,
     pub row: &'a str,
     pub column: &'static str,
 }
 
-impl Place<'_> {
+impl SealedPlace<'_> {
     /// Lengths first, so that no two places read the same.
     fn associated_data(&self, key_id: &str) -> Vec<u8> {
         let mut data = vec![FORMAT];
@@ -65,7 +65,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    pub fn new(place: &Place<'_>, sealed: &Sealed, why: Closed) -> Self {
+    pub fn new(place: &SealedPlace<'_>, sealed: &Sealed, why: Closed) -> Self {
         let mut hasher = DefaultHasher::new();
         sealed.0.hash(&mut hasher);
         Self {
@@ -162,19 +162,24 @@ impl KeyRing {
             .map(|key| key.id.as_str())
     }
 
-    pub fn seal(&self, place: &Place<'_>, plain: &[u8]) -> Sealed {
+    pub fn seal(&self, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
         self.seal_with(&self.first, place, plain)
     }
 
     /// Seals with a named key of the ring, for its check value.
-    pub fn seal_under(&self, key_id: &str, place: &Place<'_>, plain: &[u8]) -> Option<Sealed> {
+    pub fn seal_under(
+        &self,
+        key_id: &str,
+        place: &SealedPlace<'_>,
+        plain: &[u8],
+    ) -> Option<Sealed> {
         let key = self.find(key_id)?;
         Some(self.seal_with(key, place, plain))
     }
 
     pub fn open(
         &self,
-        place: &Place<'_>,
+        place: &SealedPlace<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let closed = |why| OpenError::new(place, sealed, why);
@@ -193,7 +198,11 @@ impl KeyRing {
             .map_err(|_| closed(Closed::Refused))
     }
 
-    pub fn open_text(&self, place: &Place<'_>, sealed: &Sealed) -> Result<SecretString, OpenError> {
+    pub fn open_text(
+        &self,
+        place: &SealedPlace<'_>,
+        sealed: &Sealed,
+    ) -> Result<SecretString, OpenError> {
         let bytes = self.open(place, sealed)?;
         std::str::from_utf8(&bytes)
             .map(SecretString::from)
@@ -206,7 +215,7 @@ impl KeyRing {
             .find(|key| key.id == key_id)
     }
 
-    fn seal_with(&self, key: &SealingKey, place: &Place<'_>, plain: &[u8]) -> Sealed {
+    fn seal_with(&self, key: &SealingKey, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
         let nonce = self.randomness.bytes::<NONCE_BYTES>();
         let payload = Payload {
             msg: plain,
@@ -243,7 +252,7 @@ fn split(bytes: &[u8]) -> Option<(&str, XNonce, &[u8])> {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'static> = Place {
+    const PLACE: SealedPlace<'static> = SealedPlace {
         table: "ts_token",
         row: "1",
         column: "token",
@@ -263,12 +272,12 @@ mod tests {
         let sealed = ring.seal(&PLACE, b"token");
         assert_eq!(ring.open(&PLACE, &sealed).unwrap().as_slice(), b"token");
         for other in [
-            Place { row: "2", ..PLACE },
-            Place {
+            SealedPlace { row: "2", ..PLACE },
+            SealedPlace {
                 column: "extra",
                 ..PLACE
             },
-            Place {
+            SealedPlace {
                 table: "ts_secret",
                 ..PLACE
             },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::job::{EVERY_SECOND, Job, Outcome, Trigger};
+use super::job::{EVERY_SECOND, Job, PassOutcome, Trigger};
 use crate::webhook::delivery_worker::{DeliveryWorker, PASS_EVENTS};
 
 pub struct Delivery {
@@ -40,13 +40,13 @@ impl Job for Delivery {
         PASS_EVENTS
     }
 
-    async fn pass(&self) -> Outcome {
+    async fn pass(&self) -> PassOutcome {
         match self.delivery_worker.deliver_due().await {
-            Ok(()) => Outcome::Done,
+            Ok(()) => PassOutcome::Done,
             Err(error) => {
                 let database = &self.delivery_worker.database;
                 database.failed(&error, "sending events to the webhook");
-                Outcome::Failed
+                PassOutcome::Failed
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::job::{Job, Outcome, Trigger};
+use super::job::{Job, PassOutcome, Trigger};
 use crate::foundation::database::{Database, DbError};
 use crate::memory::follower::{Follower, PAGE};
 
@@ -48,15 +48,15 @@ impl Job for Follow {
             .failed(&DbError::Unanswered(FOLLOWING_MAX), DOING);
     }
 
-    async fn pass(&self) -> Outcome {
+    async fn pass(&self) -> PassOutcome {
         match self.follower.follow().await {
             Ok(()) => {
                 self.database.answered();
-                Outcome::Done
+                PassOutcome::Done
             }
             Err(error) => {
                 self.database.failed(&error, DOING);
-                Outcome::Failed
+                PassOutcome::Failed
             }
         }
     }

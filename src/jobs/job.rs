@@ -25,7 +25,7 @@ pub enum Trigger {
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 #[repr(u8)]
-pub enum Outcome {
+pub enum PassOutcome {
     /// None has ended yet.
     Never,
     Done,
@@ -36,7 +36,7 @@ pub enum Outcome {
     TimedOut,
 }
 
-impl Outcome {
+impl PassOutcome {
     const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
@@ -69,10 +69,15 @@ pub trait Job: Send + Sync + 'static {
     }
 
     /// Tells of a pass that was given up.
-    fn gave_up(&self) {}
+    fn gave_up(&self) {
+        tracing::warn!(
+            job = self.name(),
+            "a pass of a job took too long, and was given up"
+        );
+    }
 
     /// Makes one pass. What fails is logged here.
-    async fn pass(&self) -> Outcome;
+    async fn pass(&self) -> PassOutcome;
 }
 
 /// How the last pass of a job ended.
@@ -80,13 +85,13 @@ pub trait Job: Send + Sync + 'static {
 pub struct LastOutcome(Arc<AtomicU8>);
 
 impl LastOutcome {
-    pub fn get(&self) -> Outcome {
+    pub fn get(&self) -> PassOutcome {
         let value = self.0.load(Ordering::Relaxed);
-        let known = Outcome::ALL.iter().find(|known| **known as u8 == value);
-        known.copied().unwrap_or(Outcome::Never)
+        let known = PassOutcome::ALL.iter().find(|known| **known as u8 == value);
+        known.copied().unwrap_or(PassOutcome::Never)
     }
 
-    fn set(&self, outcome: Outcome) {
+    fn set(&self, outcome: PassOutcome) {
         self.0.store(outcome as u8, Ordering::Relaxed);
     }
 }
@@ -105,7 +110,7 @@ pub async fn run(job: Arc<dyn Job>, last: LastOutcome, stopping: CancellationTok
                 Ok(outcome) => outcome,
                 Err(_elapsed) => {
                     job.gave_up();
-                    Outcome::TimedOut
+                    PassOutcome::TimedOut
                 }
             },
         };
@@ -156,7 +161,7 @@ mod tests {
     /// Its passes end one after the other as they are listed; then they hang.
     struct Listed {
         wake: Arc<Notify>,
-        ends: Vec<Outcome>,
+        ends: Vec<PassOutcome>,
         begun: AtomicUsize,
     }
 
@@ -181,7 +186,7 @@ mod tests {
             Some(Duration::from_millis(10))
         }
 
-        async fn pass(&self) -> Outcome {
+        async fn pass(&self) -> PassOutcome {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
             match self.ends.get(number) {
                 Some(outcome) => *outcome,
@@ -195,13 +200,17 @@ mod tests {
         let wake = Arc::new(Notify::new());
         let job = Arc::new(Listed {
             wake: wake.clone(),
-            ends: vec![Outcome::Done, Outcome::Failed],
+            ends: vec![PassOutcome::Done, PassOutcome::Failed],
             begun: AtomicUsize::new(0),
         });
         let (last, stopping) = (LastOutcome::default(), CancellationToken::new());
         let running = tokio::spawn(run(job, last.clone(), stopping.clone()));
-        assert_eq!(last.get(), Outcome::Never);
-        for expected in [Outcome::Done, Outcome::Failed, Outcome::TimedOut] {
+        assert_eq!(last.get(), PassOutcome::Never);
+        for expected in [
+            PassOutcome::Done,
+            PassOutcome::Failed,
+            PassOutcome::TimedOut,
+        ] {
             wake.notify_one();
             while last.get() != expected {
                 tokio::task::yield_now().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::job::{Job, Outcome, Trigger};
+use super::job::{Job, PassOutcome, Trigger};
 use crate::access::audit as audits;
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -91,7 +91,7 @@ impl Job for Maintenance {
         PIECE_ROWS
     }
 
-    async fn pass(&self) -> Outcome {
+    async fn pass(&self) -> PassOutcome {
         match self.prune().await {
             Ok(pruned) => {
                 tracing::info!(
@@ -100,11 +100,11 @@ impl Job for Maintenance {
                     retired = pruned.retired,
                     "old history deleted"
                 );
-                Outcome::Done
+                PassOutcome::Done
             }
             Err(error) => {
                 self.database.failed(&error, "deleting old history");
-                Outcome::Failed
+                PassOutcome::Failed
             }
         }
     }

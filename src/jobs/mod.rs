@@ -17,7 +17,7 @@ use tokio_cron_scheduler::job::JobLocked;
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use job::{Job, LastOutcome, Outcome, Trigger};
+use job::{Job, LastOutcome, PassOutcome, Trigger};
 
 /// What is wrong with a schedule.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ impl Jobs {
     }
 
     /// The name of each job, and how its last pass ended.
-    pub fn last_outcomes(&self) -> Vec<(&'static str, Outcome)> {
+    pub fn last_outcomes(&self) -> Vec<(&'static str, PassOutcome)> {
         let started = self.started.iter();
         started.map(|job| (job.name, job.last.get())).collect()
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::job::{EVERY_SECOND, Job, Outcome, Trigger};
+use super::job::{EVERY_SECOND, Job, PassOutcome, Trigger};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::renewal::{Renewals, SEALED_PAGE_ROWS};
 
@@ -60,12 +60,12 @@ impl Job for SealedCheck {
         SEALED_PAGE_ROWS
     }
 
-    async fn pass(&self) -> Outcome {
+    async fn pass(&self) -> PassOutcome {
         if !self.is_due() {
-            return Outcome::Idle;
+            return PassOutcome::Idle;
         }
         match self.renewals.check_sealed().await {
-            Ok(found) if found.is_empty() => Outcome::Done,
+            Ok(found) if found.is_empty() => PassOutcome::Done,
             Ok(found) => {
                 tracing::warn!(
                     secrets = found.secrets,
@@ -75,11 +75,11 @@ impl Job for SealedCheck {
                     need_attention = found.need_attention,
                     "stored values cannot be opened"
                 );
-                Outcome::Done
+                PassOutcome::Done
             }
             Err(error) => {
                 tracing::error!(%error, "what is sealed could not be looked at");
-                Outcome::Failed
+                PassOutcome::Failed
             }
         }
     }

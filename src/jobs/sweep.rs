@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::job::{EVERY_SECOND, Job, Outcome, Trigger};
+use super::job::{EVERY_SECOND, Job, PassOutcome, Trigger};
 use crate::renewal::{NotSwept, Renewals};
 
 pub struct Sweep {
@@ -41,11 +41,11 @@ impl Job for Sweep {
         self.renewals.concurrency()
     }
 
-    async fn pass(&self) -> Outcome {
+    async fn pass(&self) -> PassOutcome {
         match self.renewals.sweep().await {
-            Ok(()) => Outcome::Done,
-            Err(NotSwept::Failed) => Outcome::Failed,
-            Err(NotSwept::Stopping) => Outcome::Idle,
+            Ok(()) => PassOutcome::Done,
+            Err(NotSwept::Failed) => PassOutcome::Failed,
+            Err(NotSwept::Stopping) => PassOutcome::Idle,
         }
     }
 }

@@ -116,8 +116,15 @@ impl Remembered {
 
     fn bytes(&self) -> usize {
         let names = self.realm.as_str().len() + self.key.as_str().len();
-        let texts = self.payload.token.as_json().len()
-            + self.payload.token_type.as_ref().map_or(0, String::len)
+        // By name, so that none is forgotten; `extra` was measured when it was remembered.
+        let TokenPayload {
+            token,
+            token_type,
+            extra: _,
+            expiry: _,
+        } = &self.payload;
+        let texts = token.as_json().len()
+            + token_type.as_ref().map_or(0, String::len)
             + self.expires_at.as_ref().map_or(0, String::len);
         // Parsed JSON takes several times its text.
         size_of::<Self>() + 2 * names + texts + 4 * self.extra_bytes + OVERHEAD

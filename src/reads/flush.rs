@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::denied::FlushDenied;
-use super::served::{Ask, Flush, Flushed, Origin, RETRY_SOON, ReadError, Refused, Served};
+use super::served::{Ask, Flush, Flushed, RETRY_SOON, ReadError, Refused, Served, TokenSource};
 use super::{Brought, Reads, Waited};
 use crate::foundation::clock::{Ms, Timeline};
 use crate::memory::Look;
@@ -68,7 +68,7 @@ impl Reads {
             };
             let served = self.read_waited(waited, ask.min_ttl).await?;
             // Where nothing could be served without a renewal, there was one.
-            if served.origin == Origin::Upstream || served.generation > seen {
+            if served.source == TokenSource::Upstream || served.generation > seen {
                 return Ok(flushed(served));
             }
             return Ok(self.unflushed(served, why, retry_after));

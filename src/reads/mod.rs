@@ -26,7 +26,7 @@ use crate::upstream::Upstream;
 pub use denied::FlushDenied;
 use flight_outcome::FlightOutcome;
 use hold::holding_back;
-pub use served::{Ask, Flush, Flushed, Origin, ReadError, Refused, Served};
+pub use served::{Ask, Flush, Flushed, ReadError, Refused, Served, TokenSource};
 use served::{RETRY_LATER, RETRY_SOON, beyond_quota, not_in_time, unavailable};
 use single_flight::{SingleFlight, SingleFlightParts};
 use wording::{DATABASE_UNUSABLE, EXPIRED_MEANWHILE, what_failed};
@@ -124,7 +124,7 @@ impl Reads {
         self.metrics
             .reads
             .get_or_create(&ReadLabels {
-                source: served.origin.as_str(),
+                source: served.source.as_str(),
             })
             .inc();
         Ok(served)
@@ -230,7 +230,7 @@ impl Reads {
                 payload: cell.payload.with_token(cell.payload.token.token()),
                 expires_in: cell.payload.expiry.left(now),
                 generation: cell.generation,
-                origin: Origin::Cache,
+                source: TokenSource::Cache,
                 stale: false,
                 flushed: None,
             })
@@ -285,7 +285,7 @@ impl Reads {
                         expires_in,
                         payload: fresh.payload,
                         generation: fresh.generation,
-                        origin: Origin::Upstream,
+                        source: TokenSource::Upstream,
                         stale: false,
                         flushed: None,
                     }));

@@ -45,14 +45,14 @@ pub enum Refused {
 
 /// Where a served token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Origin {
+pub enum TokenSource {
     /// This process remembers it.
     Cache,
     Database,
     Upstream,
 }
 
-impl Origin {
+impl TokenSource {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
@@ -80,7 +80,7 @@ pub struct Served {
     pub payload: TokenPayload,
     pub expires_in: Ms,
     pub generation: Generation,
-    pub origin: Origin,
+    pub source: TokenSource,
     /// The fresher token that was asked for could not be had.
     pub stale: bool,
     pub flushed: Option<Flushed>,

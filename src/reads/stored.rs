@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::Reads;
-use super::served::{Origin, RETRY_LATER, RETRY_SOON, ReadError, Served, unavailable};
+use super::served::{RETRY_LATER, RETRY_SOON, ReadError, Served, TokenSource, unavailable};
 use super::wording::REALM_UNREADABLE;
 use crate::foundation::clock::EpochMs;
 use crate::realm::failure::FailureClass;
@@ -55,7 +55,7 @@ impl Reads {
             expires_in: held.payload.expiry.left(now),
             payload: held.payload.opened(token, extra),
             generation: record.generation,
-            origin: Origin::Database,
+            source: TokenSource::Database,
             stale: false,
             flushed: None,
         }))

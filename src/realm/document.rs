@@ -18,7 +18,7 @@ pub use answer::{
     AnswerRule, Declared, DefaultExpiry, ErrorRule, ExpiryRule, ExpiryUnit, Extraction,
     ResponseFormat, StatedExpiry,
 };
-pub use argument::{Argument, NamedArgument, Place};
+pub use argument::{Argument, ArgumentPlace, NamedArgument};
 pub use client::{Assertion, BasicEncoding, ClientAuth, TlsClient, TlsRule};
 pub use params::{DEFAULT_PARAMS, ParamRule, default_params};
 pub use request::{Content, Encoding, Method, REFRESH_TOKEN, RequestRule};
@@ -64,7 +64,7 @@ pub struct Parent {
 
 /// How a token is served, where not as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serving {
+pub struct ServingTemplate {
     pub template: Template,
     /// Rendered on each read, not once at renewal.
     pub per_read: bool,
@@ -111,7 +111,7 @@ pub struct ProviderDocument {
     pub refresh: Option<Refresh>,
     pub parent: Option<Parent>,
     pub ticket: Option<TicketRule>,
-    pub serving: Option<Serving>,
+    pub serving: Option<ServingTemplate>,
     pub error: ErrorRule,
     pub policy: Policy,
 }

@@ -56,6 +56,30 @@ impl FailureClass {
         }
     }
 
+    /// Whether nobody but a human can help: time does not.
+    fn needs_human(self) -> bool {
+        match self {
+            Self::Internal => true,
+            Self::Transient | Self::RateLimited | Self::Permanent | Self::InvalidToken => false,
+        }
+    }
+
+    /// Whether it holds for all secrets of the realm, unless it is said to be of one.
+    fn is_of_the_realm(self) -> bool {
+        match self {
+            Self::RateLimited => true,
+            Self::Transient | Self::Permanent | Self::InvalidToken | Self::Internal => false,
+        }
+    }
+
+    /// Whether a request that was sent may have had its effect.
+    fn is_unclear(self) -> bool {
+        match self {
+            Self::Transient => true,
+            Self::RateLimited | Self::Permanent | Self::InvalidToken | Self::Internal => false,
+        }
+    }
+
     /// Whether it will not pass by itself.
     pub fn parks(self) -> bool {
         match self {
@@ -67,7 +91,7 @@ impl FailureClass {
 
 /// Whether the provider answered that it refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ProviderRefusal {
     /// It did not: no answer came, or one that says nothing about the request.
     No,
     /// It did, with a code that says why.
@@ -87,7 +111,7 @@ pub struct Failure {
     pub code: Option<String>,
     /// The refresh token was refused (RFC 6749, section 5.2: `invalid_grant`).
     pub grant_refused: bool,
-    pub refusal: Refusal,
+    pub refusal: ProviderRefusal,
     /// Nobody but a human can help: it is not tried again soon, not even after a save.
     pub needs_human: bool,
     /// Whether the request may have reached the provider.
@@ -112,8 +136,8 @@ impl Failure {
                 .collect(),
             code: None,
             grant_refused: false,
-            refusal: Refusal::No,
-            needs_human: class == FailureClass::Internal,
+            refusal: ProviderRefusal::No,
+            needs_human: class.needs_human(),
             sent: true,
             retry_after: None,
             secret_scoped: false,
@@ -135,7 +159,7 @@ impl Failure {
 
     /// Whether all requests to the realm must wait.
     pub fn blocks_realm(&self) -> bool {
-        self.class == FailureClass::RateLimited && !self.secret_scoped
+        self.class.is_of_the_realm() && !self.secret_scoped
     }
 
     /// Nothing was sent: the same may be tried again without harm.
@@ -164,12 +188,12 @@ impl Failure {
 
     /// Whether the provider refused, or something else that will not pass by itself went wrong.
     pub fn counts_as_refusal(&self) -> bool {
-        self.class.parks() || self.refusal == Refusal::Unreasoned
+        self.class.parks() || self.refusal == ProviderRefusal::Unreasoned
     }
 
     /// Whether what was sent may have had an effect that nobody was told of.
     pub fn is_unclear(&self) -> bool {
-        self.sent && self.class == FailureClass::Transient && self.refusal == Refusal::No
+        self.sent && self.class.is_unclear() && self.refusal == ProviderRefusal::No
     }
 
     pub fn permanent(detail: impl Into<String>) -> Self {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::Notify;
 
-use crate::access::audit::{self, Entry, Outcome};
+use crate::access::audit::{self, AuditEntry, AuditOutcome};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Abort, Database, DbError};
 use crate::foundation::fields::escape;
@@ -196,12 +196,12 @@ async fn note(
     target: String,
     at: EpochMs,
 ) -> Result<(), DbErr> {
-    let entry = Entry {
+    let entry = AuditEntry {
         at,
         actor: Some(by.name.clone()),
         action: action.to_owned(),
         target,
-        outcome: Outcome::Done,
+        outcome: AuditOutcome::Done,
         detail: None,
         request_id: by.request_id.clone(),
     };

@@ -15,7 +15,7 @@ use crate::realm::store as realms;
 use crate::realm::{Realm, Warning};
 use crate::secret::{Secret, store};
 use crate::token::TokenRecord;
-use crate::token::listing::{self, Filter};
+use crate::token::listing::{self, SecretFilter};
 use crate::token::state::State;
 use crate::token::{removal, store as tokens};
 
@@ -43,7 +43,7 @@ impl Registry {
     pub async fn list_secrets(
         &self,
         page: Page,
-        filter: &Filter<'_>,
+        filter: &SecretFilter<'_>,
     ) -> Result<Listed<ListedSecret>, RegistryError> {
         let now = self.clock.now();
         let records = listing::list(self.database.reader(), page, filter, now).await?;

@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::background::Background;
 use super::cause::Cause;
-use super::history::{self, Ended, Entry, Outcome};
+use super::history::{self, Ended, RenewalEntry, RenewalOutcome};
 use super::spool::Spool;
 use crate::foundation::clock::{EpochMs, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -175,7 +175,7 @@ impl PairKeeper {
                 let told = [(recovered, &record)];
                 event::append(transaction, &told, &self.parts.randomness, now).await?;
             }
-            let entry = Entry {
+            let entry = RenewalEntry {
                 realm: record.realm.clone(),
                 key: record.key.clone(),
                 attempt: candidate.attempt.clone(),
@@ -186,7 +186,7 @@ impl PairKeeper {
             };
             let ended = Ended {
                 entry: &entry,
-                outcome: Outcome::Stored,
+                outcome: RenewalOutcome::Stored,
                 failure: None,
                 generation: Some(generation),
             };

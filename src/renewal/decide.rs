@@ -23,7 +23,7 @@ pub struct Backoff {
 
 /// What is known of a token whose attempt has failed. What is counted counts this failure.
 #[derive(Clone, Copy, Debug)]
-pub struct Trouble {
+pub struct FailureHistory {
     /// Failures in a row.
     pub failures: i64,
     /// Those of them, last in a row, that count as refusals, and for how long.
@@ -61,7 +61,7 @@ const PROBE_PART: i64 = 10;
 /// Decides what follows from a failure.
 pub fn decide(
     failure: &Failure,
-    trouble: &Trouble,
+    trouble: &FailureHistory,
     backoff: &Backoff,
     now: EpochMs,
     randomness: &Randomness,
@@ -101,7 +101,7 @@ pub fn decide(
 }
 
 /// A refusal without a reason becomes permanent where it repeats, and stays so.
-fn class_of(failure: &Failure, trouble: &Trouble) -> FailureClass {
+fn class_of(failure: &Failure, trouble: &FailureHistory) -> FailureClass {
     let repeated = trouble.refusals >= BELIEVED_AFTER && trouble.refused_for >= BELIEVED_FOR;
     let believed = trouble.probes > 0 || repeated;
     match failure.class {
@@ -112,7 +112,12 @@ fn class_of(failure: &Failure, trouble: &Trouble) -> FailureClass {
     }
 }
 
-fn exponential(base: Ms, trouble: &Trouble, backoff: &Backoff, randomness: &Randomness) -> Ms {
+fn exponential(
+    base: Ms,
+    trouble: &FailureHistory,
+    backoff: &Backoff,
+    randomness: &Randomness,
+) -> Ms {
     let doublings = trouble.failures.saturating_sub(1).clamp(0, DOUBLINGS_MAX);
     let ceiling = base.0.saturating_mul(1 << doublings).min(backoff.max.0);
     Ms(randomness.between(0, ceiling))
@@ -120,7 +125,7 @@ fn exponential(base: Ms, trouble: &Trouble, backoff: &Backoff, randomness: &Rand
 
 /// Where the stored token ends before the next attempt, readers are without one: the shorter
 /// its life was, the sooner they need the next.
-fn within_life(wait: Ms, trouble: &Trouble, now: EpochMs) -> Ms {
+fn within_life(wait: Ms, trouble: &FailureHistory, now: EpochMs) -> Ms {
     match trouble.last_life {
         Some((end, life)) if now.plus(wait) > end => wait.min(Ms(life.0 / LIFE_PART)),
         _ => wait,
@@ -137,7 +142,7 @@ fn probe(before: i64, backoff: &Backoff, randomness: &Randomness) -> Ms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::realm::failure::{MAYBE_SPENT, REFUSED, Refusal};
+    use crate::realm::failure::{MAYBE_SPENT, ProviderRefusal, REFUSED};
 
     const NOW: EpochMs = EpochMs(1_000_000);
 
@@ -157,8 +162,8 @@ mod tests {
     }
 
     /// The n-th failure in a row, each of which counts as a refusal, a minute after another.
-    fn nth(count: i64) -> Trouble {
-        Trouble {
+    fn nth(count: i64) -> FailureHistory {
+        FailureHistory {
             failures: count,
             refusals: count,
             refused_for: Ms::from_secs(60 * (count - 1)),
@@ -168,7 +173,7 @@ mod tests {
         }
     }
 
-    fn decided(failure: &Failure, trouble: Trouble, seed: u64) -> Decision {
+    fn decided(failure: &Failure, trouble: FailureHistory, seed: u64) -> Decision {
         decide(
             failure,
             &trouble,
@@ -178,13 +183,13 @@ mod tests {
         )
     }
 
-    fn wait(failure: &Failure, trouble: Trouble, seed: u64) -> Ms {
+    fn wait(failure: &Failure, trouble: FailureHistory, seed: u64) -> Ms {
         decided(failure, trouble, seed).next_attempt.since(NOW)
     }
 
     fn unreasoned() -> Failure {
         Failure {
-            refusal: Refusal::Unreasoned,
+            refusal: ProviderRefusal::Unreasoned,
             ..Failure::transient("403")
         }
     }
@@ -193,7 +198,7 @@ mod tests {
     fn transient_failures_back_off_with_full_jitter_between_a_second_and_the_maximum() {
         let failure = Failure::transient("x");
         for failures in [1, 2, 5, 100, i64::MAX] {
-            let trouble = Trouble {
+            let trouble = FailureHistory {
                 failures,
                 refusals: 0,
                 ..nth(1)
@@ -226,7 +231,7 @@ mod tests {
     #[test]
     fn where_nobody_has_a_token_a_wait_is_at_most_a_quarter_of_the_last_life() {
         let failure = Failure::transient("away");
-        let of_life = |end: i64, life: i64| Trouble {
+        let of_life = |end: i64, life: i64| FailureHistory {
             failures: 50,
             refusals: 0,
             last_life: Some((NOW.plus(Ms::from_secs(end)), Ms::from_secs(life))),
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn a_refusal_without_a_reason_is_believed_after_five_in_a_row_over_ten_minutes() {
         let believed = |refusals, secs, probes| {
-            let trouble = Trouble {
+            let trouble = FailureHistory {
                 refused_for: Ms::from_secs(secs),
                 probes,
                 ..nth(refusals)
@@ -272,7 +277,7 @@ mod tests {
 
     #[test]
     fn after_a_save_a_refusal_is_tried_again_four_times_before_it_needs_attention() {
-        let saved = |count| Trouble {
+        let saved = |count| FailureHistory {
             since_save: true,
             ..nth(count)
         };
@@ -302,7 +307,7 @@ mod tests {
             unreasoned(),
         ] {
             for (probes, minutes) in [(1, 5), (2, 15), (3, 60), (4, 60), (99, 60)] {
-                let trouble = Trouble { probes, ..nth(9) };
+                let trouble = FailureHistory { probes, ..nth(9) };
                 let (least, most) = (minutes * 60_000, minutes * 66_000);
                 let wait = wait(&failure, trouble, 1);
                 assert!((least..=most).contains(&wait.0), "{wait:?}");

@@ -14,13 +14,13 @@ use crate::foundation::page::{Listed, Page};
 use crate::realm::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Outcome {
+pub enum RenewalOutcome {
     Stored,
     Failed,
     Discarded,
 }
 
-impl Outcome {
+impl RenewalOutcome {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {
@@ -41,7 +41,7 @@ impl Outcome {
 
 /// One attempt, before its outcome is known.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct RenewalEntry {
     pub realm: RealmId,
     pub key: KeyName,
     pub attempt: AttemptId,
@@ -54,8 +54,8 @@ pub struct Entry {
 /// One attempt that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
-    pub entry: &'a Entry,
-    pub outcome: Outcome,
+    pub entry: &'a RenewalEntry,
+    pub outcome: RenewalOutcome,
     pub failure: Option<&'a Failure>,
     /// Of the token that was stored.
     pub generation: Option<Generation>,
@@ -94,17 +94,17 @@ fn row(ended: &Ended<'_>) -> renewal::ActiveModel {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Filter<'a> {
+pub struct RenewalFilter<'a> {
     pub realm: Option<&'a str>,
     pub key: Option<&'a str>,
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<RenewalOutcome>,
 }
 
 /// Newest first.
 pub async fn list(
     database: &impl ConnectionTrait,
     page: Page,
-    filter: &Filter<'_>,
+    filter: &RenewalFilter<'_>,
 ) -> Result<Listed<renewal::Model>, DbErr> {
     let mut query = Entity::find();
     if let Some(realm) = filter.realm {

@@ -13,7 +13,7 @@ use super::background::Background;
 use super::candidates::PairKeeper;
 use super::cause::Cause;
 use super::decide::Backoff;
-use super::history::Entry;
+use super::history::RenewalEntry;
 use super::outcome::Attempted;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -23,7 +23,7 @@ use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
 use crate::token::claim::Claimed;
 use crate::token::lease;
-use crate::token::{Column, HeldRefresh, Wait, Waiting, results, seal};
+use crate::token::{HeldRefresh, SealedPart, Wait, Waiting, results, seal};
 use crate::upstream::{ObtainedRefresh, Upstream};
 pub(super) use failure::FailedAttempt;
 pub(super) use writer::{ResultWriter, ResultWriterParts};
@@ -118,14 +118,25 @@ impl ResultStore {
     pub(super) fn seal_refresh(&self, claimed: &Claimed, refresh: &ObtainedRefresh) -> HeldRefresh {
         let id = claimed.record.secret_id;
         HeldRefresh {
-            sealed: seal(id, Column::RefreshToken, &refresh.token, &self.parts.ring),
+            sealed: seal(
+                id,
+                SealedPart::RefreshToken,
+                &refresh.token,
+                &self.parts.ring,
+            ),
             expires_at: refresh.expires_at,
             obtained_at: refresh.requested_at,
         }
     }
 
-    fn entry(&self, claimed: &Claimed, cause: Cause, started_at: EpochMs, took: Ms) -> Entry {
-        Entry {
+    fn entry(
+        &self,
+        claimed: &Claimed,
+        cause: Cause,
+        started_at: EpochMs,
+        took: Ms,
+    ) -> RenewalEntry {
+        RenewalEntry {
             realm: claimed.record.realm.clone(),
             key: claimed.record.key.clone(),
             attempt: claimed.attempt.clone(),

@@ -7,7 +7,7 @@ use token_server_entity::secret;
 
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
-use crate::foundation::sealing::{Closed, KeyRing, OpenError, Place, Sealed};
+use crate::foundation::sealing::{Closed, KeyRing, OpenError, Sealed, SealedPlace};
 use params::Params;
 
 /// A secret with its parameters open.
@@ -81,8 +81,8 @@ impl PlaceName {
         Self(format!("{}/{realm}/{key}", realm.as_str().len()))
     }
 
-    fn params(&self) -> Place<'_> {
-        Place {
+    fn params(&self) -> SealedPlace<'_> {
+        SealedPlace {
             table: "ts_secret",
             row: &self.0,
             column: "params",

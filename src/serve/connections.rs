@@ -193,8 +193,8 @@ impl Connections {
     }
 
     /// One more; it is counted until what is answered is dropped.
-    pub fn add(self: &Arc<Self>, now: BootMs) -> Place {
-        let place = Place {
+    pub fn add(self: &Arc<Self>, now: BootMs) -> Slot {
+        let place = Slot {
             id: self.next.fetch_add(1, Relaxed),
             connected: Arc::new(Connected::new(now)),
             connections: self.clone(),
@@ -250,13 +250,13 @@ impl Connections {
 
 /// A connection's own entry; it goes when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Slot {
     id: u64,
     pub connected: Arc<Connected>,
     connections: Arc<Connections>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         locked(&self.connections.open).remove(&self.id);
         self.connections.gauge.dec();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Has asked and been answered.
-    fn idle(connections: &Arc<Connections>, since: i64) -> Place {
+    fn idle(connections: &Arc<Connections>, since: i64) -> Slot {
         let place = connections.add(BootMs(0));
         place.connected.begin();
         place.connected.end(BootMs(since), true);

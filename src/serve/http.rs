@@ -18,7 +18,7 @@ use poem::{Body, Endpoint, Request};
 use tokio::net::TcpStream;
 
 use super::connection::{Connection, Limits};
-use super::connections::{Connected, Place, Told};
+use super::connections::{Connected, Slot, Told};
 use crate::config::HttpSettings;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::metrics::{ClosedLabels, Metrics};
@@ -74,7 +74,7 @@ impl<E: Endpoint + 'static> Http<E> {
     }
 
     /// Serves a connection to its end.
-    pub async fn serve(self: Arc<Self>, stream: TcpStream, remote: RemoteAddr, place: Place) {
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, remote: RemoteAddr, place: Slot) {
         let Ok(local) = stream.local_addr() else {
             // It has ended already.
             return;

@@ -13,7 +13,7 @@ mod xml;
 use secrecy::SecretString;
 
 use crate::foundation::ids::RealmId;
-use crate::foundation::sealing::{KeyRing, OpenError, Place, Sealed};
+use crate::foundation::sealing::{KeyRing, OpenError, Sealed, SealedPlace};
 
 /// Seals a ticket for the row of its application.
 pub fn seal(realm: &RealmId, app_id: &str, value: &SecretString, ring: &KeyRing) -> Sealed {
@@ -37,8 +37,8 @@ fn row(realm: &RealmId, app_id: &str) -> String {
     format!("{}/{realm}/{app_id}", realm.as_str().len())
 }
 
-fn place(row: &str) -> Place<'_> {
-    Place {
+fn place(row: &str) -> SealedPlace<'_> {
+    SealedPlace {
         table: "ts_ticket",
         row,
         column: "value",

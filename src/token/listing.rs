@@ -16,7 +16,7 @@ use crate::realm::store::contains;
 
 /// Which secrets a list shows.
 #[derive(Clone, Debug, Default)]
-pub struct Filter<'a> {
+pub struct SecretFilter<'a> {
     pub realm: Option<&'a str>,
     pub state: Option<State>,
     /// A part of the key.
@@ -27,7 +27,7 @@ pub struct Filter<'a> {
 pub async fn list(
     database: &impl ConnectionTrait,
     page: Page,
-    filter: &Filter<'_>,
+    filter: &SecretFilter<'_>,
     now: EpochMs,
 ) -> Result<Listed<TokenRecord>, DbErr> {
     let mut query = Entity::find();

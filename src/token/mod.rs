@@ -32,7 +32,7 @@ use crate::realm::failure::FailureClass;
 use expiry::Expiry;
 pub use payload::{SealedPayload, TokenPayload};
 use sealing::place;
-pub use sealing::{Column, seal};
+pub use sealing::{SealedPart, seal};
 
 /// A token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,7 +279,7 @@ impl TokenRecord {
 
     pub fn open_token(&self, held: &HeldToken, ring: &KeyRing) -> Result<SecretString, OpenError> {
         let row = self.secret_id.to_string();
-        ring.open_text(&place(&row, Column::Token), &held.payload.token)
+        ring.open_text(&place(&row, SealedPart::Token), &held.payload.token)
     }
 
     /// The form it is served in; none where that is made on each read.
@@ -292,7 +292,7 @@ impl TokenRecord {
         match &held.serving {
             Serving::AsItCame => self.open_token(held, ring).map(Some),
             Serving::Rendered(served) => ring
-                .open_text(&place(&row, Column::Served), served)
+                .open_text(&place(&row, SealedPart::Served), served)
                 .map(Some),
             Serving::PerRead => Ok(None),
         }
@@ -304,7 +304,7 @@ impl TokenRecord {
             return Ok(Value::Null);
         };
         let row = self.secret_id.to_string();
-        let place = place(&row, Column::Extra);
+        let place = place(&row, SealedPart::Extra);
         let plain = ring.open(&place, extra)?;
         serde_json::from_slice(&plain).map_err(|_| OpenError::new(&place, extra, Closed::Malformed))
     }
@@ -329,6 +329,6 @@ impl TokenRecord {
         ring: &KeyRing,
     ) -> Result<SecretString, OpenError> {
         let row = self.secret_id.to_string();
-        ring.open_text(&place(&row, Column::RefreshToken), &refresh.sealed)
+        ring.open_text(&place(&row, SealedPart::RefreshToken), &refresh.sealed)
     }
 }

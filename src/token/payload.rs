@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::expiry::Expiry;
-use super::sealing::{Column, seal};
+use super::sealing::{SealedPart, seal};
 use crate::foundation::clock::Timeline;
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::{KeyRing, Sealed};
@@ -52,9 +52,15 @@ impl<T> TokenPayload<T> {
 impl TokenPayload {
     /// Seals it for the row of its secret.
     pub fn seal(&self, secret: SecretId, ring: &KeyRing) -> SealedPayload {
-        let extra = (!self.extra.is_null())
-            .then(|| seal(secret, Column::Extra, &self.extra.to_string().into(), ring));
-        self.with(seal(secret, Column::Token, &self.token, ring), extra)
+        let extra = (!self.extra.is_null()).then(|| {
+            seal(
+                secret,
+                SealedPart::Extra,
+                &self.extra.to_string().into(),
+                ring,
+            )
+        });
+        self.with(seal(secret, SealedPart::Token, &self.token, ring), extra)
     }
 }
 

@@ -3,18 +3,18 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::foundation::ids::SecretId;
-use crate::foundation::sealing::{KeyRing, Place, Sealed};
+use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
 
 /// What of a token is sealed, each part for its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub enum SealedPart {
     Token,
     Served,
     Extra,
     RefreshToken,
 }
 
-impl Column {
+impl SealedPart {
     fn name(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -26,15 +26,15 @@ impl Column {
 }
 
 /// Seals a part of a token for the row of its secret.
-pub fn seal(secret: SecretId, column: Column, plain: &SecretString, ring: &KeyRing) -> Sealed {
+pub fn seal(secret: SecretId, part: SealedPart, plain: &SecretString, ring: &KeyRing) -> Sealed {
     let row = secret.to_string();
-    ring.seal(&place(&row, column), plain.expose_secret().as_bytes())
+    ring.seal(&place(&row, part), plain.expose_secret().as_bytes())
 }
 
-pub(super) fn place(row: &str, column: Column) -> Place<'_> {
-    Place {
+pub(super) fn place(row: &str, part: SealedPart) -> SealedPlace<'_> {
+    SealedPlace {
         table: "ts_token",
         row,
-        column: column.name(),
+        column: part.name(),
     }
 }

@@ -12,7 +12,7 @@ use super::lifetimes::length_of;
 use super::lookup::{credential, errcode, look_up, text_at};
 use super::parsed::{Parsed, is_harmed};
 use super::render::Renderer;
-use super::scope::Scope;
+use super::scope::ExpressionScope;
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::realm::document::{
     AnswerRule, ErrorRule, ExpiryUnit, Extraction, REFRESH_TOKEN, StatedExpiry,
@@ -55,22 +55,22 @@ pub(super) struct Issued {
 }
 
 /// Reads one answer by a document's rules.
-pub(super) struct Reader<'a> {
+pub(super) struct AnswerReader<'a> {
     pub parsed: &'a Parsed,
     pub success: Option<&'a Expression>,
     pub error: &'a ErrorRule,
-    pub scope: &'a Scope,
+    pub scope: &'a ExpressionScope,
     pub expressions: &'a Expressions,
     pub clocks: Clocks,
     context: Context<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> AnswerReader<'a> {
     pub fn new(
         parsed: &'a Parsed,
         success: Option<&'a Expression>,
         error: &'a ErrorRule,
-        scope: &'a Scope,
+        scope: &'a ExpressionScope,
         expressions: &'a Expressions,
         sent_at: EpochMs,
     ) -> Self {

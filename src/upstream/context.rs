@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minijinja::Value;
 use minijinja::value::merge_maps;
 
-use super::scope::{MASK, Scope};
+use super::scope::{ExpressionScope, MASK};
 use crate::realm::document::Let;
 use crate::realm::expression::{
     ALWAYS, Expression, Expressions, Names, Rendered, Template, to_json, without_nulls,
@@ -23,7 +23,7 @@ pub(super) enum Seen {
 
 pub(super) struct Context<'a> {
     expressions: &'a Expressions,
-    scope: &'a Scope,
+    scope: &'a ExpressionScope,
     values: Value,
     lets: Arc<[Let]>,
     /// What has been evaluated of `let`: each once, when it is first used.
@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
     /// Everything in scope, and some values beside it.
     pub fn new<const N: usize>(
         expressions: &'a Expressions,
-        scope: &'a Scope,
+        scope: &'a ExpressionScope,
         beside: [(&str, Value); N],
         masks: bool,
     ) -> Self {

@@ -4,12 +4,12 @@
 use serde_json::Value;
 
 use super::absence::{Absence, contents};
-use super::answer::Reader;
+use super::answer::AnswerReader;
 use super::lookup::look_up;
 use crate::realm::document::{AnswerRule, Extraction};
 use crate::realm::expression::Expression;
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     /// Why nothing in the answer says how long its token lives.
     pub fn no_expiry(&self, rule: &AnswerRule) -> String {
         let stated = rule.expiry.stated.as_ref();

@@ -7,7 +7,7 @@ use minijinja::Value as Seen;
 
 use super::handle::Upstream;
 use super::parsed::Parsed;
-use super::scope::{Inputs, Scope};
+use super::scope::{ExpressionScope, Inputs};
 use super::shown::{ShownAnswer, ShownRequest};
 use super::token_request::TokenRequest;
 use crate::realm::document::{AnswerRule, Exchange, ProviderDocument, Way};
@@ -50,7 +50,7 @@ impl Upstream {
         let limit = self.time_limit(self.timeout_of(document));
         let mut inspection = Inspection {
             asking: self.asking(document, params, inputs, values, limit),
-            masked: Scope::masked(document, params, inputs, &values),
+            masked: ExpressionScope::masked(document, params, inputs, &values),
             masked_steps: Vec::new(),
             values,
         };
@@ -98,7 +98,7 @@ impl Upstream {
 
 struct Inspection<'a> {
     asking: TokenRequest<'a>,
-    masked: Scope,
+    masked: ExpressionScope,
     masked_steps: Vec<Seen>,
     values: AttemptValues,
 }

@@ -50,7 +50,7 @@ pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
 use obtained::refuse_expired;
 pub use obtained::{FetchError, Obtained, ObtainedRefresh};
 use render::Renderer;
-pub use scope::{Inputs, ParentToken, Previous, Scope};
+pub use scope::{ExpressionScope, Inputs, ParentToken, Previous};
 pub use settings::UpstreamSettings;
 pub use shown::{ShownAnswer, ShownAssertion, ShownRequest};
 use token_request::TokenRequest;
@@ -167,7 +167,7 @@ impl Upstream {
         extra: &serde_json::Value,
     ) -> Result<SecretString, Failure> {
         let values = self.attempt_values();
-        let scope = Scope::of(document, params, &Inputs::default(), &values);
+        let scope = ExpressionScope::of(document, params, &Inputs::default(), &values);
         token_request::served(document, &self.expressions, &scope, token, extra)
     }
 
@@ -178,7 +178,8 @@ impl Upstream {
         params: &Params,
         template: &Template,
     ) -> Option<String> {
-        let scope = Scope::of(document, params, &Inputs::default(), &self.attempt_values());
+        let scope =
+            ExpressionScope::of(document, params, &Inputs::default(), &self.attempt_values());
         let render = Renderer::new(&self.expressions, &scope, false);
         render.text_if_set("template", template).ok()?
     }
@@ -207,7 +208,7 @@ impl Upstream {
         TokenRequest {
             upstream: self,
             document,
-            scope: Scope::of(document, params, inputs, &values),
+            scope: ExpressionScope::of(document, params, inputs, &values),
             can_refresh: inputs.refresh_token.is_some(),
             refresh_refused: false,
             requested_at: values.now(),
@@ -220,7 +221,7 @@ impl Upstream {
     /// kept.
     fn obtained(
         &self,
-        document: Option<(&ProviderDocument, Scope)>,
+        document: Option<(&ProviderDocument, ExpressionScope)>,
         issued: Issued,
         requested_at: EpochMs,
     ) -> Result<Obtained, FetchError> {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::context::{Context, Seen};
-use super::scope::{MASK, Scope};
+use super::scope::{ExpressionScope, MASK};
 use crate::realm::document::Argument;
 use crate::realm::expression::{Expressions, Template, to_json};
 use crate::realm::failure::Failure;
@@ -35,7 +35,7 @@ pub(super) struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    pub fn new(expressions: &'a Expressions, scope: &'a Scope, masks: bool) -> Self {
+    pub fn new(expressions: &'a Expressions, scope: &'a ExpressionScope, masks: bool) -> Self {
         Self {
             expressions,
             context: Context::new(expressions, scope, [], masks),
@@ -44,7 +44,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// The same with one more value in scope.
-    pub fn with(&self, scope: &'a Scope, name: &str, value: minijinja::Value) -> Self {
+    pub fn with(&self, scope: &'a ExpressionScope, name: &str, value: minijinja::Value) -> Self {
         Self {
             expressions: self.expressions,
             context: Context::new(self.expressions, scope, [(name, value)], self.masks),

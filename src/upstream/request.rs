@@ -14,10 +14,10 @@ use url::Url;
 use super::client::{Request, TlsMaterial};
 use super::encode::{encode, insert};
 use super::render::{Given, Renderer, plain_text};
-use super::scope::{MASK, Scope};
+use super::scope::{ExpressionScope, MASK};
 use crate::realm::document::{
-    BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument, Place, RequestRule,
-    TlsRule,
+    ArgumentPlace, BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument,
+    RequestRule, TlsRule,
 };
 use crate::realm::expression::{UNRESERVED, without_nulls};
 use crate::realm::failure::Failure;
@@ -44,7 +44,7 @@ pub(super) enum Body {
 /// Renders arguments, client authentication and body.
 pub(super) fn assemble(
     rule: &RequestRule,
-    scope: &Scope,
+    scope: &ExpressionScope,
     render: &Renderer<'_>,
     assertion: Option<&SecretString>,
 ) -> Result<Assembled, Failure> {
@@ -55,16 +55,18 @@ pub(super) fn assemble(
     for (argument, value) in &values {
         let at = format!("argument {}", argument.name);
         match argument.place {
-            Place::Url => add_query(&mut assembled.query, &argument.name, &at, value)?,
-            Place::Header => {
+            ArgumentPlace::Url => add_query(&mut assembled.query, &argument.name, &at, value)?,
+            ArgumentPlace::Header => {
                 assembled
                     .headers
                     .push((argument.name.clone(), plain_text(&at, value)?));
             }
-            Place::Body if rule.method == Method::Get => {
+            ArgumentPlace::Body if rule.method == Method::Get => {
                 add_query(&mut assembled.query, &argument.name, &at, value)?;
             }
-            Place::Body => insert(&mut tree, &argument.name, value.clone(), encoding.nests())?,
+            ArgumentPlace::Body => {
+                insert(&mut tree, &argument.name, value.clone(), encoding.nests())?
+            }
         }
     }
     if let Some(auth) = &rule.client_auth {
@@ -86,7 +88,7 @@ pub(super) fn assemble(
 /// Renders the arguments, those that use `args` last: they see the others.
 fn arguments<'a>(
     rule: &'a RequestRule,
-    scope: &Scope,
+    scope: &ExpressionScope,
     render: &Renderer<'_>,
 ) -> Result<Vec<(&'a NamedArgument, Value)>, Failure> {
     let uses_args = |argument: &NamedArgument| argument.value.names().contains("args");

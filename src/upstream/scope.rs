@@ -43,7 +43,7 @@ pub struct Inputs {
 
 /// The names in scope, and what of them must not be shown.
 #[derive(Clone)]
-pub struct Scope {
+pub struct ExpressionScope {
     values: BTreeMap<String, Value>,
     /// What the document names, evaluated where it is used.
     lets: Arc<[Let]>,
@@ -52,7 +52,7 @@ pub struct Scope {
     made_of_secrets: Arc<Mutex<Vec<SecretString>>>,
 }
 
-impl Scope {
+impl ExpressionScope {
     pub fn of(
         document: &ProviderDocument,
         params: &Params,

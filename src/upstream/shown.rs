@@ -11,7 +11,7 @@ use super::client::Answer;
 use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{Body, assemble};
-use super::scope::{MASK, Scope};
+use super::scope::{ExpressionScope, MASK};
 use super::token_request::wanted_assertion;
 use crate::foundation::clock::EpochMs;
 use crate::realm::document::{ClientAuth, Encoding, ProviderDocument, RequestRule};
@@ -66,7 +66,7 @@ impl ShownRequest {
     pub fn of(
         document: &ProviderDocument,
         rule: &RequestRule,
-        masked: &Scope,
+        masked: &ExpressionScope,
         expressions: &Expressions,
         now: EpochMs,
     ) -> Result<Self, Failure> {
@@ -129,7 +129,7 @@ fn url_text(rule: &RequestRule, render: &Renderer<'_>) -> String {
 }
 
 impl ShownAnswer {
-    pub(super) fn of(answer: &Answer, parsed: &Parsed, scope: &Scope) -> Self {
+    pub(super) fn of(answer: &Answer, parsed: &Parsed, scope: &ExpressionScope) -> Self {
         let headers = answer.headers.iter().map(|(name, value)| {
             let value = value.to_str().unwrap_or(MASK);
             (name.to_string(), masked_text(name.as_str(), value, scope))
@@ -154,7 +154,7 @@ impl ShownAnswer {
 }
 
 /// A JSON value with masks for what may be a credential.
-pub(super) fn masked_value(name: &str, value: &Value, scope: &Scope) -> Value {
+pub(super) fn masked_value(name: &str, value: &Value, scope: &ExpressionScope) -> Value {
     match value {
         Value::String(text) => Value::String(masked_text(name, text, scope)),
         Value::Array(items) => items
@@ -171,7 +171,7 @@ pub(super) fn masked_value(name: &str, value: &Value, scope: &Scope) -> Value {
 }
 
 /// Masks a text by its name, by its looks, and where it repeats a credential that was sent.
-fn masked_text(name: &str, text: &str, scope: &Scope) -> String {
+fn masked_text(name: &str, text: &str, scope: &ExpressionScope) -> String {
     // What is not printed must not keep a credential from being found.
     let text: String = text
         .chars()

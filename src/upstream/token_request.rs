@@ -5,7 +5,7 @@ use minijinja::Value as Seen;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::answer::{Issued, Reader, Unusable};
+use super::answer::{AnswerReader, Issued, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{Answer, Request, TimeLimit};
 use super::clocks::Clocks;
@@ -15,7 +15,7 @@ use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{assemble, request, tls_material};
-use super::scope::Scope;
+use super::scope::ExpressionScope;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::signing::{Algorithm, KeyEncoding};
 use crate::realm::document::{
@@ -32,7 +32,7 @@ const CLIENT_ASSERTION_S: i64 = 300;
 pub(super) struct TokenRequest<'a> {
     pub upstream: &'a Upstream,
     pub document: &'a ProviderDocument,
-    pub scope: Scope,
+    pub scope: ExpressionScope,
     pub can_refresh: bool,
     /// The refresh token was refused, and the main request is made without.
     pub refresh_refused: bool,
@@ -136,8 +136,12 @@ impl<'a> TokenRequest<'a> {
             .issued(&self.document.answer)
     }
 
-    fn reader<'b>(&'b self, parsed: &'b Parsed, success: Option<&'b Expression>) -> Reader<'b> {
-        Reader::new(
+    fn reader<'b>(
+        &'b self,
+        parsed: &'b Parsed,
+        success: Option<&'b Expression>,
+    ) -> AnswerReader<'b> {
+        AnswerReader::new(
             parsed,
             success,
             &self.document.error,
@@ -325,7 +329,7 @@ pub(super) fn wanted_assertion(
 pub(super) fn served(
     document: &ProviderDocument,
     expressions: &Expressions,
-    scope: &Scope,
+    scope: &ExpressionScope,
     token: &SecretString,
     extra: &serde_json::Value,
 ) -> Result<SecretString, Failure> {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::{Value, json};
-use token_server::access::audit::{Entry, Outcome};
+use token_server::access::audit::{AuditEntry, AuditOutcome};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, Timeline};
 
 use crate::kit::database::{DatabaseServer, Kind};
@@ -198,12 +198,12 @@ async fn denied_calls_that_miss_the_audit_are_told_of(database: TestDatabase) {
     let mut watched = Watched::start(&database).await;
     watched.lives(2).await;
     let app = watched.server.app();
-    let denied = Entry {
+    let denied = AuditEntry {
         at: watched.clock.now(),
         actor: None,
         action: "GET".to_owned(),
         target: "/api/token".to_owned(),
-        outcome: Outcome::Denied,
+        outcome: AuditOutcome::Denied,
         detail: None,
         request_id: None,
     };

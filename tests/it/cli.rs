@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use clap::CommandFactory;
 use serde_json::{Value, json};
+use token_server::cli::Arguments;
 use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timeline};
 
 use crate::kit::database::Kind;
@@ -174,19 +176,55 @@ async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
     assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
 }
 
+/// Commands, by what they do where there is no database.
+const MAKE_ONE: [&str; 2] = ["migrate", "serve"];
+const NEED_ONE: [&str; 5] = [
+    "api-key create",
+    "api-key list",
+    "api-key revoke",
+    "realm apply",
+    "renew",
+];
+const NEED_NONE: [&str; 4] = ["check-config", "openapi", "realm check", "realm schema"];
+
+#[test]
+fn of_every_command_it_is_known_whether_it_needs_a_database() {
+    fn leaves(command: &clap::Command, before: &str) -> Vec<String> {
+        let below = command.get_subcommands().flat_map(|command| {
+            let name = format!("{before} {}", command.get_name());
+            let name = name.trim_start().to_owned();
+            match command.has_subcommands() {
+                true => leaves(command, &name),
+                false => vec![name],
+            }
+        });
+        below.collect()
+    }
+    let mut all = leaves(&Arguments::command(), "");
+    all.sort();
+    let mut known = [&MAKE_ONE[..], &NEED_ONE, &NEED_NONE].concat();
+    known.sort_unstable();
+    assert_eq!(all, known);
+}
+
 #[tokio::test]
 async fn whatever_works_with_what_is_stored_makes_no_database_in_the_wrong_directory() {
     let database = TestDatabase::sqlite();
     let realms = tempfile::tempdir().expect("a temporary directory can be made");
     let apply = format!("realm apply {}", realms.path().display());
-    for arguments in [
+    let tried = [
         "renew",
         "renew --all",
         "api-key list",
         "api-key create an-application --scope token:read",
         "api-key revoke 1",
         &apply,
-    ] {
+    ];
+    for command in NEED_ONE {
+        let is_tried = tried.iter().any(|arguments| arguments.starts_with(command));
+        assert!(is_tried, "{command}");
+    }
+    for arguments in tried {
         let ended = run(&database, arguments).await;
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments}");
         let file = database.directory.path().join("token-server.db");

@@ -1,6 +1,6 @@
 //! What is done in the background.
 
-use token_server::jobs::job::Outcome;
+use token_server::jobs::job::PassOutcome;
 
 use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 
@@ -11,12 +11,12 @@ on_every_database! {
 async fn each_job_has_a_name_and_says_how_its_last_pass_ended(database: TestDatabase) {
     let server = Server::start(&database).await;
     let expected = [
-        ("sweep", Outcome::Done),
-        ("follow", Outcome::Done),
+        ("sweep", PassOutcome::Done),
+        ("follow", PassOutcome::Done),
         // Once in a night.
-        ("maintenance", Outcome::Never),
+        ("maintenance", PassOutcome::Never),
         // It looks each second whether it is due.
-        ("sealed_check", Outcome::Idle),
+        ("sealed_check", PassOutcome::Idle),
     ];
     eventually("each job has made the passes that were due", async || {
         (server.jobs() == expected).then_some(())

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::realm::expression::{Names, Template};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ArgumentPlace {
     Url,
     Header,
     Body,
@@ -35,7 +35,7 @@ impl Argument {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedArgument {
     pub name: String,
-    pub place: Place,
+    pub place: ArgumentPlace,
     pub value: Argument,
     /// Left out where its value is unset.
     pub optional: bool,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pattern::read_pattern;
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use super::remarks::remark_path;
 use super::request::Origin;
 use crate::foundation::fields::{Fields, NumberOrText, escape};
@@ -19,7 +19,7 @@ const EXTRA_MAX: usize = 50;
 /// Patterns for the refusals of one provider.
 const PATTERNS_MAX: usize = 50;
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     pub(super) fn answer(
         &self,
         fields: &Fields<'_>,

@@ -2,20 +2,20 @@
 
 use serde_json::Value;
 
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use crate::foundation::fields::{Fields, escape};
-use crate::realm::document::{Argument, ClientAuth, NamedArgument, Place, RequestRule};
+use crate::realm::document::{Argument, ArgumentPlace, ClientAuth, NamedArgument, RequestRule};
 use crate::realm::expression::Names;
 
 /// Arguments in one request.
 const ARGUMENTS_MAX: usize = 100;
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     pub(super) fn arguments(&self, fields: &Fields<'_>, beside: &Names) -> Vec<NamedArgument> {
         let places = [
-            ("url", Place::Url),
-            ("header", Place::Header),
-            ("body", Place::Body),
+            ("url", ArgumentPlace::Url),
+            ("header", ArgumentPlace::Header),
+            ("body", ArgumentPlace::Body),
         ];
         let beside = with_args(beside);
         fields.each("arguments", ARGUMENTS_MAX, |argument| {
@@ -83,7 +83,7 @@ pub(super) fn with_args(beside: &Names) -> Names {
 
 pub(super) fn check_headers(fields: &Fields<'_>, request: &RequestRule) {
     for (index, argument) in request.arguments.iter().enumerate() {
-        if argument.place != Place::Header {
+        if argument.place != ArgumentPlace::Header {
             continue;
         }
         let at = format!("arguments/{index}/name");

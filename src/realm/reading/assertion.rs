@@ -1,6 +1,6 @@
 //! The assertion: a JWT that is signed anew for each attempt.
 
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use crate::foundation::fields::{Fields, escape};
 use crate::foundation::signing::{Algorithm, KeyEncoding};
 use crate::realm::document::{Argument, Assertion};
@@ -11,7 +11,7 @@ const ASSERTION_MAX_S: i64 = 366 * 86_400;
 const ASSERTION_DEFAULT_S: i64 = 300;
 const SKEW_MAX_S: i64 = 3600;
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     pub(super) fn assertion(&self, assertion: Fields<'_>) -> Option<Assertion> {
         let algorithm = assertion.required("alg", |fields, field| {
             fields.one_of(field, &Algorithm::CHOICES)

@@ -1,11 +1,11 @@
 //! How a client proves who it is: client authentication and certificates.
 
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use crate::foundation::fields::Fields;
 use crate::realm::document::{BasicEncoding, ClientAuth, TlsClient, TlsRule};
 use crate::realm::expression::Names;
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     pub(super) fn client_auth(&self, auth: Fields<'_>, beside: &Names) -> Option<ClientAuth> {
         #[derive(Clone, Copy, PartialEq, Eq)]
         enum Kind {

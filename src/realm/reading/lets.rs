@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{Reader, STEPS_MAX};
+use super::reader::{DocumentReader, STEPS_MAX};
 use crate::foundation::fields::{Fields, escape};
 use crate::realm::document::{Let, REFRESH_TOKEN};
 use crate::realm::expression::{ANSWER_SCOPE, Names, RESERVED, Template, is_name};
@@ -10,7 +10,7 @@ use crate::realm::expression::{ANSWER_SCOPE, Names, RESERVED, Template, is_name}
 /// Named values of one document: what a request uses of them is evaluated for each request.
 const LETS_MAX: usize = 30;
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     /// Reads what the document names, and makes the names known.
     pub(super) fn name_values(&mut self, fields: &Fields<'_>) {
         let mut read = self.read_lets(fields);

@@ -17,13 +17,13 @@ mod templates;
 use std::cell::{Cell, RefCell};
 
 use params::read_params;
-use reader::{Reader, STEPS_MAX};
+use reader::{DocumentReader, STEPS_MAX};
 use request::Origin;
 use serde_json::Value;
 
 use super::document::{
-    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, Serving, TicketFormat, TicketRule,
-    Way,
+    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, ServingTemplate, TicketFormat,
+    TicketRule, Way,
 };
 use super::expression::{ALWAYS, Expressions, Names, RESERVED};
 use super::policy::Policy;
@@ -72,7 +72,7 @@ fn read_document(
     is_new: bool,
 ) -> Option<ProviderDocument> {
     let params = read_params(&fields);
-    let mut reader = Reader {
+    let mut reader = DocumentReader {
         expressions,
         is_new,
         known: known_names(&fields, &params),
@@ -106,7 +106,7 @@ fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
     known
 }
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     fn document(&self, fields: &Fields<'_>, params: Vec<ParamRule>) -> Option<ProviderDocument> {
         let minted = !fields.has("url") && fields.has("token");
         let assertion = fields
@@ -299,7 +299,7 @@ impl Reader<'_> {
         })
     }
 
-    fn serving(&self, fields: &Fields<'_>) -> Option<Serving> {
+    fn serving(&self, fields: &Fields<'_>) -> Option<ServingTemplate> {
         let extra = Names::from(["extra".to_owned()]);
         let template = fields
             .text("token_template")
@@ -311,7 +311,7 @@ impl Reader<'_> {
                 "says when token_template is rendered; there is none",
             );
         }
-        Some(Serving {
+        Some(ServingTemplate {
             template: template?,
             per_read,
         })

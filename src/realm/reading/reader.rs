@@ -8,7 +8,7 @@ use crate::realm::expression::{Expressions, Names};
 /// Requests before the main one.
 pub(super) const STEPS_MAX: usize = 10;
 
-pub(super) struct Reader<'a> {
+pub(super) struct DocumentReader<'a> {
     pub(super) expressions: &'a Expressions,
     /// Whether the document is being registered, not read from where it is stored.
     pub(super) is_new: bool,

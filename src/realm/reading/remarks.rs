@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use crate::foundation::fields::{Fields, escape};
-use crate::realm::document::{Method, NamedArgument, ParamRule, Place, RequestRule};
+use crate::realm::document::{ArgumentPlace, Method, NamedArgument, ParamRule, RequestRule};
 use crate::realm::expression::hints::{FILTERS, FUNCTIONS, Token, tokens};
 use crate::realm::expression::{Names, expressions_in};
 
@@ -19,7 +19,7 @@ static WRITTEN_OTHERWISE: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the expression is a constant")
 });
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     /// Warns of what stands in a template that was read.
     pub(super) fn remark_template(
         &self,
@@ -176,7 +176,7 @@ pub(super) fn remark_arguments(fields: &Fields<'_>, request: &RequestRule) {
             fields.warn_at(&at, "is not a template: it is sent as it stands here");
         }
         let earlier = &request.arguments[..index];
-        let meets = |place: Place, same: fn(&str, &str) -> bool| {
+        let meets = |place: ArgumentPlace, same: fn(&str, &str) -> bool| {
             let other = |other: &&NamedArgument| {
                 other.place == place
                     && same(&other.name, &argument.name)
@@ -185,13 +185,15 @@ pub(super) fn remark_arguments(fields: &Fields<'_>, request: &RequestRule) {
             };
             argument.place == place && earlier.iter().any(|one| other(&one))
         };
-        if meets(Place::Header, |one, other| one.eq_ignore_ascii_case(other)) {
+        if meets(ArgumentPlace::Header, |one, other| {
+            one.eq_ignore_ascii_case(other)
+        }) {
             fields.warn_at(
                 &at,
                 "is the name of an earlier header, whatever the case: both are sent",
             );
         }
-        if nests && meets(Place::Body, |one, other| one == other) {
+        if nests && meets(ArgumentPlace::Body, |one, other| one == other) {
             fields.warn_at(
                 &at,
                 "is the name of an earlier argument of the body, whose value it replaces; a list \

@@ -1,12 +1,12 @@
 //! Requests: the main one, steps, refreshing.
 
 use super::arguments::{check_headers, with_args};
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use super::remarks::remark_arguments;
 use crate::foundation::fields::Fields;
 use crate::realm::document::{
-    Argument, ClientAuth, Content, Encoding, Exchange, Method, NamedArgument, Place, REFRESH_TOKEN,
-    RequestRule, ResponseFormat,
+    Argument, ArgumentPlace, ClientAuth, Content, Encoding, Exchange, Method, NamedArgument,
+    REFRESH_TOKEN, RequestRule, ResponseFormat,
 };
 use crate::realm::expression::Names;
 use crate::realm::target::Target;
@@ -26,7 +26,7 @@ pub(super) const REQUEST_FIELDS: [&str; 11] = [
     "refresh_token_path",
 ];
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     /// One exchange.
     pub(super) fn exchange(
         &self,
@@ -114,7 +114,7 @@ impl Reader<'_> {
             let value = self.expressions.template(source);
             NamedArgument {
                 name: name.to_owned(),
-                place: Place::Body,
+                place: ArgumentPlace::Body,
                 value: Argument::Template(value.expect("a constant template is well-formed")),
                 optional: false,
             }
@@ -215,7 +215,7 @@ fn scope(after_steps: bool) -> Names {
 }
 
 fn check_body(fields: &Fields<'_>, request: &RequestRule) {
-    let in_body = |argument: &NamedArgument| argument.place == Place::Body;
+    let in_body = |argument: &NamedArgument| argument.place == ArgumentPlace::Body;
     let (bodiless, why) = match (&request.content, request.method) {
         (_, Method::Get) => (true, "and a GET has none"),
         (Content::Template(..), _) => (true, "and body is one template"),

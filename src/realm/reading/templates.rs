@@ -1,11 +1,11 @@
 //! Templates and expressions in a document, and the names that they may use.
 
-use super::reader::Reader;
+use super::reader::DocumentReader;
 use crate::foundation::fields::Fields;
 use crate::realm::document::REFRESH_TOKEN;
 use crate::realm::expression::{ANSWER_SCOPE, Expression, Names, Template, hints};
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     /// A template in a text field.
     pub(super) fn text(&self, fields: &Fields<'_>, field: &'static str) -> Option<Template> {
         let source = fields.text(field)?;

@@ -15,7 +15,7 @@ use crate::registry::{Actor, Refusal, Registry, RegistryError};
 use crate::registry::{check_expiry, note, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{seal_params, store};
-use crate::token::{Column, Trouble, seal};
+use crate::token::{SealedPart, Trouble, seal};
 use crate::token::{removal, store as tokens};
 
 impl Registry {
@@ -146,7 +146,7 @@ impl Registry {
             removal::forget_refresh(transaction, id).await?;
         }
         if let Some(new) = &patch.token {
-            let sealed = seal(id, Column::Token, &new.token, &self.ring);
+            let sealed = seal(id, SealedPart::Token, &new.token, &self.ring);
             tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
         }
         if let Some(before) = &record

@@ -8,30 +8,33 @@ use token_server_entity::quota::{self, Column, Entity};
 use token_server_entity::token;
 
 use super::subject::Subject;
-use super::window::Window;
+use super::window::QuotaWindow;
 use crate::foundation::ids::RealmId;
 
 /// What is reserved, which nobody else changes until the transaction ends.
 pub async fn find_locked(
     database: &impl ConnectionTrait,
     subject: &Subject,
-) -> Result<Option<Window>, DbErr> {
+) -> Result<Option<QuotaWindow>, DbErr> {
     let row = Entity::find_by_id(subject.id())
         .lock_exclusive()
         .one(database)
         .await?;
-    Ok(row.map(|row| Window::parse(&row.reserved)))
+    Ok(row.map(|row| QuotaWindow::parse(&row.reserved)))
 }
 
 /// The same; made where there is none.
-pub async fn lock(database: &impl ConnectionTrait, subject: &Subject) -> Result<Window, DbErr> {
+pub async fn lock(
+    database: &impl ConnectionTrait,
+    subject: &Subject,
+) -> Result<QuotaWindow, DbErr> {
     if let Some(window) = find_locked(database, subject).await? {
         return Ok(window);
     }
     // Whoever meets the row of another that was first begins again: a duplicate key ends
     // the transaction.
     let (realm_id, secret_id, name) = subject.id();
-    let none = Window::default();
+    let none = QuotaWindow::default();
     Entity::insert(quota::ActiveModel {
         realm_id: Set(realm_id),
         secret_id: Set(secret_id),
@@ -46,7 +49,7 @@ pub async fn lock(database: &impl ConnectionTrait, subject: &Subject) -> Result<
 pub async fn save(
     database: &impl ConnectionTrait,
     subject: &Subject,
-    window: &Window,
+    window: &QuotaWindow,
 ) -> Result<(), DbErr> {
     let (realm_id, secret_id, name) = subject.id();
     Entity::update_many()

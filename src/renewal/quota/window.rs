@@ -18,7 +18,7 @@ const BLOCK_PART: i64 = 200;
 
 /// What was reserved, oldest first: the begin of a part, and how many requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Window(Vec<(i64, i64)>);
+pub struct QuotaWindow(Vec<(i64, i64)>);
 
 /// A quota is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Spent {
     pub forced: bool,
 }
 
-impl Window {
+impl QuotaWindow {
     pub fn parse(text: &str) -> Self {
         Self(serde_json::from_str(text).unwrap_or_default())
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn no_window_of_the_length_ever_holds_more_than_the_limit() {
         let quota = quota(10, 240);
-        let mut window = Window::default();
+        let mut window = QuotaWindow::default();
         // Each request is sent as late as its block allows, or at once, in turns.
         let mut sent = Vec::new();
         for second in 0..3000 {
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_spent_window_says_when_it_frees_and_frees_then() {
         let quota = quota(2, 240);
-        let mut window = Window::default();
+        let mut window = QuotaWindow::default();
         let now = EpochMs(1_000_000);
         assert_eq!(window.reserve(&quota, 2, 5, now).unwrap().0, 2);
         let spent = window.reserve(&quota, 2, 1, now).unwrap_err();
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_was_not_used_is_given_back() {
         let quota = quota(5, 240);
-        let mut window = Window::default();
+        let mut window = QuotaWindow::default();
         let now = EpochMs(1_000_000);
         let (taken, part) = window.reserve(&quota, 5, 5, now).unwrap();
         window.give_back(part, taken - 1);
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn what_was_reserved_survives_being_written_down() {
-        let mut window = Window::default();
+        let mut window = QuotaWindow::default();
         window.reserve(&quota(5, 60), 5, 2, EpochMs(77)).unwrap();
-        assert_eq!(Window::parse(&window.to_text()), window);
+        assert_eq!(QuotaWindow::parse(&window.to_text()), window);
     }
 }

@@ -8,7 +8,7 @@ use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
 use crate::renewal::cause::Cause;
-use crate::renewal::decide::{Trouble, decide};
+use crate::renewal::decide::{FailureHistory, decide};
 use crate::renewal::outcome::{Attempted, Opened, OpenedParent};
 use crate::token::candidate::Candidate;
 use crate::token::claim::Claimed;
@@ -40,14 +40,14 @@ impl FailedAttempt {
 }
 
 /// What is known of a token whose attempt has failed.
-fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> Trouble {
+fn trouble(claimed: &Claimed, failure: &Failure, now: EpochMs) -> FailureHistory {
     let record = &claimed.record;
     let refusals = record.trouble.as_ref().and_then(|trouble| trouble.refusals);
     let (before, since) = refusals.unwrap_or((0, now));
     let refused = failure.counts_as_refusal();
     let held = record.held.as_ref();
     let saved_at = claimed.secret.updated_at.max(claimed.realm.updated_at);
-    Trouble {
+    FailureHistory {
         failures: record.failures() + 1,
         refusals: if refused { before + 1 } else { 0 },
         refused_for: if refused { now.since(since) } else { Ms::ZERO },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::Generation;
 use crate::realm::failure::Failure;
-use crate::renewal::history::{Ended, Entry, Outcome};
+use crate::renewal::history::{Ended, RenewalEntry, RenewalOutcome};
 use crate::token::TokenRecord;
 use crate::token::candidate::{Candidate, CandidateToken, Promotion};
 use crate::token::claim::{Claimed, RefreshTokenRisk};
@@ -15,7 +15,7 @@ use crate::webhook::event::{self, Event};
 /// A token, ready to be stored.
 pub(in crate::renewal) struct NewToken {
     pub(super) stored: TokenUpdate,
-    pub(super) entry: Entry,
+    pub(super) entry: RenewalEntry,
 }
 
 impl NewToken {
@@ -41,7 +41,7 @@ pub(super) struct NewFailure {
     pub(super) stored: StoredFailure,
     /// With this one.
     pub(super) failures: i64,
-    pub(super) entry: Entry,
+    pub(super) entry: RenewalEntry,
 }
 
 impl NewFailure {
@@ -88,7 +88,7 @@ impl NewResult {
         }
     }
 
-    pub(super) fn entry(&self) -> &Entry {
+    pub(super) fn entry(&self) -> &RenewalEntry {
         match self {
             Self::Token(new) => &new.entry,
             Self::Failure(new) => &new.entry,
@@ -113,9 +113,9 @@ impl NewResult {
     /// For the history; of what was stored with the generation of its token, else void.
     pub(super) fn ended(&self, stored: Option<Generation>) -> Ended<'_> {
         let (outcome, generation) = match (self, stored) {
-            (_, None) => (Outcome::Discarded, None),
-            (Self::Token(_), Some(generation)) => (Outcome::Stored, Some(generation)),
-            (Self::Failure(_), Some(_)) => (Outcome::Failed, None),
+            (_, None) => (RenewalOutcome::Discarded, None),
+            (Self::Token(_), Some(generation)) => (RenewalOutcome::Stored, Some(generation)),
+            (Self::Failure(_), Some(_)) => (RenewalOutcome::Failed, None),
         };
         Ended {
             entry: self.entry(),

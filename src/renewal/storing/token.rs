@@ -15,7 +15,7 @@ use crate::token::candidate::Promotion;
 use crate::token::claim::Claimed;
 use crate::token::expiry::{Expiry, schedule};
 use crate::token::results::{Novelty, RefreshChange, TokenUpdate};
-use crate::token::{Column, HeldToken, SealedPayload, Serving, TokenPayload, seal};
+use crate::token::{HeldToken, SealedPart, SealedPayload, Serving, TokenPayload, seal};
 use crate::upstream::Obtained;
 
 impl ResultStore {
@@ -183,7 +183,7 @@ impl ResultStore {
                     _ if per_read => Serving::PerRead,
                     Some(served) => {
                         let id = record.secret_id;
-                        Serving::Rendered(seal(id, Column::Served, served, &self.parts.ring))
+                        Serving::Rendered(seal(id, SealedPart::Served, served, &self.parts.ring))
                     }
                     None => Serving::AsItCame,
                 },

@@ -3,11 +3,11 @@
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
-use super::Reader;
+use super::AnswerReader;
 use crate::foundation::clock::Ms;
 use crate::realm::document::Declared;
 use crate::realm::expression::Expression;
-use crate::realm::failure::{Failure, FailureClass, Refusal};
+use crate::realm::failure::{Failure, FailureClass, ProviderRefusal};
 use crate::upstream::lifetimes::retry_after;
 use crate::upstream::lookup::{errcode, text_at};
 
@@ -47,7 +47,7 @@ const MESSAGES: [&str; 5] = [
     "error_message",
 ];
 
-impl Reader<'_> {
+impl AnswerReader<'_> {
     /// The provider's own error code, where the answer holds one.
     pub(super) fn code(&self) -> Option<String> {
         let body = self.parsed.body();
@@ -92,7 +92,7 @@ impl Reader<'_> {
             .or_else(|| MESSAGES.iter().find_map(|place| text_at(body, place)));
         let declared = rule.declared(code.as_deref(), message.as_deref());
         let (class, refusal) = match declared {
-            Some(declared) => (declared.class(), Refusal::Reasoned),
+            Some(declared) => (declared.class(), ProviderRefusal::Reasoned),
             None => class_of(status, code.as_deref()),
         };
         let grant_refused = match declared {
@@ -129,16 +129,16 @@ impl Reader<'_> {
 }
 
 /// A status is no verdict: only a code that says so is believed at once.
-fn class_of(status: StatusCode, code: Option<&str>) -> (FailureClass, Refusal) {
+fn class_of(status: StatusCode, code: Option<&str>) -> (FailureClass, ProviderRefusal) {
     let says = |codes: &[&str]| code.is_some_and(|code| codes.contains(&code));
     match status {
-        StatusCode::TOO_MANY_REQUESTS => (FailureClass::RateLimited, Refusal::Reasoned),
+        StatusCode::TOO_MANY_REQUESTS => (FailureClass::RateLimited, ProviderRefusal::Reasoned),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
-            (FailureClass::Transient, Refusal::No)
+            (FailureClass::Transient, ProviderRefusal::No)
         }
-        _ if status.is_server_error() => (FailureClass::Transient, Refusal::No),
-        _ if says(&OAUTH_PERMANENT) => (FailureClass::Permanent, Refusal::Reasoned),
-        _ if says(&OAUTH_TRANSIENT) => (FailureClass::Transient, Refusal::Reasoned),
-        _ => (FailureClass::Transient, Refusal::Unreasoned),
+        _ if status.is_server_error() => (FailureClass::Transient, ProviderRefusal::No),
+        _ if says(&OAUTH_PERMANENT) => (FailureClass::Permanent, ProviderRefusal::Reasoned),
+        _ if says(&OAUTH_TRANSIENT) => (FailureClass::Transient, ProviderRefusal::Reasoned),
+        _ => (FailureClass::Transient, ProviderRefusal::Unreasoned),
     }
 }

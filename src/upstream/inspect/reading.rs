@@ -10,7 +10,7 @@ use crate::realm::failure::Failure;
 use crate::secret::params::mask;
 use crate::token::expiry::Expiry;
 use crate::upstream::absence::Absence;
-use crate::upstream::answer::{Issued, Reader, Unusable};
+use crate::upstream::answer::{AnswerReader, Issued, Unusable};
 use crate::upstream::obtained::refuse_expired;
 use crate::upstream::parsed::Parsed;
 use crate::upstream::shown::masked_value;
@@ -68,7 +68,7 @@ impl Readings<'_> {
     ) -> Reading {
         let (document, scope) = (self.request.document, &self.request.scope);
         let expressions = &self.request.upstream.expressions;
-        let reader = Reader::new(
+        let reader = AnswerReader::new(
             parsed,
             success,
             &document.error,
@@ -107,7 +107,7 @@ impl Readings<'_> {
     }
 
     /// Field by field, so that all that is wrong is seen at once.
-    fn read_token(&self, reader: &Reader<'_>, rule: &AnswerRule, reading: &mut Reading) {
+    fn read_token(&self, reader: &AnswerReader<'_>, rule: &AnswerRule, reading: &mut Reading) {
         let (field, by) = named(&rule.token, "token_path", "token");
         let token = reader.token(&rule.token);
         match &token {
@@ -180,7 +180,7 @@ impl Readings<'_> {
         }
     }
 
-    fn read_refresh(&self, reader: &Reader<'_>, rule: &AnswerRule, reading: &mut Reading) {
+    fn read_refresh(&self, reader: &AnswerReader<'_>, rule: &AnswerRule, reading: &mut Reading) {
         let Some(extraction) = &rule.refresh_token else {
             return;
         };

@@ -9,7 +9,7 @@ use token_server::app::App;
 use token_server::config::{Env, Settings};
 use token_server::foundation::clock::{EpochMs, ManualClock, SharedClock, SystemClock};
 use token_server::foundation::randomness::Randomness;
-use token_server::jobs::job::Outcome;
+use token_server::jobs::job::PassOutcome;
 use token_server::serve::{self, Running};
 use token_server::upstream::egress::Resolver;
 
@@ -108,7 +108,7 @@ impl Server {
     }
 
     /// The background jobs, and how the last pass of each ended.
-    pub fn jobs(&self) -> Vec<(&'static str, Outcome)> {
+    pub fn jobs(&self) -> Vec<(&'static str, PassOutcome)> {
         self.running.jobs()
     }
 
