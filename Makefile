@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: setup ## measures every mark, prints the table and keeps it in benches/RE
 openapi: ## writes openapi/openapi.json and openapi/realm.schema.json
 	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json
 	$(CARGO) run --locked --quiet -- realm schema > openapi/realm.schema.json
+
+snapshots: ## records the answers of tests/it/snapshots/ anew; look at the difference
+	INSTA_UPDATE=always $(CARGO) test --locked --test it snapshots::
 
 docs: ## builds the book of docs/ into target/book, with mdbook
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked"; exit 1; }
