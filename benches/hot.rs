@@ -15,7 +15,7 @@ use token_server::jobs::follow::Follow;
 use token_server::jobs::job::{self, LastOutcome};
 use token_server::memory::follower::Follower;
 use token_server::reads::Ask;
-use token_server::registry::{Actor, Change, NewToken, RealmPatch, SecretPatch};
+use token_server::registry::{Actor, FieldChange, NewToken, RealmPatch, SecretPatch};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN_BYTES: usize = 512;
@@ -39,9 +39,9 @@ async fn app(directory: &std::path::Path) -> App {
     let by = Actor::command_line();
     let fixed = RealmPatch {
         id: realm.clone(),
-        comment: Change::Keep,
-        config: Change::Keep,
-        logic_code: Change::Keep,
+        comment: FieldChange::Keep,
+        config: FieldChange::Keep,
+        logic_code: FieldChange::Keep,
     };
     app.registry
         .save_realm(fixed, &by)

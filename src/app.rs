@@ -107,7 +107,7 @@ impl App {
         let upstream = Upstream::new(&settings.upstream, clock.clone(), randomness.clone())
             .map_err(|failure| StartError::Upstream(failure.detail))?;
         let upstream = Arc::new(upstream);
-        let renewals = Renewals::new(renewal::Parts {
+        let renewals = Renewals::new(renewal::RenewalsParts {
             database: database.clone(),
             ring: ring.clone(),
             upstream: upstream.clone(),
@@ -120,7 +120,7 @@ impl App {
             wake: wake.clone(),
             memory: memory.clone(),
         });
-        let reads = Reads::new(reads::Parts {
+        let reads = Reads::new(reads::ReadsParts {
             renewals: &renewals,
             database: database.clone(),
             clock: clock.clone(),

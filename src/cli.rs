@@ -60,10 +60,10 @@ enum Command {
     CheckConfig,
     /// Register realms from files; print the schema of their documents
     #[command(subcommand)]
-    Realm(realm::Command),
+    Realm(realm::RealmCommand),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
-    ApiKey(api_key::Command),
+    ApiKey(api_key::ApiKeyCommand),
 }
 
 /// The exit codes, for whoever asks for help.

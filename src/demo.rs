@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::foundation::ids::{KeyName, NameError, RealmId};
 use crate::foundation::randomness::Randomness;
-use crate::registry::{Actor, Change, RealmPatch, RegistryError, SecretPatch, SentParam};
+use crate::registry::{Actor, FieldChange, RealmPatch, RegistryError, SecretPatch, SentParam};
 use crate::secret::params::ParamChange;
 
 pub const REALM: &str = "demo";
@@ -109,9 +109,9 @@ async fn register(app: &App, port: u16, client_secret: String) -> Result<(), Dem
     });
     let patch = RealmPatch {
         id: realm.clone(),
-        comment: Change::Set("a simulated provider; its tokens live 20 seconds".to_owned()),
-        config: Change::Set(config),
-        logic_code: Change::Keep,
+        comment: FieldChange::Set("a simulated provider; its tokens live 20 seconds".to_owned()),
+        config: FieldChange::Set(config),
+        logic_code: FieldChange::Keep,
     };
     app.registry.save_realm(patch, &by).await?;
     let set = |value: String| ParamChange::Set(SecretString::from(value));

@@ -16,7 +16,7 @@ use crate::foundation::ids::SecretId;
 
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum FeedChange {
     /// A secret's token is another.
     Token(SecretId),
     /// A secret's token is gone, or is not to be remembered any more.
@@ -30,19 +30,22 @@ const FORGET: &str = "forget";
 const KEYS: &str = "keys";
 
 /// Says it, inside the transaction that makes the changes.
-pub async fn append(database: &impl ConnectionTrait, changes: &[Change]) -> Result<(), DbErr> {
+pub async fn append(database: &impl ConnectionTrait, changes: &[FeedChange]) -> Result<(), DbErr> {
     for changes in pieces(changes) {
         append_piece(database, changes).await?;
     }
     Ok(())
 }
 
-async fn append_piece(database: &impl ConnectionTrait, changes: &[Change]) -> Result<(), DbErr> {
+async fn append_piece(
+    database: &impl ConnectionTrait,
+    changes: &[FeedChange],
+) -> Result<(), DbErr> {
     let rows = changes.iter().map(|change| {
         let (subject, row_id) = match change {
-            Change::Token(id) => (TOKEN, Some(id.0)),
-            Change::Forget(id) => (FORGET, Some(id.0)),
-            Change::Keys => (KEYS, None),
+            FeedChange::Token(id) => (TOKEN, Some(id.0)),
+            FeedChange::Forget(id) => (FORGET, Some(id.0)),
+            FeedChange::Keys => (KEYS, None),
         };
         change::ActiveModel {
             id: NotSet,
@@ -92,7 +95,7 @@ pub async fn after(
     database: &impl ConnectionTrait,
     number: i64,
     limit: u64,
-) -> Result<Vec<(i64, Option<Change>)>, DbErr> {
+) -> Result<Vec<(i64, Option<FeedChange>)>, DbErr> {
     let rows = Entity::find()
         .filter(Column::Id.gt(number))
         .order_by_asc(Column::Id)
@@ -101,9 +104,9 @@ pub async fn after(
         .await?;
     let change = |row: change::Model| {
         let change = match (row.subject.as_str(), row.row_id) {
-            (TOKEN, Some(id)) => Some(Change::Token(SecretId(id))),
-            (FORGET, Some(id)) => Some(Change::Forget(SecretId(id))),
-            (KEYS, _) => Some(Change::Keys),
+            (TOKEN, Some(id)) => Some(FeedChange::Token(SecretId(id))),
+            (FORGET, Some(id)) => Some(FeedChange::Forget(SecretId(id))),
+            (KEYS, _) => Some(FeedChange::Keys),
             _ => None,
         };
         (row.id, change)

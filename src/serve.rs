@@ -21,7 +21,7 @@ use crate::jobs::delivery::Delivery;
 use crate::jobs::follow::Follow;
 use crate::jobs::job::{Job, PassOutcome};
 use crate::jobs::maintenance::Maintenance;
-use crate::jobs::sealed::SealedCheck;
+use crate::jobs::sealed::SealedCheckJob;
 use crate::jobs::sweep::Sweep;
 use crate::jobs::{Jobs, JobsError};
 use crate::memory::follower::Follower;
@@ -95,7 +95,7 @@ fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
             app.clock.clone(),
             maintenance.clone(),
         )),
-        Arc::new(SealedCheck::new(
+        Arc::new(SealedCheckJob::new(
             app.renewals.clone(),
             app.clock.clone(),
             maintenance.check_sealed_every,

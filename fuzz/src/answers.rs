@@ -11,7 +11,7 @@ use serde_json::Value;
 use token_server::realm::document::ProviderDocument;
 use token_server::realm::preset;
 use token_server::secret::params::Params;
-use token_server::upstream::Answer;
+use token_server::upstream::HttpAnswer;
 
 use super::{ANSWER_MAX_BYTES, document, held, params};
 
@@ -87,7 +87,7 @@ pub fn fuzz(documents: &Documents, input: &[u8]) {
     }
 }
 
-fn answer(status: u8, mut rest: &[u8]) -> Answer {
+fn answer(status: u8, mut rest: &[u8]) -> HttpAnswer {
     let mut headers = HeaderMap::new();
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         let line = &rest[..end];
@@ -106,7 +106,7 @@ fn answer(status: u8, mut rest: &[u8]) -> Answer {
             headers.append(name, value);
         }
     }
-    Answer::of(status_of(status), headers, rest.to_vec(), ANSWER_MAX_BYTES)
+    HttpAnswer::of(status_of(status), headers, rest.to_vec(), ANSWER_MAX_BYTES)
 }
 
 fn status_of(byte: u8) -> StatusCode {

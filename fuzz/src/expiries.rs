@@ -14,7 +14,7 @@ use token_server::realm::document::{ExpiryUnit, LIFETIME_MAX_S, ProviderDocument
 use token_server::realm::policy::Policy;
 use token_server::secret::params::Params;
 use token_server::token::expiry::{attempt_floor, lead_band, schedule};
-use token_server::upstream::Answer;
+use token_server::upstream::HttpAnswer;
 use token_server::upstream::lifetimes::{JwtDates, http_date, length_of, moment_of};
 
 use super::{NOW, document, held};
@@ -89,7 +89,7 @@ pub fn fuzz(input: &[u8]) {
     let document = &DOCUMENTS[usize::from(chosen[4]) % DOCUMENTS.len()];
     let token = if chosen[5] % 2 == 0 { "t" } else { &jwt };
     let body = json!({"t": token, "e": value, "r": "r", "r_e": value});
-    let answer = Answer {
+    let answer = HttpAnswer {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: Ok(body.to_string().into_bytes()),

@@ -9,7 +9,7 @@ use token_server::realm::expression::to_json;
 use token_server::realm::failure::Failure;
 use token_server::secret::params::Params;
 use token_server::token::expiry::Expiry;
-use token_server::upstream::{Answer, Obtained};
+use token_server::upstream::{HttpAnswer, Obtained};
 
 use super::{NOW, UPSTREAM};
 
@@ -22,7 +22,7 @@ const VALUE_MAX_BYTES: usize = 16 << 20;
 pub const MARK: &str = "~mark~";
 
 /// Reads an answer and checks what comes of it; what went wrong, if it did.
-pub fn read(document: &ProviderDocument, params: &Params, answer: &Answer) -> Option<Failure> {
+pub fn read(document: &ProviderDocument, params: &Params, answer: &HttpAnswer) -> Option<Failure> {
     let refused = match UPSTREAM.read_answer(document, params, answer) {
         Ok(got) => {
             obtained(document, &got);

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use token_server::realm::document::{ProviderDocument, ResponseFormat, Way};
-use token_server::upstream::Answer;
+use token_server::upstream::HttpAnswer;
 
 use super::{EXPRESSIONS, held, params};
 
@@ -45,7 +45,7 @@ pub fn fuzz(input: &[u8]) {
         held::read(
             &document,
             &params,
-            &Answer {
+            &HttpAnswer {
                 status: StatusCode::OK,
                 headers,
                 body: Ok(body.as_bytes().to_vec()),

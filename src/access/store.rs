@@ -11,7 +11,7 @@ use token_server_entity::api_key::{self, Column, Entity};
 use super::Caller;
 use super::key::{KeyHash, hint};
 use super::scope::{Pattern, Scope};
-use crate::feed::{self, Change};
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
@@ -152,7 +152,7 @@ async fn replace_bootstrap(
     if Entity::find().filter(same).one(database).await?.is_some() {
         return Ok(Bootstrap::Unchanged);
     }
-    feed::append(database, &[Change::Keys]).await?;
+    feed::append(database, &[FeedChange::Keys]).await?;
     Entity::update_many()
         .col_expr(Column::Hash, Expr::value(hash))
         .col_expr(Column::Hint, Expr::value(hint))
@@ -196,7 +196,7 @@ pub async fn revoke(database: &impl ConnectionTrait, id: i64, now: EpochMs) -> R
     if revoked.rows_affected == 0 {
         return Ok(false);
     }
-    feed::append(database, &[Change::Keys]).await?;
+    feed::append(database, &[FeedChange::Keys]).await?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::auth::{Admin, Key};
-use super::body::{Body, Document};
+use super::body::{Document, JsonBody};
 use super::extract::Paging;
 use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
@@ -191,7 +191,7 @@ impl ApiKeys {
         &self,
         key: Key<Admin>,
         app: State<&App>,
-        body: Body<KeyBody>,
+        body: JsonBody<KeyBody>,
     ) -> Result<Json<Data<MadeKey>>, Problem> {
         let (creation, made) = app.registry.create_api_key(&body.0, &key.actor()).await?;
         match creation {

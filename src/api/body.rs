@@ -23,9 +23,9 @@ pub trait Document: Type {
 }
 
 /// The content of a request's body.
-pub struct Body<D: Document>(pub D::Content);
+pub struct JsonBody<D: Document>(pub D::Content);
 
-impl<'a, D: Document> ApiExtractor<'a> for Body<D> {
+impl<'a, D: Document> ApiExtractor<'a> for JsonBody<D> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::auth::{Admin, Key};
-use super::body::{Body, Document};
+use super::body::{Document, JsonBody};
 use super::extract::names;
 use super::group::Group;
 use super::lists::{Data, data};
@@ -318,7 +318,7 @@ impl DryRuns {
         &self,
         _key: Key<Admin>,
         app: State<&App>,
-        body: Body<TrialBody>,
+        body: JsonBody<TrialBody>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
         let (inspected, warnings) = app.registry.try_realm(&body.0).await?;
         Ok(Json(data(DryRunView {

@@ -9,7 +9,7 @@ use crate::foundation::words::words;
 use crate::reads::TokenSource;
 use crate::realm::failure::FailureClass;
 use crate::realm::preset::Verified;
-use crate::renewal::cause::Cause;
+use crate::renewal::cause::RenewalCause;
 use crate::renewal::history::RenewalOutcome;
 use crate::secret::params::VALUE_MAX_BYTES;
 use crate::token::state::State;
@@ -92,7 +92,7 @@ pub fn named_models() -> Vec<(Named, Value)> {
             RENEWAL_CAUSE,
             one_of(
                 "Why an attempt was made.",
-                &words(Cause::ALL, Cause::as_str),
+                &words(RenewalCause::ALL, RenewalCause::as_str),
             ),
         ),
         (

@@ -8,7 +8,7 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
 use super::auth::{Admin, Key};
-use super::body::{Body, Document};
+use super::body::{Document, JsonBody};
 use super::extract::Paging;
 use super::group::Group;
 use super::http::note_realm;
@@ -115,7 +115,7 @@ impl Presets {
         key: Key<Admin>,
         app: State<&App>,
         id: Path<String>,
-        body: Body<RegistrationBody>,
+        body: JsonBody<RegistrationBody>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let Registration { id: name, replace } = body.0;
         let saved = app

@@ -8,7 +8,7 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
 use super::auth::{Admin, Key};
-use super::body::{Body, Document, name};
+use super::body::{Document, JsonBody, name};
 use super::extract::{Paging, realm_id};
 use super::group::Group;
 use super::http::note_realm;
@@ -21,7 +21,7 @@ use crate::foundation::clock::Timeline;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::RealmId;
 use crate::realm::Realm;
-use crate::registry::{Change, RealmPatch, Registry};
+use crate::registry::{FieldChange, RealmPatch, Registry};
 
 pub struct Realms;
 
@@ -61,11 +61,11 @@ impl Document for RealmBody {
 }
 
 /// Absent, null or a value.
-fn change<T: ?Sized, U>(read: Option<Option<&T>>, own: impl FnOnce(&T) -> U) -> Change<U> {
+fn change<T: ?Sized, U>(read: Option<Option<&T>>, own: impl FnOnce(&T) -> U) -> FieldChange<U> {
     match read {
-        None => Change::Keep,
-        Some(None) => Change::Clear,
-        Some(Some(value)) => Change::Set(own(value)),
+        None => FieldChange::Keep,
+        Some(None) => FieldChange::Clear,
+        Some(Some(value)) => FieldChange::Set(own(value)),
     }
 }
 
@@ -151,7 +151,7 @@ impl Realms {
         &self,
         key: Key<Admin>,
         app: State<&App>,
-        body: Body<RealmBody>,
+        body: JsonBody<RealmBody>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let realm = app.registry.save_realm(body.0, &key.actor()).await?;
         Ok(Json(data(RealmView::warned(realm, &app.registry))))

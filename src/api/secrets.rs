@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::auth::{Admin, Key};
-use super::body::{Body, Document, secret_name};
+use super::body::{Document, JsonBody, secret_name};
 use super::extract::{Paging, SecretPath};
 use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
@@ -220,7 +220,7 @@ impl Secrets {
         &self,
         key: Key<Admin>,
         app: State<&App>,
-        body: Body<SecretBody>,
+        body: JsonBody<SecretBody>,
     ) -> Result<Json<Data<SecretView>>, Problem> {
         let saved = app.registry.save_secret(body.0, &key.actor()).await;
         let secret = saved.map_err(|error| match error {

@@ -12,7 +12,7 @@ use super::extract::realm_id;
 use super::group::Group;
 use super::problem::Problem;
 use crate::app::App;
-use crate::ticket::push::{Answer, FeishuHeaders, Push};
+use crate::ticket::push::{FeishuHeaders, Push, PushReply};
 
 pub struct Tickets;
 
@@ -29,8 +29,8 @@ enum PushAnswer {
     Taken(PushContent),
 }
 
-impl From<Answer> for PushAnswer {
-    fn from(answer: Answer) -> Self {
+impl From<PushReply> for PushAnswer {
+    fn from(answer: PushReply) -> Self {
         if answer.content_type.starts_with("application/json")
             && let Ok(body) = serde_json::from_str(&answer.body)
         {

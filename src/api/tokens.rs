@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::{Admin, Key, TokenFlush, TokenRead};
-use super::body::Body;
+use super::body::JsonBody;
 use super::extract::names;
 use super::group::Group;
 use super::lists::{Success, success};
@@ -243,7 +243,7 @@ impl Tokens {
         &self,
         api_key: Key<TokenFlush>,
         app: State<&App>,
-        body: Body<FlushBody>,
+        body: JsonBody<FlushBody>,
     ) -> TokenAnswer {
         Ok(answer(read(&api_key, app.0, &body.0).await?))
     }
@@ -262,7 +262,7 @@ impl Tokens {
         &self,
         api_key: Key<TokenFlush>,
         app: State<&App>,
-        body: Body<ReportBody>,
+        body: JsonBody<ReportBody>,
     ) -> TokenAnswer {
         Ok(answer(read(&api_key, app.0, &body.0).await?))
     }
@@ -276,7 +276,7 @@ impl Tokens {
         &self,
         api_key: Key<Admin>,
         app: State<&App>,
-        body: Body<FixedBody>,
+        body: JsonBody<FixedBody>,
     ) -> Result<Json<Success>, Problem> {
         app.registry.save_secret(body.0, &api_key.actor()).await?;
         Ok(Json(success()))

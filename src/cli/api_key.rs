@@ -20,7 +20,7 @@ use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError};
 const DAY_S: i64 = 86_400;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub enum ApiKeyCommand {
     /// Make a key; it is shown once
     Create {
         /// Names the key in lists and in the audit
@@ -61,11 +61,11 @@ fn id(text: &str) -> Result<i64, String> {
     })
 }
 
-pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, CommandFailure> {
+pub async fn run(settings: Settings, command: ApiKeyCommand) -> Result<ExitCode, CommandFailure> {
     start_logging(&settings, None)?;
     let app = open(settings).await?;
     let done = match command {
-        Command::Create {
+        ApiKeyCommand::Create {
             name,
             scopes,
             realms,
@@ -82,8 +82,8 @@ pub async fn run(settings: Settings, command: Command) -> Result<ExitCode, Comma
             };
             create(&app, &new).await
         }
-        Command::List => list(&app).await,
-        Command::Revoke { id } => revoke(&app, id).await,
+        ApiKeyCommand::List => list(&app).await,
+        ApiKeyCommand::Revoke { id } => revoke(&app, id).await,
     };
     app.close().await;
     done

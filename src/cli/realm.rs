@@ -14,11 +14,11 @@ use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
 use crate::realm::Warning;
 use crate::realm::expression::Expressions;
-use crate::registry::{Actor, AppliedRealm, Change, RealmPatch};
+use crate::registry::{Actor, AppliedRealm, FieldChange, RealmPatch};
 use crate::upstream::egress::Egress;
 
 #[derive(Subcommand)]
-pub enum Command {
+pub enum RealmCommand {
     /// Make the registered realms as the files say
     Apply {
         /// Files of realms or presets (JSON), or folders of them
@@ -40,16 +40,16 @@ pub enum Command {
 
 pub async fn run(
     settings: impl FnOnce() -> Result<Settings, ConfigError>,
-    command: Command,
+    command: RealmCommand,
 ) -> Result<ExitCode, CommandFailure> {
     match command {
-        Command::Apply { files, prune } => {
+        RealmCommand::Apply { files, prune } => {
             let settings = settings()?;
             start_logging(&settings, None)?;
             apply(settings, &files, prune).await
         }
-        Command::Check { files } => check(&settings()?.upstream.egress, &files),
-        Command::Schema => say(&crate::realm::schema::text()),
+        RealmCommand::Check { files } => check(&settings()?.upstream.egress, &files),
+        RealmCommand::Schema => say(&crate::realm::schema::text()),
     }
 }
 
@@ -200,8 +200,8 @@ fn patch(fields: Fields<'_>) -> Option<RealmPatch> {
     })
 }
 
-fn set<T>(value: Option<T>) -> Change<T> {
-    value.map_or(Change::Clear, Change::Set)
+fn set<T>(value: Option<T>) -> FieldChange<T> {
+    value.map_or(FieldChange::Clear, FieldChange::Set)
 }
 
 fn shown(file: &Path, faults: Vec<Fault>) -> impl Iterator<Item = String> {

@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
 pub use line::on_one_line;
-use line::{Lines, Look};
+use line::{LineStyle, Lines};
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +53,12 @@ fn log_panics() {
     }));
 }
 
-fn look(format: Option<LogFormat>, on_terminal: bool, colours: bool) -> Look {
+fn look(format: Option<LogFormat>, on_terminal: bool, colours: bool) -> LineStyle {
     match format {
-        Some(LogFormat::Json) => Look::Json,
-        None if !on_terminal => Look::Json,
-        Some(LogFormat::Pretty) | None if on_terminal && colours => Look::Coloured,
-        Some(LogFormat::Pretty) | None => Look::Plain,
+        Some(LogFormat::Json) => LineStyle::Json,
+        None if !on_terminal => LineStyle::Json,
+        Some(LogFormat::Pretty) | None if on_terminal && colours => LineStyle::Coloured,
+        Some(LogFormat::Pretty) | None => LineStyle::Plain,
     }
 }
 
@@ -76,14 +76,19 @@ mod tests {
     fn only_a_terminal_that_is_not_asked_to_do_without_has_colours() {
         let pretty = Some(LogFormat::Pretty);
         for (format, on_terminal, env, expected) in [
-            (None, true, ("TERM", "xterm"), Look::Coloured),
-            (pretty, true, ("NO_COLOR", ""), Look::Coloured),
-            (pretty, true, ("NO_COLOR", "1"), Look::Plain),
-            (None, true, ("NO_COLOR", "0"), Look::Plain),
-            (None, true, ("TERM", "dumb"), Look::Plain),
-            (pretty, false, ("TERM", "xterm"), Look::Plain),
-            (None, false, ("TERM", "xterm"), Look::Json),
-            (Some(LogFormat::Json), true, ("TERM", "xterm"), Look::Json),
+            (None, true, ("TERM", "xterm"), LineStyle::Coloured),
+            (pretty, true, ("NO_COLOR", ""), LineStyle::Coloured),
+            (pretty, true, ("NO_COLOR", "1"), LineStyle::Plain),
+            (None, true, ("NO_COLOR", "0"), LineStyle::Plain),
+            (None, true, ("TERM", "dumb"), LineStyle::Plain),
+            (pretty, false, ("TERM", "xterm"), LineStyle::Plain),
+            (None, false, ("TERM", "xterm"), LineStyle::Json),
+            (
+                Some(LogFormat::Json),
+                true,
+                ("TERM", "xterm"),
+                LineStyle::Json,
+            ),
         ] {
             let env = HashMap::from([(env.0.to_owned(), env.1.to_owned())]);
             assert_eq!(

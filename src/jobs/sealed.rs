@@ -9,7 +9,7 @@ use super::job::{EVERY_SECOND, Job, PassOutcome, Trigger};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::renewal::{Renewals, SEALED_PAGE_ROWS};
 
-pub struct SealedCheck {
+pub struct SealedCheckJob {
     renewals: Renewals,
     clock: SharedClock,
     /// From the start of one look to that of the next; zero: none.
@@ -18,7 +18,7 @@ pub struct SealedCheck {
     wake: Arc<Notify>,
 }
 
-impl SealedCheck {
+impl SealedCheckJob {
     /// The first look is `every` after the start: a server that starts has other things to do.
     pub fn new(renewals: Renewals, clock: SharedClock, every: Ms) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl SealedCheck {
 }
 
 #[async_trait]
-impl Job for SealedCheck {
+impl Job for SealedCheckJob {
     fn name(&self) -> &'static str {
         "sealed_check"
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use secrecy::SecretString;
 
 use super::known_keys::Known;
-use super::{COMPARING, Look, Memory};
+use super::{COMPARING, Memory, MemoryLookup};
 use crate::access::key::KeyHash;
 use crate::access::store::KnownKey;
 use crate::access::{Caller, store};
@@ -32,22 +32,24 @@ impl Memory {
         let Moment { wall: now, boot } = self.clock.moment();
         let known = self.callers.find(&hash);
         let look = match known.filter(|known| self.is_trusted(known, boot)) {
-            Some(known) if self.is_to_compare(&known.checked, false) => Look::Doubtful(known),
-            Some(known) => Look::Sure(known),
-            None => Look::Nothing,
+            Some(known) if self.is_to_compare(&known.checked, false) => {
+                MemoryLookup::Doubtful(known)
+            }
+            Some(known) => MemoryLookup::Sure(known),
+            None => MemoryLookup::Nothing,
         };
         let forgotten = self.callers.forgotten.load(Ordering::Acquire);
         let read_at = self.clock.boot();
         let found = match look {
-            Look::Sure(known) => return Ok(known.good_at(now)),
-            Look::Doubtful(known) => {
+            MemoryLookup::Sure(known) => return Ok(known.good_at(now)),
+            MemoryLookup::Doubtful(known) => {
                 let reading = store::find_good(self.database.reader(), &hash, now);
                 match within(COMPARING, reading).await {
                     Some(Ok(found)) => found,
                     Some(Err(_)) | None => return Ok(known.good_at(now)),
                 }
             }
-            Look::Nothing => {
+            MemoryLookup::Nothing => {
                 self.database
                     .read_with_retry(|reader| store::find_good(reader, &hash, now))
                     .await?

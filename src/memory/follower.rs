@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::position::Position;
 use super::{Memory, Remembered};
-use crate::feed::{self, Change};
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::{BootMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
@@ -117,14 +117,14 @@ impl Memory {
                     continue;
                 }
                 match change {
-                    Some(Change::Token(id)) if self.cells.get(id).is_some() => changed.push(id),
-                    Some(Change::Token(id)) => self.changed(id),
-                    Some(Change::Forget(id)) => {
+                    Some(FeedChange::Token(id)) if self.cells.get(id).is_some() => changed.push(id),
+                    Some(FeedChange::Token(id)) => self.changed(id),
+                    Some(FeedChange::Forget(id)) => {
                         // Nor is it read again because of what came before.
                         changed.retain(|other| *other != id);
                         self.changed(id);
                     }
-                    Some(Change::Keys) => self.callers.forget_all(),
+                    Some(FeedChange::Keys) => self.callers.forget_all(),
                     // Of a newer version: it may concern anything.
                     None => {
                         self.cells.forget_all();

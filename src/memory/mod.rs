@@ -76,7 +76,7 @@ impl std::ops::Deref for Memory {
 
 /// What is remembered of something.
 #[derive(Clone, Debug)]
-pub enum Look<T> {
+pub enum MemoryLookup<T> {
     Sure(T),
     /// To be compared with the database, by this reader.
     Doubtful(T),
@@ -111,16 +111,16 @@ impl Memory {
         (!self.is_doubtful(&cell.checked, due, now.boot)).then_some(cell)
     }
 
-    pub fn token(&self, realm: &RealmId, key: &KeyName) -> Look<Arc<Remembered>> {
+    pub fn token(&self, realm: &RealmId, key: &KeyName) -> MemoryLookup<Arc<Remembered>> {
         match self.cells.find(realm.as_str(), key.as_str()) {
             Some(cell) => {
                 let due = cell.is_due(self.clock.now());
                 match self.is_to_compare(&cell.checked, due) {
-                    true => Look::Doubtful(cell),
-                    false => Look::Sure(cell),
+                    true => MemoryLookup::Doubtful(cell),
+                    false => MemoryLookup::Sure(cell),
                 }
             }
-            None => Look::Nothing,
+            None => MemoryLookup::Nothing,
         }
     }
 

@@ -4,12 +4,14 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::denied::FlushDenied;
-use super::served::{Ask, Flush, Flushed, RETRY_SOON, ReadError, Refused, Served, TokenSource};
+use super::served::{
+    Ask, Flush, Flushed, RETRY_SOON, ReadError, RefusedToken, Served, TokenSource,
+};
 use super::{Brought, Reads, Waited};
 use crate::foundation::clock::{Ms, Timeline};
-use crate::memory::Look;
+use crate::memory::MemoryLookup;
 use crate::realm::Realm;
-use crate::renewal::cause::Cause;
+use crate::renewal::cause::RenewalCause;
 use crate::token::TokenRecord;
 
 /// Which token a flush names.
@@ -26,8 +28,10 @@ impl Reads {
         match self.flush_stored(ask, flush).await {
             Err(ReadError::Database(error)) => {
                 let served = match self.memory.token(&ask.realm, &ask.key) {
-                    Look::Sure(cell) | Look::Doubtful(cell) => self.remembered(&cell, ask.min_ttl),
-                    Look::Nothing => None,
+                    MemoryLookup::Sure(cell) | MemoryLookup::Doubtful(cell) => {
+                        self.remembered(&cell, ask.min_ttl)
+                    }
+                    MemoryLookup::Nothing => None,
                 };
                 let why = FlushDenied::DatabaseUnavailable;
                 Ok(self.unflushed(served.ok_or(error)?, why, Some(RETRY_SOON)))
@@ -47,13 +51,13 @@ impl Reads {
             return Err(ReadError::FixedFlushed);
         }
         let cause = match flush {
-            Flush::Wished(_) => Cause::Flush,
+            Flush::Wished(_) => RenewalCause::Flush,
             Flush::Refused { code, .. } => {
                 tracing::info!(
                     realm = %record.realm, key = %record.key, code = code.as_deref(),
                     "a caller reported a token as refused"
                 );
-                Cause::Report
+                RenewalCause::Report
             }
         };
         // A damaged token is as good as none, but may be intact in the form it is served in.
@@ -77,7 +81,7 @@ impl Reads {
         let why = FlushDenied::after(&outcome);
         match self.answer_of(outcome).await? {
             Brought::Token(same)
-                if cause == Cause::Report && same.generation == record.generation =>
+                if cause == RenewalCause::Report && same.generation == record.generation =>
             {
                 Ok(self.unflushed(same, FlushDenied::TokenRepeated, None))
             }
@@ -105,11 +109,11 @@ impl Reads {
             Flush::Wished(None) => return Ok(Named::None),
             Flush::Wished(Some(generation))
             | Flush::Refused {
-                refused: Refused::Generation(generation),
+                refused: RefusedToken::Generation(generation),
                 ..
             } => *generation == record.generation,
             Flush::Refused {
-                refused: Refused::Token(token),
+                refused: RefusedToken::Token(token),
                 ..
             } => self.is_held(record, token).await?,
         };
@@ -145,7 +149,7 @@ impl Reads {
         &self,
         record: &TokenRecord,
         named: Named,
-        cause: Cause,
+        cause: RenewalCause,
         realm: &Realm,
     ) -> Option<(FlushDenied, Option<Ms>)> {
         let now = self.clock.now();
@@ -184,7 +188,7 @@ impl Reads {
             let why = FlushDenied::beyond(spent);
             return Some((why, Some(spent.until.since(now))));
         }
-        if cause == Cause::Report {
+        if cause == RenewalCause::Report {
             return None;
         }
         let interval = policy.min_flush_interval.unwrap_or(self.min_flush_interval);

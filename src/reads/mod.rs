@@ -17,16 +17,16 @@ use crate::foundation::database::Database;
 use crate::foundation::limit::within;
 use crate::foundation::metrics::{Metrics, ReadLabels};
 use crate::foundation::sealing::KeyRing;
-use crate::memory::{COMPARING, Look, Memory, Remembered};
-use crate::renewal::cause::Cause;
-use crate::renewal::{DamageDetector, Quotas, Realms, RenewalSettings, Renewals};
+use crate::memory::{COMPARING, Memory, MemoryLookup, Remembered};
+use crate::renewal::cause::RenewalCause;
+use crate::renewal::{DamageDetector, Quotas, RealmCache, RenewalSettings, Renewals};
 use crate::token::expiry::Expiry;
 use crate::token::{TokenRecord, Wait, store};
 use crate::upstream::Upstream;
 pub use denied::FlushDenied;
 use flight_outcome::FlightOutcome;
 use hold::holding_back;
-pub use served::{Ask, Flush, Flushed, ReadError, Refused, Served, TokenSource};
+pub use served::{Ask, Flush, Flushed, ReadError, RefusedToken, Served, TokenSource};
 use served::{RETRY_LATER, RETRY_SOON, beyond_quota, not_in_time, unavailable};
 use single_flight::{SingleFlight, SingleFlightParts};
 use wording::{DATABASE_UNUSABLE, EXPIRED_MEANWHILE, what_failed};
@@ -55,7 +55,7 @@ pub struct Reads {
     ring: Arc<KeyRing>,
     memory: Memory,
     upstream: Arc<Upstream>,
-    realms: Arc<Realms>,
+    realms: Arc<RealmCache>,
     damage: Arc<DamageDetector>,
     quotas: Arc<Quotas>,
     single_flight: Arc<SingleFlight>,
@@ -64,7 +64,7 @@ pub struct Reads {
 }
 
 /// What reading is made of.
-pub struct Parts<'a> {
+pub struct ReadsParts<'a> {
     pub renewals: &'a Renewals,
     pub database: Database,
     pub clock: SharedClock,
@@ -76,8 +76,8 @@ pub struct Parts<'a> {
 }
 
 impl Reads {
-    pub fn new(parts: Parts<'_>) -> Self {
-        let Parts {
+    pub fn new(parts: ReadsParts<'_>) -> Self {
+        let ReadsParts {
             renewals,
             database,
             clock,
@@ -149,14 +149,14 @@ impl Reads {
 
     async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {
         let look = self.memory.token(&ask.realm, &ask.key);
-        if let Look::Sure(cell) = &look
+        if let MemoryLookup::Sure(cell) = &look
             && let Some(served) = self.remembered(cell, ask.min_ttl)
         {
             return Ok(served);
         }
         let (since, read_at) = (self.memory.begin(), self.clock.boot());
         let record = match look {
-            Look::Doubtful(cell) => {
+            MemoryLookup::Doubtful(cell) => {
                 let reading = store::find(self.database.reader(), &ask.realm, &ask.key);
                 let served = || self.remembered(&cell, ask.min_ttl);
                 match (within(COMPARING, reading).await, served()) {
@@ -172,7 +172,7 @@ impl Reads {
                     (Some(Err(_)) | None, None) => self.find(ask).await?,
                 }
             }
-            Look::Sure(_) | Look::Nothing => self.find(ask).await?,
+            MemoryLookup::Sure(_) | MemoryLookup::Nothing => self.find(ask).await?,
         };
         let waited = match self.realms.ends_with_the_next(&record).await? {
             true => self.after_renewal(ask, record).await?,
@@ -264,10 +264,13 @@ impl Reads {
         if let Some(refused) = holding_back(&usable, &realm, now) {
             return self.stored_or(record, refused).await;
         }
-        if let Some(spent) = self.quotas.known_spent(&realm, record, Cause::Read) {
+        if let Some(spent) = self.quotas.known_spent(&realm, record, RenewalCause::Read) {
             return self.stored_or(record, beyond_quota(spent.until, now)).await;
         }
-        let outcome = self.single_flight.fresh(&realm, record, Cause::Read).await;
+        let outcome = self
+            .single_flight
+            .fresh(&realm, record, RenewalCause::Read)
+            .await;
         match self.answer_of(outcome).await? {
             Brought::Token(served) => Ok(served),
             Brought::Nothing(refused) => self.stored_or(record, refused).await,

@@ -30,7 +30,7 @@ pub enum Flush {
     Wished(Option<Generation>),
     /// The provider refused this one.
     Refused {
-        refused: Refused,
+        refused: RefusedToken,
         /// The provider's error code.
         code: Option<String>,
     },
@@ -38,7 +38,7 @@ pub enum Flush {
 
 /// Which token a provider refused.
 #[derive(Clone, Debug)]
-pub enum Refused {
+pub enum RefusedToken {
     Generation(Generation),
     Token(SecretString),
 }

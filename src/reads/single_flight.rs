@@ -16,10 +16,10 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{Generation, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::realm::Realm;
-use crate::renewal::cause::Cause;
+use crate::renewal::cause::RenewalCause;
 use crate::renewal::outcome::Attempted;
 use crate::renewal::permits::Permit;
-use crate::renewal::{AttemptRunner, Background, Claimer, DamageDetector, Permits, Realms};
+use crate::renewal::{AttemptRunner, Background, Claimer, DamageDetector, Permits, RealmCache};
 use crate::token::claim::Claimed;
 use crate::token::lease::ClaimCondition;
 use crate::token::{TokenRecord, Wait, Waiting, store};
@@ -45,7 +45,7 @@ pub(super) struct SingleFlightParts {
     pub clock: SharedClock,
     pub metrics: Arc<Metrics>,
     pub upstream: Arc<Upstream>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub damage: Arc<DamageDetector>,
     pub permits: Permits,
     pub claims: Arc<Claimer>,
@@ -77,7 +77,7 @@ impl SingleFlight {
         self: &Arc<Self>,
         realm: &Arc<Realm>,
         seen: &TokenRecord,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> FlightOutcome {
         let landing = self.join_or_fetch(realm, seen, cause);
         self.within_max_wait(landing).await
@@ -87,7 +87,7 @@ impl SingleFlight {
         self: &Arc<Self>,
         realm: &Arc<Realm>,
         seen: &TokenRecord,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> Landing {
         let (this, realm, record) = (self.clone(), realm.clone(), seen.clone());
         let fly = async move {
@@ -160,7 +160,7 @@ impl SingleFlight {
         self: &Arc<Self>,
         realm: &Realm,
         mut seen: TokenRecord,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> Result<FlightOutcome, DbError> {
         let begun = self.parts.clock.boot();
         let timeout = self.parts.upstream.timeout(&realm.source);
@@ -172,7 +172,7 @@ impl SingleFlight {
                 .take_one(&realm.id, self.parts.claims.realm_limit(realm))
                 .await;
             let condition = match cause {
-                Cause::Report => ClaimCondition::Reported(seen.seen()),
+                RenewalCause::Report => ClaimCondition::Reported(seen.seen()),
                 _ => ClaimCondition::AsSeen(seen.seen()),
             };
             if let Some(claimed) = self.parts.claims.claim(&condition, timeout).await?.pop() {
@@ -210,7 +210,7 @@ impl SingleFlight {
     async fn fetch_parent(
         self: &Arc<Self>,
         waiting: &Waiting,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> Result<bool, DbError> {
         let Some(parent) = parent_record(&self.parts.database, waiting).await? else {
             return Ok(false);
@@ -232,7 +232,7 @@ impl SingleFlight {
         }
         // The parent is wanted because it has no valid token, whoever asks.
         let cause = match cause {
-            Cause::Report => Cause::Read,
+            RenewalCause::Report => RenewalCause::Read,
             other => other,
         };
         let landed = Box::pin(self.fresh(&realm, &parent, cause)).await;
@@ -242,7 +242,7 @@ impl SingleFlight {
         ))
     }
 
-    async fn fetch(&self, claimed: Claimed, cause: Cause, permit: Permit) -> FlightOutcome {
+    async fn fetch(&self, claimed: Claimed, cause: RenewalCause, permit: Permit) -> FlightOutcome {
         let seen = (claimed.record.secret_id, claimed.record.generation);
         let attempted = self.parts.attempts.attempt(claimed, cause).await;
         drop(permit);

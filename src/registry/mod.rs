@@ -51,7 +51,7 @@ impl Actor {
 
 /// What a merge does to one field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Change<T> {
+pub enum FieldChange<T> {
     /// Absent: the field keeps its value.
     #[default]
     Keep,
@@ -60,12 +60,12 @@ pub enum Change<T> {
     Set(T),
 }
 
-impl<T> Change<T> {
-    pub fn as_ref(&self) -> Change<&T> {
+impl<T> FieldChange<T> {
+    pub fn as_ref(&self) -> FieldChange<&T> {
         match self {
-            Self::Keep => Change::Keep,
-            Self::Clear => Change::Clear,
-            Self::Set(value) => Change::Set(value),
+            Self::Keep => FieldChange::Keep,
+            Self::Clear => FieldChange::Clear,
+            Self::Set(value) => FieldChange::Set(value),
         }
     }
 

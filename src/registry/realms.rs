@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 
 use super::check::check;
-use super::{Actor, Change, Refusal, Registry, RegistryError, note};
+use super::{Actor, FieldChange, Refusal, Registry, RegistryError, note};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
@@ -22,9 +22,9 @@ use crate::upstream::egress::Egress;
 #[derive(Clone, Debug)]
 pub struct RealmPatch {
     pub id: RealmId,
-    pub comment: Change<String>,
-    pub config: Change<Value>,
-    pub logic_code: Change<String>,
+    pub comment: FieldChange<String>,
+    pub config: FieldChange<Value>,
+    pub logic_code: FieldChange<String>,
 }
 
 /// What became of a realm that was applied.
@@ -39,9 +39,9 @@ pub enum AppliedRealm {
 fn of_preset(preset: &Preset, id: RealmId) -> RealmPatch {
     RealmPatch {
         id,
-        comment: Change::Set(preset.title.clone()),
-        config: Change::Set(preset.config.clone()),
-        logic_code: Change::Clear,
+        comment: FieldChange::Set(preset.title.clone()),
+        config: FieldChange::Set(preset.config.clone()),
+        logic_code: FieldChange::Clear,
     }
 }
 
@@ -267,9 +267,9 @@ fn merged(patch: RealmPatch, stored: Option<&token_server_entity::realm::Model>)
     let of_stored =
         |field: fn(&token_server_entity::realm::Model) -> Option<String>| stored.and_then(field);
     let config = match patch.config {
-        Change::Set(value) => Change::Set(value.to_string()),
-        Change::Clear => Change::Clear,
-        Change::Keep => Change::Keep,
+        FieldChange::Set(value) => FieldChange::Set(value.to_string()),
+        FieldChange::Clear => FieldChange::Clear,
+        FieldChange::Keep => FieldChange::Keep,
     };
     RealmContent {
         comment: patch.comment.over(of_stored(|row| row.comment.clone())),

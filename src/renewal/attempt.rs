@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::claiming::Claimer;
 use super::damage::{DamageDetector, Remedy};
 use super::fetching::Fetcher;
@@ -12,7 +12,7 @@ use super::inputs::InputReader;
 use super::late::LateAnswers;
 use super::outcome::{Attempted, FetchOutcome, NotOpened, Opened};
 use super::quota::{NotReserved, Quotas, Spent};
-use super::realms::Realms;
+use super::realms::RealmCache;
 use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
 use super::storing::{FailedAttempt, ResultStore};
@@ -54,7 +54,7 @@ pub(super) struct AttemptRunnerParts {
     pub metrics: Arc<Metrics>,
     pub ring: Arc<KeyRing>,
     pub upstream: Arc<Upstream>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub damage: Arc<DamageDetector>,
     pub quotas: Arc<Quotas>,
     pub claims: Arc<Claimer>,
@@ -75,7 +75,7 @@ impl AttemptRunner {
     }
 
     /// Makes one attempt under a claim.
-    pub(crate) async fn attempt(&self, claimed: Claimed, cause: Cause) -> Attempted {
+    pub(crate) async fn attempt(&self, claimed: Claimed, cause: RenewalCause) -> Attempted {
         let record = &claimed.record;
         // Around all that is logged meanwhile; at this level it is there whatever that is.
         let span = tracing::error_span!(
@@ -129,7 +129,7 @@ impl AttemptRunner {
         }
     }
 
-    async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: Cause) -> Attempted {
+    async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: RenewalCause) -> Attempted {
         let started = self.parts.clock.now();
         let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,
@@ -226,7 +226,7 @@ impl AttemptRunner {
         &self,
         claimed: &Claimed,
         opened: &mut Opened,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> Result<(), NotReserved> {
         let record = &claimed.record;
         let reserved = self
@@ -234,7 +234,7 @@ impl AttemptRunner {
             .quotas
             .reserve(&opened.realm, record, cause, record.forced)
             .await;
-        let must_be_had = matches!(cause, Cause::Scheduled | Cause::Run)
+        let must_be_had = matches!(cause, RenewalCause::Scheduled | RenewalCause::Run)
             || record.valid(self.parts.clock.now()).is_none();
         let is_spent = matches!(reserved, Err(NotReserved::Spent(_)));
         if is_spent && record.forced && must_be_had {
@@ -249,20 +249,25 @@ impl AttemptRunner {
     }
 
     /// A token that must be had waits for the quota; a wish changes nothing.
-    async fn beyond_quota(&self, claimed: &Claimed, cause: Cause, spent: Spent) -> Attempted {
+    async fn beyond_quota(
+        &self,
+        claimed: &Claimed,
+        cause: RenewalCause,
+        spent: Spent,
+    ) -> Attempted {
         match cause {
-            Cause::Scheduled | Cause::Run | Cause::Recovered => {
+            RenewalCause::Scheduled | RenewalCause::Run | RenewalCause::Recovered => {
                 let waiting = Waiting {
                     why: "the provider's quota is used up".to_owned(),
                     until: Wait::Quota(spent.until),
                 };
                 self.parts.results.store_waiting(claimed, waiting).await
             }
-            Cause::Read | Cause::Flush => {
+            RenewalCause::Read | RenewalCause::Flush => {
                 self.parts.results.give_back(claimed).await;
                 Attempted::Spent(spent)
             }
-            Cause::Report => {
+            RenewalCause::Report => {
                 self.parts.results.refuse_report(claimed).await;
                 Attempted::Spent(spent)
             }

@@ -11,7 +11,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tracing::Instrument;
 
 use super::background::Background;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::history::{self, Ended, RenewalEntry, RenewalOutcome};
 use super::spool::Spool;
 use crate::foundation::clock::{EpochMs, SharedClock, Timeline};
@@ -179,7 +179,7 @@ impl PairKeeper {
                 realm: record.realm.clone(),
                 key: record.key.clone(),
                 attempt: candidate.attempt.clone(),
-                cause: Cause::Recovered.as_str(),
+                cause: RenewalCause::Recovered.as_str(),
                 started_at: held.obtained_at,
                 took: now.since(held.obtained_at),
                 replica: self.parts.replica.clone(),

@@ -4,7 +4,7 @@ use strum::VariantArray;
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Cause {
+pub enum RenewalCause {
     Scheduled,
     Read,
     Flush,
@@ -15,7 +15,7 @@ pub enum Cause {
     Recovered,
 }
 
-impl Cause {
+impl RenewalCause {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::background::Background;
 use super::damage::DamageDetector;
 use super::outcome::{NotOpened, OpenedParent};
-use super::realms::Realms;
+use super::realms::RealmCache;
 use super::settings::LEASE_SLACK;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::Database;
@@ -26,7 +26,7 @@ pub(super) struct InputReaderParts {
     pub clock: SharedClock,
     pub ring: Arc<KeyRing>,
     pub upstream: Arc<Upstream>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub damage: Arc<DamageDetector>,
     pub background: Background,
     pub max_skew: Ms,

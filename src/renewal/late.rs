@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::background::Background;
 use super::candidates::PairKeeper;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::claiming::Claimer;
 use super::outcome::{FetchOutcome, LateAnswer, Opened};
 use super::refresh::retries;
@@ -135,7 +135,7 @@ impl LateAnswers {
         self: &Arc<Self>,
         claimed: &Claimed,
         opened: Arc<Opened>,
-        cause: Cause,
+        cause: RenewalCause,
         answer: LateAnswer,
     ) -> (RefreshTokenRisk, FailureStored) {
         let (told, failure_stored) = oneshot::channel();

@@ -30,7 +30,7 @@ const SHOWN_FOR: Ms = Ms::from_secs(10 * 60);
 
 /// What this process knows of itself.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct RenewalHealth {
     /// When a sweep last went through.
     swept: AtomicI64,
     /// When the database last answered.
@@ -55,7 +55,7 @@ impl Known {
     };
 }
 
-impl Health {
+impl RenewalHealth {
     /// Of a process that has just reached its database.
     pub fn new(now: BootMs) -> Self {
         Self {
@@ -88,7 +88,7 @@ pub(super) struct MeasurerParts {
     pub clock: SharedClock,
     pub metrics: Arc<Metrics>,
     pub memory: Memory,
-    pub health: Arc<Health>,
+    pub health: Arc<RenewalHealth>,
 }
 
 /// Sets the metrics that are not counted where something happens.

@@ -52,10 +52,10 @@ pub(crate) use damage::DamageDetector;
 use fetching::Fetcher;
 use inputs::{InputReader, InputReaderParts};
 use late::{LateAnswers, LateAnswersParts};
-use measuring::{Health, Measurer, MeasurerParts};
+use measuring::{Measurer, MeasurerParts, RenewalHealth};
 pub(crate) use permits::Permits;
 pub(crate) use quota::Quotas;
-pub(crate) use realms::Realms;
+pub(crate) use realms::RealmCache;
 use replay::SpoolReplay;
 pub use run::{Progress, RunScope, RunSummary};
 use run::{Runner, RunnerParts};
@@ -74,7 +74,7 @@ const GIVING_BACK: Duration = Duration::from_secs(2);
 /// What renewal does for the rooms above it.
 #[derive(Clone)]
 pub struct Renewals {
-    pub(crate) realms: Arc<Realms>,
+    pub(crate) realms: Arc<RealmCache>,
     pub(crate) damage: Arc<DamageDetector>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) permits: Permits,
@@ -92,7 +92,7 @@ pub struct Renewals {
 }
 
 /// What renewal is made of.
-pub struct Parts {
+pub struct RenewalsParts {
     pub database: Database,
     pub ring: Arc<KeyRing>,
     pub upstream: Arc<Upstream>,
@@ -107,8 +107,8 @@ pub struct Parts {
 }
 
 impl Renewals {
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
+    pub fn new(parts: RenewalsParts) -> Self {
+        let RenewalsParts {
             database,
             ring,
             upstream,
@@ -122,7 +122,7 @@ impl Renewals {
             memory,
         } = parts;
         let background = Background::new(wake);
-        let realms = Arc::new(Realms::new(database.clone()));
+        let realms = Arc::new(RealmCache::new(database.clone()));
         let damage = Arc::new(DamageDetector::new(
             database.clone(),
             ring.clone(),
@@ -224,7 +224,7 @@ impl Renewals {
             late,
             fetcher,
         }));
-        let health = Arc::new(Health::new(clock.boot()));
+        let health = Arc::new(RenewalHealth::new(clock.boot()));
         Self {
             replay: Arc::new(SpoolReplay::new(
                 database.clone(),

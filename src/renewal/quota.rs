@@ -8,7 +8,7 @@ mod window;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::metrics::Metrics;
@@ -35,13 +35,15 @@ enum Purpose {
 }
 
 impl Purpose {
-    fn of(cause: Cause, record: &TokenRecord, now: EpochMs) -> Self {
+    fn of(cause: RenewalCause, record: &TokenRecord, now: EpochMs) -> Self {
         match cause {
-            Cause::Scheduled | Cause::Run | Cause::Recovered => Self::Needed,
-            Cause::Read | Cause::Flush | Cause::Report if record.valid(now).is_none() => {
+            RenewalCause::Scheduled | RenewalCause::Run | RenewalCause::Recovered => Self::Needed,
+            RenewalCause::Read | RenewalCause::Flush | RenewalCause::Report
+                if record.valid(now).is_none() =>
+            {
                 Self::Needed
             }
-            Cause::Read | Cause::Flush | Cause::Report => Self::Wished,
+            RenewalCause::Read | RenewalCause::Flush | RenewalCause::Report => Self::Wished,
         }
     }
 }
@@ -76,7 +78,7 @@ struct Block {
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct QuotaMemory {
     blocks: HashMap<(Subject, Purpose), Block>,
     /// What is known to be used up, so that a caller in a loop costs no transaction.
     spent: HashMap<(Subject, Purpose), Spent>,
@@ -88,7 +90,7 @@ pub(crate) struct Quotas {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     forced_per_day: i64,
-    known: Mutex<Memory>,
+    known: Mutex<QuotaMemory>,
 }
 
 impl Quotas {
@@ -107,7 +109,7 @@ impl Quotas {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, QuotaMemory> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,12 +145,12 @@ impl Quotas {
         &self,
         realm: &Realm,
         record: &TokenRecord,
-        cause: Cause,
+        cause: RenewalCause,
     ) -> Option<Spent> {
         let now = self.clock.now();
         let purpose = Purpose::of(cause, record, now);
         let memory = self.memory();
-        let forced = record.forced || cause == Cause::Report;
+        let forced = record.forced || cause == RenewalCause::Report;
         let spent = self.counting(realm, forced).filter_map(|quota| {
             let known = memory.spent.get(&(Subject::of(&quota, record), purpose))?;
             (known.until > now).then_some(*known)
@@ -162,7 +164,7 @@ impl Quotas {
         &self,
         realm: &Realm,
         record: &TokenRecord,
-        cause: Cause,
+        cause: RenewalCause,
         forced: bool,
     ) -> Result<(), NotReserved> {
         let purpose = Purpose::of(cause, record, self.clock.now());

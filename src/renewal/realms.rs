@@ -15,14 +15,14 @@ use crate::token::TokenRecord;
 const KEPT_MAX: usize = 1000;
 
 /// Reads realms.
-pub(crate) struct Realms {
+pub(crate) struct RealmCache {
     database: Database,
     expressions: Expressions,
     /// Each with the row it was read from.
     kept: Mutex<HashMap<RealmId, (realm::Model, Arc<Realm>)>>,
 }
 
-impl Realms {
+impl RealmCache {
     pub(super) fn new(database: Database) -> Self {
         Self {
             database,

@@ -7,7 +7,7 @@ use sea_orm::DbErr;
 use tracing::Instrument;
 
 use super::candidates::PairKeeper;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::damage::DamageDetector;
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId};
@@ -77,7 +77,7 @@ impl SpoolReplay {
             realm = realm.as_ref().map(RealmId::as_str),
             key = key.as_ref().map(KeyName::as_str),
             attempt = candidate.attempt.0,
-            cause = Cause::Recovered.as_str(),
+            cause = RenewalCause::Recovered.as_str(),
         )
     }
 

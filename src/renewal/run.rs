@@ -9,11 +9,11 @@ use tracing::Instrument;
 
 use super::attempt::AttemptRunner;
 use super::background::Background;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::claiming::Claimer;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
-use super::realms::Realms;
+use super::realms::RealmCache;
 use crate::foundation::clock::{Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -82,7 +82,7 @@ pub(super) struct RunnerParts {
     pub database: Database,
     pub clock: SharedClock,
     pub upstream: Arc<Upstream>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub permits: Permits,
     pub claims: Arc<Claimer>,
     pub attempts: Arc<AttemptRunner>,
@@ -257,7 +257,7 @@ impl Runner {
                 let permit = permit.begin();
                 let (attempts, record) = (self.parts.attempts.clone(), claimed.record.clone());
                 let attempt = async move {
-                    let attempted = attempts.attempt(claimed, Cause::Run).await;
+                    let attempted = attempts.attempt(claimed, RenewalCause::Run).await;
                     drop(permit);
                     attempted
                 };

@@ -10,7 +10,7 @@ use token_server_entity::{realm, secret};
 use super::background::Background;
 use super::damage::{DamageDetector, Remedy};
 use super::inputs::InputReader;
-use super::realms::Realms;
+use super::realms::RealmCache;
 use super::refresh::Instead;
 use crate::foundation::clock::{SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -84,7 +84,7 @@ pub(super) struct SealedCheckParts {
     pub clock: SharedClock,
     pub randomness: Randomness,
     pub ring: Arc<KeyRing>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub damage: Arc<DamageDetector>,
     pub inputs: Arc<InputReader>,
     pub background: Background,

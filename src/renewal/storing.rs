@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::background::Background;
 use super::candidates::PairKeeper;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::decide::Backoff;
 use super::history::RenewalEntry;
 use super::outcome::Attempted;
@@ -132,7 +132,7 @@ impl ResultStore {
     fn entry(
         &self,
         claimed: &Claimed,
-        cause: Cause,
+        cause: RenewalCause,
         started_at: EpochMs,
         took: Ms,
     ) -> RenewalEntry {

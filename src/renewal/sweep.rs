@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::attempt::AttemptRunner;
 use super::background::Background;
-use super::cause::Cause;
+use super::cause::RenewalCause;
 use super::claiming::Claimer;
-use super::measuring::Health;
+use super::measuring::RenewalHealth;
 use super::permits::{Permit, Permits};
-use super::realms::Realms;
+use super::realms::RealmCache;
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
@@ -52,11 +52,11 @@ pub(super) struct SweeperParts {
     pub randomness: Randomness,
     pub metrics: Arc<Metrics>,
     pub upstream: Arc<Upstream>,
-    pub realms: Arc<Realms>,
+    pub realms: Arc<RealmCache>,
     pub permits: Permits,
     pub claims: Arc<Claimer>,
     pub attempts: Arc<AttemptRunner>,
-    pub health: Arc<Health>,
+    pub health: Arc<RenewalHealth>,
     pub background: Background,
 }
 
@@ -222,7 +222,7 @@ impl Sweeper {
         let (attempts, background) = (self.parts.attempts.clone(), self.parts.background.clone());
         let permit = permit.map(Permit::begin);
         self.parts.background.spawn(async move {
-            attempts.attempt(claimed, Cause::Scheduled).await;
+            attempts.attempt(claimed, RenewalCause::Scheduled).await;
             drop(permit);
             background.wake();
         });

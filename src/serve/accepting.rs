@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Candidate, Connections, Told};
+use super::connections::{Connections, Told, WaitingConnection};
 use super::http::Http;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::metrics::Metrics;
@@ -39,7 +39,7 @@ pub struct Accepting<E> {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     /// Who makes room next, the last first.
-    ahead: Vec<Candidate>,
+    ahead: Vec<WaitingConnection>,
     pause: Duration,
     failed: Seldom,
     full: Seldom,
@@ -95,8 +95,8 @@ impl<E: Endpoint + 'static> Accepting<E> {
     }
 
     fn serve(&self, stream: TcpStream, remote: RemoteAddr) {
-        let place = self.connections.add(self.clock.boot());
-        tokio::spawn(self.http.clone().serve(stream, remote, place));
+        let slot = self.connections.add(self.clock.boot());
+        tokio::spawn(self.http.clone().serve(stream, remote, slot));
     }
 
     /// Waits until there is room for one more.

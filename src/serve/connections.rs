@@ -156,12 +156,12 @@ impl Connected {
 
 /// One that may make room.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct WaitingConnection {
     connected: Arc<Connected>,
     waits: Waits,
 }
 
-impl Candidate {
+impl WaitingConnection {
     /// Asks it to end. False where it waits no more as it did.
     pub fn ask(&self) -> bool {
         if self.connected.waits() != Some(self.waits) || !self.connected.listens() {
@@ -194,14 +194,14 @@ impl Connections {
 
     /// One more; it is counted until what is answered is dropped.
     pub fn add(self: &Arc<Self>, now: BootMs) -> Slot {
-        let place = Slot {
+        let slot = Slot {
             id: self.next.fetch_add(1, Relaxed),
             connected: Arc::new(Connected::new(now)),
             connections: self.clone(),
         };
-        locked(&self.open).insert(place.id, place.connected.clone());
+        locked(&self.open).insert(slot.id, slot.connected.clone());
         self.gauge.inc();
-        place
+        slot
     }
 
     pub fn count(&self) -> usize {
@@ -225,16 +225,16 @@ impl Connections {
     }
 
     /// Those that have kept the server waiting longest, at most so many, the longest last.
-    pub fn longest_waiting(&self, now: BootMs, count: usize) -> Vec<Candidate> {
+    pub fn longest_waiting(&self, now: BootMs, count: usize) -> Vec<WaitingConnection> {
         let candidate = |connected: &Arc<Connected>| {
             let waits = connected.waits().filter(|_| connected.listens())?;
-            Some(Candidate {
+            Some(WaitingConnection {
                 connected: connected.clone(),
                 waits,
             })
         };
         let mut all: Vec<_> = locked(&self.open).values().filter_map(candidate).collect();
-        let key = |candidate: &Candidate| {
+        let key = |candidate: &WaitingConnection| {
             let Waits { since, begun, .. } = candidate.waits;
             let has_asked = begun > 0 || now.since(since) < FIRST_REQUEST;
             (has_asked, since)
@@ -288,10 +288,10 @@ mod tests {
 
     /// Has asked and been answered.
     fn idle(connections: &Arc<Connections>, since: i64) -> Slot {
-        let place = connections.add(BootMs(0));
-        place.connected.begin();
-        place.connected.end(BootMs(since), true);
-        place
+        let slot = connections.add(BootMs(0));
+        slot.connected.begin();
+        slot.connected.end(BootMs(since), true);
+        slot
     }
 
     #[test]
@@ -316,8 +316,8 @@ mod tests {
     #[test]
     fn whose_request_is_worked_on_is_not_asked_but_whose_body_is_waited_for_is() {
         let connections = connections();
-        let place = connections.add(BootMs(10));
-        let connected = &place.connected;
+        let slot = connections.add(BootMs(10));
+        let connected = &slot.connected;
         connected.begin();
         assert_eq!(order(&connections), NOBODY);
         connected.has_body(BootMs(20));
@@ -337,8 +337,8 @@ mod tests {
     #[test]
     fn who_was_asked_and_has_sent_a_request_meanwhile_stays() {
         let connections = connections();
-        let place = connections.add(BootMs(10));
-        let connected = &place.connected;
+        let slot = connections.add(BootMs(10));
+        let connected = &slot.connected;
         let candidate = connections.longest_waiting(NOW, 1).remove(0);
         assert!(candidate.ask());
         // It is asked once.
@@ -351,18 +351,18 @@ mod tests {
         let candidate = connections.longest_waiting(NOW, 1).remove(0);
         assert!(candidate.ask());
         assert_eq!(connected.told(Waker::noop()), Told::MakeRoom);
-        drop(place);
+        drop(slot);
         assert_eq!(connections.count(), 0);
     }
 
     #[test]
     fn an_answer_makes_up_for_a_request_that_was_taken_back() {
         let connections = connections();
-        let place = connections.add(BootMs(10));
+        let slot = connections.add(BootMs(10));
         for answered in [true, false, false, true] {
-            place.connected.begin();
-            place.connected.end(NOW, answered);
+            slot.connected.begin();
+            slot.connected.end(NOW, answered);
         }
-        assert_eq!(place.connected.taken_back(), 1);
+        assert_eq!(slot.connected.taken_back(), 1);
     }
 }

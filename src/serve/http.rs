@@ -74,13 +74,13 @@ impl<E: Endpoint + 'static> Http<E> {
     }
 
     /// Serves a connection to its end.
-    pub async fn serve(self: Arc<Self>, stream: TcpStream, remote: RemoteAddr, place: Slot) {
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, remote: RemoteAddr, slot: Slot) {
         let Ok(local) = stream.local_addr() else {
             // It has ended already.
             return;
         };
         let local = LocalAddr(local.into());
-        let connected = &place.connected;
+        let connected = &slot.connected;
         let io = Connection::new(
             stream,
             self.limits,

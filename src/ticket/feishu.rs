@@ -8,37 +8,37 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::crypto::{self, AesKey};
-use super::push::{Answer, Push, PushKeys, Pushed, Refused, Stamp, Window, is_word, seconds};
+use super::push::{Push, PushFault, PushKeys, PushReply, Pushed, Stamp, Window, is_word, seconds};
 
-pub fn claim(body: &[u8]) -> Result<Option<String>, Refused> {
+pub fn claim(body: &[u8]) -> Result<Option<String>, PushFault> {
     let body = parse(body)?;
     let claimed = text(&body, "/header/app_id").or_else(|| text(&body, "/event/app_id"));
     Ok(claimed.map(str::to_owned))
 }
 
-pub fn open(keys: PushKeys<'_>, push: &Push<'_>, window: Window) -> Result<Pushed, Refused> {
+pub fn open(keys: PushKeys<'_>, push: &Push<'_>, window: Window) -> Result<Pushed, PushFault> {
     let body = parse(push.body)?;
     let (encrypted, encrypt_key) = match (text(&body, "/encrypt"), keys.aes_key) {
         (Some(encrypted), Some(key)) => (encrypted, key),
-        (Some(_), None) => return Err(Refused::NoKey),
+        (Some(_), None) => return Err(PushFault::NoKey),
         // Whoever knows only the verification token must not get around the key.
-        (None, Some(_)) => return Err(Refused::Missing("encrypt")),
+        (None, Some(_)) => return Err(PushFault::Missing("encrypt")),
         (None, None) => return read(&body, keys, None, window),
     };
     let decrypt = || {
         let key = AesKey::of_feishu(encrypt_key);
-        let plain = crypto::decrypt_feishu(&key, encrypted).ok_or(Refused::Undecryptable)?;
-        parse(&plain).map_err(|_| Refused::Undecryptable)
+        let plain = crypto::decrypt_feishu(&key, encrypted).ok_or(PushFault::Undecryptable)?;
+        parse(&plain).map_err(|_| PushFault::Undecryptable)
     };
     let Some(signature) = push.headers.signature else {
         // Only a check of the URL comes without a signature. All else has one answer:
         // ciphertexts could be changed until different answers tell what is in them.
         return match decrypt().and_then(|event| read(&event, keys, None, window)) {
             Ok(challenge @ Pushed::Challenge(_)) => Ok(challenge),
-            _ => Err(Refused::Missing("x-lark-signature")),
+            _ => Err(PushFault::Missing("x-lark-signature")),
         };
     };
-    let missing = Refused::Missing;
+    let missing = PushFault::Missing;
     let stamp = Stamp {
         timestamp: (push.headers.timestamp).ok_or(missing("x-lark-request-timestamp"))?,
         nonce: (push.headers.nonce).ok_or(missing("x-lark-request-nonce"))?,
@@ -54,40 +54,40 @@ fn read(
     keys: PushKeys<'_>,
     pushed_at_s: Option<i64>,
     window: Window,
-) -> Result<Pushed, Refused> {
+) -> Result<Pushed, PushFault> {
     // Version 2.0 of events has a header; app_ticket and checks of a URL are of version 1.0.
     let token = text(event, "/header/token").or_else(|| text(event, "/token"));
-    let token = token.ok_or(Refused::Missing("token"))?;
+    let token = token.ok_or(PushFault::Missing("token"))?;
     if !crypto::same(token, keys.token.expose_secret()) {
-        return Err(Refused::BadToken);
+        return Err(PushFault::BadToken);
     }
     if text(event, "/type") == Some("url_verification") {
-        let challenge = text(event, "/challenge").ok_or(Refused::Missing("challenge"))?;
+        let challenge = text(event, "/challenge").ok_or(PushFault::Missing("challenge"))?;
         if !is_word(challenge) {
-            return Err(Refused::Malformed("challenge"));
+            return Err(PushFault::Malformed("challenge"));
         }
         let answer = json!({ "challenge": challenge });
-        return Ok(Pushed::Challenge(Answer::json(answer.to_string())));
+        return Ok(Pushed::Challenge(PushReply::json(answer.to_string())));
     }
     if text(event, "/event/type") != Some("app_ticket") {
         return Ok(Pushed::Other);
     }
-    if text(event, "/event/app_id").ok_or(Refused::Missing("app_id"))? != keys.app_id {
-        return Err(Refused::WrongReceiver);
+    if text(event, "/event/app_id").ok_or(PushFault::Missing("app_id"))? != keys.app_id {
+        return Err(PushFault::WrongReceiver);
     }
     // Seconds with a fraction, such as 1502199207.7171419.
     let ts = text(event, "/ts").map(|ts| ts.split_once('.').map_or(ts, |(whole, _)| whole));
-    let ts = ts.map(|ts| seconds(ts).ok_or(Refused::Malformed("ts")));
+    let ts = ts.map(|ts| seconds(ts).ok_or(PushFault::Malformed("ts")));
     let sent_at_s = ts.transpose()?.or(pushed_at_s);
-    let sent_at_s = sent_at_s.ok_or(Refused::Missing("ts"))?;
+    let sent_at_s = sent_at_s.ok_or(PushFault::Missing("ts"))?;
     if pushed_at_s.is_none() {
         window.admit(sent_at_s)?;
     }
     Pushed::ticket("app_ticket", text(event, "/event/app_ticket"), sent_at_s)
 }
 
-fn parse(body: &[u8]) -> Result<Value, Refused> {
-    serde_json::from_slice(body).map_err(|_| Refused::Malformed("the body"))
+fn parse(body: &[u8]) -> Result<Value, PushFault> {
+    serde_json::from_slice(body).map_err(|_| PushFault::Malformed("the body"))
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::realm::document::TicketFormat;
 
-    fn see(app: &PushingApp, push: &PushRequest) -> Result<Seen, Refused> {
+    fn see(app: &PushingApp, push: &PushRequest) -> Result<Seen, PushFault> {
         see_format(TicketFormat::FeishuJson, app, push)
     }
 
@@ -109,9 +109,9 @@ mod tests {
         PushingApp::new("an-app-id", "a-token", None)
     }
 
-    fn challenge(word: &str) -> Result<Seen, Refused> {
+    fn challenge(word: &str) -> Result<Seen, PushFault> {
         let body = format!("{{\"challenge\":\"{word}\"}}");
-        Ok(Seen::Challenge(Answer::json(body)))
+        Ok(Seen::Challenge(PushReply::json(body)))
     }
 
     #[test]
@@ -122,17 +122,17 @@ mod tests {
             Ok(Seen::Ticket("one".to_owned(), NOW_S))
         );
         let other = PushingApp::new("an-app-id", "b-token", None);
-        assert_eq!(see(&other, &ticket), Err(Refused::BadToken));
+        assert_eq!(see(&other, &ticket), Err(PushFault::BadToken));
         let stale = see_at(TicketFormat::FeishuJson, &plain(), &ticket, NOW_S + 601);
-        assert_eq!(stale, Err(Refused::Stale));
+        assert_eq!(stale, Err(PushFault::Stale));
     }
 
     #[test]
     fn with_an_encrypt_key_a_plain_push_is_refused() {
         let ticket = plain().feishu_ticket("one", NOW_S);
-        assert_eq!(see(&app(), &ticket), Err(Refused::Missing("encrypt")));
+        assert_eq!(see(&app(), &ticket), Err(PushFault::Missing("encrypt")));
         let check = plain().feishu_url_check("one");
-        assert_eq!(see(&app(), &check), Err(Refused::Missing("encrypt")));
+        assert_eq!(see(&app(), &check), Err(PushFault::Missing("encrypt")));
     }
 
     #[test]
@@ -148,13 +148,16 @@ mod tests {
         }
         for odd in ["", "two words", "\u{e9}", &"x".repeat(257)] {
             let check = plain().feishu_url_check(odd);
-            assert_eq!(see(&plain(), &check), Err(Refused::Malformed("challenge")));
+            assert_eq!(
+                see(&plain(), &check),
+                Err(PushFault::Malformed("challenge"))
+            );
         }
     }
 
     #[test]
     fn all_that_is_encrypted_but_not_signed_has_one_answer() {
-        let refused = Err(Refused::Missing("x-lark-signature"));
+        let refused = Err(PushFault::Missing("x-lark-signature"));
         let mut ticket = app().feishu_ticket("one", NOW_S);
         ticket.headers.clear();
         assert_eq!(see(&app(), &ticket), refused);
@@ -215,12 +218,12 @@ mod tests {
         ] {
             assert_eq!(
                 see_plain(&without(pointer, name)),
-                Err(Refused::Missing(name))
+                Err(PushFault::Missing(name))
             );
         }
         let mut odd = event.clone();
         odd["ts"] = json!("soon");
-        assert_eq!(see_plain(&odd), Err(Refused::Malformed("ts")));
+        assert_eq!(see_plain(&odd), Err(PushFault::Malformed("ts")));
         // The signed header stands in for it.
         let push = app().feishu_event(&without("", "ts"), NOW_S + 1);
         assert_eq!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 
 use super::message;
-use super::push::{Answer, Push, PushKeys, Pushed, Refused, Window};
+use super::push::{Push, PushFault, PushKeys, PushReply, Pushed, Window};
 use super::store::{self, NewTicket};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -36,7 +36,7 @@ pub enum InboxError {
     #[error("there is no realm of that name that takes tickets")]
     UnknownRealm,
     #[error("{0}")]
-    Refused(#[from] Refused),
+    Refused(#[from] PushFault),
     #[error("no secret of the realm is of the application that the ticket is for")]
     UnknownApplication,
     #[error("other pushes are being handled; send it again")]
@@ -87,7 +87,7 @@ impl Inbox {
     }
 
     /// Takes a push, or answers what the provider checks the URL by.
-    pub async fn receive(&self, realm: &RealmId, push: &Push<'_>) -> Result<Answer, InboxError> {
+    pub async fn receive(&self, realm: &RealmId, push: &Push<'_>) -> Result<PushReply, InboxError> {
         let _place = self.places.try_acquire().map_err(|_| InboxError::Busy)?;
         let row = realms::find(self.database.reader(), realm)
             .await

@@ -5,16 +5,16 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::crypto::AesKey;
-use super::push::{Answer, BODY_MAX_BYTES, Push, PushKeys, Pushed, Refused, Window};
+use super::push::{BODY_MAX_BYTES, Push, PushFault, PushKeys, PushReply, Pushed, Window};
 use super::{feishu, wechat};
 use crate::realm::document::TicketFormat;
 
 /// How a push is answered that was taken or dropped.
-pub fn acknowledgement(format: TicketFormat) -> Answer {
+pub fn acknowledgement(format: TicketFormat) -> PushReply {
     match format {
         // Any other word counts as an error.
-        TicketFormat::WechatXml | TicketFormat::WecomXml => Answer::text("success"),
-        TicketFormat::FeishuJson => Answer::json("{}".to_owned()),
+        TicketFormat::WechatXml | TicketFormat::WecomXml => PushReply::text("success"),
+        TicketFormat::FeishuJson => PushReply::json("{}".to_owned()),
     }
 }
 
@@ -28,7 +28,7 @@ pub fn is_aes_key(format: TicketFormat, key: &SecretString) -> bool {
 
 /// The app a push says it is for. Nothing is verified: it serves to find the keys by.
 /// Checks of a URL by a GET do not say, nor do encrypted pushes of Feishu.
-pub fn claimed_app_id(format: TicketFormat, push: &Push<'_>) -> Result<Option<String>, Refused> {
+pub fn claimed_app_id(format: TicketFormat, push: &Push<'_>) -> Result<Option<String>, PushFault> {
     check_size(push)?;
     match format {
         _ if push.body.is_empty() => Ok(None),
@@ -44,7 +44,7 @@ pub fn open(
     keys: PushKeys<'_>,
     push: &Push<'_>,
     window: Window,
-) -> Result<Pushed, Refused> {
+) -> Result<Pushed, PushFault> {
     check_size(push)?;
     match format {
         TicketFormat::WechatXml => wechat::open(&wechat::WECHAT, keys, push, window),
@@ -53,9 +53,9 @@ pub fn open(
     }
 }
 
-fn check_size(push: &Push<'_>) -> Result<(), Refused> {
+fn check_size(push: &Push<'_>) -> Result<(), PushFault> {
     if push.body.len() > BODY_MAX_BYTES {
-        return Err(Refused::TooLarge);
+        return Err(PushFault::TooLarge);
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ pub(super) mod tests {
     #[derive(Debug, PartialEq, Eq)]
     pub enum Seen {
         Ticket(String, i64),
-        Challenge(Answer),
+        Challenge(PushReply),
         Other,
     }
 
@@ -96,7 +96,7 @@ pub(super) mod tests {
         format: TicketFormat,
         app: &PushingApp,
         request: &PushRequest,
-    ) -> Result<Seen, Refused> {
+    ) -> Result<Seen, PushFault> {
         see_at(format, app, request, NOW_S)
     }
 
@@ -105,7 +105,7 @@ pub(super) mod tests {
         app: &PushingApp,
         request: &PushRequest,
         now_s: i64,
-    ) -> Result<Seen, Refused> {
+    ) -> Result<Seen, PushFault> {
         let token = SecretString::from(app.token.as_str());
         let aes_key = app.aes_key.as_deref().map(SecretString::from);
         let keys = PushKeys {
@@ -169,24 +169,24 @@ pub(super) mod tests {
         for (format, by_token, by_key) in [
             (
                 TicketFormat::WechatXml,
-                Refused::BadSignature,
-                Refused::Undecryptable,
+                PushFault::BadSignature,
+                PushFault::Undecryptable,
             ),
             (
                 TicketFormat::WecomXml,
-                Refused::BadSignature,
-                Refused::Undecryptable,
+                PushFault::BadSignature,
+                PushFault::Undecryptable,
             ),
             (
                 TicketFormat::FeishuJson,
-                Refused::BadToken,
-                Refused::BadSignature,
+                PushFault::BadToken,
+                PushFault::BadSignature,
             ),
         ] {
             let ticket = ticket(format, NOW_S);
             assert_eq!(see(format, &other_token, &ticket), Err(by_token));
             assert_eq!(see(format, &other_key, &ticket), Err(by_key));
-            assert_eq!(see(format, &no_key, &ticket), Err(Refused::NoKey));
+            assert_eq!(see(format, &no_key, &ticket), Err(PushFault::NoKey));
         }
     }
 
@@ -197,7 +197,7 @@ pub(super) mod tests {
         for format in FORMATS {
             assert_eq!(
                 see(format, &other, &ticket(format, NOW_S)),
-                Err(Refused::WrongReceiver)
+                Err(PushFault::WrongReceiver)
             );
         }
     }
@@ -206,10 +206,10 @@ pub(super) mod tests {
     fn a_ticket_that_is_too_old_or_from_the_future_is_refused() {
         for format in FORMATS {
             for (seconds, expected) in [
-                (-601, Err(Refused::Stale)),
+                (-601, Err(PushFault::Stale)),
                 (-600, Ok(())),
                 (600, Ok(())),
-                (601, Err(Refused::Stale)),
+                (601, Err(PushFault::Stale)),
             ] {
                 let seen = see_at(format, &app(), &ticket(format, NOW_S), NOW_S + seconds);
                 assert_eq!(seen.map(|_| ()), expected, "{format:?} {seconds}");
@@ -256,7 +256,7 @@ pub(super) mod tests {
                     };
                     let flipped = char::from(value.as_bytes()[index] ^ 1).to_string();
                     value.replace_range(index..=index, &flipped);
-                    assert_eq!(see(format, &app(), &changed), Err(Refused::BadSignature));
+                    assert_eq!(see(format, &app(), &changed), Err(PushFault::BadSignature));
                 }
             }
         }
@@ -286,7 +286,10 @@ pub(super) mod tests {
                 let mut ticket = ticket(format, NOW_S);
                 ticket.query.retain(|(name, _)| name != missing);
                 ticket.headers.retain(|(name, _)| name != missing);
-                assert_eq!(see(format, &app(), &ticket), Err(Refused::Missing(missing)));
+                assert_eq!(
+                    see(format, &app(), &ticket),
+                    Err(PushFault::Missing(missing))
+                );
             }
         }
     }
@@ -304,7 +307,7 @@ pub(super) mod tests {
         }
         assert_eq!(
             see(TicketFormat::WechatXml, &app(), &ticket),
-            Err(Refused::Malformed("timestamp"))
+            Err(PushFault::Malformed("timestamp"))
         );
     }
 
@@ -319,13 +322,13 @@ pub(super) mod tests {
             };
             assert!(matches!(
                 see(format, &app(), &ticket),
-                Err(Refused::Malformed(_))
+                Err(PushFault::Malformed(_))
             ));
             let mut large = ticket;
             large.body.resize(BODY_MAX_BYTES + 1, b' ');
-            assert_eq!(see(format, &app(), &large), Err(Refused::TooLarge));
+            assert_eq!(see(format, &app(), &large), Err(PushFault::TooLarge));
             let claim = with_push(&large, |push| claimed_app_id(format, push));
-            assert_eq!(claim, Err(Refused::TooLarge));
+            assert_eq!(claim, Err(PushFault::TooLarge));
         }
     }
 
@@ -337,7 +340,7 @@ pub(super) mod tests {
                 push.body = body.as_bytes().to_vec();
                 let seen = see(format, &app(), &push);
                 assert!(
-                    matches!(seen, Err(Refused::Malformed(_) | Refused::Missing(_))),
+                    matches!(seen, Err(PushFault::Malformed(_) | PushFault::Missing(_))),
                     "{format:?} {body} {seen:?}"
                 );
             }

@@ -63,11 +63,11 @@ pub struct Window {
 }
 
 impl Window {
-    pub(super) fn admit(self, sent_at_s: i64) -> Result<(), Refused> {
+    pub(super) fn admit(self, sent_at_s: i64) -> Result<(), PushFault> {
         if self.now_s.abs_diff(sent_at_s) <= u64::from(self.tolerance_s) {
             Ok(())
         } else {
-            Err(Refused::Stale)
+            Err(PushFault::Stale)
         }
     }
 }
@@ -78,7 +78,7 @@ pub enum Pushed {
     /// Pushes overtake each other: a ticket must not replace one that was sent after it.
     Ticket { value: SecretString, sent_at_s: i64 },
     /// The provider checks the URL and wants this answer.
-    Challenge(Answer),
+    Challenge(PushReply),
     /// An event of no interest here. It is acknowledged, or it would come again.
     Other,
 }
@@ -88,10 +88,10 @@ impl Pushed {
         name: &'static str,
         value: Option<&str>,
         sent_at_s: i64,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, PushFault> {
         match value {
-            None | Some("") => Err(Refused::Missing(name)),
-            Some(value) if value.len() > TICKET_MAX_BYTES => Err(Refused::Malformed(name)),
+            None | Some("") => Err(PushFault::Missing(name)),
+            Some(value) if value.len() > TICKET_MAX_BYTES => Err(PushFault::Malformed(name)),
             Some(value) => Ok(Self::Ticket {
                 value: SecretString::from(value),
                 sent_at_s,
@@ -102,12 +102,12 @@ impl Pushed {
 
 /// What the provider wants to read, with HTTP status 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct PushReply {
     pub content_type: &'static str,
     pub body: String,
 }
 
-impl Answer {
+impl PushReply {
     pub(super) fn text(body: &str) -> Self {
         Self {
             content_type: "text/plain; charset=utf-8",
@@ -125,7 +125,7 @@ impl Answer {
 
 /// Why a push is refused. Never repeats what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum PushFault {
     #[error("the body is longer than {BODY_MAX_BYTES} bytes")]
     TooLarge,
     #[error("{0} is missing")]
@@ -155,11 +155,11 @@ pub(super) struct Stamp<'a> {
 
 impl Stamp<'_> {
     /// The timestamp, in seconds since the epoch, when it is signed and within the window.
-    pub fn check(self, signature: &str, expected: &str, window: Window) -> Result<i64, Refused> {
+    pub fn check(self, signature: &str, expected: &str, window: Window) -> Result<i64, PushFault> {
         if !crypto::same(signature, expected) {
-            return Err(Refused::BadSignature);
+            return Err(PushFault::BadSignature);
         }
-        let sent_at_s = seconds(self.timestamp).ok_or(Refused::Malformed("timestamp"))?;
+        let sent_at_s = seconds(self.timestamp).ok_or(PushFault::Malformed("timestamp"))?;
         window.admit(sent_at_s)?;
         Ok(sent_at_s)
     }

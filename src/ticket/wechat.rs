@@ -11,7 +11,7 @@ mod signed;
 mod url_check;
 
 use super::crypto::Frame;
-use super::push::{Push, PushKeys, Pushed, Refused, Window, seconds};
+use super::push::{Push, PushFault, PushKeys, Pushed, Window, seconds};
 use super::xml;
 use signed::{decrypt, verify};
 use url_check::answer_check;
@@ -46,8 +46,8 @@ pub const WECOM: Dialect = Dialect {
     has_plain_check: false,
 };
 
-pub fn claim(body: &[u8], name: &'static str) -> Result<Option<String>, Refused> {
-    let [claimed] = xml::texts(body, [name]).map_err(|_| Refused::Malformed("the body"))?;
+pub fn claim(body: &[u8], name: &'static str) -> Result<Option<String>, PushFault> {
+    let [claimed] = xml::texts(body, [name]).map_err(|_| PushFault::Malformed("the body"))?;
     Ok(claimed.map(|claimed| claimed.as_str().to_owned()))
 }
 
@@ -56,31 +56,31 @@ pub fn open(
     keys: PushKeys<'_>,
     push: &Push<'_>,
     window: Window,
-) -> Result<Pushed, Refused> {
+) -> Result<Pushed, PushFault> {
     if push.body.is_empty() {
         return answer_check(dialect.has_plain_check, keys, push, window);
     }
     let [encrypted] =
-        xml::texts(push.body, ["Encrypt"]).map_err(|_| Refused::Malformed("the body"))?;
-    let encrypted = encrypted.ok_or(Refused::Missing("Encrypt"))?;
+        xml::texts(push.body, ["Encrypt"]).map_err(|_| PushFault::Malformed("the body"))?;
+    let encrypted = encrypted.ok_or(PushFault::Missing("Encrypt"))?;
     let pushed_at_s = verify(keys, push, &encrypted, window)?;
     let plain = decrypt(keys, &encrypted)?;
-    let frame = Frame::of(&plain).ok_or(Refused::Undecryptable)?;
+    let frame = Frame::of(&plain).ok_or(PushFault::Undecryptable)?;
     let names = ["InfoType", dialect.app_id, dialect.ticket, dialect.sent_at];
     let [info_type, app_id, ticket, sent_at] =
-        xml::texts(frame.message, names).map_err(|_| Refused::Malformed("the message"))?;
+        xml::texts(frame.message, names).map_err(|_| PushFault::Malformed("the message"))?;
     if info_type.is_none_or(|info_type| *info_type != dialect.info_type) {
         // Whoever it is for: WeCom sends some events with the receive id of a company.
         return Ok(Pushed::Other);
     }
-    let app_id = app_id.ok_or(Refused::Missing(dialect.app_id))?;
+    let app_id = app_id.ok_or(PushFault::Missing(dialect.app_id))?;
     let is_received = frame.receive_id == keys.app_id.as_bytes()
         || (dialect.may_lack_receive_id && frame.receive_id.is_empty());
     if !is_received || *app_id != keys.app_id {
-        return Err(Refused::WrongReceiver);
+        return Err(PushFault::WrongReceiver);
     }
     let sent_at_s = match sent_at {
-        Some(sent_at) => seconds(&sent_at).ok_or(Refused::Malformed(dialect.sent_at))?,
+        Some(sent_at) => seconds(&sent_at).ok_or(PushFault::Malformed(dialect.sent_at))?,
         None => pushed_at_s,
     };
     Pushed::ticket(
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(*event.unwrap(), "debug_demo");
         // The signature that covers no body does not do.
         let bad = with_query(push, &query("cc0c594499c1634947d5b502f158ee518947db27"));
-        assert_eq!(see(&bad), Err(Refused::BadSignature));
+        assert_eq!(see(&bad), Err(PushFault::BadSignature));
     }
 
     /// The samples of WeCom's libraries.
@@ -207,14 +207,14 @@ mod tests {
             ("another", "an-app-id"),
             ("another", ""),
         ] {
-            assert_eq!(wecom(app_id, receive_id), Err(Refused::WrongReceiver));
+            assert_eq!(wecom(app_id, receive_id), Err(PushFault::WrongReceiver));
         }
         let message = "<xml><AppId>an-app-id</AppId><InfoType>component_verify_ticket</InfoType>\
                        <ComponentVerifyTicket>one</ComponentVerifyTicket></xml>";
         let push = app().xml("AppId", message, "", NOW_S);
         assert_eq!(
             see(TicketFormat::WechatXml, &app(), &push),
-            Err(Refused::WrongReceiver)
+            Err(PushFault::WrongReceiver)
         );
     }
 
@@ -224,21 +224,21 @@ mod tests {
         for (rest, refused) in [
             (
                 "<SuiteTicket>one</SuiteTicket>",
-                Refused::Missing("SuiteId"),
+                PushFault::Missing("SuiteId"),
             ),
             (
                 "<SuiteId>an-app-id</SuiteId>",
-                Refused::Missing("SuiteTicket"),
+                PushFault::Missing("SuiteTicket"),
             ),
             (
                 "<SuiteId>an-app-id</SuiteId><SuiteTicket/>",
-                Refused::Missing("SuiteTicket"),
+                PushFault::Missing("SuiteTicket"),
             ),
             (
                 "<SuiteId>an-app-id</SuiteId><TimeStamp>1</TimeStamp>",
-                Refused::Malformed("TimeStamp"),
+                PushFault::Malformed("TimeStamp"),
             ),
-            ("<SuiteId>", Refused::Malformed("the message")),
+            ("<SuiteId>", PushFault::Malformed("the message")),
         ] {
             let message = format!("<xml>{head}{rest}</xml>");
             let push = app().xml("ToUserName", &message, "an-app-id", NOW_S);
@@ -253,13 +253,13 @@ mod tests {
         let push = app().xml("ToUserName", message, "an-app-id", NOW_S);
         assert_eq!(
             see(TicketFormat::WecomXml, &app(), &push),
-            Err(Refused::Malformed("the message"))
+            Err(PushFault::Malformed("the message"))
         );
         let mut push = app().wecom_ticket("one", NOW_S);
         push.body.splice(0..0, *b"<!DOCTYPE xml>");
         assert_eq!(
             see(TicketFormat::WecomXml, &app(), &push),
-            Err(Refused::Malformed("the body"))
+            Err(PushFault::Malformed("the body"))
         );
     }
 }

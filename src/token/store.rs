@@ -9,7 +9,7 @@ use token_server_entity::token::{self, Column, Entity};
 
 use super::claim::Seen;
 use super::{TokenRecord, retired};
-use crate::feed::{self, Change};
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
@@ -171,7 +171,7 @@ pub async fn are_stored(
         .filter(Column::WaitsFor.is_in(padded(ids.iter().map(|id| id.0))))
         .exec(database)
         .await?;
-    let changes: Vec<_> = ids.iter().map(|id| Change::Token(*id)).collect();
+    let changes: Vec<_> = ids.iter().map(|id| FeedChange::Token(*id)).collect();
     feed::append(database, &changes).await
 }
 

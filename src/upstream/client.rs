@@ -62,14 +62,14 @@ pub(super) struct Request {
 }
 
 /// A whole answer.
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// Or why it cannot be read: status and headers count nevertheless.
     pub body: Result<Vec<u8>, Failure>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// Undoes the content codings of what came.
     pub fn of(status: StatusCode, mut headers: HeaderMap, body: Vec<u8>, max_bytes: usize) -> Self {
         let codings = codings(&headers);
@@ -153,7 +153,7 @@ impl Client {
 
     /// An answer that comes late is waited for only where the request cannot have been sent
     /// late.
-    pub async fn send(&self, request: Request, limit: TimeLimit) -> Result<Answer, Failure> {
+    pub async fn send(&self, request: Request, limit: TimeLimit) -> Result<HttpAnswer, Failure> {
         let left = limit.until.since(self.clock.boot());
         if left <= Ms::ZERO {
             return Err(time_is_up());
@@ -207,14 +207,14 @@ impl Client {
         Ok(client)
     }
 
-    async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
+    async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
         let mut response = builder.send().await.map_err(|error| broken(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let max_bytes = self.settings.max_answer_bytes;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
             if body.len() + chunk.len() > max_bytes {
-                return Ok(Answer {
+                return Ok(HttpAnswer {
                     status,
                     headers,
                     body: Err(too_large(max_bytes)),
@@ -222,7 +222,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer::of(status, headers, body, max_bytes))
+        Ok(HttpAnswer::of(status, headers, body, max_bytes))
     }
 }
 

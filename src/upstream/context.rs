@@ -15,7 +15,7 @@ use crate::realm::expression::{
 use crate::realm::failure::Failure;
 
 /// What a template gives.
-pub(super) enum Seen {
+pub(super) enum RenderedValue {
     Value(Value),
     /// It is not set, or made of what is not; why, where that is not plain.
     Unset(Option<String>),
@@ -54,7 +54,7 @@ impl<'a> Context<'a> {
     }
 
     /// What `template` gives.
-    pub fn render(&self, name: &str, template: &Template) -> Result<Seen, Failure> {
+    pub fn render(&self, name: &str, template: &Template) -> Result<RenderedValue, Failure> {
         let values = self.values_for(template.names())?;
         let rendered = self.expressions.render_if_set(template, &values);
         let rendered = rendered.map_err(|error| Failure::internal(format!("{name}: {error}")))?;
@@ -70,12 +70,12 @@ impl<'a> Context<'a> {
         };
         Ok(match rendered {
             Rendered::Value(value) if value.is_undefined() || value.is_none() => {
-                Seen::Unset(because())
+                RenderedValue::Unset(because())
             }
-            Rendered::Value(value) => Seen::Value(value),
+            Rendered::Value(value) => RenderedValue::Value(value),
             Rendered::Unset(why) => {
                 let why = because().unwrap_or_else(|| why.to_string());
-                Seen::Unset(Some(format!("{name}: {why}")))
+                RenderedValue::Unset(Some(format!("{name}: {why}")))
             }
         })
     }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::absence::contents;
 use super::answer::Issued;
-use super::client::{Answer, Request};
+use super::client::{HttpAnswer, Request};
 use super::parsed::{Parsed, is_harmed};
 use super::scope::Previous;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
@@ -52,7 +52,7 @@ pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Reques
 }
 
 /// `{"token", "expires_in"}`, in seconds from the request.
-pub(super) fn read(answer: &Answer, requested_at: EpochMs) -> Result<Issued, Failure> {
+pub(super) fn read(answer: &HttpAnswer, requested_at: EpochMs) -> Result<Issued, Failure> {
     if !answer.status.is_success() {
         let status = answer.status.as_u16();
         return Err(Failure::transient(format!(

@@ -3,7 +3,7 @@
 
 mod reading;
 
-use minijinja::Value as Seen;
+use minijinja::Value as ScopeValue;
 
 use super::handle::Upstream;
 use super::parsed::Parsed;
@@ -99,7 +99,7 @@ impl Upstream {
 struct Inspection<'a> {
     asking: TokenRequest<'a>,
     masked: ExpressionScope,
-    masked_steps: Vec<Seen>,
+    masked_steps: Vec<ScopeValue>,
     values: AttemptValues,
 }
 
@@ -175,14 +175,14 @@ impl Inspection<'_> {
     /// Later steps see the answer; what is shown of them sees it masked.
     fn remember(&mut self, parsed: &Parsed, shown: &ShownAnswer) {
         let seen = parsed.scope().map(|(name, value)| (name.to_owned(), value));
-        self.asking.steps.push(Seen::from_pairs(seen));
+        self.asking.steps.push(ScopeValue::from_pairs(seen));
         let steps = self.asking.steps.iter().cloned().collect();
         self.asking.scope.set("steps", steps);
         let headers = shown.headers.iter();
-        let headers = headers.map(|(name, value)| (name.clone(), Seen::from(value.as_str())));
-        self.masked_steps.push(Seen::from_pairs([
+        let headers = headers.map(|(name, value)| (name.clone(), ScopeValue::from(value.as_str())));
+        self.masked_steps.push(ScopeValue::from_pairs([
             ("body", without_nulls(&shown.body)),
-            ("headers", Seen::from_pairs(headers)),
+            ("headers", ScopeValue::from_pairs(headers)),
             ("status", shown.status.into()),
         ]));
         let steps = self.masked_steps.iter().cloned().collect();

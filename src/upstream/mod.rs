@@ -44,7 +44,7 @@ use crate::secret::Secret;
 use crate::secret::params::Params;
 use answer::{Issued, Unusable, together};
 use client::Request;
-pub use client::{Answer, TimeLimit};
+pub use client::{HttpAnswer, TimeLimit};
 pub use handle::Upstream;
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
 use obtained::refuse_expired;
@@ -142,7 +142,7 @@ impl Upstream {
         &self,
         document: &ProviderDocument,
         params: &Params,
-        answer: &Answer,
+        answer: &HttpAnswer,
     ) -> Result<Obtained, Failure> {
         let limit = self.time_limit(self.timeout_of(document));
         let asking = self.asking(

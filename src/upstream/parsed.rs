@@ -5,7 +5,7 @@ use reqwest::header::{HeaderMap, SET_COOKIE};
 use serde_json::Value;
 
 use super::absence::what_is;
-use super::client::Answer;
+use super::client::HttpAnswer;
 use super::decoding::Characters;
 use crate::foundation::form;
 use crate::foundation::json::{self, REPLACEMENT};
@@ -33,7 +33,7 @@ pub(super) struct Parsed {
 }
 
 impl Parsed {
-    pub fn of(answer: &Answer, format: ResponseFormat) -> Self {
+    pub fn of(answer: &HttpAnswer, format: ResponseFormat) -> Self {
         let (text, read) = match &answer.body {
             Ok(bytes) => read(&Characters::of(bytes, &answer.headers, format), format),
             Err(fault) => (None, Err(fault.clone())),
@@ -232,7 +232,7 @@ mod tests {
     fn parsed(content_type: &str, body: &[u8], format: ResponseFormat) -> Parsed {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
-        let answer = Answer::of(StatusCode::OK, headers, body.to_vec(), 1000);
+        let answer = HttpAnswer::of(StatusCode::OK, headers, body.to_vec(), 1000);
         Parsed::of(&answer, format)
     }
 

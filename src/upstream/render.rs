@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::context::{Context, Seen};
+use super::context::{Context, RenderedValue};
 use super::scope::{ExpressionScope, MASK};
 use crate::realm::document::Argument;
 use crate::realm::expression::{Expressions, Template, to_json};
@@ -12,13 +12,13 @@ use crate::realm::failure::Failure;
 const UNSET_IN_URL: &str = "url: a value in it is not set, or not text";
 
 /// What a value of the document gives.
-pub(super) enum Given {
+pub(super) enum RenderedArgument {
     Value(Value),
     /// It is not set, or made of what is not; why, where that is not plain.
     Unset(Option<String>),
 }
 
-impl Given {
+impl RenderedArgument {
     pub fn set(self) -> Option<Value> {
         match self {
             Self::Value(value) => Some(value),
@@ -57,60 +57,60 @@ impl<'a> Renderer<'a> {
     }
 
     /// Unset where any part of it is.
-    pub fn argument(&self, name: &str, argument: &Argument) -> Result<Given, Failure> {
+    pub fn argument(&self, name: &str, argument: &Argument) -> Result<RenderedArgument, Failure> {
         match argument {
-            Argument::Plain(value) => Ok(Given::Value(value.clone())),
+            Argument::Plain(value) => Ok(RenderedArgument::Value(value.clone())),
             Argument::Template(template) => self.given(name, template),
             Argument::List(list) => {
                 let mut items = Vec::new();
                 for item in list {
                     match self.argument(name, item)? {
-                        Given::Value(value) => items.push(value),
+                        RenderedArgument::Value(value) => items.push(value),
                         unset => return Ok(within(name, unset)),
                     }
                 }
-                Ok(Given::Value(Value::Array(items)))
+                Ok(RenderedArgument::Value(Value::Array(items)))
             }
             Argument::Object(fields) => {
                 let mut object = serde_json::Map::new();
                 for (field, item) in fields {
                     match self.argument(name, item)? {
-                        Given::Value(value) => {
+                        RenderedArgument::Value(value) => {
                             object.insert(field.clone(), value);
                         }
                         unset => return Ok(within(name, unset)),
                     }
                 }
-                Ok(Given::Value(Value::Object(object)))
+                Ok(RenderedArgument::Value(Value::Object(object)))
             }
         }
     }
 
-    fn given(&self, name: &str, template: &Template) -> Result<Given, Failure> {
+    fn given(&self, name: &str, template: &Template) -> Result<RenderedArgument, Failure> {
         let rendered = match self.context.render(name, template) {
-            Ok(Seen::Value(rendered)) => rendered,
+            Ok(RenderedValue::Value(rendered)) => rendered,
             // What a step will answer is not known before.
-            Ok(Seen::Unset(_))
+            Ok(RenderedValue::Unset(_))
                 if self.masks
                     && template.names().contains("steps")
                     && !self.context.knows("steps") =>
             {
-                return Ok(Given::Value(MASK.into()));
+                return Ok(RenderedArgument::Value(MASK.into()));
             }
-            Ok(Seen::Unset(why)) => return Ok(Given::Unset(why)),
-            Err(_) if self.masks => return Ok(Given::Value(MASK.into())),
+            Ok(RenderedValue::Unset(why)) => return Ok(RenderedArgument::Unset(why)),
+            Err(_) if self.masks => return Ok(RenderedArgument::Value(MASK.into())),
             Err(failure) => return Err(failure),
         };
         to_json(&rendered)
-            .map(Given::Value)
+            .map(RenderedArgument::Value)
             .map_err(|error| Failure::internal(format!("{name} {error}")))
     }
 
     /// A template that must have a value, as text.
     pub fn text(&self, name: &str, template: &Template) -> Result<String, Failure> {
         match self.given(name, template)? {
-            Given::Value(value) => plain_text(name, &value),
-            Given::Unset(why) => Err(Failure::internal(
+            RenderedArgument::Value(value) => plain_text(name, &value),
+            RenderedArgument::Unset(why) => Err(Failure::internal(
                 why.unwrap_or_else(|| format!("{name} is not set")),
             )),
         }
@@ -125,16 +125,20 @@ impl<'a> Renderer<'a> {
     /// The value of a template in a URL.
     pub fn in_url(&self, template: &Template) -> Result<minijinja::Value, UrlFault> {
         match self.context.render("url", template) {
-            Ok(Seen::Value(value)) => Ok(value),
-            Ok(Seen::Unset(why)) => Err(UrlFault(why.unwrap_or_else(|| UNSET_IN_URL.to_owned()))),
+            Ok(RenderedValue::Value(value)) => Ok(value),
+            Ok(RenderedValue::Unset(why)) => {
+                Err(UrlFault(why.unwrap_or_else(|| UNSET_IN_URL.to_owned())))
+            }
             Err(failure) => Err(UrlFault(failure.detail)),
         }
     }
 }
 
-fn within(name: &str, unset: Given) -> Given {
+fn within(name: &str, unset: RenderedArgument) -> RenderedArgument {
     match unset {
-        Given::Unset(None) => Given::Unset(Some(format!("a value within {name} is not set"))),
+        RenderedArgument::Unset(None) => {
+            RenderedArgument::Unset(Some(format!("a value within {name} is not set")))
+        }
         other => other,
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::Value as Seen;
+use minijinja::Value as ScopeValue;
 use percent_encoding::utf8_percent_encode;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::client::{Request, TlsMaterial};
 use super::encode::{encode, insert};
-use super::render::{Given, Renderer, plain_text};
+use super::render::{RenderedArgument, Renderer, plain_text};
 use super::scope::{ExpressionScope, MASK};
 use crate::realm::document::{
     ArgumentPlace, BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument,
@@ -30,11 +30,11 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(super) struct Assembled {
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
-    pub body: Body,
+    pub body: RequestBody,
 }
 
 #[derive(Debug, Default)]
-pub(super) enum Body {
+pub(super) enum RequestBody {
     #[default]
     None,
     Tree(Encoding, Map<String, Value>),
@@ -73,13 +73,13 @@ pub(super) fn assemble(
         client_auth(auth, render, assertion, &mut assembled.headers, &mut tree)?;
     }
     assembled.body = match &rule.content {
-        _ if rule.method == Method::Get => Body::None,
-        Content::Arguments(Encoding::None) => Body::None,
-        Content::Arguments(encoding) => Body::Tree(*encoding, tree),
+        _ if rule.method == Method::Get => RequestBody::None,
+        Content::Arguments(Encoding::None) => RequestBody::None,
+        Content::Arguments(encoding) => RequestBody::Tree(*encoding, tree),
         Content::Template(template, encoding) => {
             let args = args_of(&values);
             let text = render.with(scope, "args", args).text("body", template)?;
-            Body::Text(*encoding, text)
+            RequestBody::Text(*encoding, text)
         }
     };
     Ok(assembled)
@@ -122,19 +122,19 @@ fn argument_value(
 ) -> Result<Option<Value>, Failure> {
     let name = &argument.name;
     match render.argument(&format!("argument {name}"), &argument.value)? {
-        Given::Value(value) => Ok(Some(value)),
-        Given::Unset(_) if argument.optional => Ok(None),
-        Given::Unset(why) => Err(Failure::internal(why.unwrap_or_else(|| {
+        RenderedArgument::Value(value) => Ok(Some(value)),
+        RenderedArgument::Unset(_) if argument.optional => Ok(None),
+        RenderedArgument::Unset(why) => Err(Failure::internal(why.unwrap_or_else(|| {
             format!("argument {name} has no value: the secret lacks the parameter it takes")
         }))),
     }
 }
 
-fn args_of(values: &[(&NamedArgument, Value)]) -> Seen {
+fn args_of(values: &[(&NamedArgument, Value)]) -> ScopeValue {
     let pairs = values
         .iter()
         .map(|(argument, value)| (argument.name.clone(), without_nulls(value)));
-    Seen::from_pairs(pairs)
+    ScopeValue::from_pairs(pairs)
 }
 
 /// A list repeats the name.
@@ -239,9 +239,11 @@ pub(super) fn request(
         add_header(&mut headers, name, text)?;
     }
     let (media_type, body) = match &assembled.body {
-        Body::None => (None, None),
-        Body::Tree(encoding, tree) => (encoding.media_type(), encode(*encoding, tree)?),
-        Body::Text(encoding, text) => (encoding.media_type(), Some(text.clone().into_bytes())),
+        RequestBody::None => (None, None),
+        RequestBody::Tree(encoding, tree) => (encoding.media_type(), encode(*encoding, tree)?),
+        RequestBody::Text(encoding, text) => {
+            (encoding.media_type(), Some(text.clone().into_bytes()))
+        }
     };
     if let Some(media_type) = media_type
         && !headers.contains_key(CONTENT_TYPE)

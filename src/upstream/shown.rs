@@ -7,10 +7,10 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::assertion::Unsigned;
-use super::client::Answer;
+use super::client::HttpAnswer;
 use super::parsed::Parsed;
 use super::render::Renderer;
-use super::request::{Body, assemble};
+use super::request::{RequestBody, assemble};
 use super::scope::{ExpressionScope, MASK};
 use super::token_request::wanted_assertion;
 use crate::foundation::clock::EpochMs;
@@ -93,9 +93,9 @@ impl ShownRequest {
         let assembled = assemble(rule, &scope, &render, Some(&masked_assertion))?;
         let mut headers = assembled.headers;
         let (encoding, body) = match assembled.body {
-            Body::None => (Encoding::None, None),
-            Body::Tree(encoding, tree) => (encoding, Some(Value::Object(tree))),
-            Body::Text(encoding, text) => (encoding, Some(Value::String(text))),
+            RequestBody::None => (Encoding::None, None),
+            RequestBody::Tree(encoding, tree) => (encoding, Some(Value::Object(tree))),
+            RequestBody::Text(encoding, text) => (encoding, Some(Value::String(text))),
         };
         let explicit = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-type");
         if let Some(media_type) = encoding.media_type()
@@ -129,7 +129,7 @@ fn url_text(rule: &RequestRule, render: &Renderer<'_>) -> String {
 }
 
 impl ShownAnswer {
-    pub(super) fn of(answer: &Answer, parsed: &Parsed, scope: &ExpressionScope) -> Self {
+    pub(super) fn of(answer: &HttpAnswer, parsed: &Parsed, scope: &ExpressionScope) -> Self {
         let headers = answer.headers.iter().map(|(name, value)| {
             let value = value.to_str().unwrap_or(MASK);
             (name.to_string(), masked_text(name.as_str(), value, scope))

@@ -1,13 +1,13 @@
 //! One attempt at a provider: steps, then the main request; or the refresh token, and the
 //! main request where that is refused.
 
-use minijinja::Value as Seen;
+use minijinja::Value as ScopeValue;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::answer::{AnswerReader, Issued, Unusable};
 use super::assertion::{Defaults, Unsigned};
-use super::client::{Answer, Request, TimeLimit};
+use super::client::{HttpAnswer, Request, TimeLimit};
 use super::clocks::Clocks;
 use super::context::Context;
 use super::handle::Upstream;
@@ -40,7 +40,7 @@ pub(super) struct TokenRequest<'a> {
     pub requested_at: EpochMs,
     pub limit: TimeLimit,
     /// The answers of the steps so far, as expressions see them.
-    pub steps: Vec<Seen>,
+    pub steps: Vec<ScopeValue>,
 }
 
 impl<'a> TokenRequest<'a> {
@@ -106,7 +106,7 @@ impl<'a> TokenRequest<'a> {
     async fn step(&mut self, step: &Exchange) -> Result<(), Failure> {
         let parsed = self.exchange(step).await?;
         self.reader(&parsed, step.success.as_ref()).check()?;
-        self.steps.push(Seen::from_pairs(
+        self.steps.push(ScopeValue::from_pairs(
             parsed.scope().map(|(name, value)| (name.to_owned(), value)),
         ));
         self.scope
@@ -127,7 +127,7 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// Reads an answer of the main request.
-    pub fn read(&self, answer: &Answer) -> Result<Issued, Unusable> {
+    pub fn read(&self, answer: &HttpAnswer) -> Result<Issued, Unusable> {
         let Way::Asked { main, .. } = &self.document.way else {
             return Err(Failure::internal("the token is made here, without a request").into());
         };

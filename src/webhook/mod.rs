@@ -10,14 +10,14 @@ mod signature;
 use secrecy::SecretString;
 
 use crate::foundation::clock::Ms;
-pub use signature::{SigningKey, SigningKeyError};
+pub use signature::{WebhookKey, WebhookKeyError};
 
 /// Where events are sent.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
     /// May hold a credential of its own.
     pub url: SecretString,
-    pub key: SigningKey,
+    pub key: WebhookKey,
     /// One try.
     pub timeout: Ms,
     /// Failures in a row that are an event.

@@ -11,22 +11,22 @@ const BYTES_MAX: usize = 64;
 
 /// What the receiver checks events by.
 #[derive(Clone, Debug)]
-pub struct SigningKey(SecretSlice<u8>);
+pub struct WebhookKey(SecretSlice<u8>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be whsec_ and {BYTES_MIN} to {BYTES_MAX} bytes in Base64; make one with: echo \"whsec_$(head -c 32 /dev/urandom | base64)\""
 )]
-pub struct SigningKeyError;
+pub struct WebhookKeyError;
 
-impl SigningKey {
-    pub fn parse(text: &SecretString) -> Result<Self, SigningKeyError> {
+impl WebhookKey {
+    pub fn parse(text: &SecretString) -> Result<Self, WebhookKeyError> {
         let encoded = text.expose_secret().strip_prefix(PREFIX);
         let bytes = STANDARD
-            .decode(encoded.ok_or(SigningKeyError)?)
-            .map_err(|_| SigningKeyError)?;
+            .decode(encoded.ok_or(WebhookKeyError)?)
+            .map_err(|_| WebhookKeyError)?;
         if !(BYTES_MIN..=BYTES_MAX).contains(&bytes.len()) {
-            return Err(SigningKeyError);
+            return Err(WebhookKeyError);
         }
         Ok(Self(bytes.into()))
     }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_standard_webhooks() {
         let key = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let key = SigningKey::parse(&key).unwrap();
+        let key = WebhookKey::parse(&key).unwrap();
         let signature = key.sign(
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
             1_614_265_330,
@@ -64,7 +64,7 @@ mod tests {
             "whsec_c2hvcnQ=",
             "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         ] {
-            assert!(SigningKey::parse(&text.into()).is_err(), "{text}");
+            assert!(WebhookKey::parse(&text.into()).is_err(), "{text}");
         }
     }
 }

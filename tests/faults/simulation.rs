@@ -17,7 +17,7 @@ use token_server::foundation::randomness::Randomness;
 use token_server::jobs::job::{self, LastOutcome};
 use token_server::jobs::sweep::Sweep;
 use token_server::reads::Ask;
-use token_server::registry::{Actor, Change, RealmPatch, SecretPatch, SentParam};
+use token_server::registry::{Actor, FieldChange, RealmPatch, SecretPatch, SentParam};
 use token_server::secret::params::ParamChange;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -193,9 +193,9 @@ impl<'a> Life<'a> {
         let by = Actor::command_line();
         let realm = RealmPatch {
             id: life.realm.clone(),
-            comment: Change::Keep,
-            config: Change::Set(rotating_realm(&life.provider)),
-            logic_code: Change::Keep,
+            comment: FieldChange::Keep,
+            config: FieldChange::Set(rotating_realm(&life.provider)),
+            logic_code: FieldChange::Keep,
         };
         registry.save_realm(realm, &by).await.expect("a good realm");
         let first = RotatingProvider::first_refresh_token(life.key.as_str());

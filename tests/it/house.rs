@@ -99,6 +99,32 @@ fn no_arrow_between_rooms_points_backwards() {
     assert!(arrows > 100, "the imports are read: {arrows}");
 }
 
+/// The name of a type that other files can use, where a line declares one.
+fn shared_type(line: &str) -> Option<&str> {
+    let declared = line.strip_prefix("pub")?;
+    let declared = match declared.strip_prefix('(') {
+        Some(restricted) => restricted.split_once(") ")?.1,
+        None => declared.trim_start(),
+    };
+    let (kind, rest) = declared.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric()).next();
+    name.filter(|_| ["struct", "enum", "trait", "type"].contains(&kind))
+}
+
+#[test]
+fn no_two_types_that_files_share_have_one_name() {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in sources(&root().join("src")) {
+        for name in read(&file).lines().filter_map(shared_type) {
+            let declared = files.entry(name.to_owned()).or_default();
+            declared.push(file.display().to_string());
+        }
+    }
+    assert!(files.len() > 300, "the types are found: {}", files.len());
+    files.retain(|_, declared| declared.len() > 1);
+    assert!(files.is_empty(), "one name means one thing: {files:#?}");
+}
+
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let source = root().join("src");

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 use super::problems::ProblemAnswer;
 
 /// A name, and what makes its value.
-pub type Given = (&'static str, fn() -> Value);
+pub type ExampleParameter = (&'static str, fn() -> Value);
 
 /// An example of an operation.
 pub struct Example {
     pub id: &'static str,
     /// Of required parameters: what is optional is best left out at first.
-    pub parameters: &'static [Given],
+    pub parameters: &'static [ExampleParameter],
     pub body: Option<fn() -> Value>,
     pub answer: fn() -> Value,
 }
 
 const fn example(
     id: &'static str,
-    parameters: &'static [Given],
+    parameters: &'static [ExampleParameter],
     body: Option<fn() -> Value>,
     answer: fn() -> Value,
 ) -> Example {

@@ -7,7 +7,7 @@ use crate::api::body::{Document, secret_name};
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
-use crate::reads::{Ask, Flush, Refused};
+use crate::reads::{Ask, Flush, RefusedToken};
 use crate::registry::{NewToken, SecretPatch};
 
 /// A request to renew a token now.
@@ -75,8 +75,8 @@ impl Document for ReportBody {
             );
         }
         let refused = match (generation, token) {
-            (Some(generation), None) => Some(Refused::Generation(generation)),
-            (None, Some(token)) => Some(Refused::Token(token.into())),
+            (Some(generation), None) => Some(RefusedToken::Generation(generation)),
+            (None, Some(token)) => Some(RefusedToken::Token(token.into())),
             (Some(_), Some(_)) => {
                 fields.fault("token", "must not stand beside generation");
                 None

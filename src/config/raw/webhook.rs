@@ -8,7 +8,7 @@ use url::Url;
 
 use super::values::{SecretText, at_least_one, secret, secs};
 use crate::config::settings::ConfigError;
-use crate::webhook::{SigningKey, SigningKeyError, WebhookSettings};
+use crate::webhook::{WebhookKey, WebhookKeyError, WebhookSettings};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,10 +51,10 @@ impl RawWebhook {
         let Some(key) = key else {
             return Err(ConfigError::of_key(
                 "webhook.secret",
-                format!("is required beside webhook.url; it {SigningKeyError}"),
+                format!("is required beside webhook.url; it {WebhookKeyError}"),
             ));
         };
-        let key = SigningKey::parse(&key)
+        let key = WebhookKey::parse(&key)
             .map_err(|error| ConfigError::of_key("webhook.secret", error))?;
         Ok(Some(WebhookSettings {
             url,

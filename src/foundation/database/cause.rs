@@ -12,7 +12,7 @@ use super::address::DbAddress;
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
+pub enum OutageCause {
     Refused,
     NameNotFound,
     Unreachable,
@@ -34,7 +34,7 @@ pub enum Cause {
     Other,
 }
 
-impl Cause {
+impl OutageCause {
     /// As it stands in the log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Cause {
 /// A cause, with what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DbFault {
-    pub cause: Cause,
+    pub cause: OutageCause,
     words: String,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for DbFault {
 }
 
 impl DbFault {
-    pub(super) fn new(cause: Cause, words: impl Into<String>) -> Self {
+    pub(super) fn new(cause: OutageCause, words: impl Into<String>) -> Self {
         Self {
             cause,
             words: words.into(),
@@ -115,59 +115,60 @@ impl DbFault {
         match (error, of_driver(error)) {
             (DbErr::ConnectionAcquire(ConnAcquireErr::Timeout), _)
             | (_, Some(SqlxError::PoolTimedOut)) => Self::new(
-                Cause::TimedOut,
+                OutageCause::TimedOut,
                 "no connection could be had within database.acquire_timeout_ms: the database does not answer, or all of database.max_connections are in use",
             ),
             (DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed), _)
             | (_, Some(SqlxError::PoolClosed)) => {
-                Self::new(Cause::Lost, "the connections are closed already")
+                Self::new(OutageCause::Lost, "the connections are closed already")
             }
             (_, Some(error)) => Self::of_driver(error, address),
-            (_, None) => Self::new(Cause::Other, error.to_string()),
+            (_, None) => Self::new(OutageCause::Other, error.to_string()),
         }
     }
 
     pub(super) fn of_driver(error: &SqlxError, address: Option<&DbAddress>) -> Self {
         match error {
             SqlxError::Io(error) => Self::of_io(error),
-            SqlxError::Tls(error) => Self::new(Cause::Tls, format!("TLS failed: {error}")),
+            SqlxError::Tls(error) => Self::new(OutageCause::Tls, format!("TLS failed: {error}")),
             SqlxError::Protocol(_) | SqlxError::WorkerCrashed => {
-                Self::new(Cause::Lost, "the connection broke off")
+                Self::new(OutageCause::Lost, "the connection broke off")
             }
             // It may repeat a part of the URL.
             SqlxError::Configuration(_) => Self::new(
-                Cause::Other,
+                OutageCause::Other,
                 "database.url cannot be read; in user and password, characters other than letters, digits, - . _ and ~ are written percent-encoded",
             ),
             SqlxError::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
                 Some(mysql) => Self::of_mysql(mysql.number(), mysql.message(), address),
                 None => Self::of_sqlite(&**error, address),
             },
-            other => Self::new(Cause::Other, other.to_string()),
+            other => Self::new(OutageCause::Other, other.to_string()),
         }
     }
 
     fn of_io(error: &io::Error) -> Self {
         let (cause, words) = match error.kind() {
             io::ErrorKind::ConnectionRefused => (
-                Cause::Refused,
+                OutageCause::Refused,
                 "the connection is refused: nothing listens there",
             ),
-            io::ErrorKind::TimedOut => (Cause::TimedOut, "the connection timed out"),
+            io::ErrorKind::TimedOut => (OutageCause::TimedOut, "the connection timed out"),
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown => (
-                Cause::Unreachable,
+                OutageCause::Unreachable,
                 "the host or its network cannot be reached",
             ),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                (Cause::DiskFull, "the disk is full")
+                (OutageCause::DiskFull, "the disk is full")
             }
             // The standard library has no kind of its own for it.
-            _ if error.to_string().starts_with("failed to lookup address") => {
-                (Cause::NameNotFound, "the name of the host is not found")
-            }
-            _ => (Cause::Lost, "the connection was lost"),
+            _ if error.to_string().starts_with("failed to lookup address") => (
+                OutageCause::NameNotFound,
+                "the name of the host is not found",
+            ),
+            _ => (OutageCause::Lost, "the connection was lost"),
         };
         Self::new(cause, words)
     }
@@ -183,48 +184,51 @@ impl DbFault {
         );
         match number {
             1045 | 1698 => Self::new(
-                Cause::AccessDenied,
+                OutageCause::AccessDenied,
                 format!("access denied for {user}: wrong password, or no such user for this host"),
             ),
             1044 => Self::new(
-                Cause::AccessDenied,
+                OutageCause::AccessDenied,
                 format!("access denied for {user} to {name}: grant it the privileges on it"),
             ),
             1142 | 1143 | 1227 | 1370 => Self::new(
-                Cause::AccessDenied,
+                OutageCause::AccessDenied,
                 format!("{user} lacks a privilege on {name}: grant it all on it"),
             ),
             1129 | 1130 => Self::new(
-                Cause::AccessDenied,
+                OutageCause::AccessDenied,
                 "the server does not let this host connect",
             ),
             3159 => Self::new(
-                Cause::Tls,
+                OutageCause::Tls,
                 "the server asks for TLS: add ssl-mode=REQUIRED to database.url",
             ),
             1049 => Self::new(
-                Cause::UnknownDatabase,
+                OutageCause::UnknownDatabase,
                 format!("there is no {name}: create it"),
             ),
             1040 | 1203 | 1226 => Self::new(
-                Cause::TooManyConnections,
+                OutageCause::TooManyConnections,
                 "the server has too many connections: raise its max_connections, or lower database.max_connections",
             ),
             1053 | 1927 | 1077 | 1079 => {
-                Self::new(Cause::ShuttingDown, "the server is shutting down")
+                Self::new(OutageCause::ShuttingDown, "the server is shutting down")
             }
-            1021 | 1114 => Self::new(Cause::DiskFull, "the server's disk is full"),
+            1021 | 1114 => Self::new(OutageCause::DiskFull, "the server's disk is full"),
             3 | 1026 if message.contains(": 28") => {
-                Self::new(Cause::DiskFull, "the server's disk is full")
+                Self::new(OutageCause::DiskFull, "the server's disk is full")
             }
-            1205 | 1213 => Self::new(Cause::Locked, "the rows are locked by other transactions"),
-            1290 | 1792 | 1836 => Self::new(Cause::ReadOnly, "the server is read-only"),
+            1205 | 1213 => Self::new(
+                OutageCause::Locked,
+                "the rows are locked by other transactions",
+            ),
+            1290 | 1792 | 1836 => Self::new(OutageCause::ReadOnly, "the server is read-only"),
             1146 => Self::new(
-                Cause::NoSchema,
+                OutageCause::NoSchema,
                 "a table is missing: bring the schema up to date with token-server migrate",
             ),
             _ => Self::new(
-                Cause::Other,
+                OutageCause::Other,
                 format!("the server says ({number}): {message}"),
             ),
         }
@@ -234,25 +238,31 @@ impl DbFault {
     fn of_sqlite(error: &dyn DatabaseError, address: Option<&DbAddress>) -> Self {
         let code = error.code().and_then(|code| code.parse::<i32>().ok());
         match code.map(|code| code & 0xff) {
-            Some(5 | 6) => Self::new(Cause::Locked, "another process has the database locked"),
+            Some(5 | 6) => Self::new(
+                OutageCause::Locked,
+                "another process has the database locked",
+            ),
             Some(8) => Self::new(
-                Cause::ReadOnly,
+                OutageCause::ReadOnly,
                 "the file, its folder or its file system is read-only",
             ),
-            Some(13) => Self::new(Cause::DiskFull, "the disk is full"),
+            Some(13) => Self::new(OutageCause::DiskFull, "the disk is full"),
             Some(11 | 26) => Self::new(
-                Cause::Damaged,
+                OutageCause::Damaged,
                 "the file is damaged, or is no SQLite database: restore it from a backup",
             ),
             Some(3 | 14 | 23) => {
                 let file = address.and_then(|address| address.file.as_deref());
-                Self::new(Cause::CannotOpen, why_not_opened(file))
+                Self::new(OutageCause::CannotOpen, why_not_opened(file))
             }
             Some(1) if error.message().starts_with("no such table") => Self::new(
-                Cause::NoSchema,
+                OutageCause::NoSchema,
                 "a table is missing: bring the schema up to date with token-server migrate",
             ),
-            _ => Self::new(Cause::Other, format!("SQLite says: {}", error.message())),
+            _ => Self::new(
+                OutageCause::Other,
+                format!("SQLite says: {}", error.message()),
+            ),
         }
     }
 }
@@ -306,41 +316,56 @@ mod tests {
     fn a_servers_numbers_are_causes_and_name_user_and_database_but_no_password() {
         let address = DbAddress::of("mysql://app:canary@db:1/tokens");
         for (number, message, cause, said) in [
-            (1045, "Access denied", Cause::AccessDenied, "user app"),
+            (1045, "Access denied", OutageCause::AccessDenied, "user app"),
             (
                 1044,
                 "Access denied",
-                Cause::AccessDenied,
+                OutageCause::AccessDenied,
                 "database tokens",
             ),
-            (1142, "denied", Cause::AccessDenied, "lacks a privilege"),
+            (
+                1142,
+                "denied",
+                OutageCause::AccessDenied,
+                "lacks a privilege",
+            ),
             (
                 1049,
                 "Unknown database",
-                Cause::UnknownDatabase,
+                OutageCause::UnknownDatabase,
                 "database tokens",
             ),
             (
                 1040,
                 "Too many",
-                Cause::TooManyConnections,
+                OutageCause::TooManyConnections,
                 "max_connections",
             ),
-            (1053, "Shutdown", Cause::ShuttingDown, "shutting down"),
-            (1021, "Disk full", Cause::DiskFull, "disk is full"),
-            (1114, "The table is full", Cause::DiskFull, "disk is full"),
+            (1053, "Shutdown", OutageCause::ShuttingDown, "shutting down"),
+            (1021, "Disk full", OutageCause::DiskFull, "disk is full"),
+            (
+                1114,
+                "The table is full",
+                OutageCause::DiskFull,
+                "disk is full",
+            ),
             (
                 3,
                 "Error writing (Errcode: 28)",
-                Cause::DiskFull,
+                OutageCause::DiskFull,
                 "disk is full",
             ),
-            (3, "Error writing (Errcode: 5)", Cause::Other, "Errcode: 5"),
-            (1205, "Lock wait timeout", Cause::Locked, "locked"),
-            (1290, "--read-only", Cause::ReadOnly, "read-only"),
-            (1146, "No table", Cause::NoSchema, "migrate"),
-            (3159, "insecure", Cause::Tls, "ssl-mode"),
-            (1064, "syntax", Cause::Other, "(1064): syntax"),
+            (
+                3,
+                "Error writing (Errcode: 5)",
+                OutageCause::Other,
+                "Errcode: 5",
+            ),
+            (1205, "Lock wait timeout", OutageCause::Locked, "locked"),
+            (1290, "--read-only", OutageCause::ReadOnly, "read-only"),
+            (1146, "No table", OutageCause::NoSchema, "migrate"),
+            (3159, "insecure", OutageCause::Tls, "ssl-mode"),
+            (1064, "syntax", OutageCause::Other, "(1064): syntax"),
         ] {
             let fault = DbFault::of_mysql(number, message, Some(&address));
             assert_eq!(fault.cause, cause, "{number}");
@@ -352,14 +377,20 @@ mod tests {
     #[test]
     fn what_the_system_says_is_a_cause() {
         for (error, cause) in [
-            (io::ErrorKind::ConnectionRefused.into(), Cause::Refused),
-            (io::ErrorKind::TimedOut.into(), Cause::TimedOut),
-            (io::ErrorKind::HostUnreachable.into(), Cause::Unreachable),
-            (io::ErrorKind::UnexpectedEof.into(), Cause::Lost),
-            (io::ErrorKind::StorageFull.into(), Cause::DiskFull),
+            (
+                io::ErrorKind::ConnectionRefused.into(),
+                OutageCause::Refused,
+            ),
+            (io::ErrorKind::TimedOut.into(), OutageCause::TimedOut),
+            (
+                io::ErrorKind::HostUnreachable.into(),
+                OutageCause::Unreachable,
+            ),
+            (io::ErrorKind::UnexpectedEof.into(), OutageCause::Lost),
+            (io::ErrorKind::StorageFull.into(), OutageCause::DiskFull),
             (
                 io::Error::other("failed to lookup address information: Name or service not known"),
-                Cause::NameNotFound,
+                OutageCause::NameNotFound,
             ),
         ] {
             assert_eq!(DbFault::of_io(&error).cause, cause, "{error}");

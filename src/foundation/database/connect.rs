@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::address::{DbAddress, has_stray_password, sqlite_file};
-use super::cause::{Cause, DbFault};
+use super::cause::{DbFault, OutageCause};
 use super::outage::{Outage, why_unreachable};
 use super::{Database, DatabaseSettings, DbError, retry};
 use crate::foundation::clock::SharedClock;
@@ -76,7 +76,7 @@ impl Database {
             Err(error) => {
                 let mut fault = DbFault::of(&error, &address);
                 // The pool does not say why it has no connection.
-                if fault.cause == Cause::TimedOut
+                if fault.cause == OutageCause::TimedOut
                     && let Some(found) =
                         why_unreachable(&settings.url, &address, settings.acquire_timeout).await
                 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::DbErr;
 
 use super::address::DbAddress;
-use super::cause::{Cause, DbFault, in_words};
+use super::cause::{DbFault, OutageCause, in_words};
 use crate::foundation::clock::Ms;
 
 /// A failed call to the database. What it says is for the log, never for a caller.
@@ -50,9 +50,9 @@ impl DbFault {
                 let fault = Self::of_orm(inner, Some(address));
                 Self::new(fault.cause, error.to_string())
             }
-            DbError::ClockApart(_) => Self::new(Cause::ClockApart, error.to_string()),
+            DbError::ClockApart(_) => Self::new(OutageCause::ClockApart, error.to_string()),
             DbError::TimedOut(_) | DbError::Unanswered(_) => {
-                Self::new(Cause::TimedOut, error.to_string())
+                Self::new(OutageCause::TimedOut, error.to_string())
             }
         }
     }

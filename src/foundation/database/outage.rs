@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing::Instrument;
 
 use super::address::DbAddress;
-use super::cause::{Cause, DbFault};
+use super::cause::{DbFault, OutageCause};
 use super::error::DbError;
 use super::settings::DatabaseSettings;
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
@@ -40,31 +40,31 @@ struct State {
     /// Since when it fails; none: it answers.
     begun: Option<BootMs>,
     last_failure: Option<BootMs>,
-    cause: Option<Cause>,
+    cause: Option<OutageCause>,
     failures: u64,
     /// Whether the log has heard of it.
     told: bool,
     /// It is being found out what the cause is.
     probing: bool,
     /// By cause, and by what failed where the cause is not one of the whole database.
-    said: HashMap<(Cause, &'static str), BootMs>,
+    said: HashMap<(OutageCause, &'static str), BootMs>,
 }
 
 impl State {
     /// Notes a failure; answers whether to say so.
-    fn fails(&mut self, cause: Cause, doing: &'static str, now: BootMs) -> bool {
+    fn fails(&mut self, cause: OutageCause, doing: &'static str, now: BootMs) -> bool {
         self.begun.get_or_insert(now);
         self.last_failure = Some(now);
         self.failures += 1;
         // What a probe has found is more than that there is no connection.
-        if cause != Cause::TimedOut || self.cause.is_none() {
+        if cause != OutageCause::TimedOut || self.cause.is_none() {
             self.cause = Some(cause);
         }
         if self.probing {
             return false;
         }
         let kind = match cause {
-            Cause::Other => (cause, doing),
+            OutageCause::Other => (cause, doing),
             _ => (cause, ""),
         };
         let last = self.said.get(&kind);
@@ -78,7 +78,7 @@ impl State {
     /// Notes that it has answered; answers what is over, where something is.
     fn answers(&mut self, wrote: bool, now: BootMs) -> Option<Over> {
         let (begun, last) = (self.begun?, self.last_failure?);
-        let proves_nothing = !wrote && self.cause.is_some_and(Cause::concerns_writes);
+        let proves_nothing = !wrote && self.cause.is_some_and(OutageCause::concerns_writes);
         if self.probing || proves_nothing || now.since(last) < SETTLED {
             return None;
         }
@@ -143,7 +143,7 @@ impl Outage {
             tracing::debug!(%error, doing, "a call to the database failed");
             return;
         }
-        if fault.cause != Cause::TimedOut || self.address.file.is_some() {
+        if fault.cause != OutageCause::TimedOut || self.address.file.is_some() {
             self.say(&mut state, &fault, doing);
             return;
         }
@@ -229,7 +229,12 @@ mod tests {
     #[test]
     fn a_fault_is_said_when_it_begins_and_once_a_minute_while_it_lasts() {
         let mut state = State::default();
-        let said = |second| (second, state.fails(Cause::Refused, "a read", AT(second)));
+        let said = |second| {
+            (
+                second,
+                state.fails(OutageCause::Refused, "a read", AT(second)),
+            )
+        };
         let said: Vec<_> = (0..150).map(said).filter(|(_, said)| *said).collect();
         assert_eq!(said, [(0, true), (60, true), (120, true)]);
         assert_eq!(state.failures, 150);
@@ -238,21 +243,21 @@ mod tests {
     #[test]
     fn another_cause_is_said_at_once() {
         let mut state = State::default();
-        assert!(state.fails(Cause::Refused, "a read", AT(0)));
-        assert!(state.fails(Cause::AccessDenied, "a read", AT(1)));
-        assert!(!state.fails(Cause::Refused, "the sweep", AT(2)));
+        assert!(state.fails(OutageCause::Refused, "a read", AT(0)));
+        assert!(state.fails(OutageCause::AccessDenied, "a read", AT(1)));
+        assert!(!state.fails(OutageCause::Refused, "the sweep", AT(2)));
         // What is no fault of the whole database is said of each that fails.
-        assert!(state.fails(Cause::Other, "a read", AT(3)));
-        assert!(state.fails(Cause::Other, "the sweep", AT(4)));
-        assert!(!state.fails(Cause::Other, "the sweep", AT(5)));
+        assert!(state.fails(OutageCause::Other, "a read", AT(3)));
+        assert!(state.fails(OutageCause::Other, "the sweep", AT(4)));
+        assert!(!state.fails(OutageCause::Other, "the sweep", AT(5)));
     }
 
     #[test]
     fn it_is_over_when_calls_have_succeeded_for_a_second() {
         let mut state = State::default();
         assert_eq!(state.answers(true, AT(0)), None);
-        state.fails(Cause::Refused, "a read", AT(0));
-        state.fails(Cause::Refused, "a read", AT(41));
+        state.fails(OutageCause::Refused, "a read", AT(0));
+        state.fails(OutageCause::Refused, "a read", AT(41));
         assert_eq!(state.answers(false, AT(41)), None);
         let over = Over {
             lasted: Ms::from_secs(42),
@@ -262,14 +267,14 @@ mod tests {
         assert_eq!(state.answers(false, AT(42)), Some(over));
         assert_eq!(state.answers(false, AT(43)), None);
         // One that comes and goes is not said each time.
-        assert!(!state.fails(Cause::Refused, "a read", AT(45)));
-        assert!(state.fails(Cause::Refused, "a read", AT(61)));
+        assert!(!state.fails(OutageCause::Refused, "a read", AT(45)));
+        assert!(state.fails(OutageCause::Refused, "a read", AT(61)));
     }
 
     #[test]
     fn reads_do_not_end_what_concerns_writes_only() {
         let mut state = State::default();
-        state.fails(Cause::DiskFull, "a read", AT(0));
+        state.fails(OutageCause::DiskFull, "a read", AT(0));
         assert_eq!(state.answers(false, AT(10)), None);
         assert!(state.answers(true, AT(10)).is_some());
     }

@@ -22,7 +22,7 @@ const RESERVED: [&str; 4] = ["timestamp", "level", MESSAGE, "target"];
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum LineStyle {
     Json,
     Plain,
     Coloured,
@@ -93,7 +93,7 @@ impl Visit for Fields {
 }
 
 /// Writes each event to standard error, with the fields of the spans it happened in.
-pub struct Lines(pub Look);
+pub struct Lines(pub LineStyle);
 
 impl<S> Layer<S> for Lines
 where
@@ -140,10 +140,10 @@ where
     }
 }
 
-fn line(look: Look, timestamp: &str, metadata: &Metadata<'_>, mut fields: Fields) -> String {
+fn line(look: LineStyle, timestamp: &str, metadata: &Metadata<'_>, mut fields: Fields) -> String {
     let message = fields.take(MESSAGE);
     let (level, target) = (metadata.level(), metadata.target());
-    if look == Look::Json {
+    if look == LineStyle::Json {
         let mut map = Map::new();
         map.insert("timestamp".to_owned(), timestamp.into());
         map.insert("level".to_owned(), level.as_str().into());
@@ -161,8 +161,8 @@ fn line(look: Look, timestamp: &str, metadata: &Metadata<'_>, mut fields: Fields
         return escaped_in_json(&Value::Object(map).to_string());
     }
     let (dim, colour, end) = match look {
-        Look::Coloured => ("\u{1b}[2m", colour_of(*level), "\u{1b}[0m"),
-        Look::Json | Look::Plain => ("", "", ""),
+        LineStyle::Coloured => ("\u{1b}[2m", colour_of(*level), "\u{1b}[0m"),
+        LineStyle::Json | LineStyle::Plain => ("", "", ""),
     };
     let mut line = format!("{dim}{timestamp}{end} {colour}{level:>5}{end} {dim}{target}:{end}");
     if let Some(message) = message {

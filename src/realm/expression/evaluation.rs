@@ -5,7 +5,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::Expressions;
 use super::error::ExpressionError;
-use super::template::{Expression, Rendered, Source, Template};
+use super::template::{Expression, Rendered, Template, TemplateSource};
 
 impl Expressions {
     /// Renders a template; undefined where the whole of it is one unset value.
@@ -59,9 +59,9 @@ impl Expressions {
 
     fn evaluated(&self, template: &Template, scope: Value) -> Result<Value, Error> {
         match &template.source {
-            Source::Literal(text) => Ok(Value::from(text.as_str())),
-            Source::Whole(source) => self.templates.compile_expression(source)?.eval(scope),
-            Source::Mixed(source) => {
+            TemplateSource::Literal(text) => Ok(Value::from(text.as_str())),
+            TemplateSource::Whole(source) => self.templates.compile_expression(source)?.eval(scope),
+            TemplateSource::Mixed(source) => {
                 let text = self.templates.template_from_str(source)?.render(scope)?;
                 Ok(text.into())
             }
@@ -71,12 +71,12 @@ impl Expressions {
     /// Names what a template uses, one of which has no value.
     fn unset(&self, template: &Template) -> ExpressionError {
         let names = match &template.source {
-            Source::Literal(_) => return ExpressionError::new("a value is not set"),
-            Source::Whole(source) => self
+            TemplateSource::Literal(_) => return ExpressionError::new("a value is not set"),
+            TemplateSource::Whole(source) => self
                 .templates
                 .compile_expression(source)
                 .map(|expression| expression.undeclared_variables(true)),
-            Source::Mixed(source) => self
+            TemplateSource::Mixed(source) => self
                 .templates
                 .template_from_str(source)
                 .map(|template| template.undeclared_variables(true)),

@@ -22,29 +22,29 @@ const GIVEN: &str = "__given";
 pub fn add_to(env: &mut Environment<'static>) {
     let wrap = |value: &Value| match value.is_undefined() {
         true => Value::from(false),
-        false => Value::from_object(Given(value.clone())),
+        false => Value::from_object(Wrapped(value.clone())),
     };
     let wrap_true = |value: &Value| match value.is_true() {
         false => Value::from(false),
-        true => Value::from_object(Given(value.clone())),
+        true => Value::from_object(Wrapped(value.clone())),
     };
     env.add_filter(DEFINED, wrap);
     env.add_filter(TRUE, wrap_true);
     env.add_filter(GIVEN, |value: &Value| {
-        let given = value.downcast_object_ref::<Given>();
+        let given = value.downcast_object_ref::<Wrapped>();
         given.map_or_else(|| value.clone(), |given| given.0.clone())
     });
 }
 
-struct Given(Value);
+struct Wrapped(Value);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for Wrapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Given")
     }
 }
 
-impl Object for Given {
+impl Object for Wrapped {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }

@@ -3,7 +3,7 @@
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::error::ExpressionError;
-use super::template::{Expression, Piece, Source, Template};
+use super::template::{Expression, Piece, Template, TemplateSource};
 use super::{Expressions, Names, bounds, hints, is_name, lazy};
 
 /// The longest expression or template, in bytes.
@@ -15,10 +15,10 @@ impl Expressions {
         check_source(source)?;
         if let Some(name) = source.strip_prefix('$').filter(|name| is_name(name)) {
             let names = Names::from([name.to_owned()]);
-            return Ok(Template::of(Source::Whole(name.to_owned()), names));
+            return Ok(Template::of(TemplateSource::Whole(name.to_owned()), names));
         }
         if !source.contains("${") {
-            let text = Source::Literal(source.to_owned());
+            let text = TemplateSource::Literal(source.to_owned());
             return Ok(Template::of(text, Names::new()));
         }
         let expressions = bounds::expressions_in(source)?;
@@ -39,7 +39,7 @@ impl Expressions {
             let names = whole.undeclared_variables(false).into_iter().collect();
             known_only(&names, |scope| whole.eval(scope).map(|_| ()))
                 .map_err(|error| refused(&error))?;
-            let whole = Source::Whole(lazily(&self.templates, inner));
+            let whole = TemplateSource::Whole(lazily(&self.templates, inner));
             return Ok(Template::of(whole, names));
         }
         let template = self
@@ -54,7 +54,7 @@ impl Expressions {
             let written = lazily(&self.templates, &source[at.clone()]);
             evaluated.replace_range(at, &written);
         }
-        Ok(Template::of(Source::Mixed(evaluated), names))
+        Ok(Template::of(TemplateSource::Mixed(evaluated), names))
     }
 
     /// Takes a template apart, for values that are written by their place in it.

@@ -8,7 +8,7 @@ use super::{Names, is_name};
 /// A value that is rendered for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pub(super) source: Source,
+    pub(super) source: TemplateSource,
     /// Those that stand in it.
     pub(super) own_names: Names,
     /// Those, and what values named by `let` use.
@@ -16,7 +16,7 @@ pub struct Template {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum TemplateSource {
     /// Exactly `$name` or `${…}`: one expression, which keeps its type.
     Whole(String),
     /// Text around `${…}`.
@@ -26,7 +26,7 @@ pub(super) enum Source {
 }
 
 impl Template {
-    pub(super) fn of(source: Source, names: Names) -> Self {
+    pub(super) fn of(source: TemplateSource, names: Names) -> Self {
         Self {
             source,
             own_names: names.clone(),
@@ -48,16 +48,18 @@ impl Template {
     /// The text of a template without expressions.
     pub fn as_literal(&self) -> Option<&str> {
         match &self.source {
-            Source::Literal(text) => Some(text),
-            Source::Whole(_) | Source::Mixed(_) => None,
+            TemplateSource::Literal(text) => Some(text),
+            TemplateSource::Whole(_) | TemplateSource::Mixed(_) => None,
         }
     }
 
     /// The name, where the template is exactly one.
     pub fn as_name(&self) -> Option<&str> {
         match &self.source {
-            Source::Whole(source) if is_name(source) => Some(source),
-            Source::Whole(_) | Source::Mixed(_) | Source::Literal(_) => None,
+            TemplateSource::Whole(source) if is_name(source) => Some(source),
+            TemplateSource::Whole(_) | TemplateSource::Mixed(_) | TemplateSource::Literal(_) => {
+                None
+            }
         }
     }
 }

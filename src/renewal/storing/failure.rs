@@ -7,7 +7,7 @@ use super::new::{NewFailure, NewResult, Put};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
 use crate::realm::failure::{Failure, FailureClass};
-use crate::renewal::cause::Cause;
+use crate::renewal::cause::RenewalCause;
 use crate::renewal::decide::{FailureHistory, decide};
 use crate::renewal::outcome::{Attempted, Opened, OpenedParent};
 use crate::token::candidate::Candidate;
@@ -77,7 +77,7 @@ impl ResultStore {
     pub(in crate::renewal) async fn store_failure(
         &self,
         claimed: &Arc<Claimed>,
-        cause: Cause,
+        cause: RenewalCause,
         failed: FailedAttempt,
         opened: Option<&Opened>,
     ) -> Attempted {

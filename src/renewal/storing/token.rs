@@ -9,7 +9,7 @@ use crate::foundation::ids::Generation;
 use crate::memory::{Remembered, Remembering, Since};
 use crate::realm::Source;
 use crate::realm::policy::Repeat;
-use crate::renewal::cause::Cause;
+use crate::renewal::cause::RenewalCause;
 use crate::renewal::outcome::{Attempted, Fresh, Opened};
 use crate::token::candidate::Promotion;
 use crate::token::claim::Claimed;
@@ -22,7 +22,7 @@ impl ResultStore {
     pub(in crate::renewal) async fn store_token(
         &self,
         claimed: &Arc<Claimed>,
-        cause: Cause,
+        cause: RenewalCause,
         opened: &Opened,
         obtained: Obtained,
         took: Ms,
@@ -153,7 +153,7 @@ impl ResultStore {
         &self,
         claimed: &Claimed,
         opened: &Opened,
-        cause: Cause,
+        cause: RenewalCause,
         obtained: &Obtained,
         took: Ms,
     ) -> NewToken {

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::signed::{decrypt, query, stamp, verify};
 use crate::ticket::crypto::{self, Frame};
-use crate::ticket::push::{Answer, Push, PushKeys, Pushed, Refused, Window, is_word};
+use crate::ticket::push::{Push, PushFault, PushKeys, PushReply, Pushed, Window, is_word};
 
 /// WeCom checks a URL with the provider's own corp id as receive id. Nobody told it to this
 /// server, so the receive id is not looked at.
@@ -13,7 +13,7 @@ pub fn answer_check(
     keys: PushKeys<'_>,
     push: &Push<'_>,
     window: Window,
-) -> Result<Pushed, Refused> {
+) -> Result<Pushed, PushFault> {
     let echo = query(push, "echostr")?;
     if may_be_plain && query(push, "msg_signature").is_err() {
         let stamp = stamp(push)?;
@@ -24,17 +24,17 @@ pub fn answer_check(
     }
     verify(keys, push, echo, window)?;
     let plain = decrypt(keys, echo)?;
-    let frame = Frame::of(&plain).ok_or(Refused::Undecryptable)?;
-    echo_of(std::str::from_utf8(frame.message).map_err(|_| Refused::Malformed("echostr"))?)
+    let frame = Frame::of(&plain).ok_or(PushFault::Undecryptable)?;
+    echo_of(std::str::from_utf8(frame.message).map_err(|_| PushFault::Malformed("echostr"))?)
 }
 
 /// What is signed does not tell a push from a check of the URL, so whoever has seen a push
 /// could have its ticket decrypted here; but XML is no word.
-fn echo_of(word: &str) -> Result<Pushed, Refused> {
+fn echo_of(word: &str) -> Result<Pushed, PushFault> {
     if !is_word(word) {
-        return Err(Refused::Malformed("echostr"));
+        return Err(PushFault::Malformed("echostr"));
     }
-    Ok(Pushed::Challenge(Answer::text(word)))
+    Ok(Pushed::Challenge(PushReply::text(word)))
 }
 
 #[cfg(test)]
@@ -46,8 +46,8 @@ mod tests {
     use crate::ticket::wechat::tests::with_query;
     use crate::ticket::xml;
 
-    fn challenge(word: &str) -> Result<Seen, Refused> {
-        Ok(Seen::Challenge(Answer::text(word)))
+    fn challenge(word: &str) -> Result<Seen, PushFault> {
+        Ok(Seen::Challenge(PushReply::text(word)))
     }
 
     /// The same page for an app of one's own.
@@ -78,15 +78,15 @@ mod tests {
         );
         assert_eq!(
             see(TicketFormat::WechatXml, "AAAAB", &check(echo)),
-            Err(Refused::BadSignature)
+            Err(PushFault::BadSignature)
         );
         assert_eq!(
             see(TicketFormat::WechatXml, "AAAAA", &check("<script>")),
-            Err(Refused::Malformed("echostr"))
+            Err(PushFault::Malformed("echostr"))
         );
         assert_eq!(
             see(TicketFormat::WecomXml, "AAAAA", &check(echo)),
-            Err(Refused::Missing("msg_signature"))
+            Err(PushFault::Missing("msg_signature"))
         );
     }
 
@@ -139,7 +139,7 @@ mod tests {
             push.body.clear();
             assert_eq!(
                 see(format, &app(), &push),
-                Err(Refused::Malformed("echostr"))
+                Err(PushFault::Malformed("echostr"))
             );
         }
     }
