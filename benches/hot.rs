@@ -15,7 +15,7 @@ use token_server::jobs::follow::Follow;
 use token_server::jobs::job::{self, LastOutcome};
 use token_server::memory::follower::Follower;
 use token_server::reads::Ask;
-use token_server::registry::{Actor, FieldChange, NewToken, RealmPatch, SecretPatch};
+use token_server::registry::{Actor, FieldChange, RealmPatch, SecretPatch, SentToken};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN_BYTES: usize = 512;
@@ -51,7 +51,7 @@ async fn app(directory: &std::path::Path) -> App {
         realm: realm.clone(),
         key: key.clone(),
         params: Vec::new(),
-        token: Some(NewToken {
+        token: Some(SentToken {
             token: "t".repeat(TOKEN_BYTES).into(),
             expires_at: None,
         }),

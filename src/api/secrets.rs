@@ -22,7 +22,7 @@ use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::words::words;
 use crate::realm::DEFAULT_PARAMS;
-use crate::registry::{ListedSecret, NewToken, Refusal, RegistryError, SecretPatch, SentParam};
+use crate::registry::{ListedSecret, Refusal, RegistryError, SecretPatch, SentParam, SentToken};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
 use crate::token::listing::SecretFilter;
 use crate::token::state::State as TokenState;
@@ -95,7 +95,7 @@ impl Document for SecretBody {
             realm: realm?,
             key: key?,
             params,
-            token: token.map(|token| NewToken {
+            token: token.map(|token| SentToken {
                 token: token.into(),
                 expires_at: expires_at.map(EpochMs),
             }),

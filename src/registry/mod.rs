@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
-pub use patch::{NewToken, SecretPatch, SentParam};
+pub use patch::{SecretPatch, SentParam, SentToken};
 pub use realms::{AppliedRealm, RealmPatch};
 pub use secrets::ListedSecret;
 

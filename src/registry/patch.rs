@@ -14,7 +14,7 @@ pub struct SecretPatch {
     pub key: KeyName,
     pub params: Vec<SentParam>,
     /// A fixed token.
-    pub token: Option<NewToken>,
+    pub token: Option<SentToken>,
 }
 
 /// A parameter as it was sent.
@@ -39,7 +39,7 @@ impl SentParam {
 
 /// A token that an admin typed in.
 #[derive(Clone, Debug)]
-pub struct NewToken {
+pub struct SentToken {
     pub token: SecretString,
     pub expires_at: Option<EpochMs>,
 }

@@ -8,7 +8,7 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::reads::{Ask, Flush, RefusedToken};
-use crate::registry::{NewToken, SecretPatch};
+use crate::registry::{SecretPatch, SentToken};
 
 /// A request to renew a token now.
 #[derive(Object)]
@@ -129,7 +129,7 @@ impl Document for FixedBody {
             realm: realm?,
             key: key?,
             params: Vec::new(),
-            token: Some(NewToken {
+            token: Some(SentToken {
                 token: token?.into(),
                 expires_at,
             }),
