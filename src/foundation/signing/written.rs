@@ -1,7 +1,10 @@
 //! Keys as operators paste them: PEM, JSON Web Keys, shared keys as text.
 
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeyPairComponents, PublicKeyComponents};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use rustls_pki_types::PrivateKeyDer;
@@ -44,7 +47,9 @@ pub enum KeyError {
     Base64,
     #[error("is not hexadecimal")]
     Hex,
-    #[error("is not a private JSON Web Key of a kind that is known (RSA, P-256, Ed25519, oct)")]
+    #[error(
+        "is not a private JSON Web Key of a kind that is known (RSA, P-256, P-384, P-521, Ed25519, oct)"
+    )]
     Jwk,
     #[error("does not fit the algorithm")]
     Unfit,
@@ -56,10 +61,35 @@ pub enum KeyError {
     Refused,
 }
 
+/// A curve of an EC key, by its name in a JSON Web Key (RFC 7518, section 6.2.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const ALL: [(&'static str, Self); 3] = [
+        ("P-256", Self::P256),
+        ("P-384", Self::P384),
+        ("P-521", Self::P521),
+    ];
+
+    /// Signatures are of a fixed length, as JOSE wants them.
+    fn signing(self) -> &'static EcdsaSigningAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+            Self::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
+        }
+    }
+}
+
 /// A key, by what it signs with.
 pub(super) enum Kind {
     Rsa(Box<RsaKeyPair>),
-    P256(Box<EcdsaKeyPair>),
+    Ec(Curve, Box<EcdsaKeyPair>),
     Ed25519(Box<Ed25519KeyPair>),
     Shared(Zeroizing<Vec<u8>>),
 }
@@ -90,12 +120,13 @@ pub(super) fn from_pem(text: &str) -> Result<Kind, KeyError> {
 
 fn from_der(der: &[u8]) -> Option<Kind> {
     let rsa = || RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
-    let p256 = || EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der);
     if let Ok(key) = rsa() {
         return Some(Kind::Rsa(Box::new(key)));
     }
-    if let Ok(key) = p256() {
-        return Some(Kind::P256(Box::new(key)));
+    for (_, curve) in Curve::ALL {
+        if let Ok(key) = EcdsaKeyPair::from_private_key_der(curve.signing(), der) {
+            return Some(Kind::Ec(curve, Box::new(key)));
+        }
     }
     let key = Ed25519KeyPair::from_pkcs8(der).ok()?;
     Some(Kind::Ed25519(Box::new(key)))
@@ -113,18 +144,7 @@ pub(super) fn from_jwk(text: &str) -> Result<(Kind, Option<String>), KeyError> {
     };
     let kind = match jwk.get("kty").and_then(Value::as_str) {
         Some("RSA") => rsa_from_parts(part),
-        Some("EC") => {
-            let point = part("x")
-                .zip(part("y"))
-                .map(|(x, y)| [&[4_u8][..], x.as_slice(), y.as_slice()].concat());
-            point
-                .zip(part("d"))
-                .and_then(|(point, d)| {
-                    let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
-                    EcdsaKeyPair::from_private_key_and_public_key(curve, &d, &point).ok()
-                })
-                .map(|key| Kind::P256(Box::new(key)))
-        }
+        Some("EC") => ec_from_parts(jwk.get("crv").and_then(Value::as_str), part),
         Some("OKP") => part("d")
             .zip(part("x"))
             .and_then(|(d, x)| Ed25519KeyPair::from_seed_and_public_key(&d, &x).ok())
@@ -134,6 +154,19 @@ pub(super) fn from_jwk(text: &str) -> Result<(Kind, Option<String>), KeyError> {
     };
     let kid = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
     Ok((kind.ok_or(KeyError::Jwk)?, kid))
+}
+
+fn ec_from_parts(
+    curve: Option<&str>,
+    part: impl Fn(&str) -> Option<Zeroizing<Vec<u8>>>,
+) -> Option<Kind> {
+    let (_, curve) = Curve::ALL
+        .into_iter()
+        .find(|(name, _)| Some(*name) == curve)?;
+    // An uncompressed point (SEC 1, section 2.3.3).
+    let point = [&[4_u8][..], part("x")?.as_slice(), part("y")?.as_slice()].concat();
+    let key = EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &part("d")?, &point);
+    Some(Kind::Ec(curve, Box::new(key.ok()?)))
 }
 
 fn rsa_from_parts(part: impl Fn(&str) -> Option<Zeroizing<Vec<u8>>>) -> Option<Kind> {

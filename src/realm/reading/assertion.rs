@@ -35,27 +35,21 @@ impl DocumentReader<'_> {
             )
         };
         // A shared key is text unless the document says otherwise, a private key PEM.
-        let key_encoding = key_encoding.unwrap_or(match algorithm {
-            Some(Algorithm::Hs256) => KeyEncoding::Utf8,
-            _ => KeyEncoding::Pem,
+        let takes_shared = algorithm.map(Algorithm::is_shared);
+        let key_encoding = key_encoding.unwrap_or(match takes_shared {
+            Some(true) => KeyEncoding::Utf8,
+            Some(false) | None => KeyEncoding::Pem,
         });
-        match algorithm {
-            Some(Algorithm::Hs256)
-                if matches!(key_encoding, KeyEncoding::Pem | KeyEncoding::Base64Pem) =>
-            {
-                assertion.fault(
-                    "key_encoding",
-                    "HS256 takes a shared key: utf8, base64, hex or jwk",
-                );
-            }
-            Some(Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 | Algorithm::EdDsa)
-                if shared(key_encoding) =>
-            {
-                assertion.fault(
-                    "key_encoding",
-                    "this alg takes a private key: pem, base64_pem or jwk",
-                );
-            }
+        let is_pem = matches!(key_encoding, KeyEncoding::Pem | KeyEncoding::Base64Pem);
+        match takes_shared {
+            Some(true) if is_pem => assertion.fault(
+                "key_encoding",
+                "HS256 takes a shared key: utf8, base64, hex or jwk",
+            ),
+            Some(false) if shared(key_encoding) => assertion.fault(
+                "key_encoding",
+                "this alg takes a private key: pem, base64_pem or jwk",
+            ),
             _ => {}
         }
         assertion.finish();

@@ -350,6 +350,7 @@ impl Comparison<'_> {
         };
         match header["alg"].as_str() {
             Some("RS256") => verified(&lc::RSA_PKCS1_2048_8192_SHA256, &rsa_public()),
+            Some("RS384") => verified(&lc::RSA_PKCS1_2048_8192_SHA384, &rsa_public()),
             Some("PS256") => verified(&lc::RSA_PSS_2048_8192_SHA256, &rsa_public()),
             Some("ES256") => {
                 let pem = include_str!("../../keys/ec_private_key.pem");
