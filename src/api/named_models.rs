@@ -8,7 +8,7 @@ use crate::access::scope::Scope;
 use crate::foundation::words::words;
 use crate::reads::TokenSource;
 use crate::realm::failure::FailureClass;
-use crate::realm::preset::Verified;
+use crate::realm::preset::{Category, Verified};
 use crate::renewal::cause::RenewalCause;
 use crate::renewal::history::RenewalOutcome;
 use crate::secret::params::VALUE_MAX_BYTES;
@@ -29,6 +29,7 @@ pub const RENEWAL_CAUSE: Named = Named("RenewalCause");
 pub const RENEWAL_OUTCOME: Named = Named("RenewalOutcome");
 pub const AUDIT_OUTCOME: Named = Named("AuditOutcome");
 pub const VERIFICATION: Named = Named("Verification");
+pub const PRESET_CATEGORY: Named = Named("PresetCategory");
 
 impl Named {
     pub fn reference(&self) -> Value {
@@ -114,6 +115,13 @@ pub fn named_models() -> Vec<(Named, Value)> {
             one_of(
                 "What the facts of a preset were taken from.",
                 &words(Verified::ALL, Verified::as_str),
+            ),
+        ),
+        (
+            PRESET_CATEGORY,
+            one_of(
+                "What the provider of a preset is for.",
+                &words(Category::ALL, Category::as_str),
             ),
         ),
     ]

@@ -18,7 +18,9 @@ use super::realms::RealmView;
 use crate::app::App;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::{RealmId, name_schema};
-use crate::realm::preset::{self, Preset};
+use crate::foundation::words::words;
+use crate::realm::preset::{self, Category, Preset, PresetFilter, PresetSource};
+use crate::registry::Refusal;
 
 pub struct Presets;
 
@@ -28,13 +30,42 @@ pub struct Presets;
 struct PresetView {
     id: String,
     title: String,
+    /// Other names by which people search for it.
+    names: Vec<String>,
+    category: String,
+    /// Where the provider is: two letters of ISO 3166-1.
+    country: String,
     /// The provider's own page.
     documentation: String,
     /// What its facts were taken from: `documentation`, `sdk` or `community`.
     verified: String,
+    /// The public pages and files that were read for it.
+    sources: Vec<SourceView>,
     facts: Vec<String>,
     /// The realm document, with what a secret must give under `params`.
     config: Any<Value>,
+}
+
+/// A public page or file that was read for a preset.
+#[derive(Object)]
+#[oai(rename = "PresetSource")]
+struct SourceView {
+    url: String,
+    /// The day on which it was read.
+    read: String,
+    /// What it shows.
+    #[oai(rename = "for")]
+    shows: String,
+}
+
+impl From<&PresetSource> for SourceView {
+    fn from(source: &PresetSource) -> Self {
+        Self {
+            url: source.url.clone(),
+            read: source.read.clone(),
+            shows: source.shows.clone(),
+        }
+    }
 }
 
 impl From<&Preset> for PresetView {
@@ -42,8 +73,12 @@ impl From<&Preset> for PresetView {
         Self {
             id: preset.id.clone(),
             title: preset.title.clone(),
+            names: preset.names.clone(),
+            category: preset.category.as_str().to_owned(),
+            country: preset.country.clone(),
             documentation: preset.documentation.clone(),
             verified: preset.verified.as_str().to_owned(),
+            sources: preset.sources.iter().map(SourceView::from).collect(),
             facts: preset.facts.clone(),
             config: Any(preset.config.clone()),
         }
@@ -82,6 +117,15 @@ impl Document for RegistrationBody {
     }
 }
 
+/// Two letters.
+fn country_code(text: String) -> Result<String, Problem> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let why = "must be two letters of ISO 3166-1, such as CN";
+    is_code
+        .then_some(text)
+        .ok_or_else(|| Problem::invalid_parameter("country", why))
+}
+
 #[OpenApi(tag = "Group::Realm")]
 impl Presets {
     /// List the realms that ship with the server
@@ -92,14 +136,39 @@ impl Presets {
         &self,
         _key: Key<Admin>,
         paging: Paging,
-        /// A part of the id or the title.
+        /// Words of the id, the title or another name, such as `azure` or `微信`.
         keyword: Query<Option<String>>,
+        /// What the provider is for.
+        category: Query<Option<String>>,
+        /// Where the provider is: two letters of ISO 3166-1, such as `CN`.
+        country: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<PresetView>>>, Problem> {
-        let keyword = keyword.0.unwrap_or_default().to_lowercase();
-        let named = preset::all().values().filter(|preset| {
-            preset.id.contains(&keyword) || preset.title.to_lowercase().contains(&keyword)
+        let category = category.0.map(|text| {
+            Category::parse(&text).ok_or_else(|| {
+                Problem::not_one_of("category", &words(Category::ALL, Category::as_str))
+            })
         });
-        Ok(Json(list(paging.0.of(named).map(PresetView::from))))
+        let filter = PresetFilter {
+            keyword: keyword.0,
+            category: category.transpose()?,
+            country: country.0.map(country_code).transpose()?,
+        };
+        let found = preset::found(&filter);
+        Ok(Json(list(paging.0.of(found).map(PresetView::from))))
+    }
+
+    /// Show a preset
+    ///
+    /// With its realm document, and where its facts stand.
+    #[oai(path = "/api/preset/:id", method = "get", operation_id = "getPreset")]
+    async fn show(
+        &self,
+        _key: Key<Admin>,
+        id: Path<String>,
+    ) -> Result<Json<Data<PresetView>>, Problem> {
+        let preset = preset::all().get(&id.0);
+        let preset = preset.ok_or_else(|| Refusal::UnknownPreset(id.0.clone()))?;
+        Ok(Json(data(PresetView::from(preset))))
     }
 
     /// Register a preset as a realm

@@ -7,6 +7,7 @@ mod http_api;
 mod log_events;
 mod markdown;
 mod metrics;
+mod presets;
 mod problems;
 mod realm_document;
 mod schema;
@@ -91,6 +92,11 @@ fn the_page_of_the_command_line_has_the_commands_and_the_exit_codes() {
 #[test]
 fn the_page_of_metrics_has_the_metrics_of_the_registry() {
     check("metrics.md", &[("metrics", metrics::table())]);
+}
+
+#[test]
+fn the_page_of_presets_has_all_that_ship() {
+    check("presets.md", &[("presets", presets::catalogue())]);
 }
 
 #[test]

@@ -187,6 +187,7 @@ async fn each_operation_answers_as_recorded(database: TestDatabase) {
     call.operation("GET /readyz", None).await;
     call.operation("GET /api/preset?page=1&pageSize=1", None)
         .await;
+    call.operation("GET /api/preset/wechat_oa", None).await;
     let body = json!({"id": "from-a-preset"});
     call.operation("POST /api/preset/wechat_oa", Some(body))
         .await;

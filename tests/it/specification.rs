@@ -222,6 +222,7 @@ const ORDER: &[&str] = &[
     "previewRealm",
     "testRealm",
     "listPresets",
+    "getPreset",
     "registerPreset",
     "deleteRealm",
     "listSecrets",

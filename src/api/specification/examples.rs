@@ -204,15 +204,31 @@ fn dry_run() -> Value {
     }))
 }
 
-fn presets() -> Value {
-    page(json!({
+fn preset() -> Value {
+    json!({
         "id": preset_id(),
         "title": "GitHub App (installation access token)",
+        "names": ["git"],
+        "category": "developer",
+        "country": "US",
         "documentation": "https://docs.github.com/en/apps",
         "verified": "documentation",
+        "sources": [{
+            "url": "https://docs.github.com/en/rest/apps/apps",
+            "read": "2026-11-28",
+            "for": "the request and its answer",
+        }],
         "facts": ["A token lives for an hour."],
         "config": document(),
-    }))
+    })
+}
+
+fn presets() -> Value {
+    page(preset())
+}
+
+fn one_preset() -> Value {
+    data(preset())
 }
 
 fn renewals() -> Value {
@@ -297,6 +313,7 @@ pub const EXAMPLES: &[Example] = &[
     example("previewRealm", &[("id", demo), ("key", app)], None, dry_run),
     example("testRealm", &[], Some(trial), dry_run),
     example("listPresets", &[], None, presets),
+    example("getPreset", &[("id", preset_id)], None, one_preset),
     example(
         "registerPreset",
         &[("id", preset_id)],

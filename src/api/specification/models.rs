@@ -88,6 +88,14 @@ fn verified() -> Value {
     named::VERIFICATION.reference()
 }
 
+fn category() -> Value {
+    named::PRESET_CATEGORY.reference()
+}
+
+fn country() -> Value {
+    json!({"pattern": "^[A-Z]{2}$"})
+}
+
 fn scopes() -> Value {
     json!({"items": named::SCOPE.reference()})
 }
@@ -132,6 +140,8 @@ const FIELDS: &[Known] = &[
         &["blocked_until", "created_at", "updated_at"],
         date,
     ),
+    ("Preset", &["category"], category),
+    ("Preset", &["country"], country),
     ("Preset", &["verified"], verified),
     ("Preset", &["config"], realm_document),
     ("DryRunFailure", &["class"], class),

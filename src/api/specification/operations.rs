@@ -100,6 +100,14 @@ fn state() -> Value {
     named::SECRET_STATE.reference()
 }
 
+fn category() -> Value {
+    named::PRESET_CATEGORY.reference()
+}
+
+fn country() -> Value {
+    json!({"pattern": "^[A-Za-z]{2}$", "minLength": 2, "maxLength": 2})
+}
+
 fn outcome() -> Value {
     named::RENEWAL_OUTCOME.reference()
 }
@@ -272,8 +280,20 @@ pub const OPERATIONS: &[Operation] = &[
     operation(
         "listPresets",
         "A page of presets.",
-        &[PAGE, PAGE_SIZE, KEYWORD],
+        &[
+            PAGE,
+            PAGE_SIZE,
+            KEYWORD,
+            Parameter("category", category),
+            Parameter("country", country),
+        ],
         &[],
+    ),
+    operation(
+        "getPreset",
+        "The preset.",
+        &[Parameter("id", part)],
+        &[problem::NO_SUCH_PRESET],
     ),
     operation(
         "registerPreset",

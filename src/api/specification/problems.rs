@@ -121,6 +121,12 @@ pub const UNKNOWN_REALM_OR_SECRET: &ProblemAnswer = &answer(
     &["unknown_realm", "unknown_secret"],
     "There is no such realm, or no such secret in it.",
 );
+pub const NO_SUCH_PRESET: &ProblemAnswer = &answer(
+    "NoSuchPreset",
+    404,
+    &["unknown_preset"],
+    "There is no such preset.",
+);
 pub const UNKNOWN_PRESET: &ProblemAnswer = &answer(
     "UnknownPreset",
     404,
