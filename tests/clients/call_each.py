@@ -70,6 +70,13 @@ def main():
     assert len(page.data.list_) == 2 and page.data.total > 100
     preset = page.data.list_[0]
     assert preset.verified in list(models.Verification)
+    assert preset.category in list(models.PresetCategory)
+    query = {"keyword": "微信", "category": models.PresetCategory.COMMUNICATION, "country": "CN"}
+    found = call("list_presets", models.PresetPageAnswer, **query)
+    assert "wechat_oa" in [one.id for one in found.data.list_]
+    one = call("get_preset", models.PresetAnswer, id=preset.id)
+    assert one.data.to_dict() == preset.to_dict()
+    call("get_preset", models.NoSuchPresetProblem, 404, id="none")
     registration = models.PresetRegistration(id="from-a-preset")
     realm = call("register_preset", models.RealmAnswer, id=preset.id, body=registration)
     assert realm.data.comment == preset.title

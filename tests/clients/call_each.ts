@@ -48,7 +48,14 @@ const preset: components["schemas"]["Preset"] | undefined = presets.data.list[0]
 assert(preset !== undefined && presets.data.total > 100, "presets are listed");
 const verified: "documentation" | "sdk" | "community" = preset.verified;
 assert(verified, "a preset says where its facts are from");
+const category: components["schemas"]["PresetCategory"] = preset.category;
+const found = await ok("listPresets", client.GET("/api/preset", {
+  params: { query: { keyword: "微信", category: "communication", country: "CN" } },
+}));
+assert(found.data.list.some((one) => one.id === "wechat_oa"), `found in Chinese; ${category}`);
 const path = { id: preset.id };
+const again = await ok("getPreset", client.GET("/api/preset/{id}", { params: { path } }));
+assert(again.data.id === preset.id, again.data.id);
 await ok("registerPreset", client.POST("/api/preset/{id}", {
   params: { path }, body: { id: "from-a-preset" },
 }));

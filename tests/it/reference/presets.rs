@@ -12,9 +12,16 @@ pub fn catalogue() -> String {
             .values()
             .filter(|preset| preset.category == *category);
         let presets: Vec<_> = of_it.map(described).collect();
-        format!("## {}\n\n{}", category.as_str(), presets.join("\n\n"))
+        format!("## {}\n\n{}", heading(*category), presets.join("\n\n"))
     });
     groups.collect::<Vec<_>>().join("\n\n")
+}
+
+fn heading(category: Category) -> String {
+    let word = category.as_str();
+    // Ai, crm and hr are abbreviations.
+    let capitals = if word.len() <= 3 { word.len() } else { 1 };
+    word[..capitals].to_uppercase() + &word[capitals..]
 }
 
 fn described(preset: &Preset) -> String {
@@ -25,7 +32,7 @@ fn described(preset: &Preset) -> String {
     let mut lines = vec![
         format!("### {}", preset.id),
         format!(
-            "{} {}. [The provider's page]({}). Verified by {}.{also}",
+            "{} Country: {}. [The provider's page]({}). Verified by {}.{also}",
             sentence(&preset.title),
             preset.country,
             preset.documentation,
@@ -54,13 +61,13 @@ fn needs(config: &Value) -> String {
     let rows: Vec<_> = params
         .map(|(name, rule)| {
             let optional = rule["optional"] == true || !rule["default"].is_null();
-            let must = if optional { "may" } else { "must" };
+            let required = if optional { "no" } else { "yes" };
             let title = rule["title"].as_str().unwrap_or_default().to_owned();
-            [code(name), must.to_owned(), title]
+            [code(name), required.to_owned(), title]
         })
         .collect();
     match rows.is_empty() {
         true => String::new(),
-        false => table(["parameter", "be given", "which is"], rows),
+        false => table(["parameter", "required", "what it is"], rows),
     }
 }
