@@ -42,7 +42,7 @@ const OPERATIONS: [(&str, &str); 5] = [
         "admin",
         "GET /api/realm, POST /api/realm, GET /api/realm/{id}, DELETE /api/realm/{id}, \
          GET /api/realm/{id}/preview, POST /api/realm/test, GET /api/preset, \
-         POST /api/preset/{id}, \
+         GET /api/preset/{id}, POST /api/preset/{id}, \
          GET /api/secret, POST /api/secret, GET /api/secret/{realm}/{key}, \
          DELETE /api/secret/{realm}/{key}, POST /api/secret/{realm}/{key}/pause, \
          POST /api/secret/{realm}/{key}/resume, PUT /api/token, GET /api/renewal, \

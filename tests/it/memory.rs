@@ -63,6 +63,7 @@ async fn another_replica_serves_a_new_token_once_it_followed_and_never_an_older_
     let secret = json!({"realm": "r", "key": "k"});
     one.client.post("/api/secret", &secret).await.expect(200);
     one.client.generation("r", "k", 1).await;
+    other.follows().await;
     read(&other.client).await;
     assert_eq!(read(&other.client).await["source"], "cache");
     for generation in 2..6 {
@@ -100,6 +101,8 @@ async fn another_replica_refuses_what_was_deleted_and_whoever_was_revoked_once_i
     let made = one.client.post("/api/api-key", &key).await.expect(200);
     let made = made.json()["data"].clone();
     let caller = other.client.with_key(made["key"].as_str().expect("a text"));
+    // What has made token and key is behind it.
+    other.follows().await;
     read(&caller).await;
     assert_eq!(read(&caller).await["source"], "cache");
     let id = made["id"].as_i64().expect("a number");
@@ -161,6 +164,7 @@ async fn what_no_feed_tells_is_found_within_a_minute(database: TestDatabase) {
     let client = &server.client;
     client.register(&provider.url("/token")).await;
     server.settled().await;
+    server.follows().await;
     assert_eq!(read(client).await["source"], "cache");
     store_beside(&database, "k", None).await;
     assert_eq!(read(client).await["generation"], 1);
@@ -265,6 +269,7 @@ async fn what_is_remembered_is_served_while_the_database_is_away() {
     let client = server.client.clone();
     client.register(&provider.url("/token")).await;
     server.settled().await;
+    server.follows().await;
     assert_eq!(read(&client).await["source"], "cache");
     mariadb.end(Signal::KILL);
     for _ in 0..5 {

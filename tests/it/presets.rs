@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
 use token_server::realm::preset::{self, Preset};
 
-use crate::kit::documented::{Comparison, Exchange, Sample, with_keys};
+use crate::kit::documented::{Comparison, Exchange, Failure, Sample, with_keys};
 use crate::kit::internet::{Arrived, Internet, Response};
 use crate::kit::push::{PushRequest, PushingApp};
 use crate::kit::server::{Client, Options};
@@ -18,6 +18,7 @@ use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 on_every_database! {
     every_preset_sends_the_documented_request_and_reads_the_documented_answers,
     a_preset_is_listed_with_what_a_human_must_know_and_registered_once,
+    presets_are_found_by_any_of_their_names_and_by_category_and_country,
 }
 
 /// 2026-01-02T03:04:05.678Z
@@ -158,7 +159,7 @@ impl Trial<'_> {
         self.preview().await;
         self.refresh().await;
         self.rotation().await;
-        self.failure().await;
+        self.failures().await;
         let parent = self.sample.parent.as_ref().map(|parent| &parent.realm);
         for realm in [&self.preset.id].into_iter().chain(parent) {
             client
@@ -422,19 +423,40 @@ impl Trial<'_> {
         }
     }
 
-    async fn failure(&mut self) {
+    async fn failures(&mut self) {
         let sample = self.sample;
-        let Some(failure) = &sample.failure else {
-            if !sample.exchanges.is_empty() {
-                self.faults.push("no failure is documented".to_owned());
+        if sample.failure.is_none() && !sample.exchanges.is_empty() {
+            self.faults.push("no failure is documented".to_owned());
+        }
+        // The last may hold the whole realm back.
+        for (key, failure) in [
+            ("bad", &sample.failure),
+            ("dead", &sample.dead_refresh_token),
+            ("limited", &sample.rate_limited),
+        ] {
+            if let Some(failure) = failure {
+                self.failure(key, failure).await;
             }
-            return;
-        };
+        }
+        for (class, failure) in [
+            ("permanent", &sample.dead_refresh_token),
+            ("rate_limited", &sample.rate_limited),
+        ] {
+            if failure
+                .as_ref()
+                .is_some_and(|failure| failure.class != class)
+            {
+                self.faults.push(format!("it must be {class}"));
+            }
+        }
+    }
+
+    async fn failure(&mut self, key: &str, failure: &Failure) {
+        let sample = self.sample;
         let response = failure.response();
-        self.register("bad", &sample.exchanges, Some(response))
-            .await;
+        self.register(key, &sample.exchanges, Some(response)).await;
         let secret = eventually("a failed attempt", async || {
-            let secret = self.scene.client().secret(&self.preset.id, "bad").await;
+            let secret = self.scene.client().secret(&self.preset.id, key).await;
             let attempted = secret["generation"] != 0 || secret["last_error"].is_object();
             attempted.then_some(secret)
         })
@@ -442,7 +464,7 @@ impl Trial<'_> {
         let error = &secret["last_error"];
         if secret["generation"] != 0 || error["class"] != json!(failure.class) {
             self.faults.push(format!(
-                "the failure is documented as {}, and was taken as {error}",
+                "the failure ({key}) is documented as {}, and was taken as {error}",
                 failure.class
             ));
         }
@@ -453,7 +475,7 @@ impl Trial<'_> {
             self.faults
                 .push(format!("the code {code} is not told: {detail}"));
         }
-        let read = self.scene.client().token(&self.preset.id, "bad").await;
+        let read = self.scene.client().token(&self.preset.id, key).await;
         if read.status != 503 {
             self.faults
                 .push(format!("a failure is answered {}", read.status));
@@ -489,4 +511,40 @@ async fn a_preset_is_listed_with_what_a_human_must_know_and_registered_once(
     register("nobody", json!({}))
         .await
         .expect_problem(404, "unknown_preset");
+}
+
+async fn presets_are_found_by_any_of_their_names_and_by_category_and_country(
+    database: TestDatabase,
+) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let ids = async |query: &str| -> Vec<String> {
+        let listed = client.list(&format!("/api/preset?{query}")).await;
+        let ids = listed.iter().map(|preset| preset["id"].as_str());
+        ids.map(|id| id.expect("an id").to_owned()).collect()
+    };
+    for (query, id) in [
+        ("keyword=azure", "msgraph"),
+        ("keyword=GMAIL", "google_sa"),
+        ("keyword=%E5%BE%AE%E4%BF%A1", "wechat_mini"),
+        ("category=payments&country=ke", "mpesa_daraja"),
+        ("keyword=api&category=logistics&country=US", "fedex"),
+    ] {
+        assert!(ids(query).await.iter().any(|found| found == id), "{query}");
+    }
+    let in_china = ids("country=CN&category=communication").await;
+    assert!(in_china.contains(&"wecom".to_owned()), "{in_china:?}");
+    assert!(!in_china.contains(&"slack".to_owned()), "{in_china:?}");
+    assert_eq!(ids("keyword=azure&country=CN").await, Vec::<String>::new());
+    for query in ["country=China", "country=C1", "category=messaging"] {
+        let path = format!("/api/preset?{query}");
+        client
+            .get(&path)
+            .await
+            .expect_problem(400, "invalid_parameter");
+    }
+    let shown = client.get("/api/preset/msgraph").await.expect(200).json();
+    assert_eq!(shown["data"]["category"], "identity");
+    let path = "/api/preset/nobody";
+    client.get(path).await.expect_problem(404, "unknown_preset");
 }

@@ -199,6 +199,20 @@ async fn a_document_is_warned_of_what_is_most_likely_not_meant(database: TestDat
             "/config/success",
             "write now()",
         ),
+        // A token that is not sent cannot be refused.
+        (
+            config(json!({"error": {"code": "body.error", "classes": {"invalid_token": ["7"]}}})),
+            "/config/error/classes/invalid_token",
+            "has no parent",
+        ),
+        (
+            config(json!({"error": {"patterns": [
+                {"match": "busy", "class": "transient"},
+                {"match": "expired", "class": "invalid_token"},
+            ]}})),
+            "/config/error/patterns/1/class",
+            "use permanent",
+        ),
         // A step that is not there.
         (
             steps(2, json!({"token_path": null, "token": "steps[2].body.t"})),

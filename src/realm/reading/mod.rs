@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 
 use params::read_params;
 use reader::{DocumentReader, STEPS_MAX};
+use remarks::remark_invalid_token;
 use request::Origin;
 use serde_json::Value;
 
@@ -147,6 +148,11 @@ impl DocumentReader<'_> {
             self.used.borrow_mut().insert(REFRESH_TOKEN.to_owned());
         }
         self.remark_unused(fields, &params);
+        if parent.is_none() {
+            error
+                .iter()
+                .for_each(|rule| remark_invalid_token(fields, rule));
+        }
         let way = if minted {
             if !steps.is_empty() {
                 fields.fault("steps", "come before a request, and there is no url");

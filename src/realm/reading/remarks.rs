@@ -7,7 +7,9 @@ use regex_lite::Regex;
 
 use super::reader::DocumentReader;
 use crate::foundation::fields::{Fields, escape};
-use crate::realm::document::{ArgumentPlace, Method, NamedArgument, ParamRule, RequestRule};
+use crate::realm::document::{
+    ArgumentPlace, Declared, ErrorRule, Method, NamedArgument, ParamRule, RequestRule,
+};
 use crate::realm::expression::hints::{FILTERS, FUNCTIONS, Token, tokens};
 use crate::realm::expression::{Names, expressions_in};
 
@@ -141,6 +143,22 @@ impl DocumentReader<'_> {
                 &format!("params/{}", escape(&rule.name)),
                 "is declared, and nothing in the document uses it",
             );
+        }
+    }
+}
+
+/// Warns of a class that says which token was refused, where no token is sent.
+pub(super) fn remark_invalid_token(fields: &Fields<'_>, rule: &ErrorRule) {
+    let detail = "means that the parent's token is refused, and the realm has no parent: it is tried \
+                  again without end; use permanent where a human must change something, \
+                  invalid_grant where the refresh token is refused";
+    let mut classes = rule.classes.iter().map(|(_, declared)| declared);
+    if classes.any(|declared| *declared == Declared::InvalidToken) {
+        fields.warn_at("error/classes/invalid_token", detail);
+    }
+    for (index, (_, declared)) in rule.patterns.iter().enumerate() {
+        if *declared == Declared::InvalidToken {
+            fields.warn_at(&format!("error/patterns/{index}/class"), detail);
         }
     }
 }

@@ -252,6 +252,7 @@ async fn a_damaged_token_in_the_feed_holds_up_no_other(database: TestDatabase) {
     register_realm(&server, &provider, json!({})).await;
     register(&server, &["k", "other"]).await;
     let client = &server.client;
+    server.follows().await;
     for key in ["k", "other"] {
         let read = client.token("r", key).await.expect(200).json();
         assert_eq!(read["source"], "cache");

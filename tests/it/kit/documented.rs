@@ -38,7 +38,12 @@ pub struct Sample {
     pub refresh_token: Option<String>,
     pub refresh_exchanges: Option<Vec<Exchange>>,
     pub refresh_token_before: Option<String>,
+    /// The answer to a wrong secret.
     pub failure: Option<Failure>,
+    /// The answer to a refresh token that has expired, or was revoked.
+    pub dead_refresh_token: Option<Failure>,
+    /// The answer to too many requests.
+    pub rate_limited: Option<Failure>,
     pub assertion: Option<Assertion>,
 }
 
