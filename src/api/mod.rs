@@ -25,7 +25,7 @@ mod tickets;
 mod tokens;
 mod warnings;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use poem::endpoint::make_sync;
 use poem::web::Redirect;
@@ -101,6 +101,21 @@ fn page(content_type: &'static str, text: String) -> impl Endpoint {
     })
 }
 
+/// The specification as YAML. It is made of the JSON when somebody asks for it first: few do, and
+/// making it is the longest part of a start.
+fn yaml_page(json: String) -> impl Endpoint {
+    let made = OnceLock::new();
+    make_sync(move |_| {
+        let yaml: &String = made.get_or_init(|| {
+            let document = serde_json::from_str::<Value>(&json).unwrap_or_default();
+            serde_yaml::to_string(&document).unwrap_or_default()
+        });
+        Response::builder()
+            .content_type("application/yaml")
+            .body(yaml.clone())
+    })
+}
+
 /// The JSON Schema of the realm document.
 #[poem::handler]
 fn realm_schema() -> Response {
@@ -125,15 +140,14 @@ pub fn routes(app: App) -> impl Endpoint {
     let paths = Paths::of(&specification);
     let text = text_of(&specification);
     let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
-    let yaml = serde_yaml::to_string(&specification).unwrap_or_default();
     let routes = Route::new()
         .at(
             "/docs",
             page("text/html; charset=utf-8", swagger_ui.clone()),
         )
         .at("/docs/", page("text/html; charset=utf-8", swagger_ui))
+        .at("/openapi.yaml", yaml_page(text.clone()))
         .at("/openapi.json", page("application/json", text))
-        .at("/openapi.yaml", page("application/yaml", yaml))
         .at("/realm.schema.json", poem::get(realm_schema))
         .nest("/", service.into_endpoint().around(documented))
         .data(app.clone());
