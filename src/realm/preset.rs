@@ -229,6 +229,15 @@ mod tests {
             {
                 unsaid.push(id.clone());
             }
+            for source in &preset.sources {
+                let digits = source.read.bytes().filter(u8::is_ascii_digit).count();
+                if !source.url.starts_with("https://")
+                    || (digits, source.read.len()) != (8, 10)
+                    || source.shows.is_empty()
+                {
+                    unsaid.push(format!("{id}: {}", source.url));
+                }
+            }
             for rule in document.params.iter().filter(|rule| rule.title.is_none()) {
                 unsaid.push(format!("{id}: {}", rule.name));
             }
