@@ -1,4 +1,4 @@
-//! What handlers take that is more than one parameter: which page, and which secret.
+//! What several handlers take: which page, which secret, which of a closed list.
 //!
 //! The framework knows one parameter of each argument only: `specification/parameters.rs` has
 //! the specification list these.
@@ -11,6 +11,7 @@ use super::http::{note_realm, note_secret};
 use super::problem::Problem;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::page::{PAGE_SIZE_DEFAULT, Page};
+use crate::foundation::words::words;
 
 /// The page that a query asks for: `page` and `pageSize`.
 pub struct Paging(pub Page);
@@ -47,6 +48,24 @@ impl<'a> FromRequest<'a> for SecretPath {
         let (realm, key) = names(realm, key)?;
         Ok(Self { realm, key })
     }
+}
+
+/// One of a closed list, which a query names by its word; none where it names none.
+///
+/// # Errors
+/// A problem that lists the words, where the text is none of them.
+pub fn one_of<T: Copy>(
+    name: &str,
+    text: Option<String>,
+    all: &[T],
+    word: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let named = all.iter().copied().find(|one| word(*one) == text);
+    let why = || format!("must be one of {}", words(all, word).join(", "));
+    named
+        .map(Some)
+        .ok_or_else(|| Problem::invalid_parameter(name, why()))
 }
 
 /// The secret that a request names.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::auth::{Admin, Key};
 use super::body::{Document, JsonBody};
-use super::extract::Paging;
+use super::extract::{Paging, one_of};
 use super::group::Group;
 use super::http::note_realm;
 use super::lists::{Data, PageOf, data, list};
@@ -18,7 +18,6 @@ use super::realms::RealmView;
 use crate::app::App;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::{RealmId, name_schema};
-use crate::foundation::words::words;
 use crate::realm::preset::{self, Category, Preset, PresetFilter, PresetSource};
 use crate::registry::Refusal;
 
@@ -143,14 +142,9 @@ impl Presets {
         /// Where the provider is: two letters of ISO 3166-1, such as `CN`.
         country: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<PresetView>>>, Problem> {
-        let category = category.0.map(|text| {
-            Category::parse(&text).ok_or_else(|| {
-                Problem::not_one_of("category", &words(Category::ALL, Category::as_str))
-            })
-        });
         let filter = PresetFilter {
             keyword: keyword.0,
-            category: category.transpose()?,
+            category: one_of("category", category.0, Category::ALL, Category::as_str)?,
             country: country.0.map(country_code).transpose()?,
         };
         let found = preset::found(&filter);

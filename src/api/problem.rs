@@ -108,11 +108,6 @@ impl Problem {
         Self::bad_request("invalid_parameter", format!("The parameter {name} {why}."))
     }
 
-    /// A parameter that is none of the words it may be.
-    pub fn not_one_of(name: &str, words: &[&str]) -> Self {
-        Self::invalid_parameter(name, format!("must be one of {}", words.join(", ")))
-    }
-
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,

@@ -6,13 +6,12 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use super::auth::{Admin, Key, TokenFlush};
-use super::extract::{Paging, realm_id};
+use super::extract::{Paging, one_of, realm_id};
 use super::group::Group;
 use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::clock::Timeline;
-use crate::foundation::words::words;
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
 use crate::renewal::{RunScope, RunSummary};
@@ -107,18 +106,11 @@ impl RenewalApi {
         /// `stored`, `failed` or `discarded`.
         outcome: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<RenewalView>>>, Problem> {
-        let outcome = outcome.0.map(|text| {
-            RenewalOutcome::parse(&text).ok_or_else(|| {
-                Problem::not_one_of(
-                    "outcome",
-                    &words(RenewalOutcome::ALL, RenewalOutcome::as_str),
-                )
-            })
-        });
+        let all = RenewalOutcome::ALL;
         let filter = RenewalFilter {
             realm: realm.as_deref(),
             key: key.as_deref(),
-            outcome: outcome.transpose()?,
+            outcome: one_of("outcome", outcome.0, all, RenewalOutcome::as_str)?,
         };
         let attempts = history::list(app.database.reader(), paging.0, &filter).await?;
         Ok(Json(list(attempts.map(RenewalView::from))))

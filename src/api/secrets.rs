@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::auth::{Admin, Key};
 use super::body::{Document, JsonBody, secret_name};
-use super::extract::{Paging, SecretPath};
+use super::extract::{Paging, SecretPath, one_of};
 use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::PARAM_CHANGES;
@@ -20,7 +20,6 @@ use super::warnings::{WarningView, views};
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
-use crate::foundation::words::words;
 use crate::realm::DEFAULT_PARAMS;
 use crate::registry::{ListedSecret, Refusal, RegistryError, SecretPatch, SentParam, SentToken};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
@@ -198,14 +197,9 @@ impl Secrets {
         /// A part of the key.
         keyword: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
-        let state = state.0.map(|text| {
-            TokenState::parse(&text).ok_or_else(|| {
-                Problem::not_one_of("state", &words(TokenState::ALL, TokenState::as_str))
-            })
-        });
         let filter = SecretFilter {
             realm: realm.as_deref(),
-            state: state.transpose()?,
+            state: one_of("state", state.0, TokenState::ALL, TokenState::as_str)?,
             keyword: keyword.as_deref(),
         };
         let secrets = app.registry.list_secrets(paging.0, &filter).await?;

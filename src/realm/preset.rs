@@ -92,10 +92,6 @@ impl Category {
             Self::Travel => "travel",
         }
     }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.as_str() == text)
-    }
 }
 
 /// A public page or file that was read for a preset.
@@ -286,7 +282,6 @@ mod tests {
         for category in Category::ALL {
             let mut of_it = all().values().filter(|preset| preset.category == *category);
             assert!(of_it.next().is_some(), "{category:?}");
-            assert_eq!(Category::parse(category.as_str()), Some(*category));
         }
     }
 

@@ -30,13 +30,6 @@ impl RenewalOutcome {
             Self::Discarded => "discarded",
         }
     }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|outcome| outcome.as_str() == text)
-    }
 }
 
 /// One attempt, before its outcome is known.

@@ -56,13 +56,6 @@ impl State {
     }
 
     pub const ALL: &'static [Self] = Self::VARIANTS;
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|state| state.as_str() == text)
-    }
 }
 
 /// [`super::Trouble::needs_attention`] as a condition on rows.
