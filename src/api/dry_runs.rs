@@ -224,6 +224,8 @@ pub struct TrialBody {
     ticket: Option<String>,
     /// As if it were the stored token.
     token: Option<String>,
+    /// As if these were the extra fields stored with it, in scope as `stored.extra`.
+    extra: Option<Any<Value>>,
     /// As if a refused token were being replaced.
     forced: Option<bool>,
     /// Send the requests, and show how the answers were read.
@@ -268,6 +270,7 @@ impl Document for TrialBody {
         });
         let text = |field| fields.text(field).map(SecretString::from);
         let (ticket, token) = (text("ticket"), text("token"));
+        let extra = fields.get("extra").cloned().unwrap_or_default();
         let forced = fields.flag("forced").unwrap_or(false);
         let send = fields.flag("send").unwrap_or(false);
         let confirm = fields.text("confirm").map(str::to_owned);
@@ -278,6 +281,7 @@ impl Document for TrialBody {
             parent,
             ticket,
             token,
+            extra,
             forced,
             send,
             confirm,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::expression::{Expression, Names, Template};
+use super::hosts::AllowedHost;
 use super::policy::Policy;
 use super::target::check_url;
 use crate::foundation::signing::KeyEncoding;
@@ -105,6 +106,8 @@ pub struct ProviderDocument {
     pub uses: Names,
     /// Each after those it uses.
     pub lets: Arc<[Let]>,
+    /// Where `stored.extra` may lead beside the domain of the URL itself.
+    pub allowed_hosts: Vec<AllowedHost>,
     pub way: Way,
     pub assertion: Option<Assertion>,
     pub answer: AnswerRule,

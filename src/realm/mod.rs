@@ -4,6 +4,7 @@ pub mod date_form;
 pub mod document;
 pub mod expression;
 pub mod failure;
+pub mod hosts;
 pub mod policy;
 pub mod preset;
 mod reading;

@@ -9,6 +9,7 @@ use super::{Refusal, Registry, RegistryError, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, KeyName, RealmId};
 use crate::realm::document::{ProviderDocument, REFRESH_TOKEN};
+use crate::realm::expression::STORED;
 use crate::realm::{Fault, Source, Warning};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{Secret, store as secrets};
@@ -27,6 +28,8 @@ pub struct Trial {
     pub parent: Option<ParentToken>,
     pub ticket: Option<SecretString>,
     pub token: Option<SecretString>,
+    /// The extra fields stored with it: an object, or null.
+    pub extra: Value,
     pub forced: bool,
     /// Whether the requests are sent.
     pub send: bool,
@@ -73,6 +76,10 @@ impl Registry {
         let mut inputs = Inputs::default();
         if let Some(held) = &record.held {
             inputs.token = self.unless_damaged(record.open_token(held, ring)).await?;
+            if document.uses.contains(STORED) && secret.is_as_before(held.obtained_at) {
+                let extra = self.unless_damaged(record.open_extra(held, ring)).await?;
+                inputs.extra = extra.unwrap_or_default();
+            }
         }
         if let Some(refresh) = &record.refresh {
             let opened = record.open_refresh(refresh, ring);
@@ -169,6 +176,7 @@ impl Registry {
         }
         let inputs = Inputs {
             token: trial.token.clone(),
+            extra: trial.extra.clone(),
             refresh_token: params.get(REFRESH_TOKEN).cloned(),
             parent: trial.parent.clone(),
             ticket: trial.ticket.clone(),

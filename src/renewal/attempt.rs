@@ -19,9 +19,10 @@ use super::storing::{FailedAttempt, ResultStore};
 use crate::foundation::clock::{SharedClock, Timeline};
 use crate::foundation::metrics::{Metrics, seconds};
 use crate::foundation::sealing::{KeyRing, OpenError};
-use crate::realm::Source;
+use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
+use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::token::claim::Claimed;
 use crate::token::{Wait, Waiting};
@@ -301,6 +302,7 @@ impl AttemptRunner {
         };
         let mut inputs = Inputs {
             token,
+            extra: self.stored_extra(claimed, &realm, &secret).await?,
             forced: claimed.record.forced,
             attempt: claimed.attempt.clone(),
             ..Inputs::default()
@@ -348,5 +350,30 @@ impl AttemptRunner {
             instead: refresh.instead,
             parent,
         })
+    }
+
+    /// The extra fields stored with the token, where the document asks for them. Once the
+    /// parameters were saved anew they count, and not what was obtained with the old ones.
+    async fn stored_extra(
+        &self,
+        claimed: &Claimed,
+        realm: &Realm,
+        secret: &Secret,
+    ) -> Result<serde_json::Value, NotOpened> {
+        let Source::Provider(document) = &realm.source else {
+            return Ok(serde_json::Value::Null);
+        };
+        let held = claimed.record.held.as_ref();
+        let held = held.filter(|held| secret.is_as_before(held.obtained_at));
+        let Some(held) = held.filter(|_| document.uses.contains(STORED)) else {
+            return Ok(serde_json::Value::Null);
+        };
+        let extra = claimed.record.open_extra(held, &self.parts.ring);
+        let extra = self
+            .parts
+            .damage
+            .unless_damaged::<_, NotOpened>(extra)
+            .await?;
+        Ok(extra.unwrap_or_default())
     }
 }

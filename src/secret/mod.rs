@@ -53,6 +53,11 @@ impl Secret {
 }
 
 impl Secret {
+    /// Whether its parameters were not saved since then.
+    pub fn is_as_before(&self, since: EpochMs) -> bool {
+        self.updated_at <= since
+    }
+
     /// One whose parameters are damaged: it has none.
     pub fn without_params(row: secret::Model) -> Self {
         Self {

@@ -53,6 +53,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The same with one more value in scope.
+    pub fn with(&self, name: &str, value: Value) -> Self {
+        Self::new(self.expressions, self.scope, [(name, value)], self.masks)
+    }
+
     /// What `template` gives.
     pub fn render(&self, name: &str, template: &Template) -> Result<RenderedValue, Failure> {
         let values = self.values_for(template.names())?;

@@ -11,6 +11,7 @@ mod custom_logic;
 mod deadline;
 mod decoding;
 mod decompression;
+mod destination;
 pub mod egress;
 mod encode;
 mod explaining;

@@ -44,10 +44,10 @@ impl<'a> Renderer<'a> {
     }
 
     /// The same with one more value in scope.
-    pub fn with(&self, scope: &'a ExpressionScope, name: &str, value: minijinja::Value) -> Self {
+    pub fn with(&self, name: &str, value: minijinja::Value) -> Self {
         Self {
             expressions: self.expressions,
-            context: Context::new(self.expressions, scope, [(name, value)], self.masks),
+            context: self.context.with(name, value),
             masks: self.masks,
         }
     }

@@ -14,7 +14,7 @@ use url::Url;
 use super::client::{Request, TlsMaterial};
 use super::encode::{encode, insert};
 use super::render::{RenderedArgument, Renderer, plain_text};
-use super::scope::{ExpressionScope, MASK};
+use super::scope::MASK;
 use crate::realm::document::{
     ArgumentPlace, BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument,
     RequestRule, TlsRule,
@@ -44,11 +44,10 @@ pub(super) enum RequestBody {
 /// Renders arguments, client authentication and body.
 pub(super) fn assemble(
     rule: &RequestRule,
-    scope: &ExpressionScope,
     render: &Renderer<'_>,
     assertion: Option<&SecretString>,
 ) -> Result<Assembled, Failure> {
-    let values = arguments(rule, scope, render)?;
+    let values = arguments(rule, render)?;
     let mut assembled = Assembled::default();
     let mut tree = Map::new();
     let encoding = rule.content.encoding();
@@ -78,7 +77,7 @@ pub(super) fn assemble(
         Content::Arguments(encoding) => RequestBody::Tree(*encoding, tree),
         Content::Template(template, encoding) => {
             let args = args_of(&values);
-            let text = render.with(scope, "args", args).text("body", template)?;
+            let text = render.with("args", args).text("body", template)?;
             RequestBody::Text(*encoding, text)
         }
     };
@@ -88,7 +87,6 @@ pub(super) fn assemble(
 /// Renders the arguments, those that use `args` last: they see the others.
 fn arguments<'a>(
     rule: &'a RequestRule,
-    scope: &ExpressionScope,
     render: &Renderer<'_>,
 ) -> Result<Vec<(&'a NamedArgument, Value)>, Failure> {
     let uses_args = |argument: &NamedArgument| argument.value.names().contains("args");
@@ -101,7 +99,7 @@ fn arguments<'a>(
         values.extend(argument_value(argument, render)?.map(|value| (argument, value)));
     }
     if rule.arguments.iter().any(uses_args) {
-        let with_args = render.with(scope, "args", args_of(&values));
+        let with_args = render.with("args", args_of(&values));
         for argument in rule.arguments.iter().filter(|argument| uses_args(argument)) {
             values.extend(argument_value(argument, &with_args)?.map(|value| (argument, value)));
         }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value as Json;
 
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::AttemptId;
 use crate::realm::document::{Let, ProviderDocument, REFRESH_TOKEN};
-use crate::realm::expression::{AttemptValues, without_nulls};
+use crate::realm::expression::{AttemptValues, STORED, without_nulls};
+use crate::realm::hosts::names_a_host;
 use crate::secret::params::{Params, mask};
 
 /// Shorter values are not looked for in messages: they would match by chance.
@@ -23,7 +25,7 @@ const ALWAYS_SECRET: [&str; 4] = ["token", REFRESH_TOKEN, "ticket", "assertion"]
 #[derive(Clone, Debug)]
 pub struct ParentToken {
     pub token: SecretString,
-    pub extra: serde_json::Value,
+    pub extra: Json,
 }
 
 /// What an attempt knows beside the secret's parameters.
@@ -31,6 +33,8 @@ pub struct ParentToken {
 pub struct Inputs {
     /// The stored token.
     pub token: Option<SecretString>,
+    /// The extra fields stored with it: an object, or null.
+    pub extra: Json,
     /// The stored refresh token, or the first one, if it can be used.
     pub refresh_token: Option<SecretString>,
     pub parent: Option<ParentToken>,
@@ -59,9 +63,8 @@ impl ExpressionScope {
         inputs: &Inputs,
         values: &AttemptValues,
     ) -> Self {
-        Self::made(document, params, inputs, values, |_, value| {
-            value.expose_secret().to_owned()
-        })
+        let shown = |_: &str, value: &SecretString| value.expose_secret().to_owned();
+        Self::made(document, params, inputs, values, shown, Clone::clone)
     }
 
     /// The same with masks in place of what must not be shown.
@@ -71,7 +74,7 @@ impl ExpressionScope {
         inputs: &Inputs,
         values: &AttemptValues,
     ) -> Self {
-        Self::made(document, params, inputs, values, |name, value| {
+        let shown = |name: &str, value: &SecretString| {
             let is_secret = document.secret_names().any(|secret| secret == name);
             if ALWAYS_SECRET.contains(&name) {
                 MASK.to_owned()
@@ -80,7 +83,8 @@ impl ExpressionScope {
             } else {
                 value.expose_secret().to_owned()
             }
-        })
+        };
+        Self::made(document, params, inputs, values, shown, masked_extra)
     }
 
     fn made(
@@ -89,6 +93,7 @@ impl ExpressionScope {
         inputs: &Inputs,
         values: &AttemptValues,
         shown: impl Fn(&str, &SecretString) -> String,
+        shown_extra: impl Fn(&Json) -> Json,
     ) -> Self {
         let mut scope = Self {
             values: BTreeMap::new(),
@@ -122,17 +127,15 @@ impl ExpressionScope {
         }
         if let Some(parent) = &inputs.parent {
             let token = shown("token", &parent.token);
-            // Without extra fields each of them is unset, and asking for one is no error.
-            let extra = match &parent.extra {
-                serde_json::Value::Null => Value::from_pairs::<_, String, Value>([]),
-                extra => without_nulls(extra),
-            };
+            let extra = extra_fields(&shown_extra(&parent.extra));
             let fields = [("token", Value::from(token)), ("extra", extra)];
             scope
                 .values
                 .insert("parent".to_owned(), Value::from_pairs(fields));
             scope.secrets.push(parent.token.clone());
         }
+        let extra = extra_fields(&shown_extra(&inputs.extra));
+        scope.set(STORED, Value::from_pairs([("extra", extra)]));
         scope.set("forced", inputs.forced.into());
         scope.set("attempt", inputs.attempt.0.clone().into());
         for (name, function) in values.scope() {
@@ -156,8 +159,7 @@ impl ExpressionScope {
     }
 
     /// Takes the texts of a value out of messages from now on.
-    pub fn also_mask(&self, value: &serde_json::Value) {
-        use serde_json::Value as Json;
+    pub fn also_mask(&self, value: &Json) {
         match value {
             Json::String(text) => {
                 let made = self.made_of_secrets.lock();
@@ -205,6 +207,29 @@ impl ExpressionScope {
         values
             .iter()
             .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+}
+
+/// Extra fields as expressions see them. Where there are none, each of them is unset, and asking
+/// for one is no error.
+pub(super) fn extra_fields(extra: &Json) -> Value {
+    match extra {
+        Json::Null => Value::from_pairs::<_, String, Value>([]),
+        extra => without_nulls(extra),
+    }
+}
+
+/// Extra fields may hold credentials: of their texts only the names of hosts are shown.
+fn masked_extra(extra: &Json) -> Json {
+    match extra {
+        Json::String(text) if !names_a_host(text) => MASK.into(),
+        Json::Array(items) => items.iter().map(masked_extra).collect(),
+        Json::Object(fields) => {
+            let masked = fields.iter();
+            let masked = masked.map(|(name, value)| (name.clone(), masked_extra(value)));
+            Json::Object(masked.collect())
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => extra.clone(),
     }
 }
 

@@ -90,7 +90,7 @@ impl ShownRequest {
         }
         let render = Renderer::new(expressions, &scope, true);
         let masked_assertion = SecretString::from(MASK);
-        let assembled = assemble(rule, &scope, &render, Some(&masked_assertion))?;
+        let assembled = assemble(rule, &render, Some(&masked_assertion))?;
         let mut headers = assembled.headers;
         let (encoding, body) = match assembled.body {
             RequestBody::None => (Encoding::None, None),

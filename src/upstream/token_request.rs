@@ -3,13 +3,13 @@
 
 use minijinja::Value as ScopeValue;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use super::answer::{AnswerReader, Issued, Unusable};
 use super::assertion::{Defaults, Unsigned};
 use super::client::{HttpAnswer, Request, TimeLimit};
 use super::clocks::Clocks;
 use super::context::Context;
+use super::destination::destination;
 use super::handle::Upstream;
 use super::life::{Life, default_life, life_of_jwt, read_life};
 use super::parsed::Parsed;
@@ -162,8 +162,8 @@ impl<'a> TokenRequest<'a> {
         let expressions = &self.upstream.expressions;
         let assertion = self.assertion(rule)?;
         let render = Renderer::new(expressions, &self.scope, false);
-        let url = target(rule, &render)?;
-        let assembled = assemble(rule, &self.scope, &render, assertion.as_ref())?;
+        let url = destination(self.document, rule, &render)?;
+        let assembled = assemble(rule, &render, assertion.as_ref())?;
         let tls = match &rule.tls {
             Some(tls) => tls_material(tls, &render)?,
             None => None,
@@ -267,13 +267,6 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-/// The URL of a request, without the arguments in its query.
-pub(super) fn target(rule: &RequestRule, render: &Renderer<'_>) -> Result<Url, Failure> {
-    rule.target
-        .render(|template| render.in_url(template))
-        .map_err(|fault| Failure::internal(fault.0))
-}
-
 /// The assertion a request needs, and what client authentication adds to it.
 pub(super) fn wanted_assertion(
     document: &ProviderDocument,
@@ -314,7 +307,7 @@ pub(super) fn wanted_assertion(
     // A URL that holds the assertion cannot be what the assertion names.
     let names_itself = rule.target.names().contains("assertion");
     let audience = (!names_itself && !render.masks())
-        .then(|| target(rule, render).map(String::from))
+        .then(|| destination(document, rule, render).map(String::from))
         .transpose()?;
     Ok(Some((
         assertion,

@@ -56,6 +56,7 @@ mod schemathesis;
 mod sealing;
 mod snapshots;
 mod specification;
+mod stored_extra;
 mod storing;
 mod sweeps;
 mod ten_minutes;

@@ -121,6 +121,17 @@ async fn a_document_is_warned_of_what_is_most_likely_not_meant(database: TestDat
             "nothing",
         ),
         (declared("scope_2"), "/config/params/scope_2", "nothing"),
+        // What leads nowhere, and what comes from nowhere.
+        (
+            config(json!({"allowed_hosts": ["*.example.com"]})),
+            "/config/allowed_hosts",
+            "nothing in the document uses stored.extra",
+        ),
+        (
+            argument("header", json!("${stored.extra.pod}")),
+            "/config/extra",
+            "the document does not have it",
+        ),
         // What is a name elsewhere, and text here.
         (
             argument("header", json!("Bearer $client_id")),

@@ -29,7 +29,8 @@ pub use template::{Expression, Piece, Rendered, Template};
 
 /// Names the server itself puts in scope; no parameter may be called so. One exception:
 /// the parameter `refresh_token` is the first refresh token.
-pub const RESERVED: [&str; 19] = [
+pub const RESERVED: [&str; 20] = [
+    STORED,
     "parent",
     "refresh_token",
     "token",
@@ -50,6 +51,9 @@ pub const RESERVED: [&str; 19] = [
     "nonce",
     "realm",
 ];
+
+/// What the last token brought beside itself.
+pub const STORED: &str = "stored";
 
 /// What an answer puts in scope.
 pub const ANSWER_SCOPE: [&str; 5] = ["body", "headers", "cookies", "status", "text"];

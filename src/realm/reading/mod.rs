@@ -6,6 +6,7 @@ mod arguments;
 mod assertion;
 mod choices;
 mod client;
+mod hosts;
 mod lets;
 mod params;
 mod pattern;
@@ -26,7 +27,7 @@ use super::document::{
     ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, ServingTemplate, TicketFormat,
     TicketRule, Way,
 };
-use super::expression::{ALWAYS, Expressions, Names, RESERVED};
+use super::expression::{ALWAYS, Expressions, Names, RESERVED, STORED};
 use super::policy::Policy;
 use crate::foundation::fields::{Fault, Faults, Fields, Warning, describe};
 
@@ -90,7 +91,7 @@ fn read_document(
 /// What templates may name everywhere in a document.
 fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
     let mut known: Names = params.iter().map(|rule| rule.name.clone()).collect();
-    known.extend(["token", "forced", "attempt"].map(str::to_owned));
+    known.extend(["token", STORED, "forced", "attempt"].map(str::to_owned));
     known.extend(ALWAYS.map(str::to_owned));
     for (name, declared_by) in [
         ("parent", "parent"),
@@ -147,6 +148,7 @@ impl DocumentReader<'_> {
             // The parameter of that name is the first one.
             self.used.borrow_mut().insert(REFRESH_TOKEN.to_owned());
         }
+        let allowed_hosts = self.allowed_hosts(fields);
         self.remark_unused(fields, &params);
         if parent.is_none() {
             error
@@ -168,6 +170,7 @@ impl DocumentReader<'_> {
             params,
             uses: self.used.take(),
             lets: self.lets.clone().into(),
+            allowed_hosts,
             way,
             assertion,
             answer: answer?,
@@ -310,6 +313,14 @@ impl DocumentReader<'_> {
         let template = fields
             .text("token_template")
             .and_then(|source| self.template_of(source, fields, "token_template", &extra));
+        if let Some(template) = &template
+            && template.names().contains(STORED)
+        {
+            fields.fault(
+                "token_template",
+                "uses stored: what is served with this token is extra",
+            );
+        }
         let per_read = fields.flag("per_read").unwrap_or(false);
         if per_read && !fields.has("token_template") {
             fields.fault(

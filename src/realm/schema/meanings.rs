@@ -29,6 +29,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "Names for values that are used more than once, each a template. In scope wherever what they use is; evaluated anew for each request, where they are used. One that is made of an unset value is unset.",
     ),
     (
+        "allowed_hosts",
+        "Hosts, such as api.example.com or *.example.com, to which stored.extra may lead a request beside those of the registered domain of the URL that is made without it.",
+    ),
+    (
         "url",
         "Template. An expression may be a whole URL at the beginning, host[:port][/path], a part of the host, or stand in path and query, where its value is percent-encoded. Absent, with token: the token is made here, without HTTP.",
     ),
