@@ -58,7 +58,7 @@ enum Command {
     Openapi,
     /// Check the configuration, and say what it comes to
     CheckConfig,
-    /// Register realms from files; print the schema of their documents
+    /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
     /// Make, list and revoke callers' keys

@@ -14,6 +14,7 @@ use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
 use crate::realm::Warning;
 use crate::realm::expression::Expressions;
+use crate::realm::preset::Preset;
 use crate::registry::{Actor, AppliedRealm, FieldChange, RealmPatch};
 use crate::upstream::egress::Egress;
 
@@ -188,7 +189,7 @@ fn patch(fields: Fields<'_>) -> Option<RealmPatch> {
     let comment = fields.text("comment").or(fields.text("title"));
     let config = fields.entries("config").cloned();
     let logic_code = fields.text("logic_code");
-    for passed_over in ["documentation", "verified", "facts", "title"] {
+    for passed_over in Preset::FOR_READERS {
         fields.get(passed_over);
     }
     fields.finish();

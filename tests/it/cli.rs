@@ -15,6 +15,7 @@ use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timel
 use crate::kit::database::Kind;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{ADMIN_KEY, Client, Options, SEALING_KEYS};
+use crate::kit::source::root;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -25,6 +26,7 @@ on_every_database! {
     renew_of_an_unknown_realm_exits_2,
     renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run,
     realm_apply_makes_what_is_registered_as_the_files_say,
+    a_preset_is_a_file_of_a_realm,
     realm_apply_changes_nothing_where_any_file_is_broken,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
     migrate_can_run_again,
@@ -589,13 +591,9 @@ async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDat
         "a.json",
         json!({"id": "a", "comment": "A", "config": config("https://a.example/")}),
     );
-    // A preset is a file of a realm, too.
     write(
         "b.json",
-        json!({
-            "id": "b", "title": "B", "documentation": "https://b.example/", "verified": "sdk",
-            "facts": ["x"], "config": config("https://b.example/"),
-        }),
+        json!({"id": "b", "config": config("https://b.example/")}),
     );
     std::fs::write(folder.path().join("notes.txt"), "not a realm").expect("it is writable");
     let apply = format!("realm apply {}", folder.path().display());
@@ -625,6 +623,22 @@ async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDat
     );
     let audit = server.client.list("/api/audit").await;
     assert!(audit.iter().any(|entry| entry["actor"] == "command line"));
+}
+
+async fn a_preset_is_a_file_of_a_realm(database: TestDatabase) {
+    let presets = root().join("presets");
+    let ended = run(&database, &format!("realm check {}", presets.display())).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let auth0 = presets.join("auth0.json");
+    assert_eq!(run(&database, "migrate").await.code, Some(0));
+    let ended = run(&database, &format!("realm apply {}", auth0.display())).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let realm = client.get("/api/realm/auth0").await.expect(200).json();
+    let shipped = client.get("/api/preset/auth0").await.expect(200).json();
+    assert_eq!(realm["data"]["config"], shipped["data"]["config"]);
+    assert_eq!(realm["data"]["comment"], shipped["data"]["title"]);
 }
 
 async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestDatabase) {
