@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Actor, Registry, RegistryError, check_expiry, note};
+use super::{Actor, Registry, RegistryError, audit_change, check_expiry};
 use crate::access::key;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
 use crate::foundation::database::DbError;
@@ -33,7 +33,8 @@ impl Registry {
                 Box::pin(async move {
                     let creation = store::create(transaction, new, secret, now).await?;
                     if let Creation::Created(_) = creation {
-                        note(transaction, by, "api_key.create", new.name.clone(), now).await?;
+                        audit_change(transaction, by, "api_key.create", new.name.clone(), now)
+                            .await?;
                     }
                     Ok::<_, DbError>(creation)
                 })
@@ -54,7 +55,7 @@ impl Registry {
                     if set == Bootstrap::Replaced {
                         let by = &Actor::command_line();
                         let name = store::BOOTSTRAP_NAME.to_owned();
-                        note(transaction, by, "api_key.replace", name, now).await?;
+                        audit_change(transaction, by, "api_key.replace", name, now).await?;
                     }
                     Ok::<_, DbError>(set)
                 })
@@ -79,7 +80,8 @@ impl Registry {
                 Box::pin(async move {
                     let revoked = store::revoke(transaction, id, now).await?;
                     if revoked {
-                        note(transaction, by, "api_key.revoke", id.to_string(), now).await?;
+                        audit_change(transaction, by, "api_key.revoke", id.to_string(), now)
+                            .await?;
                     }
                     Ok::<_, DbError>(revoked)
                 })

@@ -189,7 +189,8 @@ fn check_expiry(expires_at: Option<EpochMs>, now: EpochMs) -> Result<(), Refusal
     Err(Refusal::Faults(vec![Fault::new(EXPIRES_AT, why)]))
 }
 
-async fn note(
+/// Writes the audit entry of a change, in the transaction of that.
+async fn audit_change(
     database: &impl ConnectionTrait,
     by: &Actor,
     action: &str,

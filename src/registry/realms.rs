@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 
 use super::check::check;
-use super::{Actor, FieldChange, Refusal, Registry, RegistryError, note};
+use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
@@ -128,7 +128,7 @@ impl Registry {
                 }
             }
         }
-        note(transaction, by, "realm.save", patch.id.to_string(), now).await?;
+        audit_change(transaction, by, "realm.save", patch.id.to_string(), now).await?;
         Ok(())
     }
 
@@ -240,7 +240,7 @@ impl Registry {
                     removal::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
-                    note(transaction, by, "realm.delete", id.to_string(), now).await?;
+                    audit_change(transaction, by, "realm.delete", id.to_string(), now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sea_orm::DbErr;
 use token_server_entity::realm as realm_row;
 
-use super::{Actor, Refusal, Registry, RegistryError, note, values};
+use super::{Actor, Refusal, Registry, RegistryError, audit_change, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
@@ -122,7 +122,7 @@ impl Registry {
                     let record = record.ok_or_else(|| unknown(realm, key))?;
                     removal::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
-                    note(transaction, by, "secret.delete", target(realm, key), now).await?;
+                    audit_change(transaction, by, "secret.delete", target(realm, key), now).await?;
                     Ok::<_, RegistryError>(record.secret_id)
                 })
             })
@@ -176,7 +176,7 @@ impl Registry {
                             "secret.resume"
                         }
                     };
-                    note(transaction, by, action, target(realm, key), now).await?;
+                    audit_change(transaction, by, action, target(realm, key), now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })

@@ -205,13 +205,7 @@ fn measured(
     let is_fixed = |of: &RealmSummary| fixed.contains(&of.realm);
     let mut secrets: Vec<_> = State::ALL.iter().copied().flat_map(pairs).collect();
     for of in realms {
-        for (state, alive, count) in of.by_state() {
-            let state = match state {
-                // Nothing of a fixed realm is renewed: what is stored is damaged.
-                State::NeedsAttention => state,
-                _ if is_fixed(of) => State::Fixed,
-                _ => state,
-            };
+        for (state, alive, count) in of.counts(is_fixed(of)) {
             let pair = secrets
                 .iter_mut()
                 .find(|(name, token, _)| (*name, *token) == (state.as_str(), alive));

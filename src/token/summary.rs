@@ -48,10 +48,16 @@ pub struct RealmSummary {
 }
 
 impl RealmSummary {
-    /// How many secrets are in which state, and whether their tokens are alive.
-    pub fn by_state(&self) -> impl Iterator<Item = (State, bool, i64)> {
+    /// How many secrets are in which state, and whether their tokens are alive; a state may
+    /// come more than once.
+    pub fn counts(&self, is_fixed: bool) -> impl Iterator<Item = (State, bool, i64)> {
         let of_each = RENEWED.into_iter().zip(self.counts);
-        of_each.map(|((state, alive), count)| (state, alive, count))
+        of_each.map(move |((state, alive), count)| match state {
+            // Nothing of a fixed realm is renewed: what is stored is damaged.
+            State::NeedsAttention => (state, alive, count),
+            _ if is_fixed => (State::Fixed, alive, count),
+            _ => (state, alive, count),
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::realm::{Fault, Realm, Source};
 use crate::registry::damaged::{Found, faults_of_lost};
 use crate::registry::patch::{SecretPatch, SentParam};
 use crate::registry::{Actor, Refusal, Registry, RegistryError};
-use crate::registry::{check_expiry, note, pointer_of, values};
+use crate::registry::{audit_change, check_expiry, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{seal_params, store};
 use crate::token::{SealedPart, Trouble, seal};
@@ -155,7 +155,7 @@ impl Registry {
         {
             self.fixed_recovered(transaction, before, now).await?;
         }
-        note(
+        audit_change(
             transaction,
             by,
             "secret.save",

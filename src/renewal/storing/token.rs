@@ -93,24 +93,28 @@ impl ResultStore {
         new: &NewToken,
         (generation, since): (Generation, Since),
     ) -> Attempted {
-        let payload = obtained.payload;
+        let TokenPayload {
+            token,
+            token_type,
+            extra,
+            expiry: _,
+        } = obtained.payload;
         let served = match (&opened.realm.source, obtained.served) {
             (_, Some(served)) => Ok(served),
-            (Source::Provider(document), None) => self.parts.upstream.served(
-                document,
-                &opened.secret.params,
-                &payload.token,
-                &payload.extra,
-            ),
-            (_, None) => Ok(payload.token.clone()),
+            (Source::Provider(document), None) => {
+                let params = &opened.secret.params;
+                self.parts.upstream.served(document, params, &token, &extra)
+            }
+            (_, None) => Ok(token),
         };
         match served {
             Ok(token) => {
                 let fresh = Fresh {
                     payload: TokenPayload {
                         token,
+                        token_type,
+                        extra,
                         expiry: new.stored.held.payload.expiry,
-                        ..payload
                     },
                     generation,
                 };
@@ -167,6 +171,12 @@ impl ResultStore {
             ),
             _ => (Novelty::New, obtained.payload.expiry),
         };
+        let SealedPayload {
+            token,
+            token_type,
+            extra,
+            expiry: _,
+        } = obtained.payload.seal(record.secret_id, &self.parts.ring);
         let first = record.held.is_none();
         let sent = obtained.requested_at;
         let per_read = match &opened.realm.source {
@@ -176,8 +186,11 @@ impl ResultStore {
         let stored = TokenUpdate {
             held: HeldToken {
                 payload: SealedPayload {
+                    token,
+                    token_type,
+                    extra,
+                    // What is repeated keeps or prolongs its expiry; all else is the answer's.
                     expiry,
-                    ..obtained.payload.seal(record.secret_id, &self.parts.ring)
                 },
                 serving: match &obtained.served {
                     _ if per_read => Serving::PerRead,
