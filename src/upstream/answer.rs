@@ -87,12 +87,11 @@ impl<'a> AnswerReader<'a> {
 
     /// Whether it is a good answer; otherwise what went wrong.
     pub fn check(&self) -> Result<(), Failure> {
-        if self.is_success()? {
-            // What is not of its form is no success, whatever the status says.
-            let fault = self.parsed.fault.as_ref();
-            fault.map_or(Ok(()), |fault| Err(self.masked(fault)))
-        } else {
-            Err(self.refusal())
+        // What is not of its form is no success, whatever the status or the condition says.
+        match (self.is_success()?, &self.parsed.fault) {
+            (true, None) => Ok(()),
+            (true, Some(fault)) if self.parsed.status.is_success() => Err(self.masked(fault)),
+            (_, _) => Err(self.refusal()),
         }
     }
 
@@ -136,9 +135,14 @@ impl<'a> AnswerReader<'a> {
             return Err(Unusable { failure, refresh });
         }
         let token = self.token(&rule.token).map_err(|fault| {
-            // By default no token is no success either: the provider may say why.
+            // No token is no success either where the status refuses, and by default: the
+            // provider may say why.
+            let refused = !self.parsed.status.is_success();
             let says_why = self.success.is_none() && self.code().is_some();
-            if says_why { self.refusal() } else { fault }
+            match refused || says_why {
+                true => self.refusal(),
+                false => fault,
+            }
         });
         let life = match &token {
             Ok(token) => self.life(rule, token).map(Some),

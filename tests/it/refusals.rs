@@ -13,6 +13,7 @@ use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_da
 
 on_every_database! {
     a_refusal_without_an_oauth_code_is_tried_again_within_seconds,
+    a_status_that_refuses_is_no_success_whatever_the_condition_says,
     a_refusal_without_a_reason_that_repeats_needs_attention_and_not_before_ten_minutes,
     an_outage_between_refusals_without_a_reason_begins_their_count_anew,
     what_is_refused_right_after_a_save_is_tried_again_before_it_needs_attention,
@@ -160,6 +161,41 @@ async fn a_refusal_without_an_oauth_code_is_tried_again_within_seconds(database:
         assert!(scene.next_in().await <= 2000, "{answer:?}");
         scene.go_to_next().await;
         scene.server.client.generation("r", "k", 1).await;
+    }
+}
+
+async fn a_status_that_refuses_is_no_success_whatever_the_condition_says(database: TestDatabase) {
+    for success in ["body.error_response is undefined", "status != 500", "true"] {
+        for (answer, class, said) in [
+            (Answer::status(429), "rate_limited", "answered 429"),
+            (
+                refused(429, &json!({"message": "slow down"})),
+                "rate_limited",
+                "slow down",
+            ),
+            (
+                Answer::status(429).with_bytes("<html>"),
+                "rate_limited",
+                "answered 429",
+            ),
+            (
+                refused(403, &json!({"message": "blocked"})),
+                "transient",
+                "answered 403: blocked",
+            ),
+            (invalid_client(), "permanent", "invalid_client"),
+        ] {
+            let scene = Scene::new(&database).await;
+            scene.provider.answer_with(answer);
+            scene.begin(json!({"success": success})).await;
+            let secret = scene.failed(1).await;
+            let error = &secret["last_error"];
+            assert_eq!(error["class"], class, "{success}: {error}");
+            let detail = error["detail"].as_str().expect("a text");
+            assert!(detail.contains(said), "{success}: {detail}");
+            let client = &scene.server.client;
+            client.delete("/api/realm/r?cascade=true").await.expect(200);
+        }
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "success",
-        "Condition over the answer. Default: status 2xx and no errcode other than 0. A token is needed in any case.",
+        "Condition over the answer. Default: status 2xx and no errcode other than 0. A token is needed in any case; an answer without one whose status is not 2xx is a refusal.",
     ),
     (
         "token_path",

@@ -42,7 +42,7 @@ pub struct Sample {
     pub failure: Option<Failure>,
     /// The answer to a refresh token that has expired, or was revoked.
     pub dead_refresh_token: Option<Failure>,
-    /// The answer to too many requests.
+    /// The answer to too many requests; absent: status 429.
     pub rate_limited: Option<Failure>,
     pub assertion: Option<Assertion>,
 }
@@ -117,6 +117,17 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// RFC 6585, section 4.
+    pub fn too_many_requests() -> Self {
+        Self {
+            status: 429,
+            headers: BTreeMap::from([("retry-after".to_owned(), "60".to_owned())]),
+            body: Value::Null,
+            class: "rate_limited".to_owned(),
+            code: None,
+        }
+    }
+
     pub fn response(&self) -> Response {
         let answer = Answer {
             status: self.status,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms};
+use token_server::realm::document::REFRESH_TOKEN;
 use token_server::realm::preset::{self, Preset};
 
 use crate::kit::documented::{Comparison, Exchange, Failure, Sample, with_keys};
@@ -423,21 +424,39 @@ impl Trial<'_> {
 
     async fn failures(&mut self) {
         let sample = self.sample;
-        if sample.failure.is_none() && !sample.exchanges.is_empty() {
-            self.faults.push("no failure is documented".to_owned());
+        if sample.exchanges.is_empty() {
+            return;
         }
-        // The last may hold the whole realm back.
-        for (key, failure, class) in [
-            ("bad", &sample.failure, None),
-            ("dead", &sample.dead_refresh_token, Some("permanent")),
-            ("limited", &sample.rate_limited, Some("rate_limited")),
-        ] {
-            let Some(failure) = failure else { continue };
-            if class.is_some_and(|class| class != failure.class) {
+        // The request for a derived token may hold nothing but the parent's token.
+        let refused: &[_] = match self.preset.config["parent"].is_object() {
+            true => &["permanent", "invalid_token"],
+            false => &["permanent"],
+        };
+        let too_many = Failure::too_many_requests();
+        let limited = sample.rate_limited.as_ref().unwrap_or(&too_many);
+        let dead = sample.dead_refresh_token.as_ref();
+        let mut documented = vec![("bad", sample.failure.as_ref(), refused)];
+        if self.takes_a_refresh_token() || dead.is_some() {
+            documented.push(("dead", dead, &["permanent"]));
+        }
+        // It may hold the whole realm back.
+        documented.push(("limited", Some(limited), &["rate_limited"]));
+        for (key, failure, classes) in documented {
+            let Some(failure) = failure else {
+                self.faults
+                    .push(format!("no failure ({key}) is documented"));
+                continue;
+            };
+            if !classes.contains(&failure.class.as_str()) {
                 self.faults.push(format!("{key} is {}", failure.class));
             }
             self.failure(key, failure).await;
         }
+    }
+
+    fn takes_a_refresh_token(&self) -> bool {
+        let config = &self.preset.config;
+        config["params"][REFRESH_TOKEN].is_object() || config["refresh"].is_object()
     }
 
     async fn failure(&mut self, key: &str, failure: &Failure) {
@@ -450,6 +469,12 @@ impl Trial<'_> {
             attempted.then_some(secret)
         })
         .await;
+        if failure.class == "permanent" && secret["state"] != "needs_attention" {
+            self.faults.push(format!(
+                "{key} is {}, and no human is told",
+                secret["state"]
+            ));
+        }
         let error = &secret["last_error"];
         if secret["generation"] != 0 || error["class"] != json!(failure.class) {
             self.faults.push(format!(
