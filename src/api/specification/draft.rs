@@ -67,3 +67,12 @@ impl Draft {
         all
     }
 }
+
+/// The model that a field is one of.
+pub fn reference(field: &Value) -> Option<String> {
+    let reference = field
+        .get("$ref")
+        .or_else(|| field.pointer("/allOf/0/$ref"))?;
+    let (_, name) = reference.as_str()?.rsplit_once('/')?;
+    Some(name.to_owned())
+}

@@ -11,6 +11,7 @@ mod operations;
 mod parameters;
 mod problems;
 mod responses;
+mod unsaid;
 
 use serde_json::{Value, json};
 

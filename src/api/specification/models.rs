@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft::Draft;
+use super::draft::{Draft, reference};
+use super::unsaid;
 use crate::api::api_keys::KeyBody;
 use crate::api::body::Document;
 use crate::api::dry_runs::TrialBody;
@@ -100,6 +101,11 @@ fn scopes() -> Value {
     json!({"items": named::SCOPE.reference()})
 }
 
+/// Whatever a provider answers with.
+fn provider_status() -> Value {
+    json!({"minimum": 100, "maximum": 999})
+}
+
 fn error_status() -> Value {
     json!({"minimum": 400, "maximum": 599})
 }
@@ -144,6 +150,7 @@ const FIELDS: &[Known] = &[
     ("Preset", &["country"], country),
     ("Preset", &["verified"], verified),
     ("Preset", &["config"], realm_document),
+    ("DryRunResponse", &["status"], provider_status),
     ("DryRunFailure", &["class"], class),
     ("Renewal", &["cause"], cause),
     ("Renewal", &["outcome"], attempt_outcome),
@@ -241,6 +248,7 @@ pub fn complete(draft: &mut Draft) {
             }
         }
     }
+    unsaid::note(draft, |model| !read.iter().any(|body| body == model));
 }
 
 /// What stands beside a `$ref` counts for nothing: the framework writes it twice.
@@ -315,15 +323,6 @@ fn overlay_body(draft: &mut Draft, name: &str, schema: &Value, read: &mut Vec<St
         model["additionalProperties"] = closed.clone();
     }
     draft.models()[name] = model;
-}
-
-/// The model that a field is one of.
-fn reference(field: &Value) -> Option<String> {
-    let reference = field
-        .get("$ref")
-        .or_else(|| field.pointer("/allOf/0/$ref"))?;
-    let (_, name) = reference.as_str()?.rsplit_once('/')?;
-    Some(name.to_owned())
 }
 
 /// Adds to a schema what is known besides. Alternatives, and a model, take the place of its type.
