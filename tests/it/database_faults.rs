@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 
+use crate::cli::{MAKE_ONE, which_need_one};
 use crate::kit::database::DatabaseServer;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::{PATIENCE, Provider, TestDatabase, eventually, strict_json};
@@ -31,20 +32,21 @@ fn run(arguments: &str, url: &str) -> Output {
         .expect("the command ends")
 }
 
-/// Commands that make a database where there is none, and others.
-const MAKING: [&str; 2] = ["serve", "migrate"];
-const USING: [&str; 3] = ["renew", "api-key list", "api-key revoke 1"];
+/// Commands that make a database where there is none.
+fn making() -> impl Iterator<Item = String> {
+    MAKE_ONE.iter().map(ToString::to_string)
+}
 
-/// Fails the test unless each command ends with code 2 and says all of this.
+/// Fails the test unless each command that uses a database ends with code 2 and says all of this.
 #[track_caller]
 fn expect_said(url: &str, said: &[&str]) {
-    expect_said_by(&[&MAKING[..], &USING].concat(), url, said);
+    expect_said_by(making().chain(which_need_one()), url, said);
 }
 
 #[track_caller]
-fn expect_said_by(commands: &[&str], url: &str, said: &[&str]) {
+fn expect_said_by(commands: impl Iterator<Item = String>, url: &str, said: &[&str]) {
     for arguments in commands {
-        let ended = run(arguments, url);
+        let ended = run(&arguments, url);
         let stderr = String::from_utf8(ended.stderr).expect("a text");
         let stdout = String::from_utf8(ended.stdout).expect("a text");
         assert_eq!(ended.status.code(), Some(2), "{arguments}: {stderr}");
@@ -161,14 +163,14 @@ fn a_start_says_why_a_file_cannot_be_used() {
         ),
     ] {
         let path = directory.path().to_str().expect("a path");
-        expect_said_by(&MAKING, &url, &[path, said]);
+        expect_said_by(making(), &url, &[path, said]);
         let is_there = url.contains("folder") || url.ends_with("text?mode=rwc");
         let said = if is_there {
             said
         } else {
             "there is no database at"
         };
-        expect_said_by(&USING, &url, &[path, said]);
+        expect_said_by(which_need_one(), &url, &[path, said]);
     }
 }
 
