@@ -50,7 +50,7 @@ const OPERATIONS: [(&str, &str); 5] = [
     ),
 ];
 
-fn scope_of(operation: &str) -> &'static str {
+pub fn scope_of(operation: &str) -> &'static str {
     let named = |(_, names): &&(&str, &str)| names.split(", ").any(|name| name == operation);
     match OPERATIONS.iter().find(named) {
         Some((scope, _)) => scope,

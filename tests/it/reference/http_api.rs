@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use super::markdown::{code, codes, sentence, table};
 use super::problems::codes_of;
+use super::read;
 use super::schema::{description, is_required, type_of};
+use crate::access::scope_of;
 use crate::kit::contract::{SPECIFICATION, resolved};
+use crate::kit::source::in_backticks;
 
 /// Methods, paths and operations, in the order of the specification.
 pub fn all() -> impl Iterator<Item = (String, &'static Value)> {
@@ -143,22 +146,111 @@ pub fn models() -> String {
     text
 }
 
-#[test]
-fn the_overview_of_calls_has_every_operation() {
-    let page = super::read("docs/src/reference/http-api.md");
-    let (overview, _) = page.split_once("\n## ").expect("sections follow");
-    let missing: Vec<_> = all()
-        .filter(|(call, _)| {
-            let (method, path) = call.split_once(' ').expect("a method and a path");
-            let names = |line: &&str| {
-                let cell = line.split(" | ").next().unwrap_or_default();
-                let last = path.rsplit('/').next().unwrap_or_default();
-                let short = path.contains("/{") && cell.contains(&format!("…/{last}`"));
-                (cell.contains(method) && cell.contains(path)) || short
+/// What is served beside the operations of the specification.
+const BESIDE: [&str; 4] = [
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /openapi.yaml",
+    "GET /realm.schema.json",
+];
+
+/// A call as the first table of the page has it.
+struct Told {
+    call: String,
+    /// Its parameters as they stand behind the path.
+    query: Vec<String>,
+    scope: String,
+    does: String,
+}
+
+/// The calls of that table. A method may stand alone before another with its path, a path alone behind
+/// one with its method, and `…` for the path before but for its last part.
+fn told(page: &str) -> Vec<Told> {
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| call | scope |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let mut told = Vec::new();
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let [calls, scope, does] = cells[..] else {
+            panic!("not three cells: {row}");
+        };
+        let (mut methods, mut last, mut above) = (Vec::new(), "", String::new());
+        for code in in_backticks(calls) {
+            let path = match code.split_once(' ') {
+                Some((method, path)) => {
+                    methods.push(method);
+                    path
+                }
+                None if code.starts_with(['/', '…']) => code,
+                None => {
+                    methods.push(code);
+                    continue;
+                }
             };
-            overview.lines().find(names).is_none()
-        })
-        .map(|(call, _)| call)
-        .collect();
-    assert!(missing.is_empty(), "not in the overview: {missing:?}");
+            if methods.is_empty() {
+                methods.push(last);
+            }
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let path = path.replace('…', &above);
+            above = path.rsplit_once('/').expect("a path").0.to_owned();
+            let query = query.split('&').filter(|name| !name.is_empty());
+            let query: Vec<_> = query.map(str::to_owned).collect();
+            for method in methods.drain(..) {
+                last = method;
+                told.push(Told {
+                    call: format!("{method} {path}"),
+                    query: query.clone(),
+                    scope: scope.trim_matches('`').replace("none", ""),
+                    does: does.to_owned(),
+                });
+            }
+        }
+    }
+    told
+}
+
+/// Whether the text of a row tells of a parameter: `name`, or `name=value`.
+fn tells_of(does: &str, name: &str) -> bool {
+    in_backticks(does).any(|code| code.split('=').next() == Some(name))
+}
+
+#[test]
+fn the_table_of_calls_has_each_operation_with_its_query_and_scope_and_nothing_else() {
+    let told = told(&read("docs/src/reference/http-api.md"));
+    let mut wrong = Vec::new();
+    for (call, operation) in all() {
+        let rows: Vec<_> = told.iter().filter(|row| row.call == call).collect();
+        let [row] = rows[..] else {
+            wrong.push(format!("{call} is told {} times", rows.len()));
+            continue;
+        };
+        if row.scope != scope_of(&call) {
+            wrong.push(format!("{call} does not ask for {:?}", row.scope));
+        }
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let query = parameters.filter(|parameter| parameter["in"] == "query");
+        let query: Vec<_> = query.filter_map(|one| one["name"].as_str()).collect();
+        for name in &row.query {
+            if !query.contains(&name.as_str()) {
+                wrong.push(format!("{call} does not take {name}"));
+            }
+        }
+        // Providers add those of tickets, not whoever reads the table.
+        let query = query.iter().filter(|_| !call.contains("/api/ticket/"));
+        for name in query {
+            if !row.query.iter().any(|told| told == name) && !tells_of(&row.does, name) {
+                wrong.push(format!("{call} takes {name}, too"));
+            }
+        }
+    }
+    for row in &told {
+        let is_specified = all().any(|(call, _)| call == row.call);
+        let is_beside = BESIDE.contains(&row.call.as_str()) && row.scope.is_empty();
+        if !is_specified && !is_beside {
+            wrong.push(format!("there is no {}", row.call));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
