@@ -62,11 +62,6 @@ pub struct TokenView {
     /// Why it did not, for humans.
     #[oai(skip_serializing_if_is_none)]
     flush_denied: Option<String>,
-    /// Why it did not, for programs: stable snake_case. `earlier_generation`, `min_interval`,
-    /// `within_grace`, `quota_spent`, `forced_quota_spent` (of reports), `paused`, `backing_off`,
-    /// `needs_attention`, `rate_limited`, `waiting` (for a parent, a ticket), `not_in_time`,
-    /// `provider_failed`, `realm_failed`, `token_repeated` (the provider gave the refused one again),
-    /// `expired_meanwhile`, `database_unavailable`, `unknown_flush_value`. There may be more.
     #[oai(skip_serializing_if_is_none)]
     flush_denied_code: Option<String>,
 }
@@ -98,7 +93,7 @@ impl TokenView {
             stale: served.stale.then_some(true),
             flushed,
             flush_denied: why.as_ref().map(ToString::to_string),
-            flush_denied_code: why.map(|why| why.code().to_owned()),
+            flush_denied_code: why.map(|why| why.code().as_str().to_owned()),
         }
     }
 }

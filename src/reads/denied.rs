@@ -1,5 +1,7 @@
 //! Why a flush has renewed nothing: a code for programs, a sentence for humans.
 
+use strum::VariantArray;
+
 use super::flight_outcome::FlightOutcome;
 use super::wording::{
     DATABASE_UNUSABLE, EXPIRED_MEANWHILE, NOT_IN_TIME, QUOTA_SPENT, REALM_UNREADABLE, what_failed,
@@ -43,32 +45,80 @@ pub enum FlushDenied {
     DatabaseUnavailable,
 }
 
-impl FlushDenied {
-    /// Stable: callers match on it. The documentation of `flush_denied_code` lists all.
-    pub fn code(&self) -> &'static str {
+/// The same for programs. Stable: callers match on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
+pub enum FlushDeniedCode {
+    EarlierGeneration,
+    MinInterval,
+    WithinGrace,
+    QuotaSpent,
+    ForcedQuotaSpent,
+    Paused,
+    BackingOff,
+    NeedsAttention,
+    RateLimited,
+    Waiting,
+    NotInTime,
+    ProviderFailed,
+    RealmFailed,
+    TokenRepeated,
+    ExpiredMeanwhile,
+    DatabaseUnavailable,
+    UnknownFlushValue,
+}
+
+impl FlushDeniedCode {
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::UnknownValue => "unknown_flush_value",
             Self::EarlierGeneration => "earlier_generation",
-            Self::Paused => "paused",
-            Self::NeedsAttention => "needs_attention",
-            Self::BackingOff => "backing_off",
-            Self::RateLimited => "rate_limited",
+            Self::MinInterval => "min_interval",
             Self::WithinGrace => "within_grace",
             Self::QuotaSpent => "quota_spent",
             Self::ForcedQuotaSpent => "forced_quota_spent",
-            Self::MinInterval => "min_interval",
+            Self::Paused => "paused",
+            Self::BackingOff => "backing_off",
+            Self::NeedsAttention => "needs_attention",
+            Self::RateLimited => "rate_limited",
+            Self::Waiting => "waiting",
+            Self::NotInTime => "not_in_time",
+            Self::ProviderFailed => "provider_failed",
+            Self::RealmFailed => "realm_failed",
+            Self::TokenRepeated => "token_repeated",
+            Self::ExpiredMeanwhile => "expired_meanwhile",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::UnknownFlushValue => "unknown_flush_value",
+        }
+    }
+}
+
+impl FlushDenied {
+    pub fn code(&self) -> FlushDeniedCode {
+        use FlushDeniedCode as Code;
+        match self {
+            Self::UnknownValue => Code::UnknownFlushValue,
+            Self::EarlierGeneration => Code::EarlierGeneration,
+            Self::Paused => Code::Paused,
+            Self::NeedsAttention => Code::NeedsAttention,
+            Self::BackingOff => Code::BackingOff,
+            Self::RateLimited => Code::RateLimited,
+            Self::WithinGrace => Code::WithinGrace,
+            Self::QuotaSpent => Code::QuotaSpent,
+            Self::ForcedQuotaSpent => Code::ForcedQuotaSpent,
+            Self::MinInterval => Code::MinInterval,
             Self::Failed { class, .. } => match class {
-                FailureClass::RateLimited => "rate_limited",
-                FailureClass::Internal => "realm_failed",
+                FailureClass::RateLimited => Code::RateLimited,
+                FailureClass::Internal => Code::RealmFailed,
                 FailureClass::Transient | FailureClass::Permanent | FailureClass::InvalidToken => {
-                    "provider_failed"
+                    Code::ProviderFailed
                 }
             },
-            Self::Waiting(_) => "waiting",
-            Self::NotInTime => "not_in_time",
-            Self::ExpiredMeanwhile => "expired_meanwhile",
-            Self::TokenRepeated => "token_repeated",
-            Self::DatabaseUnavailable => "database_unavailable",
+            Self::Waiting(_) => Code::Waiting,
+            Self::NotInTime => Code::NotInTime,
+            Self::ExpiredMeanwhile => Code::ExpiredMeanwhile,
+            Self::TokenRepeated => Code::TokenRepeated,
+            Self::DatabaseUnavailable => Code::DatabaseUnavailable,
         }
     }
 

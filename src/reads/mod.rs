@@ -23,7 +23,7 @@ use crate::renewal::{DamageDetector, Quotas, RealmCache, RenewalSettings, Renewa
 use crate::token::expiry::Expiry;
 use crate::token::{TokenRecord, Wait, store};
 use crate::upstream::Upstream;
-pub use denied::FlushDenied;
+pub use denied::{FlushDenied, FlushDeniedCode};
 use flight_outcome::FlightOutcome;
 use hold::holding_back;
 pub use served::{Ask, Flush, Flushed, ReadError, RefusedToken, Served, TokenSource};

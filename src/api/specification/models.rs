@@ -14,6 +14,8 @@ use crate::api::realms::RealmBody;
 use crate::api::secrets::SecretBody;
 use crate::api::tokens::{FixedBody, FlushBody, ReportBody};
 use crate::foundation::fields::describe;
+use crate::foundation::words::words;
+use crate::reads::FlushDeniedCode;
 
 /// Bodies, as their own reading describes them: by the name of the model.
 fn bodies() -> [(String, Value); 8] {
@@ -69,6 +71,14 @@ fn source() -> Value {
     named::TOKEN_SOURCE.reference()
 }
 
+/// An open list: there may be more.
+fn flush_denied_code() -> Value {
+    let codes = words(FlushDeniedCode::ALL, FlushDeniedCode::as_str).join("`, `");
+    json!({"description": format!(
+        "Why it did not, for programs: stable snake_case. `{codes}`. There may be more."
+    )})
+}
+
 fn state() -> Value {
     named::SECRET_STATE.reference()
 }
@@ -116,6 +126,7 @@ type Known = (&'static str, &'static [&'static str], fn() -> Value);
 /// What is known of the fields of answers.
 const FIELDS: &[Known] = &[
     ("Token", &["source"], source),
+    ("Token", &["flush_denied_code"], flush_denied_code),
     (
         "Token",
         &["expires_in", "expires_in_s", "generation"],

@@ -1,6 +1,8 @@
 //! The operations of the HTTP API and their models, from the specification.
 
 use serde_json::Value;
+use token_server::foundation::words::words;
+use token_server::reads::FlushDeniedCode;
 
 use super::markdown::{code, codes, sentence, table};
 use super::problems::codes_of;
@@ -253,4 +255,19 @@ fn the_table_of_calls_has_each_operation_with_its_query_and_scope_and_nothing_el
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_table_of_denied_flushes_has_each_code_once_and_nothing_else() {
+    let page = read("docs/src/reference/http-api.md");
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| `flush_denied_code` |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let codes = rows.flat_map(|row| in_backticks(row.split(" | ").next().unwrap_or_default()));
+    let mut told: Vec<_> = codes.collect();
+    told.sort_unstable();
+    let mut known = words(FlushDeniedCode::ALL, FlushDeniedCode::as_str);
+    known.sort_unstable();
+    assert_eq!(told, known);
 }
