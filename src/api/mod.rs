@@ -33,7 +33,9 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response,
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject};
 use serde_json::Value;
 
+use crate::access::scope::Scope;
 use crate::app::App;
+use crate::foundation::words::words;
 use crate::realm::schema;
 use front::Front;
 use paths::Paths;
@@ -66,7 +68,7 @@ pub fn service() -> OpenApiService<Apis, ()> {
         health::Health,
     );
     OpenApiService::new(apis, "token-server", env!("CARGO_PKG_VERSION"))
-        .description(DESCRIPTION)
+        .description(description())
         .contact(ContactObject::new().name(env!("CARGO_PKG_AUTHORS")))
         .license(LicenseObject::new(LICENSE).identifier(LICENSE))
         .server(ServerObject::new("/").description("This server"))
@@ -75,14 +77,20 @@ pub fn service() -> OpenApiService<Apis, ()> {
 /// By its SPDX expression.
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
-const DESCRIPTION: &str = "Holds the credentials of third-party APIs, renews every token before \
-    it expires, and hands tokens to applications.\n\n\
-    Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication. \
-    Each operation asks for one of the scopes `token:read`, `token:flush`, `admin` and \
-    `metrics`.\n\n\
-    Errors are problem documents (RFC 9457): match on `code`, show `detail`, and look for \
-    `request_id` in the log. Names that end in `_s` are in seconds, in `_ms` in milliseconds; \
-    dates are RFC 3339 in UTC.";
+fn description() -> String {
+    let scopes = words(Scope::ALL, Scope::as_str);
+    let (last, others) = scopes.split_last().unwrap_or((&"", &[]));
+    let scopes = format!("`{}` and `{last}`", others.join("`, `"));
+    format!(
+        "Holds the credentials of third-party APIs, renews every token before it expires, and hands \
+        tokens to applications.\n\n\
+        Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication. \
+        Each operation asks for one of the scopes {scopes}.\n\n\
+        Errors are problem documents (RFC 9457): match on `code`, show `detail`, and look for \
+        `request_id` in the log. Names that end in `_s` are in seconds, in `_ms` in milliseconds; \
+        dates are RFC 3339 in UTC."
+    )
+}
 
 /// The specification, as it is committed.
 pub fn specification() -> String {

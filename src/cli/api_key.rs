@@ -25,8 +25,7 @@ pub enum ApiKeyCommand {
     Create {
         /// Names the key in lists and in the audit
         name: String,
-        /// token:read, token:flush, admin, metrics; several by commas, or given more than once
-        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope)]
+        #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope, help = help_of_scopes())]
         scopes: Vec<Scope>,
         /// A realm that reading and flushing is limited to; * stands for any characters
         #[arg(long = "realm", value_name = "PATTERN")]
@@ -48,11 +47,17 @@ pub enum ApiKeyCommand {
     },
 }
 
+fn known_scopes() -> String {
+    words(Scope::ALL, Scope::as_str).join(", ")
+}
+
+fn help_of_scopes() -> String {
+    let known = known_scopes();
+    format!("{known}; several by commas, or given more than once")
+}
+
 fn scope(text: &str) -> Result<Scope, String> {
-    Scope::parse(text).ok_or_else(|| {
-        let known = words(Scope::ALL, Scope::as_str);
-        format!("must be one of {}", known.join(", "))
-    })
+    Scope::parse(text).ok_or_else(|| format!("must be one of {}", known_scopes()))
 }
 
 fn id(text: &str) -> Result<i64, String> {

@@ -4,7 +4,9 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use token_server::access::key::KeyHash;
+use token_server::access::scope::Scope;
 use token_server::foundation::clock::{Clock, Ms};
+use token_server::foundation::words::words;
 
 use crate::kit::server::{ADMIN_KEY, Client};
 use crate::kit::{Provider, Reply, Server, TestDatabase, eventually, on_every_database};
@@ -132,6 +134,11 @@ fn every_operation_of_the_specification_is_public_by_design_or_secured() {
         let there = specified.iter().any(|(specified, _)| specified == name);
         assert!(there, "{name} is not in the specification");
     }
+}
+
+#[test]
+fn the_scopes_that_are_tried_are_all_there_are() {
+    assert_eq!(SCOPES[..], words(Scope::ALL, Scope::as_str));
 }
 
 async fn only_a_key_that_is_known_unrevoked_and_unexpired_opens_anything(database: TestDatabase) {

@@ -197,8 +197,8 @@ pub fn which_need_one() -> impl Iterator<Item = String> {
         .map(|(command, rest)| format!("{command} {rest}").trim_end().to_owned())
 }
 
-#[test]
-fn of_every_command_it_is_known_whether_it_needs_a_database() {
+/// Every command as it is typed, in order.
+pub fn all_commands() -> Vec<String> {
     fn leaves(command: &clap::Command, before: &str) -> Vec<String> {
         let below = command.get_subcommands().flat_map(|command| {
             let name = format!("{before} {}", command.get_name());
@@ -212,10 +212,15 @@ fn of_every_command_it_is_known_whether_it_needs_a_database() {
     }
     let mut all = leaves(&Arguments::command(), "");
     all.sort();
+    all
+}
+
+#[test]
+fn of_every_command_it_is_known_whether_it_needs_a_database() {
     let need_one = NEED_ONE.map(|(command, _)| command);
     let mut known = [&MAKE_ONE[..], &need_one, &NEED_NONE].concat();
     known.sort_unstable();
-    assert_eq!(all, known);
+    assert_eq!(all_commands(), known);
 }
 
 #[tokio::test]

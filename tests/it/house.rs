@@ -99,6 +99,25 @@ fn no_arrow_between_rooms_points_backwards() {
     assert!(arrows > 100, "the imports are read: {arrows}");
 }
 
+#[test]
+fn the_map_lists_the_rooms_in_the_order_of_the_arrows() {
+    let map = read(&root().join("ARCHITECTURE.md"));
+    let (_, arrows) = map.split_once("\n## The arrows\n").expect("the section");
+    let (arrows, _) = arrows.split_once("\n## ").expect("another follows");
+    let is_number = |number: &str| number.parse::<usize>().is_ok();
+    let items = arrows.lines().filter_map(|line| line.split_once(". "));
+    let items = items.filter(|(number, _)| is_number(number));
+    let rooms: Vec<_> = items.map(|(_, room)| room.trim_matches('`')).collect();
+    assert_eq!(rooms, ROOMS);
+    let without_row = ROOMS.iter().filter(|room| {
+        let names = ["", "/", ".rs"].map(|end| format!("`src/{room}{end}`"));
+        let mut rows = map.lines().filter(|line| line.starts_with("| `src/"));
+        !rows.any(|row| names.iter().any(|name| row.contains(name)))
+    });
+    let without_row: Vec<_> = without_row.collect();
+    assert!(without_row.is_empty(), "no row of rooms: {without_row:?}");
+}
+
 /// The name of a type that other files can use, where a line declares one.
 fn shared_type(line: &str) -> Option<&str> {
     let declared = line.strip_prefix("pub")?;

@@ -4,6 +4,9 @@ use clap::{Arg, Command, CommandFactory};
 use token_server::cli::{Arguments, EXIT_CODES};
 
 use super::markdown::{code, sentence, table};
+use super::read;
+use crate::cli::all_commands;
+use crate::kit::source::in_backticks;
 
 pub fn commands() -> String {
     let mut all = Arguments::command();
@@ -67,4 +70,33 @@ pub fn exit_codes() -> String {
         .iter()
         .map(|(code, means)| [code.to_string(), (*means).to_owned()]);
     table(["exit code", "means"], rows)
+}
+
+/// Whether a text names a command, or the group that it is in.
+fn is_or_has(text: &str, command: &str) -> bool {
+    let rest = command.strip_prefix(text);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}
+
+#[test]
+fn what_works_today_has_each_command_and_what_does_not_has_none() {
+    let page = read("docs/src/reference/status.md");
+    let mut rows = page.lines();
+    let row = rows.find(|line| line.starts_with("| command line | "));
+    let cells: Vec<_> = row.expect("its row").split(" | ").collect();
+    let [_, today, not_yet] = cells[..] else {
+        panic!("not three cells: {cells:?}");
+    };
+    let commands = all_commands();
+    let is_known = |text: &&str| commands.iter().any(|command| is_or_has(text, command));
+    let told: Vec<_> = in_backticks(today).collect();
+    let untold = commands.iter().filter(|command| {
+        let of = told.iter().filter(|text| is_or_has(text, command));
+        of.count() != 1
+    });
+    assert_eq!(untold.collect::<Vec<_>>(), [""; 0], "not told once");
+    let unknown: Vec<_> = told.iter().filter(|text| !is_known(text)).collect();
+    assert_eq!(unknown, [&""; 0], "not there");
+    let there: Vec<_> = in_backticks(not_yet).filter(is_known).collect();
+    assert_eq!(there, [""; 0], "there already");
 }
