@@ -1,6 +1,6 @@
 //! Token rows in the database: looking up, making, rescheduling, deleting.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
 };
@@ -8,7 +8,9 @@ use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
 use super::claim::Seen;
-use super::{TokenRecord, retired};
+use super::expiry::Expiry;
+use super::locked::{lock_one, write};
+use super::{HeldToken, SealedPayload, Serving, TokenRecord, retired};
 use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
@@ -118,7 +120,8 @@ pub fn new_row(
     }
 }
 
-/// Stores a token that an admin typed in.
+/// Stores a token that an admin typed in. It is put as any other, so that nothing of the one before
+/// stays.
 pub async fn store_fixed(
     database: &impl ConnectionTrait,
     id: SecretId,
@@ -126,20 +129,23 @@ pub async fn store_fixed(
     expires_at: Option<EpochMs>,
     now: EpochMs,
 ) -> Result<(), DbErr> {
-    Entity::update_many()
-        .col_expr(Column::Served, Expr::value(None::<Sealed>))
-        .col_expr(Column::PerRead, Expr::value(false))
-        .col_expr(Column::Extra, Expr::value(None::<Sealed>))
-        .col_expr(Column::Token, Expr::value(token))
-        .col_expr(Column::TokenType, Expr::value(None::<String>))
-        .col_expr(Column::ExpiresAt, Expr::value(expires_at))
-        .col_expr(Column::Generation, Expr::col(Column::Generation).add(1))
-        .col_expr(Column::ObtainedAt, Expr::value(now))
-        .col_expr(Column::RenewAt, Expr::value(None::<EpochMs>))
-        .col_expr(Column::UpdatedAt, Expr::value(now))
-        .filter(Column::SecretId.eq(id.0))
-        .exec(database)
-        .await?;
+    let Some(mut row) = lock_one(database, id).await? else {
+        return Ok(());
+    };
+    let held = HeldToken {
+        payload: SealedPayload {
+            token,
+            token_type: None,
+            extra: None,
+            expiry: expires_at.map_or(Expiry::Never, Expiry::At),
+        },
+        serving: Serving::AsItCame,
+        obtained_at: now,
+    };
+    row.put(&held, now);
+    row.raise();
+    row.due(None);
+    write(database, &[row]).await?;
     are_stored(database, &[id], now).await
 }
 

@@ -17,6 +17,7 @@ on_every_database! {
     a_token_that_its_successor_ends_is_replaced_at_once_too,
     who_reports_each_token_at_once_spends_the_budget_and_is_told_when_to_come_again,
     a_report_is_told_where_the_provider_gives_the_refused_token_again,
+    a_token_typed_in_ends_the_replacement_of_a_refused_one,
     a_report_names_a_generation_or_a_token,
     a_reported_token_is_in_no_log_answer_or_history,
 }
@@ -271,6 +272,25 @@ async fn a_report_is_told_where_the_provider_gives_the_refused_token_again(datab
     );
     assert_eq!(answer["flush_denied_code"], "token_repeated");
     assert_eq!(scene.forced(1), "true");
+}
+
+async fn a_token_typed_in_ends_the_replacement_of_a_refused_one(database: TestDatabase) {
+    let scene = Scene::set(&database, json!({})).await;
+    let client = &scene.server.client;
+    let forced = "SELECT COUNT(*) FROM ts_token WHERE forced = 1";
+    scene.provider.answer_with(Answer::status(503));
+    scene.report(json!({"generation": 1})).await.expect(200);
+    assert_eq!(database.number(forced).await, 1);
+    let fixed = json!({"id": "r", "config": null});
+    client.post("/api/realm", &fixed).await.expect(200);
+    let typed = json!({"realm": "r", "key": "k", "token": "typed in"});
+    client.put("/api/token", &typed).await.expect(200);
+    assert_eq!(database.number(forced).await, 0);
+    let token = client.token("r", "k").await.expect(200).json();
+    assert_eq!(
+        (&token["token"], &token["generation"]),
+        (&json!("typed in"), &json!(2))
+    );
 }
 
 async fn a_report_names_a_generation_or_a_token(database: TestDatabase) {
