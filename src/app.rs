@@ -15,13 +15,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::denials::Denials;
 use crate::access::key::{self, KeyHash};
-use crate::access::store as keys;
+use crate::access::store::{self as keys, FoundKey};
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
+use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
@@ -44,6 +45,7 @@ const COUNTED_WITHIN: Duration = Duration::from_secs(1);
 pub struct App {
     pub settings: Arc<Settings>,
     pub database: Database,
+    pub ring: Arc<KeyRing>,
     pub clock: SharedClock,
     pub randomness: Randomness,
     pub metrics: Arc<Metrics>,
@@ -101,7 +103,7 @@ impl App {
             database.clone(),
             ring.clone(),
             clock.clone(),
-            metrics.followed.clone(),
+            &metrics,
         );
         let wake = Arc::new(Notify::new());
         let upstream = Upstream::new(&settings.upstream, clock.clone(), randomness.clone())
@@ -168,7 +170,7 @@ impl App {
             ),
             registry: Registry::new(
                 database.clone(),
-                ring,
+                ring.clone(),
                 upstream,
                 clock.clone(),
                 randomness.clone(),
@@ -181,6 +183,7 @@ impl App {
             settings: Arc::new(settings),
             replica: Arc::new(replica),
             database,
+            ring,
             clock,
             randomness,
             metrics,
@@ -200,10 +203,14 @@ impl App {
         }
         let (reader, now) = (self.database.reader(), self.clock.now());
         let kept = read_secret(&path)?;
-        if keys::has_admin(reader, now).await.map_err(DbError::from)? {
+        if keys::has_admin(reader, &self.ring, now)
+            .await
+            .map_err(DbError::from)?
+        {
             if let Some(key) = &kept {
-                let good = keys::find_good(reader, &KeyHash::of(key), now).await;
-                if good.map_err(DbError::from)?.is_none() {
+                let good = keys::find_good(reader, &self.ring, &KeyHash::of(key), now).await;
+                let good = good.map_err(DbError::from)?;
+                if !matches!(good, FoundKey::Good(_)) {
                     tracing::warn!(
                         path = %path.display(),
                         "the key in this file is not good any more: another administrator's key is; delete the file, or set admin_key"

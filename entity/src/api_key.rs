@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::EpochMs;
+use crate::{EpochMs, Sealed};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "ts_api_key")]
@@ -23,6 +23,8 @@ pub struct Model {
     pub created_at: EpochMs,
     pub expires_at: Option<EpochMs>,
     pub revoked_at: Option<EpochMs>,
+    /// Authenticates all but id and hint; absent where an earlier version wrote it.
+    pub mac: Option<Sealed>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::EpochMs;
+use crate::{EpochMs, Sealed};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "ts_realm")]
@@ -20,6 +20,8 @@ pub struct Model {
     pub blocked_until: Option<EpochMs>,
     pub created_at: EpochMs,
     pub updated_at: EpochMs,
+    /// Authenticates id, version, document and URL; absent where an earlier version wrote it.
+    pub mac: Option<Sealed>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

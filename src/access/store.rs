@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
 };
 use secrecy::SecretString;
 use token_server_entity::api_key::{self, Column, Entity};
@@ -15,6 +15,7 @@ use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::sealing::{KeyRing, OpenError, RowValues, Sealed, SealedPlace};
 
 /// The name of the key that comes from configuration or the first start.
 pub const BOOTSTRAP_NAME: &str = "bootstrap-admin";
@@ -41,6 +42,8 @@ pub struct ListedKey {
     pub created_at: EpochMs,
     pub expires_at: Option<EpochMs>,
     pub revoked_at: Option<EpochMs>,
+    /// Whether a token server wrote it as it is; otherwise nobody is let in by it.
+    pub authentic: bool,
 }
 
 /// Whether a key could be stored.
@@ -57,49 +60,124 @@ pub struct KnownKey {
     pub expires_at: Option<EpochMs>,
 }
 
-/// Whom a key belongs to, if it is known, not revoked and not expired.
+/// What there is of a key that somebody shows.
+#[derive(Debug)]
+pub enum FoundKey {
+    Good(KnownKey),
+    /// Somebody else than a token server wrote or changed it: nobody is let in by it.
+    NotAuthentic(OpenError),
+    /// Unknown, revoked or expired.
+    None,
+}
+
+/// Whom a key belongs to, if it is known, authentic, not revoked and not expired.
 pub async fn find_good(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     hash: &KeyHash,
     now: EpochMs,
-) -> Result<Option<KnownKey>, DbErr> {
+) -> Result<FoundKey, DbErr> {
     let row = Entity::find()
         .filter(Column::Hash.eq(hash.hex()))
         .one(database)
         .await?;
     let good =
         row.filter(|row| row.revoked_at.is_none() && row.expires_at.is_none_or(|end| now < end));
-    Ok(good.map(|row| {
-        let key = ListedKey::from_row(row);
-        KnownKey {
-            caller: Caller {
-                name: key.name,
-                scopes: key.scopes,
-                realms: key.realms,
-                secret_keys: key.secret_keys,
-            },
-            expires_at: key.expires_at,
-        }
+    let Some(row) = good else {
+        return Ok(FoundKey::None);
+    };
+    if let Err(error) = verify(ring, &row) {
+        return Ok(FoundKey::NotAuthentic(error));
+    }
+    let key = ListedKey::from_row(row, ring);
+    Ok(FoundKey::Good(KnownKey {
+        caller: Caller {
+            name: key.name,
+            scopes: key.scopes,
+            realms: key.realms,
+            secret_keys: key.secret_keys,
+        },
+        expires_at: key.expires_at,
     }))
+}
+
+/// What a key may do, and until when.
+fn values(row: &api_key::Model) -> RowValues {
+    let number = |time: Option<EpochMs>| time.map(|time| time.0);
+    RowValues::default()
+        .text(&row.hash)
+        .text(&row.scopes)
+        .optional(row.realms.as_deref())
+        .optional(row.secret_keys.as_deref())
+        .number(Some(row.created_at.0))
+        .number(number(row.expires_at))
+        .number(number(row.revoked_at))
+}
+
+fn place(row: &api_key::Model) -> SealedPlace<'_> {
+    SealedPlace {
+        table: "ts_api_key",
+        row: &row.name,
+        column: "mac",
+    }
+}
+
+fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
+    ring.authenticate(&place(row), &values(row))
+}
+
+fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
+    ring.verify(&place(row), &values(row), row.mac.as_ref())
+}
+
+/// Authenticates every row as it is, whoever wrote it. Answers how many there are.
+pub async fn authenticate_all(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+) -> Result<usize, DbErr> {
+    let rows = Entity::find().all(database).await?;
+    for row in &rows {
+        Entity::update_many()
+            .col_expr(Column::Mac, Expr::value(mac_of(ring, row)))
+            .filter(Column::Id.eq(row.id))
+            .exec(database)
+            .await?;
+    }
+    Ok(rows.len())
+}
+
+/// The row of a new key, whose number the database gives.
+fn new_row(ring: &KeyRing, new: &NewKey, key: &SecretString, now: EpochMs) -> api_key::Model {
+    let row = api_key::Model {
+        id: 0,
+        name: new.name.clone(),
+        hash: KeyHash::of(key).hex(),
+        hint: hint(key),
+        scopes: scopes_to_text(&new.scopes),
+        realms: patterns_to_text(new.realms.as_deref()),
+        secret_keys: patterns_to_text(new.secret_keys.as_deref()),
+        created_at: now,
+        expires_at: new.expires_at,
+        revoked_at: None,
+        mac: None,
+    };
+    api_key::Model {
+        mac: Some(mac_of(ring, &row)),
+        ..row
+    }
 }
 
 pub async fn create(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     new: &NewKey,
     key: &SecretString,
     now: EpochMs,
 ) -> Result<Creation, DbErr> {
+    let row = new_row(ring, new, key, now);
     let inserted = Entity::insert(api_key::ActiveModel {
         id: NotSet,
-        name: Set(new.name.clone()),
-        hash: Set(KeyHash::of(key).hex()),
-        hint: Set(hint(key)),
-        scopes: Set(scopes_to_text(&new.scopes)),
-        realms: Set(patterns_to_text(new.realms.as_deref())),
-        secret_keys: Set(patterns_to_text(new.secret_keys.as_deref())),
-        created_at: Set(now),
-        expires_at: Set(new.expires_at),
-        revoked_at: Set(None),
+        ..row.into_active_model().reset_all()
     })
     .exec(database)
     .await;
@@ -117,12 +195,15 @@ pub enum Bootstrap {
     /// Another was good until now, or had been revoked.
     Replaced,
     Unchanged,
+    /// This one was revoked, and stays so.
+    Revoked,
 }
 
 /// Makes the configured key the bootstrap key, replacing an earlier one. Inside a
 /// transaction.
 pub async fn set_bootstrap(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     key: &SecretString,
     now: EpochMs,
 ) -> Result<Bootstrap, DbErr> {
@@ -133,38 +214,48 @@ pub async fn set_bootstrap(
         secret_keys: None,
         expires_at: None,
     };
-    match create(database, &new, key, now).await? {
+    match create(database, ring, &new, key, now).await? {
         Creation::Created(_) => Ok(Bootstrap::Made),
-        Creation::NameTaken => replace_bootstrap(database, key).await,
+        Creation::NameTaken => {
+            replace_bootstrap(database, ring, new_row(ring, &new, key, now)).await
+        }
     }
 }
 
 async fn replace_bootstrap(
     database: &impl ConnectionTrait,
-    key: &SecretString,
+    ring: &KeyRing,
+    new: api_key::Model,
 ) -> Result<Bootstrap, DbErr> {
-    let (hash, hint) = (KeyHash::of(key).hex(), hint(key));
-    let named = Column::Name.eq(BOOTSTRAP_NAME);
-    let same = Condition::all()
-        .add(named.clone())
-        .add(Column::Hash.eq(hash.as_str()))
-        .add(Column::RevokedAt.is_null());
-    if Entity::find().filter(same).one(database).await?.is_some() {
-        return Ok(Bootstrap::Unchanged);
+    let named = Entity::find().filter(Column::Name.eq(BOOTSTRAP_NAME));
+    if let Some(stored) = named.one(database).await?
+        && stored.hash == new.hash
+        && verify(ring, &stored).is_ok()
+    {
+        return Ok(match stored.revoked_at {
+            None => Bootstrap::Unchanged,
+            Some(_) => Bootstrap::Revoked,
+        });
     }
     feed::append(database, &[FeedChange::Keys]).await?;
     Entity::update_many()
-        .col_expr(Column::Hash, Expr::value(hash))
-        .col_expr(Column::Hint, Expr::value(hint))
-        .col_expr(Column::RevokedAt, Expr::value(None::<EpochMs>))
-        .filter(named)
+        .set(api_key::ActiveModel {
+            id: NotSet,
+            name: NotSet,
+            ..new.into_active_model().reset_all()
+        })
+        .filter(Column::Name.eq(BOOTSTRAP_NAME))
         .exec(database)
         .await
         .map(|_| Bootstrap::Replaced)
 }
 
 /// Whether anyone can administer this server.
-pub async fn has_admin(database: &impl ConnectionTrait, now: EpochMs) -> Result<bool, DbErr> {
+pub async fn has_admin(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
     let unexpired = Condition::any()
         .add(Column::ExpiresAt.is_null())
         .add(Column::ExpiresAt.gt(now));
@@ -173,36 +264,51 @@ pub async fn has_admin(database: &impl ConnectionTrait, now: EpochMs) -> Result<
         .filter(unexpired)
         .all(database)
         .await?;
-    Ok(rows
-        .into_iter()
-        .any(|row| ListedKey::from_row(row).scopes.contains(&Scope::Admin)))
+    let mut keys = rows.into_iter().map(|row| ListedKey::from_row(row, ring));
+    Ok(keys.any(|key| key.authentic && key.scopes.contains(&Scope::Admin)))
 }
 
 /// Newest first.
-pub async fn list(database: &impl ConnectionTrait, page: Page) -> Result<Listed<ListedKey>, DbErr> {
+pub async fn list(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    page: Page,
+) -> Result<Listed<ListedKey>, DbErr> {
     let newest_first = Entity::find().order_by(Column::Id, Order::Desc);
     let rows = one_page(database, newest_first, page).await?;
-    Ok(rows.map(ListedKey::from_row))
+    Ok(rows.map(|row| ListedKey::from_row(row, ring)))
 }
 
 /// False where there is no such key, or it is revoked already. Inside a transaction.
-pub async fn revoke(database: &impl ConnectionTrait, id: i64, now: EpochMs) -> Result<bool, DbErr> {
-    let revoked = Entity::update_many()
+pub async fn revoke(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    id: i64,
+    now: EpochMs,
+) -> Result<bool, DbErr> {
+    let good = Entity::find_by_id(id).filter(Column::RevokedAt.is_null());
+    let Some(row) = good.lock_exclusive().one(database).await? else {
+        return Ok(false);
+    };
+    // Whoever wrote it: it is good for nothing from now on.
+    let row = api_key::Model {
+        revoked_at: Some(now),
+        ..row
+    };
+    Entity::update_many()
         .col_expr(Column::RevokedAt, Expr::value(now))
+        .col_expr(Column::Mac, Expr::value(mac_of(ring, &row)))
         .filter(Column::Id.eq(id))
-        .filter(Column::RevokedAt.is_null())
         .exec(database)
         .await?;
-    if revoked.rows_affected == 0 {
-        return Ok(false);
-    }
     feed::append(database, &[FeedChange::Keys]).await?;
     Ok(true)
 }
 
 impl ListedKey {
-    fn from_row(row: api_key::Model) -> Self {
+    fn from_row(row: api_key::Model, ring: &KeyRing) -> Self {
         Self {
+            authentic: verify(ring, &row).is_ok(),
             id: row.id,
             name: row.name,
             hint: row.hint,

@@ -145,6 +145,8 @@ struct KeyView {
     expires_at: Option<String>,
     #[oai(nullable)]
     revoked_at: Option<String>,
+    /// Whether a token server wrote the row of the key as it is; otherwise nobody is let in by it.
+    authentic: bool,
 }
 
 impl From<ListedKey> for KeyView {
@@ -163,6 +165,7 @@ impl From<ListedKey> for KeyView {
             created_at: key.created_at.to_rfc3339(),
             expires_at: key.expires_at.map(Timeline::to_rfc3339),
             revoked_at: key.revoked_at.map(Timeline::to_rfc3339),
+            authentic: key.authentic,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::foundation::clock::Timeline;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::RealmId;
 use crate::realm::Realm;
-use crate::registry::{FieldChange, RealmPatch, Registry};
+use crate::registry::{FieldChange, LeftAlone, RealmPatch, Registry};
 
 pub struct Realms;
 
@@ -89,6 +89,10 @@ pub struct RealmView {
     created_at: String,
     /// RFC 3339, UTC.
     updated_at: String,
+    /// Why the server does not use it: its document is one of a newer version, or the row was
+    /// changed by other than a token server. Then `config` and `logic_code` are null.
+    #[oai(skip_serializing_if_is_none)]
+    unreadable: Option<String>,
     /// What is most likely not meant; absent where there is nothing, and in lists.
     #[oai(skip_serializing_if_is_none)]
     warnings: Option<Vec<WarningView>>,
@@ -116,6 +120,25 @@ impl From<Realm> for RealmView {
             blocked_until: realm.blocked_until.map(Timeline::to_rfc3339),
             created_at: realm.created_at.to_rfc3339(),
             updated_at: realm.updated_at.to_rfc3339(),
+            unreadable: None,
+            warnings: None,
+        }
+    }
+}
+
+impl From<Box<LeftAlone>> for RealmView {
+    fn from(left_alone: Box<LeftAlone>) -> Self {
+        let LeftAlone { row, why } = *left_alone;
+        Self {
+            id: row.id,
+            comment: row.comment,
+            config: None,
+            logic_code: None,
+            version: row.version,
+            blocked_until: row.blocked_until.map(Timeline::to_rfc3339),
+            created_at: row.created_at.to_rfc3339(),
+            updated_at: row.updated_at.to_rfc3339(),
+            unreadable: Some(why.to_string()),
             warnings: None,
         }
     }
@@ -139,7 +162,8 @@ impl Realms {
             .registry
             .list_realms(paging.0, keyword.as_deref())
             .await?;
-        Ok(Json(list(realms.map(RealmView::from))))
+        let view = |read: Result<_, _>| read.map_or_else(RealmView::from, RealmView::from);
+        Ok(Json(list(realms.map(view))))
     }
 
     /// Create a realm, or merge into the one that is there

@@ -5,17 +5,21 @@ use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{read_secret, write_secret};
 use super::start_error::StartError;
+use crate::access::store as keys;
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::SecretId;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace};
+use crate::realm::store as realms;
 use crate::secret::{Secret, store as secrets};
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
-/// What a key's check value holds.
-const CHECK: &[u8] = b"token-server";
+/// What a key's check value held before rows were authenticated.
+const CHECK_BEFORE: &[u8] = b"token-server";
+/// What it holds since all of them are.
+const CHECK: &[u8] = b"token-server, rows are authenticated";
 /// Secrets that are tried where a check value does not open.
 const PROOFS_MAX: u64 = 1000;
 
@@ -45,22 +49,36 @@ pub(super) async fn open_ring(
     };
     let ring = KeyRing::parse(&text, randomness.clone())?;
     // All keys are checked before anything is written: a refused start leaves nothing.
-    let (mut new, mut damaged) = (Vec::new(), Vec::new());
+    let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_authenticated = checks.is_empty();
     for key_id in ring.key_ids() {
-        match checks.iter().find(|row| row.key_id == key_id) {
-            Some(row) if has_checked(&ring, row) => {}
-            Some(row) if opens_secrets(&ring, key_id, database).await? => damaged.push(row),
-            Some(row) => return Err(StartError::WrongSealingKey(row.key_id.clone())),
-            None => new.extend(check_row(&ring, key_id, clock.now())),
+        let row = checks.iter().find(|row| row.key_id == key_id);
+        match row.map(|row| (row, checked(&ring, row))) {
+            Some((_, Some(Checked::Now))) => is_authenticated = true,
+            Some((row, Some(Checked::Before))) => before.push(row),
+            Some((row, None)) => match opens_secrets(&ring, key_id, database).await? {
+                Some(true) => damaged.push(row),
+                Some(false) | None => return Err(StartError::WrongSealingKey(key_id.to_owned())),
+            },
+            // It is a new key, or its check value was deleted.
+            None => match opens_secrets(&ring, key_id, database).await? {
+                Some(true) | None => new.extend(check_row(&ring, key_id, clock.now())),
+                Some(false) => return Err(StartError::WrongSealingKey(key_id.to_owned())),
+            },
         }
     }
-    for row in damaged {
+    if !before.is_empty() && !is_authenticated {
+        authenticate(database, &ring).await?;
+    }
+    for row in &damaged {
         tracing::warn!(
             table = "ts_sealing_key",
             row = row.key_id,
             column = "check_value",
             "a stored value is damaged: its key opens what was sealed with it, and it is written again"
         );
+    }
+    for row in damaged.into_iter().chain(before) {
         let Some(good) = check_row(&ring, &row.key_id, row.created_at) else {
             continue;
         };
@@ -96,24 +114,55 @@ fn check_place(key_id: &str) -> SealedPlace<'_> {
     }
 }
 
-/// Whether the check value says that the key is the one of its id.
-fn has_checked(ring: &KeyRing, row: &sealing_key::Model) -> bool {
+/// A check value that says that the key is the one of its id.
+enum Checked {
+    /// Written before rows were authenticated.
+    Before,
+    Now,
+}
+
+fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Checked> {
     let opened = ring.open(&check_place(&row.key_id), &row.check_value);
-    opened.is_ok_and(|plain| *plain == CHECK)
+    match opened.ok()?.as_slice() {
+        CHECK => Some(Checked::Now),
+        CHECK_BEFORE => Some(Checked::Before),
+        _ => None,
+    }
+}
+
+/// Authenticates what an earlier version stored, once: from then on a row that is not
+/// authenticated was written by somebody else.
+async fn authenticate(database: &Database, ring: &KeyRing) -> Result<(), DbError> {
+    let (realms, api_keys) = database
+        .write(|transaction, _| {
+            Box::pin(async move {
+                let realms = realms::authenticate_all(transaction, ring).await?;
+                let api_keys = keys::authenticate_all(transaction, ring).await?;
+                Ok::<_, DbError>((realms, api_keys))
+            })
+        })
+        .await?;
+    tracing::info!(
+        realms,
+        api_keys,
+        "rows that an earlier version stored were authenticated"
+    );
+    Ok(())
 }
 
 /// Whether a secret that was sealed under a key id opens: then the key is the one of its id,
-/// whatever its check value says.
+/// whatever its check value says. None where no secret was sealed under it.
 async fn opens_secrets(
     ring: &KeyRing,
     key_id: &str,
     database: &Database,
-) -> Result<bool, StartError> {
+) -> Result<Option<bool>, StartError> {
     let reader = database.reader();
     let first = secrets::list_after(reader, SecretId(i64::MIN), PROOFS_MAX).await;
     let of_key = |row: &secret::Model| sealing::key_id(&row.params) == Some(key_id);
-    let mut of_key = first.map_err(DbError::from)?.into_iter().filter(of_key);
-    Ok(of_key.any(|row| Secret::open(row, ring).is_ok()))
+    let of_key = first.map_err(DbError::from)?.into_iter().filter(of_key);
+    let opened: Vec<bool> = of_key.map(|row| Secret::open(row, ring).is_ok()).collect();
+    Ok((!opened.is_empty()).then(|| opened.contains(&true)))
 }
 
 fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {

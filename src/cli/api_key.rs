@@ -146,6 +146,7 @@ const HEADER: [&str; 7] = ["ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "STA
 fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
     let state = match (key.revoked_at, key.expires_at) {
         (Some(at), _) => format!("revoked {}", at.to_rfc3339()),
+        (None, _) if !key.authentic => "refused: its row was changed".to_owned(),
         (None, Some(at)) if at <= now => format!("expired {}", at.to_rfc3339()),
         (None, Some(at)) => format!("valid until {}", at.to_rfc3339()),
         (None, None) => "valid".to_owned(),

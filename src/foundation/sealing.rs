@@ -1,6 +1,8 @@
 //! Sealing at rest: XChaCha20-Poly1305 with a random 192-bit nonce. The associated data
 //! names the place a value was sealed for, so that two sealed values cannot be swapped.
 
+mod row_values;
+
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,6 +15,7 @@ pub use token_server_entity::Sealed;
 use zeroize::Zeroizing;
 
 use super::randomness::Randomness;
+pub use row_values::RowValues;
 
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 24;
@@ -50,6 +53,9 @@ pub enum Closed {
     Refused,
     #[error("is not a sealed value of a known format")]
     Malformed,
+    /// Of a row that is authenticated.
+    #[error("is missing: nobody knows who wrote the row")]
+    Missing,
 }
 
 /// A sealed value that stays closed.
@@ -66,8 +72,12 @@ pub struct OpenError {
 
 impl OpenError {
     pub fn new(place: &SealedPlace<'_>, sealed: &Sealed, why: Closed) -> Self {
+        Self::of(place, &sealed.0, why)
+    }
+
+    fn of(place: &SealedPlace<'_>, stored: &[u8], why: Closed) -> Self {
         let mut hasher = DefaultHasher::new();
-        sealed.0.hash(&mut hasher);
+        stored.hash(&mut hasher);
         Self {
             table: place.table,
             row: place.row.to_owned(),
@@ -182,6 +192,15 @@ impl KeyRing {
         place: &SealedPlace<'_>,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        self.decrypted(place, sealed, |key_id| place.associated_data(key_id))
+    }
+
+    fn decrypted(
+        &self,
+        place: &SealedPlace<'_>,
+        sealed: &Sealed,
+        associated: impl Fn(&str) -> Vec<u8>,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let closed = |why| OpenError::new(place, sealed, why);
         let (key_id, nonce, ciphertext) =
             split(&sealed.0).ok_or_else(|| closed(Closed::Malformed))?;
@@ -190,7 +209,7 @@ impl KeyRing {
             .ok_or_else(|| closed(Closed::UnknownKey(key_id.to_owned())))?;
         let payload = Payload {
             msg: ciphertext,
-            aad: &place.associated_data(key_id),
+            aad: &associated(key_id),
         };
         key.cipher
             .decrypt(&nonce, payload)
@@ -216,10 +235,14 @@ impl KeyRing {
     }
 
     fn seal_with(&self, key: &SealingKey, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
+        self.encrypted(key, &place.associated_data(&key.id), plain)
+    }
+
+    fn encrypted(&self, key: &SealingKey, associated: &[u8], plain: &[u8]) -> Sealed {
         let nonce = self.randomness.bytes::<NONCE_BYTES>();
         let payload = Payload {
             msg: plain,
-            aad: &place.associated_data(&key.id),
+            aad: associated,
         };
         let ciphertext = key
             .cipher

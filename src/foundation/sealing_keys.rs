@@ -10,7 +10,7 @@ use super::sealing::{Closed, OpenError};
 /// has or had.
 pub async fn is_damaged(database: &impl ConnectionTrait, error: &OpenError) -> Result<bool, DbErr> {
     match &error.why {
-        Closed::Refused | Closed::Malformed => Ok(true),
+        Closed::Refused | Closed::Malformed | Closed::Missing => Ok(true),
         Closed::UnknownKey(id) => Ok(!is_registered(database, id).await?),
     }
 }

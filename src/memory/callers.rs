@@ -1,18 +1,20 @@
 //! Recognises callers by their API key: in memory, or in the database.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use secrecy::SecretString;
 
 use super::known_keys::Known;
 use super::{COMPARING, Memory, MemoryLookup};
 use crate::access::key::KeyHash;
-use crate::access::store::KnownKey;
+use crate::access::store::{FoundKey, KnownKey};
 use crate::access::{Caller, store};
 use crate::foundation::clock::{BootMs, Moment};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
+use crate::foundation::metrics::DamageLabels;
+use crate::foundation::sealing::OpenError;
 
 impl Memory {
     /// Whether a key may be taken for good without asking the database. It is told by the
@@ -43,7 +45,7 @@ impl Memory {
         let found = match look {
             MemoryLookup::Sure(known) => return Ok(known.good_at(now)),
             MemoryLookup::Doubtful(known) => {
-                let reading = store::find_good(self.database.reader(), &hash, now);
+                let reading = store::find_good(self.database.reader(), &self.ring, &hash, now);
                 match within(COMPARING, reading).await {
                     Some(Ok(found)) => found,
                     Some(Err(_)) | None => return Ok(known.good_at(now)),
@@ -51,13 +53,21 @@ impl Memory {
             }
             MemoryLookup::Nothing => {
                 self.database
-                    .read_with_retry(|reader| store::find_good(reader, &hash, now))
+                    .read_with_retry(|reader| store::find_good(reader, &self.ring, &hash, now))
                     .await?
             }
         };
-        let Some(KnownKey { caller, expires_at }) = found else {
-            self.callers.known.remove(&hash);
-            return Ok(None);
+        let KnownKey { caller, expires_at } = match found {
+            FoundKey::Good(key) => key,
+            FoundKey::NotAuthentic(error) => {
+                self.callers.known.remove(&hash);
+                self.tell_refused(&error);
+                return Ok(None);
+            }
+            FoundKey::None => {
+                self.callers.known.remove(&hash);
+                return Ok(None);
+            }
         };
         let caller = Arc::new(caller);
         let known = Known {
@@ -72,6 +82,25 @@ impl Memory {
             self.callers.known.remove(&hash);
         }
         Ok(Some(caller))
+    }
+
+    /// Says of a key that was refused which row of the database it is in, once a minute.
+    fn tell_refused(&self, error: &OpenError) {
+        let (table, column) = (error.table, error.column);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = refused.count(self.clock.boot()) {
+            tracing::error!(
+                table,
+                row = error.row,
+                column,
+                why = %error.why,
+                calls = count,
+                "an API key is refused: its row was not written by a token server; revoke it"
+            );
+        }
+        self.damaged_values
+            .get_or_create(&DamageLabels { table, column })
+            .inc();
     }
 
     /// The same for what is asked for just because the database may be away: a caller who was

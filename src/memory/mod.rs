@@ -9,18 +9,21 @@ mod known_keys;
 mod position;
 mod recent;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::access::Caller;
 use crate::access::key::KeyHash;
 use crate::foundation::clock::{BootMs, Moment, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::metrics::{DamageLabels, Metrics};
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::seldom::Seldom;
 use crate::token::{Serving, TokenRecord};
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
@@ -64,6 +67,9 @@ pub struct Inner {
     /// When the feed was last read to its end, by the boot clock; negative before.
     followed: AtomicI64,
     times_followed: Counter,
+    damaged_values: Family<DamageLabels, Counter>,
+    /// Calls with keys that are not authentic.
+    refused: Mutex<Seldom>,
 }
 
 impl std::ops::Deref for Memory {
@@ -89,7 +95,7 @@ impl Memory {
         database: Database,
         ring: Arc<KeyRing>,
         clock: SharedClock,
-        times_followed: Counter,
+        metrics: &Metrics,
     ) -> Self {
         Self(Arc::new(Inner {
             cells: Cells::new(settings.max_bytes),
@@ -97,7 +103,9 @@ impl Memory {
             recent: Recent::default(),
             trust: settings.trust,
             followed: AtomicI64::new(i64::MIN),
-            times_followed,
+            times_followed: metrics.followed.clone(),
+            damaged_values: metrics.damaged_values.clone(),
+            refused: Mutex::default(),
             database,
             ring,
             clock,

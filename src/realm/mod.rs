@@ -17,6 +17,7 @@ use token_server_entity::realm;
 use crate::foundation::clock::EpochMs;
 pub use crate::foundation::fields::{Fault, Warning};
 use crate::foundation::ids::{RealmId, Version};
+use crate::foundation::sealing::{KeyRing, OpenError};
 pub use document::DEFAULT_PARAMS;
 use document::ProviderDocument;
 use expression::Expressions;
@@ -104,18 +105,32 @@ pub struct Realm {
     pub updated_at: EpochMs,
 }
 
-/// A row that this version of the server cannot read.
+/// A row that this server does not use.
 #[derive(Debug, thiserror::Error)]
-#[error("realm {realm} cannot be read: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct UnreadableRealm {
-    pub realm: RealmId,
-    pub faults: Vec<Fault>,
+pub enum UnreadableRealm {
+    /// This version of the server cannot read it.
+    #[error("realm {realm} cannot be read: {}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Faulty { realm: RealmId, faults: Vec<Fault> },
+    /// Nobody knows who wrote it.
+    #[error(
+        "realm {realm} is not used: {error}; if it is as it should be, save it again as a whole"
+    )]
+    NotAuthentic { realm: RealmId, error: OpenError },
 }
 
 impl Realm {
-    pub fn from_row(row: realm::Model, expressions: &Expressions) -> Result<Self, UnreadableRealm> {
+    pub fn from_row(
+        row: realm::Model,
+        expressions: &Expressions,
+        ring: &KeyRing,
+    ) -> Result<Self, UnreadableRealm> {
+        let authentic = store::verify(ring, &row);
         let id = RealmId::stored(row.id);
-        let unreadable = |faults| UnreadableRealm {
+        authentic.map_err(|error| UnreadableRealm::NotAuthentic {
+            realm: id.clone(),
+            error,
+        })?;
+        let unreadable = |faults| UnreadableRealm::Faulty {
             realm: id.clone(),
             faults,
         };

@@ -13,6 +13,7 @@ use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{one_page, padded};
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::sealing::{KeyRing, OpenError, RowValues, Sealed, SealedPlace};
 
 /// The content of a realm row; the database adds version and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,55 @@ pub struct RealmContent {
     pub comment: Option<String>,
     pub config: Option<String>,
     pub logic_code: Option<String>,
+}
+
+/// Authenticates a row: nobody else says where credentials go.
+fn mac_of(ring: &KeyRing, id: &str, version: i64, content: &RealmContent) -> Sealed {
+    let (config, logic_code) = (content.config.as_deref(), content.logic_code.as_deref());
+    ring.authenticate(&place(id), &values(version, config, logic_code))
+}
+
+/// Whether a row is as a server with one of these keys wrote it.
+pub fn verify(ring: &KeyRing, row: &realm::Model) -> Result<(), OpenError> {
+    let (config, logic_code) = (row.config.as_deref(), row.logic_code.as_deref());
+    let values = values(row.version, config, logic_code);
+    ring.verify(&place(&row.id), &values, row.mac.as_ref())
+}
+
+fn place(id: &str) -> SealedPlace<'_> {
+    SealedPlace {
+        table: "ts_realm",
+        row: id,
+        column: "mac",
+    }
+}
+
+fn values(version: i64, config: Option<&str>, logic_code: Option<&str>) -> RowValues {
+    let values = RowValues::default().number(Some(version));
+    values.optional(config).optional(logic_code)
+}
+
+/// Authenticates every row as it is, whoever wrote it. Answers how many there are.
+pub async fn authenticate_all(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+) -> Result<usize, DbErr> {
+    let rows = Entity::find().all(database).await?;
+    for row in &rows {
+        let content = RealmContent {
+            comment: None,
+            config: row.config.clone(),
+            logic_code: row.logic_code.clone(),
+        };
+        let mac = mac_of(ring, &row.id, row.version, &content);
+        Entity::update_many()
+            .col_expr(Column::Mac, Expr::value(mac))
+            .filter(Column::Id.eq(row.id.as_str()))
+            .filter(Column::Version.eq(row.version))
+            .exec(database)
+            .await?;
+    }
+    Ok(rows.len())
 }
 
 pub async fn find(
@@ -129,11 +179,13 @@ async fn ids(database: &impl ConnectionTrait, condition: Condition) -> Result<Ve
 
 pub async fn insert(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     id: &RealmId,
     content: RealmContent,
     now: EpochMs,
 ) -> Result<(), DbErr> {
     Entity::insert(realm::ActiveModel {
+        mac: Set(Some(mac_of(ring, id.as_str(), 1, &content))),
         id: Set(id.as_str().to_owned()),
         comment: Set(content.comment),
         config: Set(content.config),
@@ -151,17 +203,20 @@ pub async fn insert(
 /// Writes new content over a version; false where another change came first.
 pub async fn update(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     id: &RealmId,
     over: Version,
     content: RealmContent,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
+    let version = over.0 + 1;
     let updated = Entity::update_many()
         .set(realm::ActiveModel {
+            mac: Set(Some(mac_of(ring, id.as_str(), version, &content))),
             comment: Set(content.comment),
             config: Set(content.config),
             logic_code: Set(content.logic_code),
-            version: Set(over.0 + 1),
+            version: Set(version),
             blocked_until: Set(None),
             updated_at: Set(now),
             ..Default::default()

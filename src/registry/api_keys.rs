@@ -10,7 +10,7 @@ use crate::foundation::page::{Listed, Page};
 
 impl Registry {
     pub async fn list_api_keys(&self, page: Page) -> Result<Listed<ListedKey>, RegistryError> {
-        Ok(store::list(self.database.reader(), page).await?)
+        Ok(store::list(self.database.reader(), &self.ring, page).await?)
     }
 
     /// Makes a key. It is answered here and stored nowhere.
@@ -31,7 +31,7 @@ impl Registry {
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let creation = store::create(transaction, new, secret, now).await?;
+                    let creation = store::create(transaction, &self.ring, new, secret, now).await?;
                     if let Creation::Created(_) = creation {
                         audit_change(transaction, by, "api_key.create", new.name.clone(), now)
                             .await?;
@@ -51,7 +51,7 @@ impl Registry {
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let set = store::set_bootstrap(transaction, key, now).await?;
+                    let set = store::set_bootstrap(transaction, &self.ring, key, now).await?;
                     if set == Bootstrap::Replaced {
                         let by = &Actor::command_line();
                         let name = store::BOOTSTRAP_NAME.to_owned();
@@ -61,6 +61,12 @@ impl Registry {
                 })
             })
             .await?;
+        if set == Bootstrap::Revoked {
+            tracing::warn!(
+                name = store::BOOTSTRAP_NAME,
+                "the administrator's key of this replica's configuration was revoked, and stays so: configure another, or make one with api-key create"
+            );
+        }
         if set == Bootstrap::Replaced {
             tracing::warn!(
                 name = store::BOOTSTRAP_NAME,
@@ -78,7 +84,7 @@ impl Registry {
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    let revoked = store::revoke(transaction, id, now).await?;
+                    let revoked = store::revoke(transaction, &self.ring, id, now).await?;
                     if revoked {
                         audit_change(transaction, by, "api_key.revoke", id.to_string(), now)
                             .await?;

@@ -26,7 +26,7 @@ use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
 pub use patch::{SecretPatch, SentParam, SentToken};
-pub use realms::{AppliedRealm, RealmPatch};
+pub use realms::{AppliedRealm, LeftAlone, RealmPatch};
 pub use secrets::ListedSecret;
 
 /// Where an expiry stands in a request, for faults.

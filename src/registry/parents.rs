@@ -58,7 +58,7 @@ impl Registry {
         let Some((row, secret)) = row.zip(secret) else {
             return Ok(None);
         };
-        let read = Realm::from_row(row, &self.expressions).ok();
+        let read = Realm::from_row(row, &self.expressions, &self.ring).ok();
         let opened = Secret::open(secret, &self.ring).ok();
         let Some((read, secret)) = read.zip(opened) else {
             return Ok(None);
@@ -94,7 +94,7 @@ impl Registry {
                 )));
             }
             let row = realms::find(database, &RealmId::stored(realm)).await?;
-            let read = row.and_then(|row| Realm::from_row(row, &self.expressions).ok());
+            let read = row.and_then(|row| Realm::from_row(row, &self.expressions, &self.ring).ok());
             next = read.and_then(|read| match &read.source {
                 Source::Provider(document) => literal_parent(document),
                 Source::CustomLogic(_) | Source::Fixed => None,

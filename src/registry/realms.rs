@@ -2,6 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
+use token_server_entity::realm;
 
 use super::check::check;
 use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change};
@@ -12,7 +13,7 @@ use crate::foundation::page::{Listed, Page};
 use crate::realm::expression::Expressions;
 use crate::realm::preset::{self, Preset};
 use crate::realm::store::{self, RealmContent};
-use crate::realm::{Fault, Realm, Source, Warning};
+use crate::realm::{Fault, Realm, Source, UnreadableRealm, Warning};
 use crate::secret::store as secrets;
 use crate::ticket::store as tickets;
 use crate::token::{removal, store as tokens};
@@ -36,6 +37,13 @@ pub enum AppliedRealm {
     Deleted(RealmId),
 }
 
+/// A realm that is listed and not used.
+#[derive(Debug)]
+pub struct LeftAlone {
+    pub row: realm::Model,
+    pub why: UnreadableRealm,
+}
+
 fn of_preset(preset: &Preset, id: RealmId) -> RealmPatch {
     RealmPatch {
         id,
@@ -50,23 +58,21 @@ impl Registry {
         &self,
         page: Page,
         keyword: Option<&str>,
-    ) -> Result<Listed<Realm>, RegistryError> {
+    ) -> Result<Listed<Result<Realm, Box<LeftAlone>>>, RegistryError> {
         let rows = store::list(self.database.reader(), page, keyword).await?;
-        let total = rows.total;
-        let realms = rows
-            .list
-            .into_iter()
-            .map(|row| Realm::from_row(row, &self.expressions));
-        Ok(Listed {
-            list: realms.collect::<Result<_, _>>().map_err(Refusal::from)?,
-            total,
-        })
+        Ok(rows.map(|row| {
+            let left_alone = |why| {
+                let row = row.clone();
+                Box::new(LeftAlone { row, why })
+            };
+            Realm::from_row(row.clone(), &self.expressions, &self.ring).map_err(left_alone)
+        }))
     }
 
     pub async fn realm(&self, id: &RealmId) -> Result<Realm, RegistryError> {
         let row = store::find(self.database.reader(), id).await?;
         let row = row.ok_or_else(|| Refusal::UnknownRealm(id.to_string()))?;
-        Ok(Realm::from_row(row, &self.expressions).map_err(Refusal::from)?)
+        Ok(Realm::from_row(row, &self.expressions, &self.ring).map_err(Refusal::from)?)
     }
 
     /// Makes or merges a realm; the whole is validated before anything is stored.
@@ -92,6 +98,14 @@ impl Registry {
         now: EpochMs,
     ) -> Result<(), RegistryError> {
         let stored = store::find(transaction, &patch.id).await?;
+        if let Some(row) = &stored
+            && !patch.says_where_credentials_go()
+        {
+            // What would be kept is nobody's.
+            let realm = patch.id.clone();
+            store::verify(&self.ring, row)
+                .map_err(|error| Refusal::from(UnreadableRealm::NotAuthentic { realm, error }))?;
+        }
         let merged = merged(patch.clone(), stored.as_ref());
         let source = self.read_content(&merged).map_err(Refusal::Faults)?;
         if let Source::Provider(document) = &source
@@ -102,7 +116,7 @@ impl Registry {
         }
         match stored {
             None => {
-                let inserted = store::insert(transaction, &patch.id, merged, now).await;
+                let inserted = store::insert(transaction, &self.ring, &patch.id, merged, now).await;
                 match inserted {
                     Err(error) if is_duplicate(&error) => {
                         return Err(Refusal::ChangedMeanwhile.into());
@@ -112,7 +126,7 @@ impl Registry {
             }
             Some(row) => {
                 let over = Version(row.version);
-                if !store::update(transaction, &patch.id, over, merged, now).await? {
+                if !store::update(transaction, &self.ring, &patch.id, over, merged, now).await? {
                     return Err(Refusal::ChangedMeanwhile.into());
                 }
                 if source.policy().revokes_previous {
@@ -166,7 +180,8 @@ impl Registry {
             let before = store::find(self.database.reader(), &patch.id).await?;
             let same = before.as_ref().is_some_and(|row| {
                 let content = merged(patch.clone(), Some(row));
-                content.comment == row.comment
+                store::verify(&self.ring, row).is_ok()
+                    && content.comment == row.comment
                     && content.config == row.config
                     && content.logic_code == row.logic_code
             });
@@ -251,6 +266,12 @@ impl Registry {
 }
 
 impl RealmPatch {
+    /// Whether nothing of that is kept from what is stored.
+    fn says_where_credentials_go(&self) -> bool {
+        let kept = (&self.config, &self.logic_code);
+        !matches!(kept, (FieldChange::Keep, _) | (_, FieldChange::Keep))
+    }
+
     /// What is wrong with a realm that is not there yet, or what is to be warned of.
     pub fn check(
         &self,
@@ -263,9 +284,8 @@ impl RealmPatch {
     }
 }
 
-fn merged(patch: RealmPatch, stored: Option<&token_server_entity::realm::Model>) -> RealmContent {
-    let of_stored =
-        |field: fn(&token_server_entity::realm::Model) -> Option<String>| stored.and_then(field);
+fn merged(patch: RealmPatch, stored: Option<&realm::Model>) -> RealmContent {
+    let of_stored = |field: fn(&realm::Model) -> Option<String>| stored.and_then(field);
     let config = match patch.config {
         FieldChange::Set(value) => FieldChange::Set(value.to_string()),
         FieldChange::Clear => FieldChange::Clear,

@@ -101,7 +101,8 @@ impl Registry {
 
     fn warnings_of_values(&self, realms: &[realm_row::Model], secret: &Secret) -> Vec<Warning> {
         let row = realms.iter().find(|row| row.id == secret.realm.as_str());
-        let realm = row.and_then(|row| Realm::from_row(row.clone(), &self.expressions).ok());
+        let realm =
+            row.and_then(|row| Realm::from_row(row.clone(), &self.expressions, &self.ring).ok());
         realm.map_or_else(Vec::new, |realm| {
             values::warnings(&realm.source, &secret.params)
         })

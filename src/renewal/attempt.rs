@@ -22,7 +22,7 @@ use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
-use crate::realm::{Realm, Source};
+use crate::realm::{Realm, Source, UnreadableRealm};
 use crate::secret::Secret;
 use crate::token::claim::Claimed;
 use crate::token::{Wait, Waiting};
@@ -276,11 +276,7 @@ impl AttemptRunner {
     }
 
     async fn open(&self, claimed: &Claimed) -> Result<Opened, NotOpened> {
-        let realm = self
-            .parts
-            .realms
-            .read(&claimed.realm)
-            .map_err(|error| Failure::internal(error.to_string()))?;
+        let realm = self.realm(claimed).await?;
         let secret = Secret::open(claimed.secret.clone(), &self.parts.ring);
         let secret: Secret = self
             .parts
@@ -350,6 +346,28 @@ impl AttemptRunner {
             instead: refresh.instead,
             parent,
         })
+    }
+
+    async fn realm(&self, claimed: &Claimed) -> Result<Arc<Realm>, NotOpened> {
+        let (record, secret) = (&claimed.record, &claimed.secret);
+        if (record.realm.as_str(), record.key.as_str()) != (&secret.realm_id, &secret.key_name) {
+            // A secret's parameters open under its own name only, and go to its own realm only.
+            return Err(Failure::internal(format!(
+                "ts_token of row {} is not the token of the secret of that number: its name was changed",
+                record.secret_id
+            ))
+            .into());
+        }
+        match self.parts.realms.read(&claimed.realm) {
+            Ok(realm) => Ok(realm),
+            Err(UnreadableRealm::NotAuthentic { error, .. }) => {
+                self.parts
+                    .damage
+                    .unless_lost(Err(error), Remedy::Realm)
+                    .await
+            }
+            Err(faulty) => Err(Failure::internal(faulty.to_string()).into()),
+        }
     }
 
     /// The extra fields stored with the token, where the document asks for them. Once the

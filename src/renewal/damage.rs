@@ -36,6 +36,7 @@ impl Told {
 /// What a human must do about a damaged value that no provider issues again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
+    Realm,
     Params,
     RefreshToken,
     FixedToken,
@@ -44,6 +45,7 @@ pub(crate) enum Remedy {
 impl Remedy {
     fn text(self) -> &'static str {
         match self {
+            Self::Realm => "look at the realm, and save it again as a whole",
             Self::Params => "save the secret's parameters again, all of them",
             Self::RefreshToken => "give the secret another refresh token",
             Self::FixedToken => "store the token again (PUT /api/token)",

@@ -122,11 +122,15 @@ impl Renewals {
             memory,
         } = parts;
         let background = Background::new(wake);
-        let realms = Arc::new(RealmCache::new(database.clone()));
         let damage = Arc::new(DamageDetector::new(
             database.clone(),
             ring.clone(),
             metrics.clone(),
+        ));
+        let realms = Arc::new(RealmCache::new(
+            database.clone(),
+            ring.clone(),
+            damage.clone(),
         ));
         let quotas = Arc::new(Quotas::new(
             database.clone(),

@@ -17,6 +17,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{SecretId, Version};
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{Closed, KeyRing, OpenError};
+use crate::realm::UnreadableRealm;
 use crate::realm::failure::{Failure, FailureClass};
 use crate::realm::{Realm, Source, store as realm_store};
 use crate::secret::{Secret, store as secrets};
@@ -226,7 +227,7 @@ impl SealedCheck {
         let Some(error) = error else { return Ok(None) };
         let unknown = match &error.why {
             Closed::UnknownKey(id) => Some(id.clone()),
-            Closed::Refused | Closed::Malformed => None,
+            Closed::Refused | Closed::Malformed | Closed::Missing => None,
         };
         let known_elsewhere = unknown
             .as_ref()
@@ -242,9 +243,15 @@ impl SealedCheck {
 
     async fn verdict(&self, stored: &Stored<'_>, damage: Damage) -> Result<Verdict, DbError> {
         let record = &stored.record;
-        let Ok(realm) = self.parts.realms.read(stored.realm) else {
-            // It is a newer server's.
-            return Ok(Verdict::Fine);
+        let realm = match self.parts.realms.read(stored.realm) {
+            Ok(realm) => realm,
+            Err(UnreadableRealm::NotAuthentic { error, .. })
+                if self.parts.damage.is_damaged(&error).await? =>
+            {
+                return Ok(Verdict::Attention(Remedy::Realm.failure(&error)));
+            }
+            // It is a newer server's, or sealed with a key that another has.
+            Err(_) => return Ok(Verdict::Fine),
         };
         if record.paused && !realm.source.is_fixed() {
             // It is not to be renewed; when it is resumed, the attempt says what is wrong.

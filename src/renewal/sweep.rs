@@ -152,7 +152,7 @@ impl Sweeper {
         self.begin_anywhere(&mut rows);
         let mut open = Vec::new();
         for row in rows {
-            let Some(realm) = self.parts.realms.readable(&row) else {
+            let Some(realm) = self.parts.realms.readable(&row).await? else {
                 continue;
             };
             let permits = self

@@ -93,7 +93,8 @@ impl Inbox {
             .await
             .map_err(DbError::from)?
             .ok_or(InboxError::UnknownRealm)?;
-        let read = Realm::from_row(row, &self.expressions).map_err(|_| InboxError::UnknownRealm)?;
+        let read = Realm::from_row(row, &self.expressions, &self.ring)
+            .map_err(|_| InboxError::UnknownRealm)?;
         let Source::Provider(document) = &read.source else {
             return Err(InboxError::UnknownRealm);
         };

@@ -6,11 +6,12 @@ use std::sync::mpsc::RecvTimeoutError;
 use serde_json::Value;
 
 use crate::kit::process::{command, serve};
-use crate::kit::server::SEALING_KEYS;
-use crate::kit::{PATIENCE, TestDatabase, on_every_database, strict_json};
+use crate::kit::server::{Options, SEALING_KEYS};
+use crate::kit::{PATIENCE, Server, TestDatabase, on_every_database, strict_json};
 
 on_every_database! {
     a_start_that_fails_ends_with_an_error_in_the_log,
+    a_wrong_key_does_not_start_whatever_became_of_its_check_value,
 }
 
 /// The last line of the log of a server that does not start.
@@ -65,4 +66,31 @@ async fn a_start_that_fails_ends_with_an_error_in_the_log(database: TestDatabase
             assert!(message.contains(said), "{name}: {line}");
         }
     }
+}
+
+async fn a_wrong_key_does_not_start_whatever_became_of_its_check_value(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    client
+        .register_realm("r", "https://provider.example/token")
+        .await;
+    client.save_secret("r", "k").await;
+    server.stop().await;
+    let other_key = SEALING_KEYS.replace("AQE", "AgI");
+    for sql in ["SELECT 1", "DELETE FROM ts_sealing_key"] {
+        database.run(sql).await;
+        let before = database.number("SELECT COUNT(*) FROM ts_sealing_key").await;
+        let keys = ("TOKEN_SERVER__SEALING__KEYS", other_key.clone());
+        let last = last_line(&database, &[keys], 64);
+        let said = "is not the one that values in this database were sealed with";
+        assert!(last.to_string().contains(said), "{last}");
+        // A refused start leaves nothing.
+        let checks = database.number("SELECT COUNT(*) FROM ts_sealing_key").await;
+        assert_eq!(checks, before);
+    }
+    // Beside the right one, a new key seals from now on.
+    let both = format!("{},{SEALING_KEYS}", other_key.replace("test:", "new:"));
+    let options = Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", &both)]);
+    let server = Server::start_with(&database, options).await;
+    server.client.get("/api/realm/r").await.expect(200);
 }

@@ -56,6 +56,7 @@ mod schemathesis;
 mod sealing;
 mod snapshots;
 mod specification;
+mod storage_attacks;
 mod stored_extra;
 mod storing;
 mod sweeps;

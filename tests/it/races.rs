@@ -228,11 +228,12 @@ async fn rows_sealed_with_another_replicas_key_are_left_to_it_and_starve_nobody(
     };
     let first = "first:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     let second = "second:AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=";
-    let server = Server::start_with(&database, with_key(first)).await;
-    server
-        .client
-        .register_realm("r", &provider.url("/token"))
-        .await;
+    // The realm is one that both know.
+    let server = Server::start_with(&database, with_key(&format!("{second},{first}"))).await;
+    let url = provider.url("/token");
+    server.client.register_realm("r", &url).await;
+    server.stop().await;
+    let server = Server::start_with(&database, with_key(&format!("{first},{second}"))).await;
     for number in 0..20 {
         server
             .client

@@ -57,7 +57,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let realm = realms::find_locked(transaction, &patch.realm).await?;
         let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
-        let realm = Realm::from_row(realm, &self.expressions).map_err(Refusal::from)?;
+        let realm = Realm::from_row(realm, &self.expressions, &self.ring).map_err(Refusal::from)?;
         let source = realm.source;
         if patch.token.is_some() && !source.is_fixed() {
             return Err(Refusal::NotFixed.into());

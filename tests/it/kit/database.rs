@@ -138,6 +138,14 @@ impl TestDatabase {
         bytes
     }
 
+    /// Changes what is stored, as no server would.
+    pub async fn run(&self, sql: &str) {
+        let connection = self.connect().await;
+        let done = connection.execute_unprepared(sql).await;
+        done.expect("the statement is good");
+        connection.close().await.expect("the connection closes");
+    }
+
     /// One number that a query answers.
     pub async fn number(&self, query: &str) -> i64 {
         let connection = self.connect().await;
@@ -323,10 +331,15 @@ fn install(directory: &Path) {
         .arg(format!("--datadir={}", data.display()))
         .args(as_root())
         .stdout(log(directory, "install.log"))
-        .stderr(Stdio::null())
+        .stderr(log(directory, "install.log"))
         .status()
         .expect("mariadb-install-db is installed; `make setup` does that");
-    assert!(installed.success(), "mariadb-install-db failed");
+    let said = || std::fs::read_to_string(directory.join("install.log"));
+    assert!(
+        installed.success(),
+        "mariadb-install-db failed: {}",
+        said().unwrap_or_default()
+    );
 }
 
 fn run(directory: &Path, port: u16) -> Child {

@@ -418,7 +418,9 @@ async fn the_refresh_token_of_a_faulty_answer_is_kept_where_the_realm_was_change
     database: TestDatabase,
 ) {
     let scene = asked_again(&database).await;
-    run(&database, "UPDATE ts_realm SET version = version + 1").await;
+    let changed = json!({"id": "r", "comment": "changed meanwhile"});
+    let client = &scene.server.client;
+    client.post("/api/realm", &changed).await.expect(200);
     scene.provider.release();
     scene.next(Some("fourth"));
     scene.renewed(2).await;

@@ -1,0 +1,362 @@
+//! Whoever can write to the database decides neither where a credential goes nor who gets in:
+//! rows that no token server wrote are refused by name, and everything else goes on.
+
+use std::process::Command;
+
+use serde_json::json;
+use token_server::foundation::hex;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::{KeyRing, SealedPlace};
+
+use crate::damage::look;
+use crate::kit::server::{ADMIN_KEY, Client, Options, SEALING_KEYS};
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    a_realm_whose_document_was_changed_in_the_database_sends_nothing,
+    an_older_document_put_back_under_a_newer_version_sends_nothing,
+    custom_logic_that_was_put_in_its_place_sends_nothing,
+    a_realm_that_was_changed_is_listed_with_the_reason_and_used_again_once_it_is_saved_as_a_whole,
+    a_token_that_was_moved_to_another_realm_sends_nothing_there,
+    an_api_key_that_was_inserted_lets_nobody_in,
+    an_api_key_whose_row_was_changed_lets_nobody_in,
+    a_revoked_administrators_key_does_not_come_back_at_a_start,
+    what_an_earlier_version_stored_is_authenticated_once_and_not_again,
+    a_right_key_ring_starts_where_the_check_values_are_gone,
+}
+
+/// A key that an attacker knows, and what is stored of it.
+const FORGED_KEY: &str = "tsk_forged-by-somebody-0123456789abcdef";
+
+/// Two replicas, a provider, and somebody who wants what is sent to it.
+struct Scene {
+    servers: [Server; 2],
+    provider: Provider,
+    thief: Provider,
+}
+
+impl Scene {
+    async fn set(database: &TestDatabase) -> Self {
+        let servers = [Server::start(database).await, Server::start(database).await];
+        let (provider, thief) = (Provider::start().await, Provider::start().await);
+        thief.answer_with(Answer::token("of-the-thief", 7200));
+        let client = &servers[0].client;
+        for realm in ["r", "other"] {
+            client.register_realm(realm, &provider.url("/token")).await;
+            client.save_secret(realm, "k").await;
+            client.generation(realm, "k", 1).await;
+        }
+        Self {
+            servers,
+            provider,
+            thief,
+        }
+    }
+
+    fn clients(&self) -> [&Client; 2] {
+        [&self.servers[0].client, &self.servers[1].client]
+    }
+
+    /// On each replica the attacked secret is due and is left alone, by the name of the row, and
+    /// the other one is renewed.
+    async fn expect_refused(&self, database: &TestDatabase) {
+        let sent = self.provider.request_count();
+        for (generation, server) in (2..).zip(&self.servers) {
+            due(database, server).await;
+            server.client.generation("other", "k", generation).await;
+            server.settled().await;
+            let metrics = server.client.get("/metrics").await.expect(200).text;
+            let counted = "token_server_damaged_values_total{table=\"ts_realm\",column=\"mac\"} 1";
+            assert!(metrics.contains(counted), "{metrics}");
+            look(server).await;
+            let secret = server.client.state("r", "k", "needs_attention").await;
+            let detail = &secret["last_error"]["detail"];
+            let named = "ts_realm.mac of row r cannot be opened any more; look at the realm";
+            assert!(detail.to_string().contains(named), "{detail}");
+        }
+        assert_eq!(self.thief.request_count(), 0);
+        assert_eq!(self.provider.request_count(), sent + 2);
+    }
+}
+
+/// Has a server look at all secrets as due.
+async fn due(database: &TestDatabase, server: &Server) {
+    database.run("UPDATE ts_token SET renew_at = 0").await;
+    server.app().wake.notify_one();
+    server.sweeps().await;
+}
+
+/// `REPLACE` of the URL in a document, as an attacker would write it.
+async fn redirect(database: &TestDatabase, scene: &Scene) {
+    let (from, to) = (scene.provider.url("/token"), scene.thief.url("/token"));
+    let sql =
+        format!("UPDATE ts_realm SET config = REPLACE(config, '{from}', '{to}') WHERE id = 'r'");
+    database.run(&sql).await;
+}
+
+async fn a_realm_whose_document_was_changed_in_the_database_sends_nothing(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    redirect(&database, &scene).await;
+    scene.expect_refused(&database).await;
+    // What is stored is served for as long as it lives.
+    for client in scene.clients() {
+        client.token("r", "k").await.expect(200);
+    }
+}
+
+async fn an_older_document_put_back_under_a_newer_version_sends_nothing(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    database
+        .run("CREATE TABLE older AS SELECT * FROM ts_realm WHERE id = 'r'")
+        .await;
+    let client = &scene.servers[0].client;
+    client
+        .register_realm("r", &scene.provider.url("/newer"))
+        .await;
+    database
+        .run(
+            "UPDATE ts_realm SET config = (SELECT config FROM older), \
+             mac = (SELECT mac FROM older) WHERE id = 'r'",
+        )
+        .await;
+    scene.expect_refused(&database).await;
+}
+
+async fn custom_logic_that_was_put_in_its_place_sends_nothing(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let thief = scene.thief.url("/logic");
+    let sql = format!("UPDATE ts_realm SET config = NULL, logic_code = '{thief}' WHERE id = 'r'");
+    database.run(&sql).await;
+    scene.expect_refused(&database).await;
+}
+
+async fn a_realm_that_was_changed_is_listed_with_the_reason_and_used_again_once_it_is_saved_as_a_whole(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database).await;
+    redirect(&database, &scene).await;
+    for client in scene.clients() {
+        let listed = client.list("/api/realm").await;
+        let of = |id: &str| {
+            listed
+                .iter()
+                .find(|realm| realm["id"] == id)
+                .expect("it is listed")
+        };
+        let why = of("r")["unreadable"].as_str().expect("a reason");
+        assert!(why.contains("ts_realm.mac of row r"), "{why}");
+        assert!(of("r")["config"].is_null() && of("other")["unreadable"].is_null());
+        let shown = client.get("/api/realm/r").await;
+        shown.expect_problem(409, "unreadable_here");
+    }
+    // What would be kept is nobody's, and nothing of it is taken over.
+    let client = &scene.servers[0].client;
+    let comment = json!({"id": "r", "comment": "mine"});
+    let refused = client.post("/api/realm", &comment).await;
+    refused.expect_problem(409, "unreadable_here");
+    let body = json!({"id": "r", "logic_code": null, "config": {
+        "url": scene.provider.url("/token"), "method": "GET",
+        "token_path": "access_token", "expires_in_path": "expires_in",
+    }});
+    client.post("/api/realm", &body).await.expect(200);
+    for (generation, server) in (2..).zip(&scene.servers) {
+        due(&database, server).await;
+        server.client.generation("r", "k", generation).await;
+        server.settled().await;
+    }
+    assert_eq!(scene.thief.request_count(), 0);
+}
+
+async fn a_token_that_was_moved_to_another_realm_sends_nothing_there(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let client = &scene.servers[0].client;
+    // A realm of the attacker's own, rightly registered.
+    client
+        .register_realm("trap", &scene.thief.url("/token"))
+        .await;
+    database
+        .run("UPDATE ts_token SET realm_id = 'trap', renew_at = 1 WHERE realm_id = 'r'")
+        .await;
+    for server in &scene.servers {
+        server.app().wake.notify_one();
+        server.sweeps().await;
+        server.settled().await;
+    }
+    assert_eq!(scene.thief.request_count(), 0);
+    let detail = database
+        .number("SELECT COUNT(*) FROM ts_token WHERE failure_detail LIKE '%its name was changed%'")
+        .await;
+    assert_eq!(detail, 1);
+}
+
+/// The forged key's hash, by the means of the machine and not of the server.
+fn hash_of(key: &str) -> String {
+    let script = format!("printf %s '{key}' | sha256sum");
+    let hashed = Command::new("sh").args(["-c", &script]).output();
+    let text = String::from_utf8(hashed.expect("it runs").stdout).expect("text");
+    text.split_whitespace().next().expect("a hash").to_owned()
+}
+
+async fn expect_nobody(scene: &Scene, key: &str) {
+    for client in scene.clients() {
+        let forged = client.with_key(key);
+        forged
+            .get("/api/realm")
+            .await
+            .expect_problem(401, "unauthorized");
+        forged
+            .token("r", "k")
+            .await
+            .expect_problem(401, "unauthorized");
+    }
+}
+
+async fn an_api_key_that_was_inserted_lets_nobody_in(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let insert = |mac: &str| {
+        format!(
+            "INSERT INTO ts_api_key (name, hash, hint, scopes, created_at, mac) \
+             SELECT 'forged', '{}', 'tsk_forg…', scopes, 1, {mac} FROM ts_api_key \
+             WHERE name = 'bootstrap-admin'",
+            hash_of(FORGED_KEY)
+        )
+    };
+    for mac in ["NULL", "mac"] {
+        database.run(&insert(mac)).await;
+        expect_nobody(&scene, FORGED_KEY).await;
+        let client = &scene.servers[0].client;
+        let listed = client.list("/api/api-key").await;
+        let forged = listed
+            .iter()
+            .find(|key| key["name"] == "forged")
+            .expect("it is listed");
+        assert_eq!(forged["authentic"], false);
+        assert!(listed.iter().any(|key| key["authentic"] == true));
+        let path = format!("/api/api-key/{}", forged["id"]);
+        client.delete(&path).await.expect(200);
+        // Revoked it is, whoever wrote it, and stays so.
+        database
+            .run("UPDATE ts_api_key SET revoked_at = NULL WHERE name = 'forged'")
+            .await;
+        expect_nobody(&scene, FORGED_KEY).await;
+        database
+            .run("DELETE FROM ts_api_key WHERE name = 'forged'")
+            .await;
+    }
+}
+
+async fn an_api_key_whose_row_was_changed_lets_nobody_in(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let client = &scene.servers[0].client;
+    let body = json!({"name": "app", "scopes": ["token:read"], "realms": ["other"]});
+    let made = client.post("/api/api-key", &body).await.expect(200).json();
+    let key = made["data"]["key"].as_str().expect("a key").to_owned();
+    for (attack, repair) in [
+        ("scopes = 'token:read,admin'", "scopes = 'token:read'"),
+        ("realms = NULL", "realms = '[\"other\"]'"),
+        ("expires_at = 9999999999999", "expires_at = NULL"),
+        ("name = 'bootstrap-admin-2'", "name = 'app'"),
+    ] {
+        let id = &made["data"]["id"];
+        database
+            .run(&format!("UPDATE ts_api_key SET {attack} WHERE id = {id}"))
+            .await;
+        for client in scene.clients() {
+            let app = client.with_key(&key);
+            let refused = app.token("other", "k").await;
+            refused.expect_problem(401, "unauthorized");
+        }
+        database
+            .run(&format!("UPDATE ts_api_key SET {repair} WHERE id = {id}"))
+            .await;
+    }
+    for client in scene.clients() {
+        client.with_key(&key).token("other", "k").await.expect(200);
+    }
+}
+
+async fn a_revoked_administrators_key_does_not_come_back_at_a_start(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let body = json!({"name": "second", "scopes": ["admin"]});
+    let made = client.post("/api/api-key", &body).await.expect(200).json();
+    let second = client.with_key(made["data"]["key"].as_str().expect("a key"));
+    let listed = second.list("/api/api-key").await;
+    let first = listed.iter().find(|key| key["name"] == "bootstrap-admin");
+    let path = format!("/api/api-key/{}", first.expect("it is listed")["id"]);
+    second.delete(&path).await.expect(200);
+    server.stop().await;
+    let server = Server::start(&database).await;
+    let refused = server.client.with_key(ADMIN_KEY).get("/api/realm").await;
+    refused.expect_problem(401, "unauthorized");
+    let another = "another-administrators-key-0123456789";
+    let options = Options::default().with(&[("TOKEN_SERVER__ADMIN_KEY", another)]);
+    let replaced = Server::start_with(&database, options).await;
+    let client = replaced.client.with_key(another);
+    client.get("/api/realm").await.expect(200);
+}
+
+/// A check value of the time before rows were authenticated, as a literal of SQL.
+fn earlier_check() -> String {
+    let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
+    let place = SealedPlace {
+        table: "ts_sealing_key",
+        row: "test",
+        column: "check_value",
+    };
+    let sealed = ring.seal_under("test", &place, b"token-server");
+    format!("X'{}'", hex(&sealed.expect("its key is there").0))
+}
+
+async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database).await;
+    for server in scene.servers {
+        server.stop().await;
+    }
+    // As an earlier version left it: no row has a code, and the key's check value is as it was.
+    database.run("UPDATE ts_realm SET mac = NULL").await;
+    database.run("UPDATE ts_api_key SET mac = NULL").await;
+    database
+        .run(&format!(
+            "UPDATE ts_sealing_key SET check_value = {}",
+            earlier_check()
+        ))
+        .await;
+    let server = Server::start(&database).await;
+    due(&database, &server).await;
+    server.client.generation("r", "k", 2).await;
+    server.stop().await;
+    database
+        .run("UPDATE ts_realm SET mac = NULL WHERE id = 'r'")
+        .await;
+    let server = Server::start(&database).await;
+    due(&database, &server).await;
+    let other = server.client.generation("other", "k", 3).await;
+    server.settled().await;
+    assert_eq!(other["generation"], 3);
+    let secret = server.client.secret("r", "k").await;
+    assert_eq!(secret["generation"], 2);
+    let shown = server.client.get("/api/realm/r").await;
+    let problem = shown.expect_problem(409, "unreadable_here");
+    assert!(
+        problem["detail"].to_string().contains("is missing"),
+        "{problem}"
+    );
+}
+
+async fn a_right_key_ring_starts_where_the_check_values_are_gone(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    for server in scene.servers {
+        server.stop().await;
+    }
+    database.run("DELETE FROM ts_sealing_key").await;
+    let server = Server::start(&database).await;
+    due(&database, &server).await;
+    server.client.generation("r", "k", 2).await;
+    assert_eq!(
+        database.number("SELECT COUNT(*) FROM ts_sealing_key").await,
+        1
+    );
+}
