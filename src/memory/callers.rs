@@ -14,7 +14,7 @@ use crate::foundation::clock::{BootMs, Moment};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
 use crate::foundation::metrics::DamageLabels;
-use crate::foundation::sealing::OpenError;
+use crate::foundation::sealing::{Closed, OpenError};
 
 impl Memory {
     /// Whether a key may be taken for good without asking the database. It is told by the
@@ -88,13 +88,19 @@ impl Memory {
     fn tell_refused(&self, error: &OpenError) {
         let (table, column) = (error.table, error.column);
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = refused.count(self.clock.boot()) {
+        let count = refused.count(self.clock.boot());
+        if let Closed::UnknownKey(_) = error.why {
+            if let Some(calls) = count {
+                tracing::error!(
+                    %error, calls,
+                    "an API key is refused that another server made: put the sealing key into sealing.keys"
+                );
+            }
+            return;
+        }
+        if let Some(calls) = count {
             tracing::error!(
-                table,
-                row = error.row,
-                column,
-                why = %error.why,
-                calls = count,
+                table, row = error.row, column, why = %error.why, calls,
                 "an API key is refused: its row was not written by a token server; revoke it"
             );
         }

@@ -99,7 +99,7 @@ mod tests {
             values(None, "https://a.example", None),
             values(Some(3), "https://b.example", None),
             values(Some(3), "https://a.example", Some("")),
-            values(Some(3), "https://a.exampl", Some("e")),
+            values(Some(3), "https://a", Some(".example")),
         ] {
             let closed = ring.verify(&place, &changed, Some(&mac)).unwrap_err();
             assert_eq!(closed.why, Closed::Refused);
