@@ -322,7 +322,7 @@ fn log(directory: &Path, name: &str) -> std::fs::File {
 
 fn install(directory: &Path) {
     let data = directory.join("data");
-    let installed = command("mariadb-install-db")
+    let installed = command("mariadb-install-db", directory)
         .args([
             "--no-defaults",
             "--auth-root-authentication-method=normal",
@@ -344,7 +344,7 @@ fn install(directory: &Path) {
 
 fn run(directory: &Path, port: u16) -> Child {
     let data = directory.join("data");
-    command("setpriv")
+    command("setpriv", directory)
         .args([
             "--pdeathsig",
             "TERM",
@@ -363,13 +363,14 @@ fn run(directory: &Path, port: u16) -> Child {
         .expect("mariadbd is installed; `make setup` does that")
 }
 
-/// Debian keeps mariadbd where not every user looks.
-fn command(program: &str) -> Command {
+/// Debian keeps mariadbd where not every user looks. A server that starts removes what it takes for
+/// an earlier one's temporary tables: each has a directory of its own for them.
+fn command(program: &str, temporary: &Path) -> Command {
     let path = std::env::vars()
         .find(|(name, _)| name == "PATH")
         .map(|(_, path)| path);
     let mut command = Command::new(program);
-    command.env(
+    command.env("TMPDIR", temporary).env(
         "PATH",
         format!("{}:/usr/local/sbin:/usr/sbin", path.unwrap_or_default()),
     );
