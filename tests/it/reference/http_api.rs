@@ -165,15 +165,19 @@ struct Told {
     does: String,
 }
 
+/// The rows of the table whose head begins so.
+fn rows_of<'a>(page: &'a str, head: &'a str) -> impl Iterator<Item = &'a str> {
+    let table = page.lines().skip_while(move |line| !line.starts_with(head));
+    let rows = table.take_while(|line| line.starts_with('|'));
+    // Behind the head, and the line below it.
+    rows.skip(2)
+}
+
 /// The calls of that table. A method may stand alone before another with its path, a path alone behind
 /// one with its method, and `…` for the path before but for its last part.
 fn told(page: &str) -> Vec<Told> {
-    let rows = page
-        .lines()
-        .skip_while(|line| !line.starts_with("| call | scope |"));
-    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
     let mut told = Vec::new();
-    for row in rows {
+    for row in rows_of(page, "| call | scope |") {
         let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
         let [calls, scope, does] = cells[..] else {
             panic!("not three cells: {row}");
@@ -260,10 +264,7 @@ fn the_table_of_calls_has_each_operation_with_its_query_and_scope_and_nothing_el
 #[test]
 fn the_table_of_denied_flushes_has_each_code_once_and_nothing_else() {
     let page = read("docs/src/reference/http-api.md");
-    let rows = page
-        .lines()
-        .skip_while(|line| !line.starts_with("| `flush_denied_code` |"));
-    let rows = rows.skip(2).take_while(|line| line.starts_with("| "));
+    let rows = rows_of(&page, "| `flush_denied_code` |");
     let codes = rows.flat_map(|row| in_backticks(row.split(" | ").next().unwrap_or_default()));
     let mut told: Vec<_> = codes.collect();
     told.sort_unstable();
