@@ -27,6 +27,8 @@ pub struct Model {
     pub generation: i64,
     /// When the request that brought the stored token was sent.
     pub obtained_at: Option<EpochMs>,
+    /// Authenticates the stored token: whose it is, and all of the above.
+    pub mac: Option<Sealed>,
 
     // What renews it, where the provider issues refresh tokens.
     pub refresh_token: Option<Sealed>,

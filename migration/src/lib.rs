@@ -23,6 +23,7 @@ mod m20261126_000018_create_change;
 mod m20261127_000019_drop_claim_index;
 mod m20261128_000020_add_refusals;
 mod m20261129_000021_add_macs;
+mod m20261129_000022_authenticate_tokens;
 
 use std::collections::HashSet;
 
@@ -61,6 +62,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000019_drop_claim_index::Migration),
             Box::new(m20261128_000020_add_refusals::Migration),
             Box::new(m20261129_000021_add_macs::Migration),
+            Box::new(m20261129_000022_authenticate_tokens::Migration),
         ]
     }
 

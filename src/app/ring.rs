@@ -14,12 +14,15 @@ use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace};
 use crate::realm::store as realms;
 use crate::secret::{Secret, store as secrets};
+use crate::token::authentic as tokens;
 
 const SEALING_KEYS_FILE: &str = "sealing.keys";
 /// What a key's check value held before rows were authenticated.
 const CHECK_BEFORE: &[u8] = b"token-server";
+/// What it held while tokens were not.
+const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
 /// What it holds since all of them are.
-const CHECK: &[u8] = b"token-server, rows are authenticated";
+const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 /// Secrets that are tried where a check value does not open.
 const PROOFS_MAX: u64 = 1000;
 
@@ -50,12 +53,17 @@ pub(super) async fn open_ring(
     let ring = KeyRing::parse(&text, randomness.clone())?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
-    let mut is_authenticated = checks.is_empty();
+    let mut stored_by = match checks.is_empty() {
+        true => Some(StoredBy::Now),
+        false => None,
+    };
     for key_id in ring.key_ids() {
         let row = checks.iter().find(|row| row.key_id == key_id);
         match row.map(|row| (row, checked(&ring, row))) {
-            Some((_, Some(Checked::Now))) => is_authenticated = true,
-            Some((row, Some(Checked::Before))) => before.push(row),
+            Some((row, Some(version))) => {
+                stored_by = stored_by.max(Some(version));
+                before.extend((version < StoredBy::Now).then_some(row));
+            }
             Some((row, None)) => match opens_secrets(&ring, key_id, database).await? {
                 Some(true) => damaged.push(row),
                 Some(false) | None => return Err(StartError::WrongSealingKey(key_id.to_owned())),
@@ -67,8 +75,8 @@ pub(super) async fn open_ring(
             },
         }
     }
-    if !before.is_empty() && !is_authenticated {
-        authenticate(database, &ring).await?;
+    if let Some(version) = stored_by {
+        authenticate(database, &ring, version).await?;
     }
     for row in &damaged {
         tracing::warn!(
@@ -114,37 +122,64 @@ fn check_place(key_id: &str) -> SealedPlace<'_> {
     }
 }
 
-/// A check value that says that the key is the one of its id.
-enum Checked {
-    /// Written before rows were authenticated.
-    Before,
+/// What a version authenticated of what it stored; the check value says so, beside that the key
+/// is the one of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum StoredBy {
+    BeforeRows,
+    BeforeTokens,
     Now,
 }
 
-fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Checked> {
+fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<StoredBy> {
     let opened = ring.open(&check_place(&row.key_id), &row.check_value);
     match opened.ok()?.as_slice() {
-        CHECK => Some(Checked::Now),
-        CHECK_BEFORE => Some(Checked::Before),
+        CHECK => Some(StoredBy::Now),
+        CHECK_BEFORE_TOKENS => Some(StoredBy::BeforeTokens),
+        CHECK_BEFORE => Some(StoredBy::BeforeRows),
         _ => None,
     }
 }
 
 /// Authenticates what an earlier version stored, once: from then on a row that is not
 /// authenticated was written by somebody else.
-async fn authenticate(database: &Database, ring: &KeyRing) -> Result<(), DbError> {
-    let (realms, api_keys) = database
+async fn authenticate(
+    database: &Database,
+    ring: &KeyRing,
+    stored_by: StoredBy,
+) -> Result<(), DbError> {
+    let (mut realms, mut api_keys, mut tokens) = (0, 0, 0);
+    match stored_by {
+        StoredBy::Now => return Ok(()),
+        StoredBy::BeforeTokens => {}
+        StoredBy::BeforeRows => {
+            (realms, api_keys) = database
+                .write(|transaction, _| {
+                    Box::pin(async move {
+                        let realms = realms::authenticate_all(transaction, ring).await?;
+                        let api_keys = keys::authenticate_all(transaction, ring).await?;
+                        Ok::<_, DbError>((realms, api_keys))
+                    })
+                })
+                .await?;
+        }
+    }
+    let mut after = SecretId(i64::MIN);
+    while let Some((last, count)) = database
         .write(|transaction, _| {
             Box::pin(async move {
-                let realms = realms::authenticate_all(transaction, ring).await?;
-                let api_keys = keys::authenticate_all(transaction, ring).await?;
-                Ok::<_, DbError>((realms, api_keys))
+                let some = tokens::authenticate_after(transaction, ring, after).await?;
+                Ok::<_, DbError>(some)
             })
         })
-        .await?;
+        .await?
+    {
+        (after, tokens) = (last, tokens + count);
+    }
     tracing::info!(
         realms,
         api_keys,
+        tokens,
         "rows that an earlier version stored were authenticated"
     );
     Ok(())

@@ -18,6 +18,7 @@ use crate::foundation::clock::{EpochMs, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
@@ -30,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct PairKeeperParts {
     pub database: Database,
     pub clock: SharedClock,
+    pub ring: Arc<KeyRing>,
     pub randomness: Randomness,
     pub replica: ReplicaId,
     pub memory: Memory,
@@ -166,7 +168,7 @@ impl PairKeeper {
         now: EpochMs,
     ) -> Result<Promotion, DbErr> {
         let before = store::find_by_id(transaction, candidate.secret).await?;
-        let promotion = candidate::keep(transaction, candidate, now).await?;
+        let promotion = candidate::keep(transaction, candidate, &self.parts.ring, now).await?;
         if let (Some(record), Some(token), Promotion::Token(generation)) =
             (before, &candidate.token, promotion)
         {

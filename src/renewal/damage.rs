@@ -143,8 +143,7 @@ impl DamageDetector {
         record: TokenRecord,
     ) -> Result<TokenRecord, DbErr> {
         let mut damaged = false;
-        let held = record.held.iter();
-        for error in held.flat_map(|held| record.closed_parts(held, &self.ring)) {
+        for error in record.closed(&self.ring) {
             damaged |= self.is_damaged(&error).await?;
         }
         Ok(TokenRecord {

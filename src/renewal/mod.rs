@@ -157,6 +157,7 @@ impl Renewals {
         let pairs = Arc::new(PairKeeper::new(PairKeeperParts {
             database: database.clone(),
             clock: clock.clone(),
+            ring: ring.clone(),
             randomness: randomness.clone(),
             replica: replica.clone(),
             memory: memory.clone(),
@@ -166,6 +167,7 @@ impl Renewals {
         let writer = ResultWriter::new(ResultWriterParts {
             database: database.clone(),
             clock: clock.clone(),
+            ring: ring.clone(),
             randomness: randomness.clone(),
             metrics: metrics.clone(),
             pairs: pairs.clone(),

@@ -193,8 +193,7 @@ impl SealedCheck {
         let (record, ring) = (&stored.record, &self.parts.ring);
         let secret = Secret::open(stored.secret.clone(), ring);
         let params = secret.as_ref().err().cloned();
-        let held = record.held.as_ref();
-        let token = held.map_or_else(Vec::new, |held| record.closed_parts(held, ring));
+        let token = record.closed(ring);
         let refresh = record.refresh.as_ref();
         let refresh = refresh.and_then(|refresh| record.open_refresh(refresh, ring).err());
         for candidate in &stored.candidates {

@@ -15,12 +15,13 @@ use token_server_entity::{token, token::Column as TokenColumn};
 use super::claim::{Claimed, RefreshTokenRisk};
 use super::expiry::Expiry;
 use super::locked::{lock_one, write};
+use super::results::Novelty;
 use super::versions::versions;
 use super::{HeldRefresh, HeldToken, SealedPayload, Serving, store};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, padded};
 use crate::foundation::ids::{AttemptId, Generation, RealmId, RefreshLine, SecretId, Version};
-use crate::foundation::sealing::Sealed;
+use crate::foundation::sealing::{KeyRing, Sealed};
 
 /// What an attempt obtained, and what has to be the same for it to take the token's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +159,7 @@ impl Candidate {
 pub async fn keep(
     database: &impl ConnectionTrait,
     candidate: &Candidate,
+    ring: &KeyRing,
     now: EpochMs,
 ) -> Result<Promotion, DbErr> {
     let id = candidate.secret;
@@ -182,8 +184,7 @@ pub async fn keep(
         && versions(database, &[id]).await?.get(&id) == Some(&obtained_with)
     {
         row.clear_failures();
-        row.raise();
-        row.put(&token.held, now);
+        row.put(&token.held, Novelty::New, ring, now);
         row.due(token.renew_at);
         let generation = row.generation();
         write(database, &[row]).await?;

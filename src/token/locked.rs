@@ -8,11 +8,14 @@ use sea_orm::{
 };
 use token_server_entity::token::{self, Column, Entity};
 
+use super::authentic::mac_of;
 use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
+use super::results::Novelty;
 use super::{Announced, HeldRefresh, HeldToken, SealedPayload};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{padded, pieces};
 use crate::foundation::ids::{AttemptId, Generation, RefreshLine, SecretId};
+use crate::foundation::sealing::KeyRing;
 use crate::realm::failure::Failure;
 
 /// About so long is one statement at most, but for a longer row: by default MariaDB takes
@@ -106,8 +109,8 @@ async fn replace(
 
 /// What may be long, and is not written again where a lease begins or ends.
 fn is_sealed(column: &Column) -> bool {
-    use Column::{Extra, RefreshToken, Served, Token};
-    matches!(column, Token | Served | Extra | RefreshToken)
+    use Column::{Extra, Mac, RefreshToken, Served, Token};
+    matches!(column, Token | Served | Extra | Mac | RefreshToken)
 }
 
 /// Rows that are not too long for one statement together.
@@ -245,9 +248,13 @@ impl Locked {
         self.row.renew_at = renew_at.filter(|_| !self.row.paused);
     }
 
-    /// Puts a token in the place of the one before.
-    pub fn put(&mut self, held: &HeldToken, now: EpochMs) {
+    /// Puts a token in the place of the one before. A new one raises the generation.
+    pub fn put(&mut self, held: &HeldToken, novelty: Novelty, ring: &KeyRing, now: EpochMs) {
         self.sealed = true;
+        match novelty {
+            Novelty::New => self.row.generation += 1,
+            Novelty::Repeated => {}
+        }
         // By name, so that none is forgotten.
         let HeldToken {
             payload,
@@ -271,11 +278,7 @@ impl Locked {
         row.obtained_at = Some(*obtained_at);
         row.forced = false;
         row.updated_at = now;
-    }
-
-    /// The token is another one than before.
-    pub fn raise(&mut self) {
-        self.row.generation += 1;
+        row.mac = Some(mac_of(row, held, ring));
     }
 
     pub fn put_refresh(&mut self, refresh: Option<&HeldRefresh>) {

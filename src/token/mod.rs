@@ -1,5 +1,6 @@
 //! Tokens: their life, their state, where they are kept.
 
+pub mod authentic;
 pub mod candidate;
 pub mod claim;
 pub mod due;
@@ -187,6 +188,8 @@ pub struct TokenRecord {
     pub realm: RealmId,
     pub key: KeyName,
     pub held: Option<HeldToken>,
+    /// Authenticates what is held.
+    pub mac: Option<Sealed>,
     pub refresh: Option<HeldRefresh>,
     pub refresh_line: RefreshLine,
     pub lost: Option<LostAttempt>,
@@ -247,6 +250,7 @@ impl TokenRecord {
                 serving: Serving::of_columns(row.served, row.per_read),
                 obtained_at: row.obtained_at.unwrap_or(row.updated_at),
             }),
+            mac: row.mac,
             refresh: row.refresh_token.map(|sealed| HeldRefresh {
                 sealed,
                 expires_at: row.refresh_expires_at,
@@ -277,9 +281,10 @@ impl TokenRecord {
         self.held.as_ref().filter(|held| held.is_valid(now))
     }
 
+    /// The token that is held.
     pub fn open_token(&self, held: &HeldToken, ring: &KeyRing) -> Result<SecretString, OpenError> {
-        let row = self.secret_id.to_string();
-        ring.open_text(&place(&row, SealedPart::Token), &held.payload.token)
+        self.verify(ring)?;
+        self.token_of(held, ring)
     }
 
     /// The form it is served in; none where that is made on each read.
@@ -288,9 +293,29 @@ impl TokenRecord {
         held: &HeldToken,
         ring: &KeyRing,
     ) -> Result<Option<SecretString>, OpenError> {
+        self.verify(ring)?;
+        self.served_of(held, ring)
+    }
+
+    /// What is served with it: an object, or null.
+    pub fn open_extra(&self, held: &HeldToken, ring: &KeyRing) -> Result<Value, OpenError> {
+        self.verify(ring)?;
+        self.extra_of(held, ring)
+    }
+
+    fn token_of(&self, held: &HeldToken, ring: &KeyRing) -> Result<SecretString, OpenError> {
+        let row = self.secret_id.to_string();
+        ring.open_text(&place(&row, SealedPart::Token), &held.payload.token)
+    }
+
+    fn served_of(
+        &self,
+        held: &HeldToken,
+        ring: &KeyRing,
+    ) -> Result<Option<SecretString>, OpenError> {
         let row = self.secret_id.to_string();
         match &held.serving {
-            Serving::AsItCame => self.open_token(held, ring).map(Some),
+            Serving::AsItCame => self.token_of(held, ring).map(Some),
             Serving::Rendered(served) => ring
                 .open_text(&place(&row, SealedPart::Served), served)
                 .map(Some),
@@ -298,8 +323,7 @@ impl TokenRecord {
         }
     }
 
-    /// What is served with it: an object, or null.
-    pub fn open_extra(&self, held: &HeldToken, ring: &KeyRing) -> Result<Value, OpenError> {
+    fn extra_of(&self, held: &HeldToken, ring: &KeyRing) -> Result<Value, OpenError> {
         let Some(extra) = &held.payload.extra else {
             return Ok(Value::Null);
         };
@@ -309,14 +333,22 @@ impl TokenRecord {
         serde_json::from_slice(&plain).map_err(|_| OpenError::new(&place, extra, Closed::Malformed))
     }
 
-    /// Why parts of a token stay closed: the token, as it is served, and what is served with it.
+    /// Why the token that is held cannot be used: it is not authentic, or parts of it stay closed.
+    pub fn closed(&self, ring: &KeyRing) -> Vec<OpenError> {
+        let parts = self.held.iter();
+        let parts = parts.flat_map(|held| self.closed_parts(held, ring));
+        self.verify(ring).err().into_iter().chain(parts).collect()
+    }
+
+    /// Why parts of a token stay closed, be it the one that is held or one beside it: the token, as
+    /// it is served, and what is served with it.
     pub fn closed_parts(&self, held: &HeldToken, ring: &KeyRing) -> Vec<OpenError> {
         let served = match held.serving {
             // The same value.
             Serving::AsItCame => None,
-            Serving::Rendered(_) | Serving::PerRead => self.open_served(held, ring).err(),
+            Serving::Rendered(_) | Serving::PerRead => self.served_of(held, ring).err(),
         };
-        let (token, extra) = (self.open_token(held, ring), self.open_extra(held, ring));
+        let (token, extra) = (self.token_of(held, ring), self.extra_of(held, ring));
         [token.err(), served, extra.err()]
             .into_iter()
             .flatten()

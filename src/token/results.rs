@@ -11,6 +11,7 @@ use super::versions::{Versions, versions};
 use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, SecretId, Version};
+use crate::foundation::sealing::KeyRing;
 use crate::realm::failure::Failure;
 
 /// Whether the provider issued a new token or repeated the stored one.
@@ -75,6 +76,7 @@ pub async fn store(
     database: &impl ConnectionTrait,
     results: &[(&Claimed, Update<'_>)],
     busy: Busy,
+    ring: &KeyRing,
     now: EpochMs,
 ) -> Result<Vec<Option<Generation>>, DbErr> {
     let ids: Vec<_> = results.iter().map(|(by, _)| by.record.secret_id).collect();
@@ -88,7 +90,7 @@ pub async fn store(
             .remove(&id)
             .filter(|row| is_current(row, claimed, &versions));
         let put = row.and_then(|row| match update {
-            Update::Token(new) => put_token(row, claimed, new, now),
+            Update::Token(new) => put_token(row, claimed, new, ring, now),
             Update::Failure(new) => put_failure(row, claimed, new, now),
         });
         generations.push(put.as_ref().map(Locked::generation));
@@ -110,16 +112,16 @@ fn put_token(
     mut row: Locked,
     claimed: &Claimed,
     new: &TokenUpdate,
+    ring: &KeyRing,
     now: EpochMs,
 ) -> Option<Locked> {
-    match new.novelty {
-        Novelty::New => row.raise(),
-        Novelty::Repeated if row.generation() == claimed.record.generation => {}
-        Novelty::Repeated => return None,
+    let is_newer = row.generation() != claimed.record.generation;
+    if new.novelty == Novelty::Repeated && is_newer {
+        return None;
     }
     row.end_lease(RefreshTokenRisk::None);
     row.clear_failures();
-    row.put(&new.held, now);
+    row.put(&new.held, new.novelty, ring, now);
     row.due(new.renew_at);
     match &new.refresh {
         RefreshChange::Keep => {}

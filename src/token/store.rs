@@ -4,17 +4,18 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
 };
-use token_server_entity::Sealed;
 use token_server_entity::token::{self, Column, Entity};
 
 use super::claim::Seen;
 use super::expiry::Expiry;
 use super::locked::{lock_one, write};
+use super::results::Novelty;
 use super::{HeldToken, SealedPayload, Serving, TokenRecord, retired};
 use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
+use crate::foundation::sealing::{KeyRing, Sealed};
 
 pub async fn find(
     database: &impl ConnectionTrait,
@@ -86,6 +87,7 @@ pub fn new_row(
         served: Set(None),
         per_read: Set(false),
         extra: Set(None),
+        mac: Set(None),
         refresh_token: Set(None),
         refresh_expires_at: Set(None),
         refresh_obtained_at: Set(None),
@@ -127,6 +129,7 @@ pub async fn store_fixed(
     id: SecretId,
     token: Sealed,
     expires_at: Option<EpochMs>,
+    ring: &KeyRing,
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let Some(mut row) = lock_one(database, id).await? else {
@@ -142,8 +145,7 @@ pub async fn store_fixed(
         serving: Serving::AsItCame,
         obtained_at: now,
     };
-    row.put(&held, now);
-    row.raise();
+    row.put(&held, Novelty::New, ring, now);
     row.due(None);
     write(database, &[row]).await?;
     are_stored(database, &[id], now).await

@@ -18,6 +18,9 @@ on_every_database! {
     custom_logic_that_was_put_in_its_place_sends_nothing,
     a_realm_that_was_changed_is_listed_with_the_reason_and_used_again_once_it_is_saved_as_a_whole,
     a_token_that_was_moved_to_another_realm_sends_nothing_there,
+    a_token_that_was_moved_to_another_name_is_not_served_there,
+    a_token_whose_row_was_changed_is_not_served,
+    a_token_whose_expiry_was_prolonged_is_renewed_instead,
     an_api_key_that_was_inserted_lets_nobody_in,
     an_api_key_whose_row_was_changed_lets_nobody_in,
     a_revoked_administrators_key_does_not_come_back_at_a_start,
@@ -189,6 +192,100 @@ async fn a_token_that_was_moved_to_another_realm_sends_nothing_there(database: T
     assert_eq!(detail, 1);
 }
 
+/// A realm of tokens that are typed in, and that nobody issues again.
+async fn store_fixed(client: &Client, keys: &[&str]) {
+    client
+        .post("/api/realm", &json!({"id": "fixed"}))
+        .await
+        .expect(200);
+    for key in keys {
+        let body = json!({"realm": "fixed", "key": key, "token": format!("token-of-{key}")});
+        client.put("/api/token", &body).await.expect(200);
+    }
+}
+
+async fn a_token_that_was_moved_to_another_name_is_not_served_there(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    store_fixed(&scene.servers[0].client, &["a", "b", "c"]).await;
+    for (from, to) in [("a", "x"), ("b", "a"), ("x", "b")] {
+        database
+            .run(&format!(
+                "UPDATE ts_token SET key_name = '{to}' \
+                 WHERE realm_id = 'fixed' AND key_name = '{from}'"
+            ))
+            .await;
+    }
+    for server in &scene.servers {
+        server.client.token("fixed", "c").await.expect(200);
+    }
+    // The first server remembers what it stored itself; the second reads what is stored.
+    let server = &scene.servers[1];
+    for key in ["a", "b"] {
+        let refused = server.client.token("fixed", key).await;
+        assert_ne!(refused.status, 200, "{}", refused.text);
+    }
+    let metrics = server.client.get("/metrics").await.expect(200).text;
+    let counted = "token_server_damaged_values_total{table=\"ts_token\",column=\"mac\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+async fn a_token_whose_row_was_changed_is_not_served(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let changes = [
+        ("expires_at", "9999999999999"),
+        ("generation", "generation + 1"),
+        ("token_type", "'Bearer'"),
+        ("obtained_at", "obtained_at + 1"),
+        ("per_read", "1"),
+        ("served", "token"),
+        ("extra", "token"),
+        ("mac", "NULL"),
+    ];
+    store_fixed(&scene.servers[0].client, &changes.map(|(column, _)| column)).await;
+    let server = &scene.servers[1];
+    for (column, value) in changes {
+        database
+            .run(&format!(
+                "UPDATE ts_token SET {column} = {value} \
+                 WHERE realm_id = 'fixed' AND key_name = '{column}'"
+            ))
+            .await;
+        let refused = server.client.token("fixed", column).await;
+        assert_ne!(refused.status, 200, "{column}: {}", refused.text);
+        look(server).await;
+        let secret = server
+            .client
+            .state("fixed", column, "needs_attention")
+            .await;
+        let detail = secret["last_error"]["detail"].to_string();
+        assert!(detail.contains("store the token again"), "{detail}");
+    }
+    for (column, _) in changes {
+        let body = json!({"realm": "fixed", "key": column, "token": "again"});
+        server.client.put("/api/token", &body).await.expect(200);
+        let served = server.client.token("fixed", column).await.expect(200);
+        assert_eq!(served.json()["token"], "again");
+    }
+}
+
+async fn a_token_whose_expiry_was_prolonged_is_renewed_instead(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let prolonged = 9_999_999_999_999_i64;
+    database
+        .run(&format!(
+            "UPDATE ts_token SET expires_at = {prolonged} WHERE realm_id = 'r'"
+        ))
+        .await;
+    let server = &scene.servers[1];
+    server.client.token("r", "k").await.expect(200);
+    let renewed = server.client.generation("r", "k", 2).await;
+    assert_eq!(renewed["generation"], 2);
+    let still = format!("SELECT COUNT(*) FROM ts_token WHERE expires_at = {prolonged}");
+    assert_eq!(database.number(&still).await, 0);
+    let other = server.client.secret("other", "k").await;
+    assert_eq!(other["generation"], 1);
+}
+
 /// The forged key's hash, by the means of the machine and not of the server.
 fn hash_of(key: &str) -> String {
     let script = format!("printf %s '{key}' | sha256sum");
@@ -318,6 +415,7 @@ async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
     // As an earlier version left it: no row has a code, and the key's check value is as it was.
     database.run("UPDATE ts_realm SET mac = NULL").await;
     database.run("UPDATE ts_api_key SET mac = NULL").await;
+    database.run("UPDATE ts_token SET mac = NULL").await;
     database
         .run(&format!(
             "UPDATE ts_sealing_key SET check_value = {}",
@@ -325,6 +423,9 @@ async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
         ))
         .await;
     let server = Server::start(&database).await;
+    // What was stored is served, and was not obtained again.
+    server.client.token("r", "k").await.expect(200);
+    assert_eq!(server.client.secret("r", "k").await["generation"], 1);
     due(&database, &server).await;
     server.client.generation("r", "k", 2).await;
     server.stop().await;

@@ -3,7 +3,8 @@
 use sea_orm::{ConnectionTrait, Statement};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
 use token_server::foundation::ids::{ClaimId, Generation, RealmId, ReplicaId};
-use token_server::foundation::sealing::Sealed;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::{KeyRing, Sealed};
 use token_server::token::claim::Claim;
 use token_server::token::expiry::Expiry;
 use token_server::token::lease::{self, ClaimCondition};
@@ -12,6 +13,7 @@ use token_server::token::results::{self, Novelty, RefreshChange, TokenUpdate, Up
 use token_server::token::{HeldToken, SealedPayload, Serving, due};
 
 use crate::kit::database::DIGITS;
+use crate::kit::server::SEALING_KEYS;
 use crate::kit::{Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -35,6 +37,7 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
     let now = clock.now().plus(Ms::from_secs(7200));
     server.stop().await;
     let (connection, realm) = (database.connect().await, RealmId::new("r").expect("a name"));
+    let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
     let due = due::due_in(&connection, &realm, now, &[], LONG as u64).await;
     let condition = ClaimCondition::Due(due.expect("the query is good"));
     // The first makes the rows long, and the others find them so.
@@ -51,7 +54,7 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
         let stored = long_token(now);
         let stored = Update::Token(&stored);
         let results: Vec<_> = claimed.iter().map(|claimed| (claimed, stored)).collect();
-        let stored = results::store(&connection, &results, Busy::LeaveOut, now).await;
+        let stored = results::store(&connection, &results, Busy::LeaveOut, &ring, now).await;
         let stored = stored.expect("the tokens are written");
         assert_eq!(stored, [Some(Generation(generation)); LONG]);
     }

@@ -29,6 +29,11 @@ impl RowValues {
         )
     }
 
+    #[must_use]
+    pub fn flag(self, value: bool) -> Self {
+        self.number(Some(i64::from(value)))
+    }
+
     fn and(mut self, value: Option<&[u8]>) -> Self {
         match value {
             None => self.0.push(0),

@@ -147,7 +147,8 @@ impl Registry {
         }
         if let Some(new) = &patch.token {
             let sealed = seal(id, SealedPart::Token, &new.token, &self.ring);
-            tokens::store_fixed(transaction, id, sealed, new.expires_at, now).await?;
+            let ring = &self.ring;
+            tokens::store_fixed(transaction, id, sealed, new.expires_at, ring, now).await?;
         }
         if let Some(before) = &record
             && source.is_fixed()

@@ -13,6 +13,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::Generation;
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
 use crate::renewal::background::Background;
 use crate::token::claim::Claimed;
 use crate::token::locked::Busy;
@@ -50,6 +51,7 @@ impl Drop for Ended<'_> {
 pub(super) struct BatchWriter {
     database: Database,
     clock: SharedClock,
+    ring: Arc<KeyRing>,
     randomness: Randomness,
     metrics: Arc<Metrics>,
     background: Background,
@@ -60,6 +62,7 @@ impl BatchWriter {
     pub(super) fn new(
         database: Database,
         clock: SharedClock,
+        ring: Arc<KeyRing>,
         randomness: Randomness,
         metrics: Arc<Metrics>,
         background: Background,
@@ -67,6 +70,7 @@ impl BatchWriter {
         Self {
             database,
             clock,
+            ring,
             randomness,
             metrics,
             background,
@@ -145,8 +149,9 @@ impl BatchWriter {
                         .iter()
                         .map(|result| (&*result.claimed, &result.new))
                         .collect();
-                    let (busy, randomness) = (Busy::LeaveOut, &self.randomness);
-                    let stored = store_in(transaction, &results, busy, now, randomness).await?;
+                    let with = (&*self.ring, &self.randomness);
+                    let busy = Busy::LeaveOut;
+                    let stored = store_in(transaction, &results, busy, now, with).await?;
                     Ok::<_, DbError>(stored)
                 })
             })

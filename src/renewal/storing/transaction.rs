@@ -8,6 +8,7 @@ use super::new::NewResult;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, RealmId};
 use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
 use crate::realm::store as realm_store;
 use crate::renewal::history;
 use crate::token::claim::Claimed;
@@ -24,7 +25,7 @@ pub(super) async fn store_in(
     results: &[(&Claimed, &NewResult)],
     busy: Busy,
     now: EpochMs,
-    randomness: &Randomness,
+    (ring, randomness): (&KeyRing, &Randomness),
 ) -> Result<Vec<Option<Generation>>, DbErr> {
     let left_out = realms_left_out(transaction, results, busy).await?;
     let is_left_out = |(claimed, new): &(&Claimed, &NewResult)| {
@@ -38,7 +39,7 @@ pub(super) async fn store_in(
     if updates.is_empty() {
         return Ok(vec![None; results.len()]);
     }
-    let stored = results::store(transaction, &updates, busy, now).await?;
+    let stored = results::store(transaction, &updates, busy, ring, now).await?;
     let mut stored = stored.into_iter();
     let generations: Vec<_> = results
         .iter()

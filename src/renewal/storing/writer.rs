@@ -14,6 +14,7 @@ use crate::foundation::clock::SharedClock;
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::KeyRing;
 use crate::renewal::background::Background;
 use crate::renewal::candidates::PairKeeper;
 use crate::renewal::history;
@@ -29,6 +30,7 @@ const SPOOLED_AFTER: Duration = Duration::from_millis(500);
 pub(in crate::renewal) struct ResultWriterParts {
     pub database: Database,
     pub clock: SharedClock,
+    pub ring: Arc<KeyRing>,
     pub randomness: Randomness,
     pub metrics: Arc<Metrics>,
     pub pairs: Arc<PairKeeper>,
@@ -46,6 +48,7 @@ impl ResultWriter {
         let batch = BatchWriter::new(
             parts.database.clone(),
             parts.clock.clone(),
+            parts.ring.clone(),
             parts.randomness.clone(),
             parts.metrics.clone(),
             parts.background.clone(),
@@ -152,7 +155,7 @@ impl ResultWriter {
                         &result,
                         Busy::Await,
                         now,
-                        &self.parts.randomness,
+                        (&*self.parts.ring, &self.parts.randomness),
                     )
                     .await?;
                     if let [Some(generation)] = stored[..] {

@@ -1,9 +1,14 @@
 //! A damaged token is obtained again, however the damage is noticed.
 
 use serde_json::{Value, json};
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::KeyRing;
+use token_server::token::authentic::authenticate_after;
 
 use super::{HARMS, Harm, Stored, counted, everything_of, make_due, register, register_realm};
 use super::{renewed, run, scene, server};
+use crate::kit::server::SEALING_KEYS;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -263,12 +268,20 @@ async fn a_damaged_token_in_the_feed_holds_up_no_other(database: TestDatabase) {
     );
     damaged.harm(&database, Harm::Tag, &other).await;
     // As if another replica had stored both.
-    for sql in [
+    run(
+        &database,
         "UPDATE ts_token SET generation = 2 WHERE key_name = 'other'",
+    )
+    .await;
+    let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
+    authenticate_after(&database.connect().await, &ring, SecretId(i64::MIN))
+        .await
+        .expect("the database answers");
+    run(
+        &database,
         "INSERT INTO ts_change (subject, row_id) SELECT 'token', secret_id FROM ts_token",
-    ] {
-        run(&database, sql).await;
-    }
+    )
+    .await;
     eventually("the other is followed", async || {
         let read = client.token("r", "other").await.expect(200).json();
         (read["generation"] == 2 && read["source"] == "cache").then_some(())
