@@ -23,6 +23,7 @@ use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::sealing_keys::LackedKeys;
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
@@ -33,6 +34,7 @@ use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
 use key_file::{read_secret, write_secret};
+pub use ring::ForgottenKeys;
 use ring::open_ring;
 pub use start_error::StartError;
 
@@ -46,6 +48,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     pub database: Database,
     pub ring: Arc<KeyRing>,
+    /// The keys of stored values that this server lacks.
+    pub lacked_keys: Arc<LackedKeys>,
     pub clock: SharedClock,
     pub randomness: Randomness,
     pub metrics: Arc<Metrics>,
@@ -182,6 +186,7 @@ impl App {
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),
+            lacked_keys: Arc::new(LackedKeys::new(database.clone(), ring.clone())),
             database,
             ring,
             clock,
@@ -267,6 +272,19 @@ pub async fn migrate(
     let migrated = database.migrate(clock.as_ref(), &replica.id).await;
     database.close().await;
     migrated.map_err(|error| StartError::from(error).at(database.address().clone()))
+}
+
+/// Gives up a sealing key that is lost for good, or all that are lacked, and what was sealed with
+/// them.
+pub async fn forget_keys(
+    settings: &Settings,
+    clock: &SharedClock,
+    id: Option<&str>,
+) -> Result<ForgottenKeys, StartError> {
+    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
+    let forgotten = ring::forget_keys(settings, &database, clock, id).await;
+    database.close().await;
+    forgotten.map_err(|error| error.at(database.address().clone()))
 }
 
 fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, StartError> {

@@ -5,6 +5,7 @@ mod context;
 mod failure;
 mod realm;
 mod renew;
+mod sealing_key;
 mod serve;
 
 use std::io::Write;
@@ -64,6 +65,20 @@ enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// Seal everything with another sealing key, while servers run: 0 all, 1 some values are left
+    RotateKey {
+        /// The key's ID; without it, the first of sealing.keys
+        id: Option<String>,
+    },
+    /// Give up a sealing key that is lost for good, and what was sealed with it
+    ForgetKey {
+        /// The key's ID
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// All keys that stored values need and that sealing.keys lacks
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
 }
 
 /// The exit codes, for whoever asks for help.
@@ -99,6 +114,8 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::Renew { realm, all } => Box::pin(renew::run(settings()?, realm, all)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
+        Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,
+        Command::ForgetKey { id, all: _ } => Box::pin(sealing_key::forget(settings()?, id)).await,
         Command::Migrate => {
             let settings = settings()?;
             start_logging(&settings, None)?;

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::access::Rights;
 use crate::app::App;
 use crate::foundation::ids::{KeyName, NameError, RealmId};
 use crate::foundation::randomness::Randomness;
@@ -94,6 +95,7 @@ async fn register(app: &App, port: u16, client_secret: String) -> Result<(), Dem
     let by = Actor {
         name: "demo".to_owned(),
         request_id: None,
+        rights: Rights::All,
     };
     let realm = RealmId::new(REALM)?;
     let config = json!({

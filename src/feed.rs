@@ -23,11 +23,14 @@ pub enum FeedChange {
     Forget(SecretId),
     /// An API key is good no longer.
     Keys,
+    /// All servers seal with another key.
+    SealingKey,
 }
 
 const TOKEN: &str = "token";
 const FORGET: &str = "forget";
 const KEYS: &str = "keys";
+const SEALING_KEY: &str = "sealing_key";
 
 /// Says it, inside the transaction that makes the changes.
 pub async fn append(database: &impl ConnectionTrait, changes: &[FeedChange]) -> Result<(), DbErr> {
@@ -46,6 +49,7 @@ async fn append_piece(
             FeedChange::Token(id) => (TOKEN, Some(id.0)),
             FeedChange::Forget(id) => (FORGET, Some(id.0)),
             FeedChange::Keys => (KEYS, None),
+            FeedChange::SealingKey => (SEALING_KEY, None),
         };
         change::ActiveModel {
             id: NotSet,
@@ -107,6 +111,7 @@ pub async fn after(
             (TOKEN, Some(id)) => Some(FeedChange::Token(SecretId(id))),
             (FORGET, Some(id)) => Some(FeedChange::Forget(SecretId(id))),
             (KEYS, _) => Some(FeedChange::Keys),
+            (SEALING_KEY, _) => Some(FeedChange::SealingKey),
             _ => None,
         };
         (row.id, change)

@@ -11,6 +11,9 @@ pub struct Model {
     pub key_id: String,
     pub check_value: Sealed,
     pub created_at: EpochMs,
+    /// All servers seal with the key whose time is the latest; where none has one, each with the
+    /// first of its own.
+    pub seals_since: Option<EpochMs>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,7 +6,10 @@ pub mod key;
 pub mod scope;
 pub mod store;
 
-use scope::{Pattern, Scope};
+use std::sync::Arc;
+
+use crate::foundation::pattern::Coverage;
+use scope::Scope;
 
 /// A caller whose key was recognised.
 #[derive(Clone, Debug)]
@@ -14,27 +17,56 @@ pub struct Caller {
     /// The key's name, for the audit.
     pub name: String,
     scopes: Vec<Scope>,
-    realms: Option<Vec<Pattern>>,
-    secret_keys: Option<Vec<Pattern>>,
+    pub coverage: Coverage,
 }
 
 impl Caller {
     pub fn has(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        let is_limited = !self.coverage.is_everything();
+        if is_limited && scope.concerns_all() {
+            return false;
+        }
+        let is_admin = !is_limited && self.scopes.contains(&Scope::Admin);
+        self.scopes.contains(&scope) || is_admin && scope.is_of_admin()
+    }
+}
+
+/// What somebody may do who makes a change.
+#[derive(Clone, Debug)]
+pub enum Rights {
+    /// Of whoever can start this program with its configuration.
+    All,
+    Of(Arc<Caller>),
+}
+
+impl Rights {
+    pub fn has(&self, scope: Scope) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(caller) => caller.has(scope),
+        }
     }
 
-    /// Whether the key is limited to some realms or keys.
-    pub fn is_limited(&self) -> bool {
-        self.realms.is_some() || self.secret_keys.is_some()
+    pub fn covers_secret(&self, realm: &str, key: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(caller) => caller.coverage.secret(realm, key),
+        }
     }
 
-    /// Whether the key's patterns cover a secret.
-    pub fn covers(&self, realm: &str, key: &str) -> bool {
-        let covers = |patterns: &Option<Vec<Pattern>>, name: &str| {
-            patterns
-                .as_ref()
-                .is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
-        };
-        covers(&self.realms, realm) && covers(&self.secret_keys, key)
+    /// Whether somebody may change every secret of every realm.
+    pub fn may_change_all(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(caller) => caller.has(Scope::SecretWrite) && caller.coverage.is_everything(),
+        }
+    }
+
+    /// Whether somebody may change every secret that a realm has or will have.
+    pub fn may_change_all_of(&self, realm: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(caller) => caller.has(Scope::SecretWrite) && caller.coverage.all_of(realm),
+        }
     }
 }

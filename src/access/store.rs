@@ -10,12 +10,13 @@ use token_server_entity::api_key::{self, Column, Entity};
 
 use super::Caller;
 use super::key::{KeyHash, hint};
-use super::scope::{Pattern, Scope};
+use super::scope::Scope;
 use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
-use crate::foundation::sealing::{KeyRing, OpenError, RowValues, Sealed, SealedPlace};
+use crate::foundation::pattern::{Coverage, Pattern};
+use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 
 /// The name of the key that comes from configuration or the first start.
 pub const BOOTSTRAP_NAME: &str = "bootstrap-admin";
@@ -25,8 +26,7 @@ pub const BOOTSTRAP_NAME: &str = "bootstrap-admin";
 pub struct NewKey {
     pub name: String,
     pub scopes: Vec<Scope>,
-    pub realms: Option<Vec<Pattern>>,
-    pub secret_keys: Option<Vec<Pattern>>,
+    pub coverage: Coverage,
     pub expires_at: Option<EpochMs>,
 }
 
@@ -37,8 +37,7 @@ pub struct ListedKey {
     pub name: String,
     pub hint: String,
     pub scopes: Vec<Scope>,
-    pub realms: Option<Vec<Pattern>>,
-    pub secret_keys: Option<Vec<Pattern>>,
+    pub coverage: Coverage,
     pub created_at: EpochMs,
     pub expires_at: Option<EpochMs>,
     pub revoked_at: Option<EpochMs>,
@@ -94,8 +93,7 @@ pub async fn find_good(
         caller: Caller {
             name: key.name,
             scopes: key.scopes,
-            realms: key.realms,
-            secret_keys: key.secret_keys,
+            coverage: key.coverage,
         },
         expires_at: key.expires_at,
     }))
@@ -146,6 +144,23 @@ pub async fn authenticate_all(
     Ok(rows.len())
 }
 
+/// Authenticates anew, with the key that seals, what another key authenticated.
+pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
+    let mut resealed = Resealed::default();
+    for row in Entity::find().all(database).await? {
+        let mac = ring.reauthenticated(&place(&row), &values(&row), row.mac.as_ref());
+        if let Some(mac) = resealed.count(mac) {
+            Entity::update_many()
+                .col_expr(Column::Mac, Expr::value(mac))
+                .filter(Column::Id.eq(row.id))
+                .filter(Column::Mac.eq(row.mac))
+                .exec(database)
+                .await?;
+        }
+    }
+    Ok(resealed)
+}
+
 /// The row of a new key, whose number the database gives.
 fn new_row(ring: &KeyRing, new: &NewKey, key: &SecretString, now: EpochMs) -> api_key::Model {
     let row = api_key::Model {
@@ -154,8 +169,8 @@ fn new_row(ring: &KeyRing, new: &NewKey, key: &SecretString, now: EpochMs) -> ap
         hash: KeyHash::of(key).hex(),
         hint: hint(key),
         scopes: scopes_to_text(&new.scopes),
-        realms: patterns_to_text(new.realms.as_deref()),
-        secret_keys: patterns_to_text(new.secret_keys.as_deref()),
+        realms: patterns_to_text(new.coverage.realms.as_deref()),
+        secret_keys: patterns_to_text(new.coverage.keys.as_deref()),
         created_at: now,
         expires_at: new.expires_at,
         revoked_at: None,
@@ -209,9 +224,8 @@ pub async fn set_bootstrap(
 ) -> Result<Bootstrap, DbErr> {
     let new = NewKey {
         name: BOOTSTRAP_NAME.to_owned(),
-        scopes: Scope::ALL.to_vec(),
-        realms: None,
-        secret_keys: None,
+        scopes: vec![Scope::TokenRead, Scope::TokenFlush, Scope::Admin],
+        coverage: Coverage::default(),
         expires_at: None,
     };
     match create(database, ring, &new, key, now).await? {
@@ -265,7 +279,10 @@ pub async fn has_admin(
         .all(database)
         .await?;
     let mut keys = rows.into_iter().map(|row| ListedKey::from_row(row, ring));
-    Ok(keys.any(|key| key.authentic && key.scopes.contains(&Scope::Admin)))
+    Ok(keys.any(|key| {
+        let is_admin = key.scopes.contains(&Scope::Admin) && key.coverage.is_everything();
+        key.authentic && is_admin
+    }))
 }
 
 /// Newest first.
@@ -313,8 +330,10 @@ impl ListedKey {
             name: row.name,
             hint: row.hint,
             scopes: row.scopes.split(',').filter_map(Scope::parse).collect(),
-            realms: row.realms.as_deref().map(patterns_of),
-            secret_keys: row.secret_keys.as_deref().map(patterns_of),
+            coverage: Coverage {
+                realms: row.realms.as_deref().map(patterns_of),
+                keys: row.secret_keys.as_deref().map(patterns_of),
+            },
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

@@ -8,19 +8,20 @@ use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::auth::{Admin, Key};
+use super::auth::{Key, KeyWrite};
 use super::body::{Document, JsonBody};
 use super::extract::Paging;
 use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::SCOPE;
 use super::problem::Problem;
-use crate::access::scope::{Pattern, Scope};
+use crate::access::scope::Scope;
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::NAME_MAX_CHARS;
+use crate::foundation::pattern::{Coverage, Pattern};
 use crate::foundation::words::words;
 
 pub struct ApiKeys;
@@ -31,9 +32,10 @@ pub struct ApiKeys;
 pub struct KeyBody {
     /// Names the key in lists and in the audit; unique.
     name: String,
-    /// Of `token:read`, `token:flush`, `admin`, `metrics`.
+    /// What it is good for. `admin` stands for all but `token:read` and `token:flush`.
     scopes: Vec<String>,
-    /// Realms that reading and flushing is limited to; `*` stands for any characters.
+    /// Realms that it is limited to; `*` stands for any characters. Not with `key:write`,
+    /// `audit:read`, `metrics` and `admin`, which concern all.
     realms: Option<Vec<String>>,
     /// Secret keys, likewise.
     keys: Option<Vec<String>>,
@@ -110,8 +112,10 @@ impl Document for KeyBody {
         Some(NewKey {
             name: name?.to_owned(),
             scopes: scopes?,
-            realms,
-            secret_keys,
+            coverage: Coverage {
+                realms,
+                keys: secret_keys,
+            },
             expires_at,
         })
     }
@@ -160,8 +164,8 @@ impl From<ListedKey> for KeyView {
             name: key.name,
             hint: key.hint,
             scopes: key.scopes.iter().map(ToString::to_string).collect(),
-            realms: key.realms.map(texts),
-            keys: key.secret_keys.map(texts),
+            realms: key.coverage.realms.map(texts),
+            keys: key.coverage.keys.map(texts),
             created_at: key.created_at.to_rfc3339(),
             expires_at: key.expires_at.map(Timeline::to_rfc3339),
             revoked_at: key.revoked_at.map(Timeline::to_rfc3339),
@@ -178,7 +182,7 @@ impl ApiKeys {
     #[oai(path = "/api/api-key", method = "get", operation_id = "listApiKeys")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        _key: Key<KeyWrite>,
         app: State<&App>,
         paging: Paging,
     ) -> Result<Json<Data<PageOf<KeyView>>>, Problem> {
@@ -188,15 +192,17 @@ impl ApiKeys {
 
     /// Make an API key; it is shown once
     ///
-    /// Only its hash is stored: the answer is the one place where the key can be read.
+    /// Only its hash is stored: the answer is the one place where the key can be read. A key gives no
+    /// scope that it lacks.
     #[oai(path = "/api/api-key", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,
-        key: Key<Admin>,
+        key: Key<KeyWrite>,
         app: State<&App>,
         body: JsonBody<KeyBody>,
     ) -> Result<Json<Data<MadeKey>>, Problem> {
-        let (creation, made) = app.registry.create_api_key(&body.0, &key.actor()).await?;
+        let created = app.registry.create_api_key(&body.0, &key.actor()).await;
+        let (creation, made) = created.map_err(|error| key.refused(error))?;
         match creation {
             Creation::Created(id) => Ok(Json(data(MadeKey {
                 id,
@@ -222,7 +228,7 @@ impl ApiKeys {
     )]
     async fn revoke(
         &self,
-        key: Key<Admin>,
+        key: Key<KeyWrite>,
         app: State<&App>,
         id: Path<i64>,
     ) -> Result<Json<Success>, Problem> {

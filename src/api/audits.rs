@@ -4,7 +4,7 @@ use poem::web::Data as State;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use super::auth::{Admin, Key};
+use super::auth::{AuditRead, Key};
 use super::extract::Paging;
 use super::group::Group;
 use super::lists::{Data, PageOf, list};
@@ -42,7 +42,7 @@ impl Audits {
     #[oai(path = "/api/audit", method = "get", operation_id = "listAuditEntries")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        _key: Key<AuditRead>,
         app: State<&App>,
         paging: Paging,
     ) -> Result<Json<Data<PageOf<AuditEntry>>>, Problem> {

@@ -13,37 +13,36 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
-use super::http::{RequestId, note_secret};
+use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
-use crate::access::Caller;
 use crate::access::audit::{AuditEntry, AuditOutcome};
 use crate::access::scope::Scope;
+use crate::access::{Caller, Rights};
 use crate::app::App;
 use crate::foundation::ids::{KeyName, RealmId};
-use crate::registry::Actor;
+use crate::foundation::pattern::Coverage;
+use crate::registry::{Actor, Refusal, RegistryError};
 
 /// Names the scope that a handler asks for.
 pub trait Asks: Send + Sync {
     const SCOPE: Scope;
 }
 
-pub struct TokenRead;
-pub struct TokenFlush;
-pub struct Admin;
-pub struct ReadMetrics;
+/// A type for each scope that a handler may ask for.
+macro_rules! asks {
+    ($($name:ident),* $(,)?) => {$(
+        pub struct $name;
 
-impl Asks for TokenRead {
-    const SCOPE: Scope = Scope::TokenRead;
+        impl Asks for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )*};
 }
-impl Asks for TokenFlush {
-    const SCOPE: Scope = Scope::TokenFlush;
-}
-impl Asks for Admin {
-    const SCOPE: Scope = Scope::Admin;
-}
-impl Asks for ReadMetrics {
-    const SCOPE: Scope = Scope::Metrics;
+
+asks! {
+    TokenRead, TokenFlush, RealmRead, RealmWrite, SecretRead, SecretWrite, KeyWrite, AuditRead,
+    Metrics,
 }
 
 /// A caller whose key has the scope `S`.
@@ -96,28 +95,59 @@ impl<S> Key<S> {
         Actor {
             name: self.caller.name.clone(),
             request_id: Some(self.call.request_id.clone()),
+            rights: Rights::Of(self.caller.clone()),
         }
+    }
+
+    /// What the key's patterns cover.
+    pub fn coverage(&self) -> &Coverage {
+        &self.caller.coverage
     }
 
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
         note_secret(realm, key);
         self.check(
-            self.caller.covers(realm.as_str(), key.as_str()),
+            self.coverage().secret(realm.as_str(), key.as_str()),
             "This API key does not cover that realm and key.",
         )
     }
 
-    /// Refuses a key that is limited to some realms or keys.
-    pub fn must_be_unlimited(&self) -> Result<(), Problem> {
+    /// Refuses a realm that the key's patterns do not cover.
+    pub fn must_cover_realm(&self, realm: &RealmId) -> Result<(), Problem> {
+        note_realm(realm);
         self.check(
-            !self.caller.is_limited(),
-            "This API key is limited to some realms or keys, and this call concerns all.",
+            self.coverage().realm(realm.as_str()),
+            "This API key does not cover that realm.",
         )
     }
 
+    /// Refuses what concerns all secrets of a realm, or all that there are, unless the key's
+    /// patterns cover them.
+    pub fn must_cover_all(&self, realm: Option<&RealmId>) -> Result<(), Problem> {
+        let covers = match realm {
+            Some(realm) => self.coverage().all_of(realm.as_str()),
+            None => self.coverage().is_everything(),
+        };
+        self.check(
+            covers,
+            "This API key is limited to some realms or keys, and this call concerns others, too.",
+        )
+    }
+
+    /// A change that was not made; where the rights of the key do not allow it, the audit has it.
+    pub fn refused(&self, error: RegistryError) -> Problem {
+        let is_denied = matches!(error, RegistryError::Refused(Refusal::Denied(_)));
+        let problem = Problem::from(error);
+        if is_denied {
+            self.call.deny(Some(&self.caller), problem)
+        } else {
+            problem
+        }
+    }
+
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
-        self.check(self.caller.has(scope), &lacks(scope))
+        self.check(self.caller.has(scope), &lacks(&self.caller, scope))
     }
 
     fn check(&self, allowed: bool, denial: &str) -> Result<(), Problem> {
@@ -129,7 +159,12 @@ impl<S> Key<S> {
     }
 }
 
-fn lacks(scope: Scope) -> String {
+fn lacks(caller: &Caller, scope: Scope) -> String {
+    if scope.concerns_all() && !caller.coverage.is_everything() {
+        return format!(
+            "This API key is limited to some realms or keys, and the scope {scope} concerns all."
+        );
+    }
     format!("This API key lacks the scope {scope}.")
 }
 
@@ -191,7 +226,7 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
                 }),
             },
             Some(caller) => {
-                let problem = Problem::forbidden(lacks(S::SCOPE));
+                let problem = Problem::forbidden(lacks(&caller, S::SCOPE));
                 Err(call.deny(Some(&caller), problem).into())
             }
             None => Err(call.deny(None, Problem::unauthorized()).into()),

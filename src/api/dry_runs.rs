@@ -8,7 +8,7 @@ use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::auth::{Admin, Key};
+use super::auth::{Key, RealmWrite, SecretRead};
 use super::body::{Document, JsonBody};
 use super::extract::names;
 use super::group::Group;
@@ -302,13 +302,14 @@ impl DryRuns {
     )]
     async fn preview(
         &self,
-        _key: Key<Admin>,
+        api_key: Key<SecretRead>,
         app: State<&App>,
         id: Path<String>,
         /// The secret's key.
         key: Query<String>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
         let (realm, key) = names(id.0, key.0)?;
+        api_key.must_cover(&realm, &key)?;
         let inspected = app.registry.preview(&realm, &key).await?;
         Ok(Json(data(inspected.into())))
     }
@@ -320,7 +321,7 @@ impl DryRuns {
     #[oai(path = "/api/realm/test", method = "post", operation_id = "testRealm")]
     async fn test(
         &self,
-        _key: Key<Admin>,
+        _key: Key<RealmWrite>,
         app: State<&App>,
         body: JsonBody<TrialBody>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {

@@ -6,13 +6,14 @@ use poem::web::Data as State;
 use poem_openapi::OpenApi;
 use poem_openapi::payload::{Json, PlainText, Response};
 
-use super::auth::{Key, ReadMetrics};
+use super::auth::{Key, Metrics};
 use super::group::Group;
 use super::lists::{Success, success};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
+use crate::foundation::sealing_keys;
 
 /// The sweep is woken each second; silent for that long, it is stuck.
 const SWEEP_SILENT: Ms = Ms::from_secs(30);
@@ -34,8 +35,8 @@ impl Health {
 
     /// Whether the server can do its work: database, schema, sweep
     ///
-    /// Needs no key. Ready means that the database answers, its schema is up to date, and the sweep
-    /// has run lately.
+    /// Needs no key. Ready means that the database answers, its schema is up to date, no sealing key
+    /// of what is stored is lacked, and the sweep has run lately.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn readyz(&self, app: State<&App>) -> Result<Json<Success>, Problem> {
         let answer = tokio::time::timeout(ANSWERS_WITHIN, app.database.is_migrated()).await;
@@ -52,6 +53,7 @@ impl Health {
                 return Err(Problem::not_ready(detail).because(error));
             }
         }
+        self.has_all_keys(app.0).await?;
         let last = app.renewals.last_sweep();
         let silent = last.map(|last| app.clock.boot().since(last));
         match silent {
@@ -66,7 +68,7 @@ impl Health {
     #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
     async fn metrics(
         &self,
-        _key: Key<ReadMetrics>,
+        _key: Key<Metrics>,
         app: State<&App>,
     ) -> Result<Response<PlainText<String>>, Problem> {
         app.renewals.measure().await;
@@ -75,5 +77,26 @@ impl Health {
             .encode()
             .map_err(|_| Problem::not_ready("The metrics cannot be written."))?;
         Ok(Response::new(PlainText(page)).header("Content-Type", OPENMETRICS))
+    }
+}
+
+impl Health {
+    async fn has_all_keys(&self, app: &App) -> Result<(), Problem> {
+        let lacked = tokio::time::timeout(ANSWERS_WITHIN, app.lacked_keys.now()).await;
+        let lacked = match lacked {
+            Ok(lacked) => lacked.map_err(DbError::from),
+            Err(_elapsed) => Err(DbError::Unanswered(ANSWERS_WITHIN)),
+        };
+        let lacked = lacked.map_err(|error| {
+            let why = app.database.why_in_a_word(&error);
+            Problem::not_ready(format!("The database does not answer: {why}.")).because(error)
+        })?;
+        if lacked.is_empty() {
+            return Ok(());
+        }
+        let keys = sealing_keys::shown(&lacked);
+        Err(Problem::not_ready(format!(
+            "This server lacks sealing keys of stored values: {keys}. Put them into sealing.keys."
+        )))
     }
 }

@@ -44,7 +44,7 @@ impl Hot {
         let caller = app
             .memory
             .sure_caller(&KeyHash::of(&presented(request)?), now)?;
-        if !caller.has(Scope::TokenRead) || !caller.covers(realm, key) {
+        if !caller.has(Scope::TokenRead) || !caller.coverage.secret(realm, key) {
             return None;
         }
         let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;

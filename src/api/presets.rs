@@ -7,7 +7,7 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
-use super::auth::{Admin, Key};
+use super::auth::{Key, RealmRead, RealmWrite};
 use super::body::{Document, JsonBody};
 use super::extract::{Paging, one_of};
 use super::group::Group;
@@ -133,7 +133,7 @@ impl Presets {
     #[oai(path = "/api/preset", method = "get", operation_id = "listPresets")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        _key: Key<RealmRead>,
         paging: Paging,
         /// Words of the id, the title or another name, such as `azure` or `微信`.
         keyword: Query<Option<String>>,
@@ -157,7 +157,7 @@ impl Presets {
     #[oai(path = "/api/preset/:id", method = "get", operation_id = "getPreset")]
     async fn show(
         &self,
-        _key: Key<Admin>,
+        _key: Key<RealmRead>,
         id: Path<String>,
     ) -> Result<Json<Data<PresetView>>, Problem> {
         let preset = preset::all().get(&id.0);
@@ -175,16 +175,20 @@ impl Presets {
     )]
     async fn register(
         &self,
-        key: Key<Admin>,
+        key: Key<RealmWrite>,
         app: State<&App>,
         id: Path<String>,
         body: JsonBody<RegistrationBody>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let Registration { id: name, replace } = body.0;
+        // A preset's name is a realm's.
+        let name = name.unwrap_or_else(|| RealmId::stored(id.0.clone()));
+        key.must_cover_realm(&name)?;
         let saved = app
             .registry
             .save_preset(&id.0, name, replace, &key.actor())
-            .await?;
+            .await;
+        let saved = saved.map_err(|error| key.refused(error))?;
         Ok(Json(data(RealmView::warned(saved, &app.registry))))
     }
 }

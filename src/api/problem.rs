@@ -338,6 +338,7 @@ impl From<Refusal> for Problem {
                 Self::new(StatusCode::CONFLICT, "realm_without_document", detail)
             }
             Refusal::NotFixed => Self::new(StatusCode::CONFLICT, "realm_not_fixed", detail),
+            Refusal::Denied(_) => Self::forbidden(detail),
             Refusal::ChangedMeanwhile => {
                 Self::new(StatusCode::CONFLICT, "changed_meanwhile", detail)
             }

@@ -7,7 +7,7 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 
-use super::auth::{Admin, Key};
+use super::auth::{Key, RealmRead, RealmWrite};
 use super::body::{Document, JsonBody, name};
 use super::extract::{Paging, realm_id};
 use super::group::Group;
@@ -148,11 +148,11 @@ impl From<Box<LeftAlone>> for RealmView {
 impl Realms {
     /// List realms, newest change first
     ///
-    /// With their documents, without warnings.
+    /// Those that the key's patterns cover, with their documents, without warnings.
     #[oai(path = "/api/realm", method = "get", operation_id = "listRealms")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        key: Key<RealmRead>,
         app: State<&App>,
         paging: Paging,
         /// A part of the id or the comment.
@@ -160,7 +160,7 @@ impl Realms {
     ) -> Result<Json<Data<PageOf<RealmView>>>, Problem> {
         let realms = app
             .registry
-            .list_realms(paging.0, keyword.as_deref())
+            .list_realms(paging.0, keyword.as_deref(), key.coverage())
             .await?;
         let view = |read: Result<_, _>| read.map_or_else(RealmView::from, RealmView::from);
         Ok(Json(list(realms.map(view))))
@@ -169,15 +169,18 @@ impl Realms {
     /// Create a realm, or merge into the one that is there
     ///
     /// The whole is validated before anything is stored. What is allowed and most likely not meant
-    /// is answered as `warnings`. Secrets that failed are tried again.
+    /// is answered as `warnings`. Secrets that failed are tried again. Where the realm has secrets,
+    /// a change of what is sent needs `secret:write` for all of them, too.
     #[oai(path = "/api/realm", method = "post", operation_id = "saveRealm")]
     async fn save(
         &self,
-        key: Key<Admin>,
+        key: Key<RealmWrite>,
         app: State<&App>,
         body: JsonBody<RealmBody>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
-        let realm = app.registry.save_realm(body.0, &key.actor()).await?;
+        key.must_cover_realm(&body.0.id)?;
+        let saved = app.registry.save_realm(body.0, &key.actor()).await;
+        let realm = saved.map_err(|error| key.refused(error))?;
         Ok(Json(data(RealmView::warned(realm, &app.registry))))
     }
 
@@ -187,17 +190,20 @@ impl Realms {
     #[oai(path = "/api/realm/:id", method = "get", operation_id = "getRealm")]
     async fn show(
         &self,
-        _key: Key<Admin>,
+        key: Key<RealmRead>,
         app: State<&App>,
         id: Path<String>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
-        let realm = app.registry.realm(&realm_id(id.0)?).await?;
+        let id = realm_id(id.0)?;
+        key.must_cover_realm(&id)?;
+        let realm = app.registry.realm(&id).await?;
         Ok(Json(data(RealmView::warned(realm, &app.registry))))
     }
 
     /// Delete a realm
     ///
-    /// Refused while it has secrets, unless `cascade` deletes them, too.
+    /// Refused while it has secrets, unless `cascade` deletes them, too, which needs `secret:write`
+    /// for all of them.
     #[oai(
         path = "/api/realm/:id",
         method = "delete",
@@ -205,16 +211,17 @@ impl Realms {
     )]
     async fn delete(
         &self,
-        key: Key<Admin>,
+        key: Key<RealmWrite>,
         app: State<&App>,
         id: Path<String>,
         /// Delete its secrets, too; without it a realm with secrets is refused.
         cascade: Query<Option<bool>>,
     ) -> Result<Json<Success>, Problem> {
         let cascade = cascade.0.unwrap_or(false);
-        app.registry
-            .delete_realm(&realm_id(id.0)?, cascade, &key.actor())
-            .await?;
+        let id = realm_id(id.0)?;
+        key.must_cover_realm(&id)?;
+        let deleted = app.registry.delete_realm(&id, cascade, &key.actor()).await;
+        deleted.map_err(|error| key.refused(error))?;
         Ok(Json(success()))
     }
 }

@@ -5,7 +5,7 @@ use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
-use super::auth::{Admin, Key, TokenFlush};
+use super::auth::{Key, SecretRead, TokenFlush};
 use super::extract::{Paging, one_of, realm_id};
 use super::group::Group;
 use super::lists::{Data, PageOf, data, list};
@@ -94,11 +94,12 @@ impl From<RunSummary> for RunView {
 impl RenewalApi {
     /// The history of attempts, newest first
     ///
-    /// One entry for each attempt to obtain a token, kept as long as the configuration says.
+    /// One entry for each attempt to obtain a token of a secret that the key's patterns cover, kept
+    /// as long as the configuration says.
     #[oai(path = "/api/renewal", method = "get", operation_id = "listRenewals")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        api_key: Key<SecretRead>,
         app: State<&App>,
         paging: Paging,
         realm: Query<Option<String>>,
@@ -110,6 +111,7 @@ impl RenewalApi {
         let filter = RenewalFilter {
             realm: realm.as_deref(),
             key: key.as_deref(),
+            coverage: api_key.coverage().clone(),
             outcome: one_of("outcome", outcome.0, all, RenewalOutcome::as_str)?,
         };
         let attempts = history::list(app.database.reader(), paging.0, &filter).await?;
@@ -131,9 +133,10 @@ impl RenewalApi {
         /// One realm only.
         realm: Query<Option<String>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
-        key.must_be_unlimited()?;
+        let realm = realm.0.map(realm_id).transpose()?;
+        key.must_cover_all(realm.as_ref())?;
         let scope = RunScope {
-            realm: realm.0.map(realm_id).transpose()?,
+            realm,
             ..RunScope::default()
         };
         let summary = app.renewals.run(&scope, &()).await?;

@@ -9,7 +9,7 @@ use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::auth::{Admin, Key};
+use super::auth::{Key, SecretRead, SecretWrite};
 use super::body::{Document, JsonBody, secret_name};
 use super::extract::{Paging, SecretPath, one_of};
 use super::group::Group;
@@ -185,11 +185,12 @@ impl From<ListedSecret> for SecretView {
 impl Secrets {
     /// List secrets, newest first, always masked
     ///
-    /// Of parameters only the ends are shown, of short ones nothing.
+    /// Those that the key's patterns cover. Of parameters only the ends are shown, of short ones
+    /// nothing.
     #[oai(path = "/api/secret", method = "get", operation_id = "listSecrets")]
     async fn list(
         &self,
-        _key: Key<Admin>,
+        key: Key<SecretRead>,
         app: State<&App>,
         paging: Paging,
         realm: Query<Option<String>>,
@@ -198,6 +199,7 @@ impl Secrets {
         keyword: Query<Option<String>>,
     ) -> Result<Json<Data<PageOf<SecretView>>>, Problem> {
         let filter = SecretFilter {
+            coverage: key.coverage().clone(),
             realm: realm.as_deref(),
             state: one_of("state", state.0, TokenState::ALL, TokenState::as_str)?,
             keyword: keyword.as_deref(),
@@ -212,17 +214,18 @@ impl Secrets {
     #[oai(path = "/api/secret", method = "post", operation_id = "saveSecret")]
     async fn save(
         &self,
-        key: Key<Admin>,
+        key: Key<SecretWrite>,
         app: State<&App>,
         body: JsonBody<SecretBody>,
     ) -> Result<Json<Data<SecretView>>, Problem> {
+        key.must_cover(&body.0.realm, &body.0.key)?;
         let saved = app.registry.save_secret(body.0, &key.actor()).await;
         let secret = saved.map_err(|error| match error {
             // The predecessor's status.
             RegistryError::Refused(refusal @ Refusal::UnknownRealm(_)) => {
                 Problem::bad_request("unknown_realm", format!("{refusal}."))
             }
-            other => other.into(),
+            other => key.refused(other),
         })?;
         Ok(Json(data(secret.into())))
     }
@@ -237,11 +240,12 @@ impl Secrets {
     )]
     async fn show(
         &self,
-        _key: Key<Admin>,
+        api_key: Key<SecretRead>,
         app: State<&App>,
         secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
         let SecretPath { realm, key } = secret;
+        api_key.must_cover(&realm, &key)?;
         let secret = app.registry.secret(&realm, &key).await?;
         Ok(Json(data(secret.into())))
     }
@@ -256,11 +260,12 @@ impl Secrets {
     )]
     async fn delete(
         &self,
-        api_key: Key<Admin>,
+        api_key: Key<SecretWrite>,
         app: State<&App>,
         secret: SecretPath,
     ) -> Result<Json<Success>, Problem> {
         let SecretPath { realm, key } = secret;
+        api_key.must_cover(&realm, &key)?;
         app.registry
             .delete_secret(&realm, &key, &api_key.actor())
             .await?;
@@ -277,11 +282,12 @@ impl Secrets {
     )]
     async fn pause(
         &self,
-        api_key: Key<Admin>,
+        api_key: Key<SecretWrite>,
         app: State<&App>,
         secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
         let SecretPath { realm, key } = secret;
+        api_key.must_cover(&realm, &key)?;
         let secret = app
             .registry
             .pause_secret(&realm, &key, &api_key.actor())
@@ -299,11 +305,12 @@ impl Secrets {
     )]
     async fn resume(
         &self,
-        api_key: Key<Admin>,
+        api_key: Key<SecretWrite>,
         app: State<&App>,
         secret: SecretPath,
     ) -> Result<Json<Data<SecretView>>, Problem> {
         let SecretPath { realm, key } = secret;
+        api_key.must_cover(&realm, &key)?;
         let secret = app
             .registry
             .resume_secret(&realm, &key, &api_key.actor())

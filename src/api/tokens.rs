@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::auth::{Admin, Key, TokenFlush, TokenRead};
+use super::auth::{Key, SecretWrite, TokenFlush, TokenRead};
 use super::body::JsonBody;
 use super::extract::names;
 use super::group::Group;
@@ -269,11 +269,13 @@ impl Tokens {
     #[oai(path = "/api/token", method = "put", operation_id = "saveFixedToken")]
     async fn put(
         &self,
-        api_key: Key<Admin>,
+        api_key: Key<SecretWrite>,
         app: State<&App>,
         body: JsonBody<FixedBody>,
     ) -> Result<Json<Success>, Problem> {
-        app.registry.save_secret(body.0, &api_key.actor()).await?;
+        api_key.must_cover(&body.0.realm, &body.0.key)?;
+        let saved = app.registry.save_secret(body.0, &api_key.actor()).await;
+        saved.map_err(|error| api_key.refused(error))?;
         Ok(Json(success()))
     }
 }

@@ -1,10 +1,15 @@
 //! The key ring: read or made, and each key compared with the check value in the database.
 
-use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    DbBackend, EntityTrait,
+};
+use secrecy::SecretString;
 use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{read_secret, write_secret};
 use super::start_error::StartError;
+use crate::access::audit::{self, AuditEntry, AuditOutcome};
 use crate::access::store as keys;
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, SharedClock};
@@ -12,7 +17,9 @@ use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::SecretId;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace};
+use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
+use crate::registry::COMMAND_LINE;
 use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 
@@ -37,20 +44,18 @@ pub(super) async fn open_ring(
         .await
         .map_err(DbError::from)?;
     let path = settings.data_dir.join(SEALING_KEYS_FILE);
-    let text = match &settings.sealing_keys {
-        Some(text) => text.clone(),
+    let text = match configured(settings, database)? {
+        Some(text) => text,
         None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
-        None => match read_secret(&path)? {
-            Some(text) => text,
-            None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
-            None => {
-                let text = KeyRing::generate(randomness);
-                write_secret(&path, &text)?;
-                text
-            }
-        },
+        None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
+        None => {
+            let text = KeyRing::generate(randomness);
+            write_secret(&path, &text)?;
+            text
+        }
     };
     let ring = KeyRing::parse(&text, randomness.clone())?;
+    refuse_foreign(&ring, &checks, database).await?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
     let mut stored_by = match checks.is_empty() {
@@ -111,7 +116,110 @@ pub(super) async fn open_ring(
             })
             .await?;
     }
+    sealing_keys::follow(database.reader(), &ring)
+        .await
+        .map_err(DbError::from)?;
     Ok(ring)
+}
+
+/// The keys of the configuration, or of their file; none where there are none yet.
+fn configured(
+    settings: &Settings,
+    database: &Database,
+) -> Result<Option<SecretString>, StartError> {
+    match &settings.sealing_keys {
+        Some(text) => Ok(Some(text.clone())),
+        None if database.backend() != DbBackend::Sqlite => Ok(None),
+        None => read_secret(&settings.data_dir.join(SEALING_KEYS_FILE)),
+    }
+}
+
+/// What came of giving keys up for lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForgottenKeys {
+    /// Nobody can open any more what was sealed with these.
+    GivenUp(Vec<KeyUse>),
+    /// This server has it: it is not lost.
+    IsHere,
+    /// These are registered.
+    Unknown(Vec<String>),
+}
+
+/// Gives up one key, or all that this server lacks.
+pub(super) async fn forget_keys(
+    settings: &Settings,
+    database: &Database,
+    clock: &SharedClock,
+    id: Option<&str>,
+) -> Result<ForgottenKeys, StartError> {
+    let own: Vec<String> = match configured(settings, database)? {
+        Some(text) => {
+            // Nothing is sealed with it, so any randomness will do.
+            let ring = KeyRing::parse(&text, Randomness::seeded(0))?;
+            ring.key_ids().map(str::to_owned).collect()
+        }
+        None => Vec::new(),
+    };
+    let known = sealing_keys::registered(database.reader()).await;
+    let known = known.map_err(DbError::from)?;
+    let lost = match id {
+        Some(id) if own.iter().any(|own| own == id) => return Ok(ForgottenKeys::IsHere),
+        Some(id) if known.iter().any(|one| one == id) => vec![id.to_owned()],
+        Some(_) => return Ok(ForgottenKeys::Unknown(known)),
+        None => known.into_iter().filter(|id| !own.contains(id)).collect(),
+    };
+    let uses = sealing_keys::uses(database.reader(), lost).await;
+    let uses = uses.map_err(DbError::from)?;
+    let (given_up, now) = (&uses, clock.now());
+    database
+        .write(|transaction, _| {
+            Box::pin(async move {
+                for KeyUse { key_id, values } in given_up {
+                    let entry = AuditEntry {
+                        at: now,
+                        actor: Some(COMMAND_LINE.to_owned()),
+                        action: "sealing_key.forget".to_owned(),
+                        target: key_id.clone(),
+                        outcome: AuditOutcome::Done,
+                        detail: Some(format!("{values} values")),
+                        request_id: None,
+                    };
+                    let row = sealing_key::Entity::delete_by_id(key_id.as_str());
+                    row.exec(transaction).await?;
+                    audit::append(transaction, entry).await?;
+                }
+                Ok::<_, DbError>(())
+            })
+        })
+        .await?;
+    Ok(ForgottenKeys::GivenUp(uses))
+}
+
+/// A ring that opens nothing of what is stored is another's. One that lacks some keys is told of it.
+async fn refuse_foreign(
+    ring: &KeyRing,
+    checks: &[sealing_key::Model],
+    database: &Database,
+) -> Result<(), StartError> {
+    let is_own = |row: &sealing_key::Model| ring.key_ids().any(|id| id == row.key_id);
+    if checks.iter().all(is_own) {
+        return Ok(());
+    }
+    let lacked = sealing_keys::lacked(database.reader(), ring)
+        .await
+        .map_err(DbError::from)?;
+    if lacked.is_empty() {
+        return Ok(());
+    }
+    let keys = sealing_keys::shown(&lacked);
+    if !checks.iter().any(is_own) {
+        return Err(StartError::ForeignSealingKeys(keys));
+    }
+    tracing::error!(
+        keys,
+        "this server lacks sealing keys of stored values, and is not ready: put them into sealing.keys"
+    );
+    Ok(())
 }
 
 fn check_place(key_id: &str) -> SealedPlace<'_> {
@@ -206,5 +314,6 @@ fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::
         key_id: Set(key_id.to_owned()),
         check_value: Set(check_value),
         created_at: Set(now),
+        seals_since: NotSet,
     })
 }

@@ -28,6 +28,10 @@ pub enum StartError {
         "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with; or ts_sealing_key.check_value of row {0:?} is damaged: if you are sure of the key, delete that row, and the next start writes it again"
     )]
     WrongSealingKey(String),
+    #[error(
+        "sealing.keys holds none of the keys that this database was sealed with: {0}; put them back; if one is lost for good, `token-server forget-key ID` gives up what was sealed with it"
+    )]
+    ForeignSealingKeys(String),
     #[error("{} cannot be used: {source}", path.display())]
     File {
         path: PathBuf,

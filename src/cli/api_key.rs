@@ -7,15 +7,17 @@ use secrecy::ExposeSecret;
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
-use crate::access::scope::{Pattern, Scope};
+use crate::access::scope::Scope;
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::logging::on_one_line;
 use crate::foundation::page::{PAGE_SIZE_MAX, Page};
+use crate::foundation::pattern::{Coverage, Pattern};
 use crate::foundation::words::words;
-use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError};
+use crate::realm::Fault;
+use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError, SCOPES};
 
 const DAY_S: i64 = 86_400;
 
@@ -27,7 +29,7 @@ pub enum ApiKeyCommand {
         name: String,
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',', value_parser = scope, help = help_of_scopes())]
         scopes: Vec<Scope>,
-        /// A realm that reading and flushing is limited to; * stands for any characters
+        /// A realm that it is limited to; * stands for any characters
         #[arg(long = "realm", value_name = "PATTERN")]
         realms: Vec<String>,
         /// A secret's key, likewise
@@ -81,8 +83,10 @@ pub async fn run(settings: Settings, command: ApiKeyCommand) -> Result<ExitCode,
             let new = NewKey {
                 name,
                 scopes,
-                realms: patterns(realms),
-                secret_keys: patterns(keys),
+                coverage: Coverage {
+                    realms: patterns(realms),
+                    keys: patterns(keys),
+                },
                 expires_at: life.map(|life| app.clock.now().plus(life)),
             };
             create(&app, &new).await
@@ -111,13 +115,23 @@ async fn create(app: &App, new: &NewKey) -> Result<ExitCode, CommandFailure> {
     }
 }
 
-/// What the registry finds wrong with an expiry is said of the option that gave it.
+/// What the registry finds wrong is said of the option that gave it.
 fn refused(error: RegistryError) -> CommandFailure {
+    let of_scopes = |fault: &&Fault| fault.pointer.starts_with(SCOPES);
     match error {
         RegistryError::Refused(Refusal::Faults(faults))
             if faults.iter().any(|fault| fault.pointer == EXPIRES_AT) =>
         {
             CommandFailure::of("--days must be 1 or more: the key would have expired already")
+        }
+        RegistryError::Refused(Refusal::Faults(faults))
+            if faults.iter().any(|fault| of_scopes(&fault)) =>
+        {
+            let detail = faults
+                .iter()
+                .find(of_scopes)
+                .map(|fault| fault.detail.as_str());
+            CommandFailure::of(format!("--scope {}", detail.unwrap_or_default()))
         }
         error => CommandFailure::of(error),
     }
@@ -165,8 +179,8 @@ fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
         on_one_line(&key.name),
         format!("{}…", key.hint),
         scopes.join(","),
-        patterns(key.realms),
-        patterns(key.secret_keys),
+        patterns(key.coverage.realms),
+        patterns(key.coverage.keys),
         state,
     ]
 }

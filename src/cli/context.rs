@@ -35,12 +35,17 @@ pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), 
 /// Opens a database that is there: in the wrong directory a new one would be made instead, and
 /// be found in good order.
 pub(super) async fn open(settings: Settings) -> Result<App, CommandFailure> {
+    must_be_there(&settings)?;
+    open_or_make(settings).await
+}
+
+pub(super) fn must_be_there(settings: &Settings) -> Result<(), CommandFailure> {
     let address = DbAddress::of(settings.database.url.expose_secret());
     if address.is_missing() {
         let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
         return Err(CommandFailure::NoDatabase { address, data_dir });
     }
-    open_or_make(settings).await
+    Ok(())
 }
 
 pub(super) async fn open_or_make(settings: Settings) -> Result<App, CommandFailure> {

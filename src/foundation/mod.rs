@@ -12,6 +12,7 @@ pub mod limit;
 pub mod logging;
 pub mod metrics;
 pub mod page;
+pub mod pattern;
 pub mod private;
 pub mod randomness;
 pub mod replica;

@@ -1,10 +1,12 @@
 //! Sealing at rest: XChaCha20-Poly1305 with a random 192-bit nonce. The associated data
 //! names the place a value was sealed for, so that two sealed values cannot be swapped.
 
+mod resealed;
 mod row_values;
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +17,7 @@ pub use token_server_entity::Sealed;
 use zeroize::Zeroizing;
 
 use super::randomness::Randomness;
+pub use resealed::Resealed;
 pub use row_values::RowValues;
 
 const FORMAT: u8 = 1;
@@ -112,10 +115,12 @@ struct SealingKey {
     cipher: XChaCha20Poly1305,
 }
 
-/// The keys of this server: the first seals, all open.
+/// The keys of this server: one seals, all open.
 pub struct KeyRing {
-    first: SealingKey,
-    others: Vec<SealingKey>,
+    /// At least one.
+    keys: Vec<SealingKey>,
+    /// The place of the one that seals; the first, unless the database names another.
+    sealing: AtomicUsize,
     randomness: Randomness,
 }
 
@@ -151,10 +156,12 @@ impl KeyRing {
                 cipher: XChaCha20Poly1305::new(&key),
             });
         }
-        let mut keys = keys.into_iter();
+        if keys.is_empty() {
+            return Err(KeyRingError::Empty);
+        }
         Ok(Self {
-            first: keys.next().ok_or(KeyRingError::Empty)?,
-            others: keys.collect(),
+            keys,
+            sealing: AtomicUsize::new(0),
             randomness,
         })
     }
@@ -167,13 +174,43 @@ impl KeyRing {
     }
 
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .map(|key| key.id.as_str())
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
+    /// Seals with that key from now on; false where it is not here.
+    pub fn seal_with(&self, key_id: &str) -> bool {
+        let place = self.keys.iter().position(|key| key.id == key_id);
+        if let Some(place) = place {
+            self.sealing.store(place, Ordering::Release);
+        }
+        place.is_some()
+    }
+
+    /// The id of the key that seals.
+    pub fn sealing_id(&self) -> &str {
+        &self.sealing().id
+    }
+
+    fn sealing(&self) -> &SealingKey {
+        // Only places of keys are stored there.
+        &self.keys[self.sealing.load(Ordering::Acquire)]
     }
 
     pub fn seal(&self, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
-        self.seal_with(&self.first, place, plain)
+        self.sealed(self.sealing(), place, plain)
+    }
+
+    /// The same value under the key that seals; none where it is under that already.
+    pub fn resealed(
+        &self,
+        place: &SealedPlace<'_>,
+        sealed: &Sealed,
+    ) -> Result<Option<Sealed>, OpenError> {
+        if key_id(sealed) == Some(self.sealing_id()) {
+            return Ok(None);
+        }
+        let plain = self.open(place, sealed)?;
+        Ok(Some(self.seal(place, &plain)))
     }
 
     /// Seals with a named key of the ring, for its check value.
@@ -184,7 +221,7 @@ impl KeyRing {
         plain: &[u8],
     ) -> Option<Sealed> {
         let key = self.find(key_id)?;
-        Some(self.seal_with(key, place, plain))
+        Some(self.sealed(key, place, plain))
     }
 
     pub fn open(
@@ -229,12 +266,10 @@ impl KeyRing {
     }
 
     fn find(&self, key_id: &str) -> Option<&SealingKey> {
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .find(|key| key.id == key_id)
+        self.keys.iter().find(|key| key.id == key_id)
     }
 
-    fn seal_with(&self, key: &SealingKey, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
+    fn sealed(&self, key: &SealingKey, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
         self.encrypted(key, &place.associated_data(&key.id), plain)
     }
 
@@ -248,13 +283,17 @@ impl KeyRing {
             .cipher
             .encrypt(&XNonce::from(nonce), payload)
             .expect("XChaCha20-Poly1305 fails only above 256 GiB, far beyond any limit here");
-        let id_length = u8::try_from(key.id.len()).expect("the key ring limits ids to 64 bytes");
-        let mut bytes = vec![FORMAT, id_length];
-        bytes.extend_from_slice(key.id.as_bytes());
+        let mut bytes = prefix(&key.id);
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(&ciphertext);
         Sealed(bytes)
     }
+}
+
+/// What begins every value that was sealed with a key, and no other.
+pub fn prefix(key_id: &str) -> Vec<u8> {
+    let id_length = u8::try_from(key_id.len()).unwrap_or(u8::MAX);
+    [&[FORMAT, id_length], key_id.as_bytes()].concat()
 }
 
 /// The id of the key that a value was sealed with.

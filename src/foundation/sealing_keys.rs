@@ -1,10 +1,49 @@
 //! The ids of sealing keys in the database. Each server registers those of its ring before it
-//! seals anything, so an id that is not there is that of no key: it was damaged.
+//! seals anything, so an id that is not there is that of no key: it was damaged, or its key was
+//! given up for lost.
 
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
-use token_server_entity::sealing_key;
+use std::sync::Arc;
 
-use super::sealing::{Closed, OpenError};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use token_server_entity::sealing_key::{Column, Entity};
+
+use super::clock::EpochMs;
+use super::database::Database;
+use super::sealing::{Closed, KeyRing, OpenError, prefix};
+
+/// Every column whose values were made with a sealing key.
+pub const SEALED_COLUMNS: [(&str, &[&str]); 6] = [
+    ("ts_realm", &["mac"]),
+    ("ts_api_key", &["mac"]),
+    ("ts_secret", &["params"]),
+    (
+        "ts_token",
+        &["token", "served", "extra", "refresh_token", "mac"],
+    ),
+    (
+        "ts_candidate",
+        &["token", "served", "extra", "refresh_token"],
+    ),
+    ("ts_ticket", &["value"]),
+];
+
+/// How many stored values were made with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    pub key_id: String,
+    pub values: u64,
+}
+
+/// As it stands in messages: `k1 (12 values), k2 (3 values)`.
+pub fn shown(uses: &[KeyUse]) -> String {
+    let each = uses
+        .iter()
+        .map(|KeyUse { key_id, values }| format!("{key_id:?} ({values} values)"));
+    each.collect::<Vec<_>>().join(", ")
+}
 
 /// Whether a value that stays closed is damaged, and not sealed with a key that another server
 /// has or had.
@@ -15,8 +54,136 @@ pub async fn is_damaged(database: &impl ConnectionTrait, error: &OpenError) -> R
     }
 }
 
-async fn is_registered(database: &impl ConnectionTrait, id: &str) -> Result<bool, DbErr> {
-    let row = sealing_key::Entity::find_by_id(id).one(database).await?;
+pub async fn is_registered(database: &impl ConnectionTrait, id: &str) -> Result<bool, DbErr> {
+    let row = Entity::find_by_id(id).one(database).await?;
     // MySQL finds a name that ends in blanks by the name without.
     Ok(row.is_some_and(|row| row.key_id == id))
+}
+
+/// The registered ids, in their order.
+pub async fn registered(database: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    Entity::find()
+        .select_only()
+        .column(Column::KeyId)
+        .order_by_asc(Column::KeyId)
+        .into_tuple()
+        .all(database)
+        .await
+}
+
+/// How many stored values were made with each of some keys. Reads every row that may hold one.
+pub async fn uses(
+    database: &impl ConnectionTrait,
+    key_ids: impl IntoIterator<Item = String>,
+) -> Result<Vec<KeyUse>, DbErr> {
+    let mut uses = Vec::new();
+    for key_id in key_ids {
+        let begins = prefix(&key_id);
+        let length = i32::try_from(begins.len()).unwrap_or(i32::MAX);
+        let mut values = 0;
+        for (table, column) in columns() {
+            let begin = Func::cust("SUBSTR")
+                .arg(Expr::col(column))
+                .arg(1)
+                .arg(length);
+            let count = Query::select()
+                .expr(Expr::col(column).count())
+                .from(table)
+                .and_where(Expr::expr(begin).eq(begins.clone()))
+                .to_owned();
+            if let Some(row) = database.query_one(&count).await? {
+                let found: i64 = row.try_get_by_index(0)?;
+                values += found.unsigned_abs();
+            }
+        }
+        uses.push(KeyUse { key_id, values });
+    }
+    Ok(uses)
+}
+
+fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let tables = SEALED_COLUMNS.into_iter();
+    tables.flat_map(|(table, columns)| columns.iter().map(move |column| (table, *column)))
+}
+
+/// Keys of stored values that a ring lacks.
+pub async fn lacked(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Vec<KeyUse>, DbErr> {
+    let mut ids = registered(database).await?;
+    ids.retain(|id| !ring.key_ids().any(|own| own == id));
+    let mut uses = uses(database, ids).await?;
+    uses.retain(|key| key.values > 0);
+    Ok(uses)
+}
+
+/// Says with which key all servers seal from now on.
+pub async fn set_sealing(
+    database: &impl ConnectionTrait,
+    key_id: &str,
+    now: EpochMs,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::SealsSince, Expr::value(now))
+        .filter(Column::KeyId.eq(key_id))
+        .exec(database)
+        .await
+        .map(|_| ())
+}
+
+/// Has a ring seal with the key that the database names, where it has that.
+pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(), DbErr> {
+    let named: Option<String> = Entity::find()
+        .select_only()
+        .column(Column::KeyId)
+        .filter(Column::SealsSince.is_not_null())
+        .order_by_desc(Column::SealsSince)
+        .order_by_asc(Column::KeyId)
+        .into_tuple()
+        .one(database)
+        .await?;
+    if let Some(id) = named
+        && !ring.seal_with(&id)
+    {
+        tracing::error!(
+            key = id,
+            "this server lacks the sealing key that all seal with: put it into sealing.keys"
+        );
+    }
+    Ok(())
+}
+
+/// Knows which keys of stored values a server lacks. Values are counted again only where there
+/// are other ids than before.
+pub struct LackedKeys {
+    database: Database,
+    ring: Arc<KeyRing>,
+    known: tokio::sync::Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Those that were registered when values were counted.
+    ids: Vec<String>,
+    lacked: Vec<KeyUse>,
+}
+
+impl LackedKeys {
+    pub fn new(database: Database, ring: Arc<KeyRing>) -> Self {
+        Self {
+            database,
+            ring,
+            known: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub async fn now(&self) -> Result<Vec<KeyUse>, DbErr> {
+        let mut known = self.known.lock().await;
+        let ids = registered(self.database.reader()).await?;
+        if ids != known.ids || !known.lacked.is_empty() {
+            *known = Known {
+                lacked: lacked(self.database.reader(), &self.ring).await?,
+                ids,
+            };
+        }
+        Ok(known.lacked.clone())
+    }
 }

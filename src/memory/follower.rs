@@ -12,6 +12,7 @@ use crate::feed::{self, FeedChange};
 use crate::foundation::clock::{BootMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
+use crate::foundation::sealing_keys;
 use crate::token::store;
 
 /// Entries read at once.
@@ -80,6 +81,11 @@ impl Memory {
             None => match feed::newest(self.database.reader()).await {
                 Ok(newest) => {
                     // What was remembered may have changed while nobody followed.
+                    if let Err(error) =
+                        sealing_keys::follow(self.database.reader(), &self.ring).await
+                    {
+                        return Err((None, error.into()));
+                    }
                     self.cells.forget_all();
                     self.callers.forget_all();
                     let position = Position::after((newest - READ_AGAIN).max(0));
@@ -109,7 +115,7 @@ impl Memory {
         let mut after = followed.position.low();
         loop {
             let entries = feed::after(self.database.reader(), after, PAGE).await?;
-            let mut changed = Vec::new();
+            let (mut changed, mut another_key) = (Vec::new(), false);
             let full = entries.len() as u64 == PAGE;
             for (number, change) in entries {
                 after = number;
@@ -125,12 +131,16 @@ impl Memory {
                         self.changed(id);
                     }
                     Some(FeedChange::Keys) => self.callers.forget_all(),
+                    Some(FeedChange::SealingKey) => another_key = true,
                     // Of a newer version: it may concern anything.
                     None => {
                         self.cells.forget_all();
                         self.callers.forget_all();
                     }
                 }
+            }
+            if another_key {
+                sealing_keys::follow(self.database.reader(), &self.ring).await?;
             }
             changed.sort_unstable();
             changed.dedup();

@@ -13,7 +13,8 @@ use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{one_page, padded};
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
-use crate::foundation::sealing::{KeyRing, OpenError, RowValues, Sealed, SealedPlace};
+use crate::foundation::pattern::Coverage;
+use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 
 /// The content of a realm row; the database adds version and times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,26 @@ pub async fn authenticate_all(
     Ok(rows.len())
 }
 
+/// Authenticates anew, with the key that seals, what another key authenticated.
+pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
+    let mut resealed = Resealed::default();
+    for row in Entity::find().all(database).await? {
+        let (config, logic_code) = (row.config.as_deref(), row.logic_code.as_deref());
+        let values = values(row.version, config, logic_code);
+        let mac = ring.reauthenticated(&place(&row.id), &values, row.mac.as_ref());
+        if let Some(mac) = resealed.count(mac) {
+            Entity::update_many()
+                .col_expr(Column::Mac, Expr::value(mac))
+                .filter(Column::Id.eq(row.id.as_str()))
+                .filter(Column::Version.eq(row.version))
+                .filter(Column::Mac.eq(row.mac))
+                .exec(database)
+                .await?;
+        }
+    }
+    Ok(resealed)
+}
+
 pub async fn find(
     database: &impl ConnectionTrait,
     id: &RealmId,
@@ -122,13 +143,15 @@ pub async fn lock_free(
     Ok(locked.into_iter().map(RealmId::stored).collect())
 }
 
-/// Newest change first; `keyword` stands in the id or the comment.
+/// Those that are covered, newest change first; `keyword` stands in the id or the comment.
 pub async fn list(
     database: &impl ConnectionTrait,
     page: Page,
     keyword: Option<&str>,
+    coverage: &Coverage,
 ) -> Result<Listed<realm::Model>, DbErr> {
-    let mut query = Entity::find();
+    let covered = coverage.realms_in(Column::Id, database.get_database_backend());
+    let mut query = Entity::find().filter(covered);
     if let Some(keyword) = keyword {
         query = query.filter(
             Condition::any()

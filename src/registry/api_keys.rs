@@ -2,11 +2,13 @@
 
 use secrecy::SecretString;
 
-use super::{Actor, Registry, RegistryError, audit_change, check_expiry};
+use super::{Actor, Refusal, Registry, RegistryError, SCOPES, audit_change, check_expiry};
 use crate::access::key;
+use crate::access::scope::Scope;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
 use crate::foundation::database::DbError;
 use crate::foundation::page::{Listed, Page};
+use crate::realm::Fault;
 
 impl Registry {
     pub async fn list_api_keys(&self, page: Page) -> Result<Listed<ListedKey>, RegistryError> {
@@ -17,7 +19,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Where its expiry is not in the future, or the database fails.
+    /// Where its expiry is not in the future, it would have a scope that concerns more than its
+    /// patterns cover, or one that who makes it lacks, or the database fails.
     pub async fn create_api_key(
         &self,
         new: &NewKey,
@@ -25,6 +28,7 @@ impl Registry {
     ) -> Result<(Creation, SecretString), RegistryError> {
         let now = self.clock.now();
         check_expiry(new.expires_at, now)?;
+        check_scopes(new, by)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
         let creation = self
@@ -95,5 +99,32 @@ impl Registry {
             .await?;
         self.memory.keys_changed();
         Ok(revoked)
+    }
+}
+
+/// Refuses scopes that do not fit patterns, and scopes that are not to be given.
+fn check_scopes(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
+    if !new.coverage.is_everything() {
+        let faults = new.scopes.iter().enumerate();
+        let faults = faults.filter(|(_, scope)| scope.concerns_all());
+        let faults: Vec<_> = faults
+            .map(|(index, scope)| {
+                let why = format!(
+                    "must not be {scope}: it concerns all realms and secrets, and this key is \
+                     limited to some"
+                );
+                Fault::new(format!("{SCOPES}/{index}"), why)
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(Refusal::Faults(faults));
+        }
+    }
+    let lacks = |scope: &&Scope| !by.rights.has(**scope);
+    match new.scopes.iter().find(lacks) {
+        None => Ok(()),
+        Some(scope) => Err(Refusal::Denied(format!(
+            "this API key lacks the scope {scope}, and gives only what it has"
+        ))),
     }
 }

@@ -7,6 +7,8 @@ pub mod dry_run;
 mod parents;
 mod patch;
 mod realms;
+mod rights;
+mod sealing_keys;
 mod secrets;
 mod values;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::Notify;
 
+use crate::access::Rights;
 use crate::access::audit::{self, AuditEntry, AuditOutcome};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Abort, Database, DbError};
@@ -27,24 +30,33 @@ use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
 pub use patch::{SecretPatch, SentParam, SentToken};
 pub use realms::{AppliedRealm, LeftAlone, RealmPatch};
+pub use sealing_keys::Rotated;
 pub use secrets::ListedSecret;
 
 /// Where an expiry stands in a request, for faults.
 pub const EXPIRES_AT: &str = "/expires_at";
+
+/// Where scopes stand in a request, for faults.
+pub const SCOPES: &str = "/scopes";
+
+/// The name of whoever can start this program with its configuration, in the audit.
+pub const COMMAND_LINE: &str = "command line";
 
 /// Who makes a change.
 #[derive(Clone, Debug)]
 pub struct Actor {
     pub name: String,
     pub request_id: Option<String>,
+    pub rights: Rights,
 }
 
 impl Actor {
     /// Whoever can start this program with its configuration.
     pub fn command_line() -> Self {
         Self {
-            name: "command line".to_owned(),
+            name: COMMAND_LINE.to_owned(),
             request_id: None,
+            rights: Rights::All,
         }
     }
 }
@@ -102,6 +114,9 @@ pub enum Refusal {
     RealmExists(String),
     #[error("the realm has no document: nothing is sent to a provider for it")]
     NoDocument,
+    /// The rights of whoever asks do not allow it.
+    #[error("{0}")]
+    Denied(String),
     #[error("somebody else changed this at the same time; read it and try again")]
     ChangedMeanwhile,
     /// Another replica may have the key.

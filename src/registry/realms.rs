@@ -5,11 +5,12 @@ use serde_json::Value;
 use token_server_entity::realm;
 
 use super::check::check;
-use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change};
+use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change, rights};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::pattern::Coverage;
 use crate::realm::expression::Expressions;
 use crate::realm::preset::{self, Preset};
 use crate::realm::store::{self, RealmContent};
@@ -58,8 +59,9 @@ impl Registry {
         &self,
         page: Page,
         keyword: Option<&str>,
+        coverage: &Coverage,
     ) -> Result<Listed<Result<Realm, Box<LeftAlone>>>, RegistryError> {
-        let rows = store::list(self.database.reader(), page, keyword).await?;
+        let rows = store::list(self.database.reader(), page, keyword, coverage).await?;
         Ok(rows.map(|row| {
             let left_alone = |why| {
                 let row = row.clone();
@@ -97,7 +99,8 @@ impl Registry {
         by: &Actor,
         now: EpochMs,
     ) -> Result<(), RegistryError> {
-        let stored = store::find(transaction, &patch.id).await?;
+        // No secret is added meanwhile.
+        let stored = store::find_locked(transaction, &patch.id).await?;
         if let Some(row) = &stored
             && !patch.says_where_credentials_go()
         {
@@ -114,6 +117,14 @@ impl Registry {
             let fault = Fault::new("/config/parent/realm", why);
             return Err(Refusal::Faults(vec![fault]).into());
         }
+        self.check_rights(
+            transaction,
+            &patch.id,
+            stored.as_ref(),
+            &merged,
+            (&source, by),
+        )
+        .await?;
         match stored {
             None => {
                 let inserted = store::insert(transaction, &self.ring, &patch.id, merged, now).await;
@@ -151,13 +162,12 @@ impl Registry {
     pub async fn save_preset(
         &self,
         preset: &str,
-        id: Option<RealmId>,
+        id: RealmId,
         replace: bool,
         by: &Actor,
     ) -> Result<Realm, RegistryError> {
         let unknown = || Refusal::UnknownPreset(preset.to_owned());
         let preset = preset::all().get(preset).ok_or_else(unknown)?;
-        let id = id.unwrap_or_else(|| RealmId::stored(preset.id.clone()));
         let there = store::find(self.database.reader(), &id).await?;
         if there.is_some() && !replace {
             return Err(Refusal::RealmExists(id.to_string()).into());
@@ -246,8 +256,13 @@ impl Registry {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    if !cascade && secrets::any_in(transaction, id).await? {
-                        return Err(Refusal::RealmHasSecrets.into());
+                    // No secret is added meanwhile.
+                    store::find_locked(transaction, id).await?;
+                    if secrets::any_in(transaction, id).await? {
+                        if !cascade {
+                            return Err(Refusal::RealmHasSecrets.into());
+                        }
+                        rights::must_change_all(by, id)?;
                     }
                     if !store::delete(transaction, id).await? {
                         return Err(Refusal::UnknownRealm(id.to_string()).into());

@@ -11,6 +11,7 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::database::{delete_some, one_page, pieces};
 use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::pattern::Coverage;
 use crate::realm::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
@@ -91,6 +92,8 @@ pub struct RenewalFilter<'a> {
     pub realm: Option<&'a str>,
     pub key: Option<&'a str>,
     pub outcome: Option<RenewalOutcome>,
+    /// What its reader may see.
+    pub coverage: Coverage,
 }
 
 /// Newest first.
@@ -99,7 +102,11 @@ pub async fn list(
     page: Page,
     filter: &RenewalFilter<'_>,
 ) -> Result<Listed<renewal::Model>, DbErr> {
-    let mut query = Entity::find();
+    let backend = database.get_database_backend();
+    let covered = filter
+        .coverage
+        .secrets_in(Column::RealmId, Column::KeyName, backend);
+    let mut query = Entity::find().filter(covered);
     if let Some(realm) = filter.realm {
         query = query.filter(Column::RealmId.eq(realm));
     }

@@ -72,6 +72,13 @@ impl Secret {
     }
 }
 
+/// The same parameters under the key that seals; none where they are under that already.
+fn resealed(row: &secret::Model, ring: &KeyRing) -> Result<Option<Sealed>, OpenError> {
+    let realm = RealmId::stored(row.realm_id.clone());
+    let key = KeyName::stored(row.key_name.clone());
+    ring.resealed(&PlaceName::of(&realm, &key).params(), &row.params)
+}
+
 /// Seals the parameters of `(realm, key)`.
 pub fn seal_params(realm: &RealmId, key: &KeyName, params: &Params, ring: &KeyRing) -> Sealed {
     ring.seal(&PlaceName::of(realm, key).params(), &params.to_json())

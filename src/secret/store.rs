@@ -1,5 +1,6 @@
 //! Secrets in the database.
 
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -10,7 +11,7 @@ use token_server_entity::secret::{self, Column, Entity};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
-use crate::foundation::sealing::Sealed;
+use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
 
 /// Secrets of one question to the database.
 const IDS_AT_ONCE: usize = 500;
@@ -139,16 +140,51 @@ pub async fn list_after(
         .await
 }
 
+/// Secrets of a realm after a place in the list, in the order of their numbers.
+pub async fn list_in_after(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    after: SecretId,
+    limit: u64,
+) -> Result<Vec<secret::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::Id.gt(after.0))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(database)
+        .await
+}
+
 /// The first secrets of a realm, oldest first.
 pub async fn list_in(
     database: &impl ConnectionTrait,
     realm: &RealmId,
     limit: u64,
 ) -> Result<Vec<secret::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::RealmId.eq(realm.as_str()))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .all(database)
-        .await
+    list_in_after(database, realm, SecretId(i64::MIN), limit).await
+}
+
+/// Seals some parameters anew, with the key that seals, after a place in the list. Answers the last
+/// place of these; none where no secret is left.
+pub async fn reseal_after(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    after: SecretId,
+    resealed: &mut Resealed,
+) -> Result<Option<SecretId>, DbErr> {
+    let rows = list_after(database, after, IDS_AT_ONCE as u64).await?;
+    let last = rows.last().map(|row| SecretId(row.id));
+    for row in rows {
+        if let Some(params) = resealed.count(super::resealed(&row, ring)) {
+            // Whoever has saved others meanwhile has sealed them.
+            Entity::update_many()
+                .col_expr(Column::Params, Expr::value(params))
+                .filter(Column::Id.eq(row.id))
+                .filter(Column::Params.eq(row.params))
+                .exec(database)
+                .await?;
+        }
+    }
+    Ok(last)
 }

@@ -22,6 +22,16 @@ pub fn seal(realm: &RealmId, app_id: &str, value: &SecretString, ring: &KeyRing)
     ring.seal(&place(&row), value.expose_secret().as_bytes())
 }
 
+fn resealed(
+    realm: &RealmId,
+    app_id: &str,
+    sealed: &Sealed,
+    ring: &KeyRing,
+) -> Result<Option<Sealed>, OpenError> {
+    let row = row(realm, app_id);
+    ring.resealed(&place(&row), sealed)
+}
+
 pub fn open(
     realm: &RealmId,
     app_id: &str,

@@ -7,7 +7,7 @@ use token_server_entity::ticket::{self, Column, Entity};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::RealmId;
-use crate::foundation::sealing::Sealed;
+use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
 
 /// A ticket to be stored.
 #[derive(Clone, Debug)]
@@ -75,4 +75,23 @@ pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> 
         .exec(database)
         .await
         .map(|_| ())
+}
+
+/// Seals tickets anew, with the key that seals.
+pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
+    let mut resealed = Resealed::default();
+    for row in Entity::find().all(database).await? {
+        let realm = RealmId::stored(row.realm_id.clone());
+        let value = super::resealed(&realm, &row.app_id, &row.value, ring);
+        if let Some(value) = resealed.count(value) {
+            Entity::update_many()
+                .col_expr(Column::Value, Expr::value(value))
+                .filter(Column::RealmId.eq(row.realm_id))
+                .filter(Column::AppId.eq(row.app_id))
+                .filter(Column::Value.eq(row.value))
+                .exec(database)
+                .await?;
+        }
+    }
+    Ok(resealed)
 }

@@ -57,6 +57,18 @@ fn values(realm: &str, key: &str, generation: i64, held: &HeldToken) -> RowValue
 }
 
 impl TokenRecord {
+    /// The code of the same values under the key that seals; none where it is under that already,
+    /// or there is no token.
+    pub(super) fn reauthenticated(&self, ring: &KeyRing) -> Result<Option<Sealed>, OpenError> {
+        let Some(held) = &self.held else {
+            return Ok(None);
+        };
+        let id = self.secret_id.to_string();
+        let (realm, key) = (self.realm.as_str(), self.key.as_str());
+        let values = values(realm, key, self.generation.0, held);
+        ring.reauthenticated(&place(&id), &values, self.mac.as_ref())
+    }
+
     /// Whether a server with one of these keys stored the token, under this name.
     pub(super) fn verify(&self, ring: &KeyRing) -> Result<(), OpenError> {
         let Some(held) = &self.held else {

@@ -15,7 +15,7 @@ use token_server_entity::{token, token::Column as TokenColumn};
 use super::claim::{Claimed, RefreshTokenRisk};
 use super::expiry::Expiry;
 use super::locked::{lock_one, write};
-use super::results::Novelty;
+use super::novelty::Novelty;
 use super::versions::versions;
 use super::{HeldRefresh, HeldToken, SealedPayload, Serving, store};
 use crate::foundation::clock::EpochMs;

@@ -12,6 +12,7 @@ use super::state::{State, needs_attention};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::pattern::Coverage;
 use crate::realm::store::contains;
 
 /// Which secrets a list shows.
@@ -21,6 +22,8 @@ pub struct SecretFilter<'a> {
     pub state: Option<State>,
     /// A part of the key.
     pub keyword: Option<&'a str>,
+    /// What its reader may see.
+    pub coverage: Coverage,
 }
 
 /// Newest registration first.
@@ -30,7 +33,11 @@ pub async fn list(
     filter: &SecretFilter<'_>,
     now: EpochMs,
 ) -> Result<Listed<TokenRecord>, DbErr> {
-    let mut query = Entity::find();
+    let backend = database.get_database_backend();
+    let covered = filter
+        .coverage
+        .secrets_in(Column::RealmId, Column::KeyName, backend);
+    let mut query = Entity::find().filter(covered);
     if let Some(realm) = filter.realm {
         query = query.filter(Column::RealmId.eq(realm));
     }

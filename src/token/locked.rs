@@ -10,7 +10,7 @@ use token_server_entity::token::{self, Column, Entity};
 
 use super::authentic::mac_of;
 use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
-use super::results::Novelty;
+use super::novelty::Novelty;
 use super::{Announced, HeldRefresh, HeldToken, SealedPayload};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{padded, pieces};
@@ -148,6 +148,16 @@ impl Locked {
 
     pub fn refresh_line(&self) -> RefreshLine {
         RefreshLine(self.row.refresh_line)
+    }
+
+    pub(super) fn row(&self) -> &token::Model {
+        &self.row
+    }
+
+    /// To change what is sealed in it.
+    pub(super) fn row_with_sealed(&mut self) -> &mut token::Model {
+        self.sealed = true;
+        &mut self.row
     }
 
     pub fn into_row(self) -> token::Model {

@@ -7,19 +7,13 @@ use sea_orm::{ConnectionTrait, DbErr};
 
 use super::claim::{Claimed, RefreshTokenRisk, Seen};
 use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
+pub use super::novelty::Novelty;
 use super::versions::{Versions, versions};
 use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, SecretId, Version};
 use crate::foundation::sealing::KeyRing;
 use crate::realm::failure::Failure;
-
-/// Whether the provider issued a new token or repeated the stored one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Novelty {
-    New,
-    Repeated,
-}
 
 /// What an attempt does to the refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]

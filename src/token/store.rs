@@ -9,7 +9,7 @@ use token_server_entity::token::{self, Column, Entity};
 use super::claim::Seen;
 use super::expiry::Expiry;
 use super::locked::{lock_one, write};
-use super::results::Novelty;
+use super::novelty::Novelty;
 use super::{HeldToken, SealedPayload, Serving, TokenRecord, retired};
 use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;

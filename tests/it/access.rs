@@ -13,7 +13,7 @@ use crate::kit::{Provider, Reply, Server, TestDatabase, eventually, on_every_dat
 
 on_every_database! {
     only_a_key_that_is_known_unrevoked_and_unexpired_opens_anything,
-    an_operation_opens_for_its_own_scope_and_for_no_other,
+    an_operation_opens_for_its_own_scope_and_for_no_other_but_admin,
     a_key_counts_as_a_password_or_lone_name_of_basic_and_not_in_the_query,
     a_key_of_patterns_reads_and_flushes_only_what_they_cover,
     a_flush_by_get_needs_the_scopes_of_reading_and_of_flushing,
@@ -26,30 +26,55 @@ on_every_database! {
     metrics_are_openmetrics_and_name_no_secret,
 }
 
-const SCOPES: [&str; 4] = ["token:read", "token:flush", "admin", "metrics"];
+const SCOPES: [&str; 10] = [
+    "token:read",
+    "token:flush",
+    "realm:read",
+    "realm:write",
+    "secret:read",
+    "secret:write",
+    "key:write",
+    "audit:read",
+    "metrics",
+    "admin",
+];
 
 /// Every operation, by the scope it asks for; anybody may call the first, by design.
-const OPERATIONS: [(&str, &str); 5] = [
+const OPERATIONS: [(&str, &str); 10] = [
     (
         "",
         "GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
     ),
     ("token:read", "GET /api/token"),
-    ("metrics", "GET /metrics"),
     (
         "token:flush",
         "POST /api/token/flush, POST /api/token/report, POST /api/renewal/run",
     ),
     (
-        "admin",
-        "GET /api/realm, POST /api/realm, GET /api/realm/{id}, DELETE /api/realm/{id}, \
-         GET /api/realm/{id}/preview, POST /api/realm/test, GET /api/preset, \
-         GET /api/preset/{id}, POST /api/preset/{id}, \
-         GET /api/secret, POST /api/secret, GET /api/secret/{realm}/{key}, \
-         DELETE /api/secret/{realm}/{key}, POST /api/secret/{realm}/{key}/pause, \
-         POST /api/secret/{realm}/{key}/resume, PUT /api/token, GET /api/renewal, \
-         GET /api/api-key, POST /api/api-key, DELETE /api/api-key/{id}, GET /api/audit",
+        "realm:read",
+        "GET /api/realm, GET /api/realm/{id}, GET /api/preset, GET /api/preset/{id}",
     ),
+    (
+        "realm:write",
+        "POST /api/realm, DELETE /api/realm/{id}, POST /api/realm/test, POST /api/preset/{id}",
+    ),
+    (
+        "secret:read",
+        "GET /api/secret, GET /api/secret/{realm}/{key}, GET /api/realm/{id}/preview, \
+         GET /api/renewal",
+    ),
+    (
+        "secret:write",
+        "POST /api/secret, DELETE /api/secret/{realm}/{key}, \
+         POST /api/secret/{realm}/{key}/pause, POST /api/secret/{realm}/{key}/resume, \
+         PUT /api/token",
+    ),
+    (
+        "key:write",
+        "GET /api/api-key, POST /api/api-key, DELETE /api/api-key/{id}",
+    ),
+    ("audit:read", "GET /api/audit"),
+    ("metrics", "GET /metrics"),
 ];
 
 /// Operations that change something, in an order in which each has something to change; with the
@@ -98,7 +123,7 @@ fn specification() -> Value {
 }
 
 /// `METHOD /path` of what the specification holds, and whether it requires security.
-fn specified() -> Vec<(String, bool)> {
+pub fn specified() -> Vec<(String, bool)> {
     let mut operations = Vec::new();
     for (path, methods) in specification()["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
@@ -117,7 +142,7 @@ fn secured_operations() -> impl Iterator<Item = String> {
 }
 
 /// Calls `METHOD /path`; parameters of the path stand for their own values.
-async fn call(client: &Client, operation: &str, body: &Value) -> Reply {
+pub async fn call(client: &Client, operation: &str, body: &Value) -> Reply {
     let (method, path) = operation.split_once(' ').expect("a method and a path");
     let method = method.parse().expect("a method");
     let request = client.request(method, &path.replace(['{', '}'], ""));
@@ -125,18 +150,18 @@ async fn call(client: &Client, operation: &str, body: &Value) -> Reply {
     client.send(request.body(body.to_string())).await
 }
 
-async fn make_key(client: &Client, document: &Value) -> (i64, String) {
+pub async fn make_key(client: &Client, document: &Value) -> (i64, String) {
     let made = client.post("/api/api-key", document).await.expect(200);
     let made = &made.json()["data"];
     let key = made["key"].as_str().expect("a key").to_owned();
     (made["id"].as_i64().expect("an id"), key)
 }
 
-async fn with_key(client: &Client, document: Value) -> Client {
+pub async fn with_key(client: &Client, document: Value) -> Client {
     client.with_key(&make_key(client, &document).await.1)
 }
 
-async fn with_scopes(client: &Client, name: &str, scopes: &[&str]) -> Client {
+pub async fn with_scopes(client: &Client, name: &str, scopes: &[&str]) -> Client {
     with_key(client, json!({"name": name, "scopes": scopes})).await
 }
 
@@ -218,19 +243,30 @@ async fn only_a_key_that_is_known_unrevoked_and_unexpired_opens_anything(databas
     }
 }
 
-async fn an_operation_opens_for_its_own_scope_and_for_no_other(database: TestDatabase) {
+async fn an_operation_opens_for_its_own_scope_and_for_no_other_but_admin(database: TestDatabase) {
     let server = Server::start(&database).await;
-    for scope in SCOPES {
-        let others: Vec<_> = SCOPES.into_iter().filter(|other| *other != scope).collect();
+    let admin = with_scopes(&server.client, "administrator", &["admin"]).await;
+    for scope in SCOPES.into_iter().filter(|scope| *scope != "admin") {
+        let others = SCOPES.into_iter();
+        let others: Vec<_> = others
+            .filter(|other| ![scope, "admin"].contains(other))
+            .collect();
         let others = with_scopes(&server.client, &format!("not {scope}"), &others).await;
         let owner = with_scopes(&server.client, scope, &[scope]).await;
+        let is_of_admin = !scope.starts_with("token:");
         for operation in secured_operations().filter(|name| scope_of(name) == scope) {
             let denied = call(&others, &operation, &json!({})).await;
             assert_eq!(denied.status, 403, "{operation} without {scope}");
             let problem = denied.expect_problem(403, "forbidden");
             assert!(problem["detail"].as_str().expect("a text").contains(scope));
-            let status = call(&owner, &operation, &json!({})).await.status.as_u16();
-            assert!(![401, 403].contains(&status), "{operation}: {status}");
+            for (caller, opens) in [(&owner, true), (&admin, is_of_admin)] {
+                let status = call(caller, &operation, &json!({})).await.status.as_u16();
+                assert_eq!(
+                    ![401, 403].contains(&status),
+                    opens,
+                    "{operation}: {status}"
+                );
+            }
         }
     }
 }
@@ -360,7 +396,7 @@ async fn every_change_is_in_the_audit_with_actor_target_and_request(database: Te
     let (mut id, mut expected) = (String::new(), Vec::new());
     for (operation, action, target) in CHANGES {
         let body = match operation {
-            "POST /api/api-key" => json!({"name": "made", "scopes": ["admin"]}),
+            "POST /api/api-key" => json!({"name": "made", "scopes": ["metrics"]}),
             "POST /api/realm" => json!({"id": "r", "comment": "canary"}),
             "POST /api/preset/{id}" => json!({}),
             _ => secret.clone(),
@@ -403,7 +439,8 @@ async fn a_call_denied_at_the_door_is_in_the_audit_without_its_query(database: T
 
 async fn a_call_denied_for_the_secret_it_asks_for_is_in_the_audit_too(database: TestDatabase) {
     let server = Server::start(&database).await;
-    let document = json!({"name": "limited", "scopes": SCOPES, "realms": ["wx"]});
+    let scopes = ["token:read", "token:flush"];
+    let document = json!({"name": "limited", "scopes": scopes, "realms": ["wx"]});
     let limited = with_key(&server.client, document).await;
     let reader = with_scopes(&server.client, "reader", &["token:read"]).await;
     let secret = json!({"realm": "other", "key": "k"});

@@ -181,12 +181,14 @@ async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
 /// Commands, by what they do where there is no database.
 pub const MAKE_ONE: [&str; 2] = ["migrate", "serve"];
 /// Each with what is to follow it; `src` is a folder that holds no realm.
-const NEED_ONE: [(&str, &str); 5] = [
+const NEED_ONE: [(&str, &str); 7] = [
     ("api-key create", "an-application --scope token:read"),
     ("api-key list", ""),
     ("api-key revoke", "1"),
+    ("forget-key", "--all"),
     ("realm apply", "src"),
     ("renew", ""),
+    ("rotate-key", ""),
 ];
 const NEED_NONE: [&str; 4] = ["check-config", "openapi", "realm check", "realm schema"];
 
@@ -349,16 +351,23 @@ async fn openapi_prints_the_specification_and_needs_no_configuration() {
 
 async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database: TestDatabase) {
     let server = ServerProcess::start(&database, &[]);
-    let create = "api-key create shop --scope token:read,metrics --realm wx*";
+    let create = "api-key create shop --scope token:read,realm:read --realm wx*";
     let made = run(&database, create).await;
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     let key = made.stdout.trim_end();
     assert!(!made.stderr.contains(key));
     let shop = server.client.with_key(key);
-    shop.get("/metrics").await.expect(200);
+    shop.get("/api/realm").await.expect(200);
     shop.token("wx1", "k").await.expect(400);
     shop.token("other", "k").await.expect(403);
-    shop.get("/api/realm").await.expect(403);
+    shop.get("/api/secret").await.expect(403);
+    let all = run(&database, "api-key create all --scope metrics --realm wx*").await;
+    assert_eq!(all.code, Some(2));
+    assert!(
+        all.stderr.contains("--scope must not be metrics"),
+        "{}",
+        all.stderr
+    );
     let taken = run(&database, "api-key create shop --scope admin").await;
     assert_eq!((taken.code, &*taken.stdout), (Some(2), ""));
     let listed = run(&database, "api-key list").await;
@@ -372,7 +381,7 @@ async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database
     );
     let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.find(|row| row[1] == "shop").expect("it is listed");
-    assert_eq!(row[3..], ["token:read,metrics", "wx*", "any", "valid"]);
+    assert_eq!(row[3..], ["token:read,realm:read", "wx*", "any", "valid"]);
     let id = row[0];
     let by_name = run(&database, "api-key revoke shop").await;
     assert_eq!(by_name.code, Some(2), "{}", by_name.stderr);

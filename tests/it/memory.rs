@@ -127,15 +127,15 @@ async fn store_beside(database: &TestDatabase, key: &str, number: Option<i64>) {
         "UPDATE ts_token SET generation = generation + 1, obtained_at = obtained_at + 1 \
          WHERE key_name = '{key}'"
     );
-    let mut statements = vec![store];
+    let done = connection.execute_unprepared(&store).await;
+    done.expect("the statement is good");
+    database.authenticate_tokens().await;
     if let Some(number) = number {
-        statements.push(format!(
+        let tell = format!(
             "INSERT INTO ts_change (id, subject, row_id) \
              SELECT {number}, 'token', secret_id FROM ts_token WHERE key_name = '{key}'"
-        ));
-    }
-    for statement in statements {
-        let done = connection.execute_unprepared(&statement).await;
+        );
+        let done = connection.execute_unprepared(&tell).await;
         done.expect("the statement is good");
     }
 }

@@ -294,7 +294,7 @@ async fn a_bad_key_or_flush_is_refused_with_the_place_of_its_fault(database: Tes
         /name {"name": ""} | must have 1 to 255 characters
         /name {"name": ["canary"]} | must be a string, not a list
         /scopes {"scopes": []} | must name a scope
-        /scopes/1 {"scopes": ["admin", "canary"]} | must be one of token:read, token:flush, admin, metrics
+        /scopes/1 {"scopes": ["admin", "canary"]} | must be one of token:read, token:flush, realm:read, realm:write, secret:read, secret:write, key:write, audit:read, metrics, admin
         /realms/0 {"realms": [770177017701]} | must be a string
         /keys {"keys": "canary"} | must be a list, not a string
         /expires_at {"expires_at": -1} | must be a whole number from 0

@@ -1,7 +1,7 @@
 //! Values of a row that stand in the open, and the code (MAC) that says that a server with one of
 //! these keys wrote them.
 
-use super::{Closed, KeyRing, OpenError, Sealed, SealedPlace};
+use super::{Closed, KeyRing, OpenError, Sealed, SealedPlace, key_id};
 
 /// Values of a row that are authenticated, in their order. No two lists read the same: each value
 /// has its length before it, and an absent one is none that is empty.
@@ -58,8 +58,23 @@ impl KeyRing {
     /// A code that authenticates values which stand in the open, for the row that they are in:
     /// the tag of an empty message, whose associated data they are.
     pub fn authenticate(&self, place: &SealedPlace<'_>, values: &RowValues) -> Sealed {
-        let associated = values.associated_data(place, &self.first.id);
-        self.encrypted(&self.first, &associated, &[])
+        let key = self.sealing();
+        let associated = values.associated_data(place, &key.id);
+        self.encrypted(key, &associated, &[])
+    }
+
+    /// The code of the same values under the key that seals; none where it is under that already.
+    pub fn reauthenticated(
+        &self,
+        place: &SealedPlace<'_>,
+        values: &RowValues,
+        mac: Option<&Sealed>,
+    ) -> Result<Option<Sealed>, OpenError> {
+        if mac.and_then(key_id) == Some(self.sealing_id()) {
+            return Ok(None);
+        }
+        self.verify(place, values, mac)?;
+        Ok(Some(self.authenticate(place, values)))
     }
 
     /// Whether the values of a row are those that a server with one of these keys wrote.

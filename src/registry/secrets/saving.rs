@@ -101,6 +101,11 @@ impl Registry {
         {
             return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
         }
+        if let Source::Provider(document) = &source
+            && (changed || lost || stored.is_none())
+        {
+            self.must_cover_parent(by, document, &params)?;
+        }
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
         let troubled = record.as_ref().and_then(|record| record.trouble.as_ref());
         // Where a human is needed, the cause may have been mended elsewhere: at the provider, in

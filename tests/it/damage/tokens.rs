@@ -1,14 +1,9 @@
 //! A damaged token is obtained again, however the damage is noticed.
 
 use serde_json::{Value, json};
-use token_server::foundation::ids::SecretId;
-use token_server::foundation::randomness::Randomness;
-use token_server::foundation::sealing::KeyRing;
-use token_server::token::authentic::authenticate_after;
 
 use super::{HARMS, Harm, Stored, counted, everything_of, make_due, register, register_realm};
 use super::{renewed, run, scene, server};
-use crate::kit::server::SEALING_KEYS;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -273,10 +268,7 @@ async fn a_damaged_token_in_the_feed_holds_up_no_other(database: TestDatabase) {
         "UPDATE ts_token SET generation = 2 WHERE key_name = 'other'",
     )
     .await;
-    let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
-    authenticate_after(&database.connect().await, &ring, SecretId(i64::MIN))
-        .await
-        .expect("the database answers");
+    database.authenticate_tokens().await;
     run(
         &database,
         "INSERT INTO ts_change (subject, row_id) SELECT 'token', secret_id FROM ts_token",

@@ -1,6 +1,12 @@
 //! Databases: a SQLite file, or a fresh database on a MariaDB server that this test run
 //! started itself. `TEST_MYSQL_URL` (a root URL) names another server instead.
 
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::KeyRing;
+use token_server::token::authentic::authenticate_after;
+
+use super::server::SEALING_KEYS;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -143,6 +149,17 @@ impl TestDatabase {
         let connection = self.connect().await;
         let done = connection.execute_unprepared(sql).await;
         done.expect("the statement is good");
+        connection.close().await.expect("the connection closes");
+    }
+
+    /// Authenticates tokens as they are, so that what was changed counts as what a server stored.
+    pub async fn authenticate_tokens(&self) {
+        let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1));
+        let ring = ring.expect("a key ring");
+        let connection = self.connect().await;
+        authenticate_after(&connection, &ring, SecretId(i64::MIN))
+            .await
+            .expect("the database answers");
         connection.close().await.expect("the connection closes");
     }
 

@@ -1,0 +1,118 @@
+//! Sealing keys: rotated while servers run, and given up for lost.
+
+use std::time::Duration;
+
+use super::{Actor, Registry, audit_change};
+use crate::access::store as api_keys;
+use crate::feed::{self, FeedChange};
+use crate::foundation::database::DbError;
+use crate::foundation::ids::SecretId;
+use crate::foundation::sealing::Resealed;
+use crate::foundation::sealing_keys::{self, KeyUse};
+use crate::realm::store as realms;
+use crate::secret::store as secrets;
+use crate::ticket::store as tickets;
+use crate::token::resealing as tokens;
+
+/// Between two passes: other servers take the new key meanwhile.
+const PASS_EVERY: Duration = Duration::from_secs(1);
+/// Servers follow within a second, and one that was away within half a minute.
+const PASSES_MAX: u32 = 60;
+
+/// What came of a rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    pub sealed_anew: u64,
+    /// How many values each registered key has now.
+    pub uses: Vec<KeyUse>,
+}
+
+impl Registry {
+    /// Has all servers seal with a key, and seals everything that is stored with it. To do it again
+    /// goes on where it was cut off. None where this server lacks the key.
+    pub async fn rotate_sealing_key(
+        &self,
+        key_id: &str,
+        by: &Actor,
+        mut told: impl FnMut(Resealed),
+    ) -> Result<Option<Rotated>, DbError> {
+        if !self.ring.seal_with(key_id) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        self.database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    sealing_keys::set_sealing(transaction, key_id, now).await?;
+                    feed::append(transaction, &[FeedChange::SealingKey]).await?;
+                    let target = key_id.to_owned();
+                    audit_change(transaction, by, "sealing_key.rotate", target, now).await?;
+                    Ok::<_, DbError>(())
+                })
+            })
+            .await?;
+        let mut sealed_anew = 0;
+        for pass in 1..=PASSES_MAX {
+            let resealed = self.reseal_all().await?;
+            sealed_anew += resealed.values;
+            told(resealed);
+            let reader = self.database.reader();
+            let ids = sealing_keys::registered(reader).await?;
+            let uses = sealing_keys::uses(reader, ids).await?;
+            let others = uses.iter().filter(|key| key.key_id != key_id);
+            let left: u64 = others.map(|key| key.values).sum();
+            // What does not open is not sealed anew however often that is tried.
+            if left <= resealed.closed || pass == PASSES_MAX {
+                return Ok(Some(Rotated { sealed_anew, uses }));
+            }
+            tokio::time::sleep(PASS_EVERY).await;
+        }
+        Ok(None)
+    }
+
+    async fn reseal_all(&self) -> Result<Resealed, DbError> {
+        let (database, ring) = (&self.database, &*self.ring);
+        let mut all = Resealed::default();
+        all += database
+            .write_alone(|writer| realms::reseal(writer, ring))
+            .await?;
+        all += database
+            .write_alone(|writer| api_keys::reseal(writer, ring))
+            .await?;
+        all += database
+            .write_alone(|writer| tickets::reseal(writer, ring))
+            .await?;
+        all += database
+            .write_alone(|writer| tokens::reseal_candidates(writer, ring))
+            .await?;
+        let mut after = Some(SecretId(i64::MIN));
+        while let Some(place) = after {
+            let page = database.write(|transaction, _| {
+                Box::pin(async move {
+                    let mut resealed = Resealed::default();
+                    let counts = &mut resealed;
+                    let last = secrets::reseal_after(transaction, ring, place, counts).await?;
+                    Ok::<_, DbError>((last, resealed))
+                })
+            });
+            let (last, resealed) = page.await?;
+            after = last;
+            all += resealed;
+        }
+        let mut after = Some(SecretId(i64::MIN));
+        while let Some(place) = after {
+            let page = database.write(|transaction, _| {
+                Box::pin(async move {
+                    let mut resealed = Resealed::default();
+                    let counts = &mut resealed;
+                    let last = tokens::reseal_after(transaction, ring, place, counts).await?;
+                    Ok::<_, DbError>((last, resealed))
+                })
+            });
+            let (last, resealed) = page.await?;
+            after = last;
+            all += resealed;
+        }
+        Ok(all)
+    }
+}

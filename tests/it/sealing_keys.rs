@@ -1,0 +1,208 @@
+//! Sealing keys: a server whose keys are another's does not start, one that lacks some is not ready,
+//! all of them take another key while they run, and a lost one is given up.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::kit::process::command;
+use crate::kit::server::{Options, SEALING_KEYS};
+use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_one_is_given_up,
+    a_server_that_lacks_a_key_of_what_is_stored_is_not_ready_and_names_it,
+    all_servers_take_another_key_under_reads_and_renewals_and_nothing_is_left_under_the_old_one,
+    a_rotation_that_was_killed_goes_on,
+}
+
+const KEYS: &str = "TOKEN_SERVER__SEALING__KEYS";
+
+/// A key beside the one of the kit.
+fn other_key() -> String {
+    SEALING_KEYS
+        .replace("AQE", "AgI")
+        .replace("test:", "other:")
+}
+
+/// What a command of the real program prints, and its exit code.
+fn run(database: &TestDatabase, keys: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let mut command: Command = command(database, &[(KEYS, keys.to_owned())]);
+    let output = command.args(arguments).output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).expect("text");
+    (text, output.status.code())
+}
+
+async fn with_secrets(database: &TestDatabase, provider: &Provider, count: usize) -> Server {
+    let server = Server::start(database).await;
+    let client = &server.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    for number in 0..count {
+        client.save_secret("r", &format!("k{number}")).await;
+    }
+    for number in 0..count {
+        client.generation("r", &format!("k{number}"), 1).await;
+    }
+    server
+}
+
+async fn keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_one_is_given_up(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    with_secrets(&database, &provider, 1).await.stop().await;
+    let other = other_key();
+    let (said, code) = run(&database, &other, &["realm", "list"]);
+    assert!(code != Some(0), "{said}");
+    let (said, code) = run(&database, &other, &["renew"]);
+    assert_eq!(code, Some(64), "{said}");
+    // The realm, the administrator's key, the parameters, the token and what authenticates it.
+    assert!(said.contains("\"test\" (5 values)"), "{said}");
+    let registered = "SELECT COUNT(*) FROM ts_sealing_key WHERE key_id = 'other'";
+    assert_eq!(database.number(registered).await, 0);
+    let (said, code) = run(&database, SEALING_KEYS, &["forget-key", "test"]);
+    assert_eq!(code, Some(2), "{said}");
+    let (said, code) = run(&database, &other, &["forget-key", "tset"]);
+    assert!(code == Some(2) && said.contains("known are test"), "{said}");
+    let (said, code) = run(&database, &other, &["forget-key", "test"]);
+    assert!(code == Some(0) && said.contains("(5 values)"), "{said}");
+    let server = Server::start_with(&database, Options::default().with(&[(KEYS, &other)])).await;
+    let client = &server.client;
+    client.get("/readyz").await.expect(200);
+    let shown = client.get("/api/realm/r").await;
+    shown.expect_problem(409, "unreadable_here");
+    let audit = client.list("/api/audit").await;
+    assert!(
+        audit
+            .iter()
+            .any(|entry| { entry["action"] == "sealing_key.forget" && entry["target"] == "test" })
+    );
+    // What is saved again is good again.
+    let realm = json!({"id": "r", "config": {
+        "url": provider.url("/token"), "method": "GET",
+        "token_path": "access_token", "expires_in_path": "expires_in",
+    }, "logic_code": null});
+    client.post("/api/realm", &realm).await.expect(200);
+    client.delete("/api/secret/r/k0").await.expect(200);
+    client.save_secret("r", "k0").await;
+    client.generation("r", "k0", 2).await;
+}
+
+async fn a_server_that_lacks_a_key_of_what_is_stored_is_not_ready_and_names_it(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let server = with_secrets(&database, &provider, 1).await;
+    let both = format!("{},{SEALING_KEYS}", other_key());
+    let newer = Server::start_with(&database, Options::default().with(&[(KEYS, &both)])).await;
+    eventually("both are ready", async || {
+        let ready = server.client.get("/readyz").await.status == 200;
+        (ready && newer.client.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    newer.client.save_secret("r", "of-the-newer").await;
+    newer.client.generation("r", "of-the-newer", 1).await;
+    let lacking = Server::start(&database).await;
+    let refused = lacking.client.get("/readyz").await;
+    let problem = refused.expect_problem(503, "not_ready");
+    let detail = problem["detail"].to_string();
+    assert!(detail.contains("other"), "{detail}");
+    newer.client.get("/readyz").await.expect(200);
+}
+
+/// How many values the command says that each key has.
+fn counted(said: &str, key: &str) -> Option<u64> {
+    let line = said
+        .lines()
+        .find(|line| line.starts_with(&format!("{key:?}:")))?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+async fn all_servers_take_another_key_under_reads_and_renewals_and_nothing_is_left_under_the_old_one(
+    database: TestDatabase,
+) {
+    const COUNT: usize = 30;
+    let provider = Provider::start().await;
+    // One seals with the one key, the other with the other.
+    let old = format!("{SEALING_KEYS},{}", other_key());
+    let new = format!("{},{SEALING_KEYS}", other_key());
+    let first = Server::start_with(&database, Options::default().with(&[(KEYS, &old)])).await;
+    let second = Server::start_with(&database, Options::default().with(&[(KEYS, &new)])).await;
+    let client = &first.client;
+    client.register_realm("r", &provider.url("/token")).await;
+    for number in 0..COUNT {
+        client.save_secret("r", &format!("k{number}")).await;
+    }
+    for number in 0..COUNT {
+        client.generation("r", &format!("k{number}"), 1).await;
+    }
+    let reading = async {
+        for round in 0..10 {
+            database.run("UPDATE ts_token SET renew_at = 0").await;
+            for server in [&first, &second] {
+                server.app().wake.notify_one();
+                for number in 0..COUNT {
+                    let read = server.client.token("r", &format!("k{number}")).await;
+                    assert_eq!(read.status, 200, "{round}: {}", read.text);
+                }
+            }
+        }
+    };
+    let by = token_server::registry::Actor::command_line();
+    let rotating = second
+        .app()
+        .registry
+        .rotate_sealing_key("other", &by, |_| ());
+    let ((), rotated) = tokio::join!(reading, rotating);
+    let rotated = rotated
+        .expect("the database answers")
+        .expect("the key is there");
+    let left: Vec<_> = rotated.uses.iter().filter(|key| key.values > 0).collect();
+    assert_eq!(left.len(), 1, "{rotated:?}");
+    assert!(rotated.sealed_anew >= COUNT as u64, "{rotated:?}");
+    // The first goes on sealing with it, although its own first key is another.
+    client.save_secret("r", "later").await;
+    client.generation("r", "later", 1).await;
+    assert_eq!(first.app().ring.sealing_id(), "other");
+    for server in [first, second] {
+        server.settled().await;
+        let damaged = server.client.get("/metrics").await.expect(200).text;
+        assert!(
+            !damaged.contains("token_server_damaged_values_total{"),
+            "{damaged}"
+        );
+        server.stop().await;
+    }
+    let (said, code) = run(&database, &new, &["rotate-key", "other"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(counted(&said, "test"), Some(0), "{said}");
+    // Without the old key everything opens.
+    let server =
+        Server::start_with(&database, Options::default().with(&[(KEYS, &other_key())])).await;
+    server.client.get("/readyz").await.expect(200);
+    server.client.token("r", "later").await.expect(200);
+    server.client.get("/api/realm/r").await.expect(200);
+}
+
+async fn a_rotation_that_was_killed_goes_on(database: TestDatabase) {
+    let provider = Provider::start().await;
+    with_secrets(&database, &provider, 150).await.stop().await;
+    let both = format!("{},{SEALING_KEYS}", other_key());
+    let mut child = command(&database, &[(KEYS, both.clone())])
+        .arg("rotate-key")
+        .spawn()
+        .expect("it runs");
+    let begins = token_server::foundation::hex(&token_server::foundation::sealing::prefix("other"))
+        .to_uppercase();
+    let new = format!("SELECT COUNT(*) FROM ts_secret WHERE HEX(params) LIKE '{begins}%'");
+    eventually("something is sealed anew", async || {
+        (database.number(&new).await > 0).then_some(())
+    })
+    .await;
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let (said, code) = run(&database, &both, &["rotate-key"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(counted(&said, "test"), Some(0), "{said}");
+}
