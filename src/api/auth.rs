@@ -17,7 +17,7 @@ use super::http::{RequestId, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::Caller;
-use crate::access::audit::{AuditEntry, AuditOutcome};
+use crate::access::denials::{Denial, DenialReason};
 use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::ids::{KeyName, RealmId};
@@ -75,17 +75,27 @@ impl Call {
     }
 
     /// Every denial passes here, so that none misses the audit.
-    fn deny(&self, actor: Option<&Caller>, problem: Problem) -> Problem {
+    fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
+        let problem = match reason {
+            DenialReason::Unauthorized => Problem::unauthorized(),
+            DenialReason::Lacks(scope) => {
+                Problem::forbidden(format!("This API key lacks the scope {scope}."))
+            }
+            DenialReason::NotCovered => {
+                Problem::forbidden("This API key does not cover that realm and key.")
+            }
+            DenialReason::Limited => Problem::forbidden(
+                "This API key is limited to some realms or keys, and this call concerns all.",
+            ),
+        };
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
-        self.app.denials.note(AuditEntry {
-            at: self.app.clock.now(),
+        self.app.denials.note(Denial {
             actor: actor.map(|caller| caller.name.clone()),
-            action: self.method.clone(),
-            target: self.path.clone(),
-            outcome: AuditOutcome::Denied,
-            detail: None,
-            request_id: Some(self.request_id.clone()),
+            reason,
+            method: self.method.clone(),
+            path: self.path.clone(),
+            request_id: self.request_id.clone(),
         });
         problem
     }
@@ -102,35 +112,25 @@ impl<S> Key<S> {
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
         note_secret(realm, key);
-        self.check(
-            self.caller.covers(realm.as_str(), key.as_str()),
-            "This API key does not cover that realm and key.",
-        )
+        let covers = self.caller.covers(realm.as_str(), key.as_str());
+        self.check(covers, DenialReason::NotCovered)
     }
 
     /// Refuses a key that is limited to some realms or keys.
     pub fn must_be_unlimited(&self) -> Result<(), Problem> {
-        self.check(
-            !self.caller.is_limited(),
-            "This API key is limited to some realms or keys, and this call concerns all.",
-        )
+        self.check(!self.caller.is_limited(), DenialReason::Limited)
     }
 
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
-        self.check(self.caller.has(scope), &lacks(scope))
+        self.check(self.caller.has(scope), DenialReason::Lacks(scope))
     }
 
-    fn check(&self, allowed: bool, denial: &str) -> Result<(), Problem> {
-        if allowed {
-            return Ok(());
+    fn check(&self, allowed: bool, reason: DenialReason) -> Result<(), Problem> {
+        match allowed {
+            true => Ok(()),
+            false => Err(self.call.deny(Some(&self.caller), reason)),
         }
-        let problem = Problem::forbidden(denial);
-        Err(self.call.deny(Some(&self.caller), problem))
     }
-}
-
-fn lacks(scope: Scope) -> String {
-    format!("This API key lacks the scope {scope}.")
 }
 
 impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
@@ -191,10 +191,10 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
                 }),
             },
             Some(caller) => {
-                let problem = Problem::forbidden(lacks(S::SCOPE));
-                Err(call.deny(Some(&caller), problem).into())
+                let reason = DenialReason::Lacks(S::SCOPE);
+                Err(call.deny(Some(&caller), reason).into())
             }
-            None => Err(call.deny(None, Problem::unauthorized()).into()),
+            None => Err(call.deny(None, DenialReason::Unauthorized).into()),
         }
     }
 }

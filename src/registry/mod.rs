@@ -10,6 +10,7 @@ mod realms;
 mod secrets;
 mod values;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -205,6 +206,7 @@ async fn audit_change(
         outcome: AuditOutcome::Done,
         detail: None,
         request_id: by.request_id.clone(),
+        count: NonZeroU32::MIN,
     };
     audit::append(database, entry).await
 }

@@ -21,6 +21,7 @@ mod crashes;
 mod damage;
 mod database_faults;
 mod demo;
+mod denials;
 mod denied_flushes;
 mod derived;
 mod documents;
