@@ -13,6 +13,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
+use super::browser;
 use super::http::{RequestId, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
@@ -66,12 +67,16 @@ impl Call {
         let app = request
             .data::<App>()
             .ok_or_else(|| Problem::not_ready("The server is starting."))?;
-        Ok(Self {
+        Ok(Self::by(request, app))
+    }
+
+    fn by(request: &Request, app: &App) -> Self {
+        Self {
             app: app.clone(),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             request_id: RequestId::of(request),
-        })
+        }
     }
 
     /// Every denial passes here, so that none misses the audit.
@@ -87,6 +92,7 @@ impl Call {
             DenialReason::Limited => Problem::forbidden(
                 "This API key is limited to some realms or keys, and this call concerns all.",
             ),
+            DenialReason::CrossSite => Problem::cross_site(),
         };
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
@@ -99,6 +105,16 @@ impl Call {
         });
         problem
     }
+}
+
+/// Refuses what a page of another site sent and may change something, whatever credentials the
+/// browser added.
+pub fn refuse_cross_site(request: &Request, app: &App) -> Result<(), Problem> {
+    if browser::is_cross_site(request) && browser::may_change(request) {
+        let call = Call::by(request, app);
+        return Err(call.deny(None, DenialReason::CrossSite));
+    }
+    Ok(())
 }
 
 impl<S> Key<S> {

@@ -30,6 +30,8 @@ pub enum DenialReason {
     NotCovered,
     /// The call concerns all secrets, and the key is limited to some.
     Limited,
+    /// A page of another site sent it; no key was looked at.
+    CrossSite,
 }
 
 impl fmt::Display for DenialReason {
@@ -39,6 +41,7 @@ impl fmt::Display for DenialReason {
             Self::Lacks(scope) => write!(f, "lacks the scope {scope}"),
             Self::NotCovered => f.write_str("does not cover that realm and key"),
             Self::Limited => f.write_str("is limited to some realms or keys"),
+            Self::CrossSite => f.write_str("sent by a page of another site"),
         }
     }
 }
