@@ -24,7 +24,7 @@ mod m20261127_000019_drop_claim_index;
 mod m20261128_000020_add_refusals;
 mod m20261129_000021_add_macs;
 mod m20261129_000022_authenticate_tokens;
-mod m20261129_000023_count_audited_calls;
+mod m20261129_000024_count_audited_calls;
 
 use std::collections::HashSet;
 
@@ -64,7 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000020_add_refusals::Migration),
             Box::new(m20261129_000021_add_macs::Migration),
             Box::new(m20261129_000022_authenticate_tokens::Migration),
-            Box::new(m20261129_000023_count_audited_calls::Migration),
+            Box::new(m20261129_000024_count_audited_calls::Migration),
         ]
     }
 
