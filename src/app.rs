@@ -182,7 +182,11 @@ impl App {
                 memory.clone(),
             ),
             memory,
-            denials: Denials::start(database.clone(), metrics.audit_dropped.clone()),
+            denials: Denials::start(
+                database.clone(),
+                clock.clone(),
+                metrics.audit_dropped.clone(),
+            ),
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),

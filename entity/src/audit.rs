@@ -17,6 +17,8 @@ pub struct Model {
     pub outcome: String,
     pub detail: Option<String>,
     pub request_id: Option<String>,
+    /// How many calls the entry stands for; absent in those of older servers: one.
+    pub count: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -25,6 +25,7 @@ mod m20261128_000020_add_refusals;
 mod m20261129_000021_add_macs;
 mod m20261129_000022_authenticate_tokens;
 mod m20261129_000023_add_seals_since;
+mod m20261129_000024_count_audited_calls;
 
 use std::collections::HashSet;
 
@@ -65,6 +66,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000021_add_macs::Migration),
             Box::new(m20261129_000022_authenticate_tokens::Migration),
             Box::new(m20261129_000023_add_seals_since::Migration),
+            Box::new(m20261129_000024_count_audited_calls::Migration),
         ]
     }
 

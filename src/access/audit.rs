@@ -1,5 +1,7 @@
 //! Who did what: append-only, values never.
 
+use std::num::NonZeroU32;
+
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
@@ -36,11 +38,13 @@ pub struct AuditEntry {
     pub actor: Option<String>,
     /// `realm.save`, `secret.delete`, …; of a denied call its method.
     pub action: String,
-    /// What it was done to; of a denied call its path.
+    /// What it was done to; of a denied call its path, unless the entry stands for several paths.
     pub target: String,
     pub outcome: AuditOutcome,
     pub detail: Option<String>,
     pub request_id: Option<String>,
+    /// How many calls the entry stands for. Of several, `at` and `request_id` are those of the last.
+    pub count: NonZeroU32,
 }
 
 impl AuditEntry {
@@ -54,6 +58,7 @@ impl AuditEntry {
             outcome: Set(self.outcome.as_str().to_owned()),
             detail: Set(self.detail),
             request_id: Set(self.request_id),
+            count: Set(Some(i64::from(self.count.get()))),
         }
     }
 }

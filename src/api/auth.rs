@@ -13,10 +13,11 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
+use super::browser;
 use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
-use crate::access::audit::{AuditEntry, AuditOutcome};
+use crate::access::denials::{Denial, DenialReason};
 use crate::access::scope::Scope;
 use crate::access::{Caller, Rights};
 use crate::app::App;
@@ -65,29 +66,59 @@ impl Call {
         let app = request
             .data::<App>()
             .ok_or_else(|| Problem::not_ready("The server is starting."))?;
-        Ok(Self {
+        Ok(Self::by(request, app))
+    }
+
+    fn by(request: &Request, app: &App) -> Self {
+        Self {
             app: app.clone(),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             request_id: RequestId::of(request),
-        })
+        }
     }
 
     /// Every denial passes here, so that none misses the audit.
-    fn deny(&self, actor: Option<&Caller>, problem: Problem) -> Problem {
+    fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
+        let problem = match reason {
+            DenialReason::Unauthorized => Problem::unauthorized(),
+            DenialReason::Lacks(scope) => {
+                Problem::forbidden(format!("This API key lacks the scope {scope}."))
+            }
+            DenialReason::NotCovered => {
+                Problem::forbidden("This API key does not cover that realm or key.")
+            }
+            DenialReason::NoRight => Problem::forbidden("This API key has no right to this."),
+            DenialReason::Limited => Problem::forbidden(
+                "This API key is limited to some realms or keys, and this call concerns all.",
+            ),
+            DenialReason::CrossSite => Problem::cross_site(),
+        };
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
-        self.app.denials.note(AuditEntry {
-            at: self.app.clock.now(),
-            actor: actor.map(|caller| caller.name.clone()),
-            action: self.method.clone(),
-            target: self.path.clone(),
-            outcome: AuditOutcome::Denied,
-            detail: None,
-            request_id: Some(self.request_id.clone()),
-        });
+        self.note(actor, reason);
         problem
     }
+
+    fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
+        self.app.denials.note(Denial {
+            actor: actor.map(|caller| caller.name.clone()),
+            reason,
+            method: self.method.clone(),
+            path: self.path.clone(),
+            request_id: self.request_id.clone(),
+        });
+    }
+}
+
+/// Refuses what a page of another site sent and may change something, whatever credentials the
+/// browser added.
+pub fn refuse_cross_site(request: &Request, app: &App) -> Result<(), Problem> {
+    if browser::is_cross_site(request) && browser::may_change(request) {
+        let call = Call::by(request, app);
+        return Err(call.deny(None, DenialReason::CrossSite));
+    }
+    Ok(())
 }
 
 impl<S> Key<S> {
@@ -107,19 +138,15 @@ impl<S> Key<S> {
     /// Refuses a secret that the key's patterns do not cover.
     pub fn must_cover(&self, realm: &RealmId, key: &KeyName) -> Result<(), Problem> {
         note_secret(realm, key);
-        self.check(
-            self.coverage().secret(realm.as_str(), key.as_str()),
-            "This API key does not cover that realm and key.",
-        )
+        let covers = self.coverage().secret(realm.as_str(), key.as_str());
+        self.check(covers, DenialReason::NotCovered)
     }
 
     /// Refuses a realm that the key's patterns do not cover.
     pub fn must_cover_realm(&self, realm: &RealmId) -> Result<(), Problem> {
         note_realm(realm);
-        self.check(
-            self.coverage().realm(realm.as_str()),
-            "This API key does not cover that realm.",
-        )
+        let covers = self.coverage().realm(realm.as_str());
+        self.check(covers, DenialReason::NotCovered)
     }
 
     /// Refuses what concerns all secrets of a realm, or all that there are, unless the key's
@@ -129,43 +156,37 @@ impl<S> Key<S> {
             Some(realm) => self.coverage().all_of(realm.as_str()),
             None => self.coverage().is_everything(),
         };
-        self.check(
-            covers,
-            "This API key is limited to some realms or keys, and this call concerns others, too.",
-        )
+        self.check(covers, DenialReason::Limited)
     }
 
     /// A change that was not made; where the rights of the key do not allow it, the audit has it.
     pub fn refused(&self, error: RegistryError) -> Problem {
-        let is_denied = matches!(error, RegistryError::Refused(Refusal::Denied(_)));
-        let problem = Problem::from(error);
-        if is_denied {
-            self.call.deny(Some(&self.caller), problem)
-        } else {
-            problem
+        match error {
+            RegistryError::Refused(Refusal::Denied(why)) => {
+                self.call.note(Some(&self.caller), DenialReason::NoRight);
+                Problem::forbidden(format!("{why}."))
+            }
+            other => other.into(),
         }
     }
 
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {
-        self.check(self.caller.has(scope), &lacks(&self.caller, scope))
+        self.check(self.caller.has(scope), lacks(&self.caller, scope))
     }
 
-    fn check(&self, allowed: bool, denial: &str) -> Result<(), Problem> {
-        if allowed {
-            return Ok(());
+    fn check(&self, allowed: bool, reason: DenialReason) -> Result<(), Problem> {
+        match allowed {
+            true => Ok(()),
+            false => Err(self.call.deny(Some(&self.caller), reason)),
         }
-        let problem = Problem::forbidden(denial);
-        Err(self.call.deny(Some(&self.caller), problem))
     }
 }
 
-fn lacks(caller: &Caller, scope: Scope) -> String {
-    if scope.concerns_all() && !caller.coverage.is_everything() {
-        return format!(
-            "This API key is limited to some realms or keys, and the scope {scope} concerns all."
-        );
+fn lacks(caller: &Caller, scope: Scope) -> DenialReason {
+    match scope.concerns_all() && !caller.coverage.is_everything() {
+        true => DenialReason::Limited,
+        false => DenialReason::Lacks(scope),
     }
-    format!("This API key lacks the scope {scope}.")
 }
 
 impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
@@ -226,10 +247,10 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
                 }),
             },
             Some(caller) => {
-                let problem = Problem::forbidden(lacks(&caller, S::SCOPE));
-                Err(call.deny(Some(&caller), problem).into())
+                let reason = lacks(&caller, S::SCOPE);
+                Err(call.deny(Some(&caller), reason).into())
             }
-            None => Err(call.deny(None, Problem::unauthorized()).into()),
+            None => Err(call.deny(None, DenialReason::Unauthorized).into()),
         }
     }
 }

@@ -9,6 +9,8 @@ use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use tracing::Instrument;
 
 use super::auth;
+use super::browser;
+use super::head::Head;
 use super::hot::Hot;
 use super::http::{NO_STORE, REQUEST_ID, RequestId, has_body};
 use super::paths::Paths;
@@ -39,19 +41,6 @@ async fn read_limited(body: Body, limit: usize) -> poem::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The size of a head on the wire of HTTP/1.1, near enough for HTTP/2.
-fn head_bytes(request: &Request) -> usize {
-    /// Blanks, and ends of lines.
-    const BETWEEN: usize = 4;
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    let headers = request.headers().iter();
-    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + BETWEEN);
-    path + headers.sum::<usize>()
-}
-
 /// Wraps the routes.
 pub struct Front<E> {
     inner: Arc<E>,
@@ -73,6 +62,7 @@ impl<E: Endpoint + 'static> Front<E> {
     /// Runs the handler as a task of its own: a caller that goes away interrupts no
     /// transaction and loses no answer of a provider.
     async fn answer(&self, mut request: Request) -> poem::Result<Response> {
+        auth::refuse_cross_site(&request, &self.app)?;
         self.paths.check(&mut request)?;
         self.take_body(&mut request).await?;
         let inner = self.inner.clone();
@@ -134,8 +124,10 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let fits = head_bytes(&request) <= self.app.settings.http.max_header_bytes;
-        if fits && let Some(response) = self.hot.answer(&self.app, &request) {
+        let refused = Head::of(&request).refusal(self.app.settings.http.max_header_bytes);
+        if refused.is_none()
+            && let Some(response) = self.hot.answer(&self.app, &request)
+        {
             return Ok(response);
         }
         let id = self.app.randomness.id();
@@ -153,10 +145,9 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
             realm = tracing::field::Empty,
             key = tracing::field::Empty,
         );
-        let answered = if fits {
-            self.answer(request).instrument(span.clone()).await
-        } else {
-            Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into())
+        let answered = match refused {
+            None => self.answer(request).instrument(span.clone()).await,
+            Some(error) => Err(error),
         };
         let mut response = answered.unwrap_or_else(|error| {
             let problem = Problem::of(&error);
@@ -183,6 +174,7 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
         if path.starts_with("/api/") {
             headers.insert(header::CACHE_CONTROL, NO_STORE);
         }
+        browser::protect(&mut response);
         let took = self.app.clock.boot().since(begun);
         self.app.metrics.request_seconds.observe(seconds(took));
         self.count(&method, &path, status);

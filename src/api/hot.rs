@@ -2,12 +2,13 @@
 //! said but that. It waits for nothing, so it needs no task of its own; all else goes the
 //! long way, and so does whatever is not plain.
 
-use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
 
 use super::auth::presented;
+use super::browser::NOSNIFF;
 use super::http::{NO_STORE, REQUEST_ID};
 use super::tokens::plain;
 use crate::access::key::KeyHash;
@@ -55,6 +56,7 @@ impl Hot {
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(REQUEST_ID, id);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         self.answered.inc();
         let took = app.clock.boot().since(now.boot);
         app.metrics.request_seconds.observe(seconds(took));

@@ -4,10 +4,12 @@ mod api_keys;
 mod audits;
 mod auth;
 mod body;
+mod browser;
 mod dry_runs;
 mod extract;
 mod front;
 mod group;
+mod head;
 mod health;
 mod hot;
 mod http;
@@ -28,6 +30,7 @@ mod warnings;
 use std::sync::{Arc, OnceLock};
 
 use poem::endpoint::make_sync;
+use poem::http::header;
 use poem::web::Redirect;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Route};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject};
@@ -109,6 +112,19 @@ fn page(content_type: &'static str, text: String) -> impl Endpoint {
     })
 }
 
+/// Swagger UI, which runs what the page itself holds and nothing else. What that is has to be
+/// hashed, which is done when somebody asks for it first, as for the YAML.
+fn documentation(page: String) -> impl Endpoint {
+    let policy = OnceLock::new();
+    make_sync(move |_| {
+        let policy: &String = policy.get_or_init(|| browser::policy_of(&page));
+        Response::builder()
+            .content_type("text/html; charset=utf-8")
+            .header(header::CONTENT_SECURITY_POLICY, policy)
+            .body(page.clone())
+    })
+}
+
 /// The specification as YAML. It is made of the JSON when somebody asks for it first: few do, and
 /// making it is the longest part of a start.
 fn yaml_page(json: String) -> impl Endpoint {
@@ -149,11 +165,8 @@ pub fn routes(app: App) -> impl Endpoint {
     let text = text_of(&specification);
     let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
     let routes = Route::new()
-        .at(
-            "/docs",
-            page("text/html; charset=utf-8", swagger_ui.clone()),
-        )
-        .at("/docs/", page("text/html; charset=utf-8", swagger_ui))
+        .at("/docs", documentation(swagger_ui.clone()))
+        .at("/docs/", documentation(swagger_ui))
         .at("/openapi.yaml", yaml_page(text.clone()))
         .at("/openapi.json", page("application/json", text))
         .at("/realm.schema.json", poem::get(realm_schema))

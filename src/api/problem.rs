@@ -120,6 +120,15 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    pub fn cross_site() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "A page of another site sent this: its Origin is not the Host that was asked, or \
+             Sec-Fetch-Site says so. A proxy in between must pass on the browser's Host header.",
+        )
+    }
+
     fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: Ms) -> Self {
         Self {
             retry_after: Some(retry_after),

@@ -1,5 +1,7 @@
 //! The key ring: read or made, and each key compared with the check value in the database.
 
+use std::num::NonZeroU32;
+
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     DbBackend, EntityTrait,
@@ -182,6 +184,7 @@ pub(super) async fn forget_keys(
                         target: key_id.clone(),
                         outcome: AuditOutcome::Done,
                         detail: Some(format!("{values} values")),
+                        count: NonZeroU32::MIN,
                         request_id: None,
                     };
                     let row = sealing_key::Entity::delete_by_id(key_id.as_str());

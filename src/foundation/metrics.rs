@@ -205,7 +205,7 @@ impl Metrics {
         );
         registry.register(
             "audit_dropped",
-            "Denied calls that came too fast to be written to the audit",
+            "Denied calls that the audit misses, because the database did not take them",
             self.audit_dropped.clone(),
         );
         registry.register(

@@ -12,6 +12,7 @@ mod sealing_keys;
 mod secrets;
 mod values;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -220,6 +221,7 @@ async fn audit_change(
         outcome: AuditOutcome::Done,
         detail: None,
         request_id: by.request_id.clone(),
+        count: NonZeroU32::MIN,
     };
     audit::append(database, entry).await
 }

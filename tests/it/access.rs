@@ -426,12 +426,14 @@ async fn a_call_denied_at_the_door_is_in_the_audit_without_its_query(database: T
     let server = Server::start(&database).await;
     let reader = with_scopes(&server.client, "reader", &["token:read"]).await;
     let stranger = server.client.without_key();
-    let long = format!("/api/realm/{}", "n".repeat(600));
+    let long = format!("DELETE /api/realm/{}", "n".repeat(600));
     for (caller, actor) in [(stranger, Value::Null), (reader, json!("reader"))] {
         let mut expected = Vec::new();
-        for target in ["/api/api-key/1", "/api/realm/r", &long] {
-            let reply = caller.delete(&format!("{target}?keyword=canary")).await;
-            expected.push(json!(["DELETE", target, "denied", request_of(&reply)]));
+        for operation in ["PUT /api/token", "GET /api/realm/r", &long] {
+            let (method, target) = operation.split_once(' ').expect("a method and a path");
+            let called = format!("{operation}?keyword=canary");
+            let reply = call(&caller, &called, &json!({})).await;
+            expected.push(json!([method, target, "denied", request_of(&reply)]));
         }
         expect_audited(&server.client, actor, &expected).await;
     }

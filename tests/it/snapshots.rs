@@ -27,8 +27,7 @@ const VARYING: [&str; 5] = [
 ];
 
 /// What no call alone brings about: it takes a race, an outage or damage.
-const NOT_BY_A_CALL: [&str; 9] = [
-    "bad_request",
+const NOT_BY_A_CALL: [&str; 8] = [
     "busy",
     "changed_meanwhile",
     "database_unavailable",
@@ -305,6 +304,14 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let refused = [
         ("unauthorized", request(&nobody, token, None)),
         ("forbidden", request(&reader, "GET /api/secret", None)),
+        (
+            "cross_site",
+            of("DELETE /api/realm/r", None).header("origin", "https://other.example"),
+        ),
+        (
+            "bad_request",
+            of(token, None).header("authorization", "Bearer another"),
+        ),
         ("unknown_parameter", of(&format!("{token}&minttl=1"), None)),
         (
             "invalid_parameter",

@@ -284,6 +284,7 @@ fn audit() -> Value {
         "outcome": "done",
         "detail": null,
         "request_id": "0b9c7a1e52d84f3f",
+        "count": 1,
     }))
 }
 

@@ -30,6 +30,8 @@ pub struct Traits {
     /// A body is read, within its limits, even where none is expected (`has_body`).
     pub reads_body: bool,
     pub takes_json: bool,
+    /// Of another site's page it is refused.
+    pub changes: bool,
 }
 
 impl Operation {
@@ -45,6 +47,11 @@ impl Operation {
         add(traits.reads_body, problem::INVALID_REQUEST);
         add(true, problem::INVALID_PARAMETER);
         add(traits.needs_key, problem::UNAUTHORIZED);
+        add(
+            traits.needs_key && traits.changes,
+            problem::FORBIDDEN_CHANGE,
+        );
+        add(traits.changes, problem::CROSS_SITE);
         add(traits.needs_key, problem::FORBIDDEN);
         add(traits.reads_body, problem::REQUEST_TIMEOUT);
         add(traits.reads_body, problem::BODY_TOO_LARGE);
@@ -144,6 +151,8 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         &[
             problem::INVALID_READ,
+            // A flush changes something.
+            problem::FORBIDDEN_CHANGE,
             problem::FIXED_TOKEN,
             problem::TOKEN_UNAVAILABLE,
         ],

@@ -27,8 +27,9 @@ const fn answer(
 pub const INVALID_PARAMETER: &ProblemAnswer = &answer(
     "InvalidParameter",
     400,
-    &["invalid_parameter", "unknown_parameter"],
-    "A parameter is missing, unknown, given twice or outside its limits.",
+    &["bad_request", "invalid_parameter", "unknown_parameter"],
+    "A parameter is missing, unknown, given twice or outside its limits, or the headers can be read in \
+     two ways.",
 );
 pub const INVALID_REQUEST: &ProblemAnswer = &answer(
     "InvalidRequest",
@@ -63,8 +64,14 @@ pub const INVALID_SECRET: &ProblemAnswer = &answer(
 pub const INVALID_READ: &ProblemAnswer = &answer(
     "InvalidRead",
     400,
-    &["invalid_parameter", "unknown_parameter", "unknown_secret"],
-    "There is no such secret, or a parameter is missing, unknown or outside its limits.",
+    &[
+        "bad_request",
+        "invalid_parameter",
+        "unknown_parameter",
+        "unknown_secret",
+    ],
+    "There is no such secret, a parameter is missing, unknown or outside its limits, or the headers can \
+     be read in two ways.",
 );
 pub const INVALID_RENEWAL: &ProblemAnswer = &answer(
     "InvalidRenewal",
@@ -82,7 +89,7 @@ pub const INVALID_RENEWAL: &ProblemAnswer = &answer(
 pub const CHECK_REFUSED: &ProblemAnswer = &answer(
     "CheckRefused",
     400,
-    &["invalid_parameter", "push_refused"],
+    &["bad_request", "invalid_parameter", "push_refused"],
     "The signature, the date or the form of the check is not as it must be.",
 );
 pub const PUSH_REFUSED: &ProblemAnswer = &answer(
@@ -102,6 +109,19 @@ pub const FORBIDDEN: &ProblemAnswer = &answer(
     403,
     &["forbidden"],
     "The API key lacks the scope, or does not cover this realm and key.",
+);
+pub const FORBIDDEN_CHANGE: &ProblemAnswer = &answer(
+    "ForbiddenChange",
+    403,
+    &["cross_site", "forbidden"],
+    "The API key lacks the scope, or does not cover this realm and key; or a page of another site sent \
+     this, whatever its key.",
+);
+pub const CROSS_SITE: &ProblemAnswer = &answer(
+    "CrossSite",
+    403,
+    &["cross_site"],
+    "A page of another site sent this.",
 );
 pub const UNKNOWN_REALM: &ProblemAnswer = &answer(
     "UnknownRealm",

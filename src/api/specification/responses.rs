@@ -41,6 +41,7 @@ pub fn complete(draft: &mut Draft) {
                 .parse()
                 .is_ok_and(|method| has_body(&method)),
             takes_json: operation.get("requestBody").is_some(),
+            changes: method != "get",
         };
         parameters::complete(&path, known, &mut operation);
         add_limits(draft, known, &mut operation);

@@ -43,6 +43,11 @@ pub fn check(method: &Method, path: &str, reply: &Reply) {
         reply.header("x-request-id").is_some(),
         "{what} without an id"
     );
+    assert_eq!(
+        reply.header("x-content-type-options"),
+        Some("nosniff"),
+        "{what}"
+    );
 }
 
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {

@@ -1,0 +1,25 @@
+//! Adds to the audit how many calls an entry stands for.
+
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::{Dialect, add_column};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLE: &str = "ts_audit";
+const COLUMN: &str = "count";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = Dialect::of(manager).integer(COLUMN);
+        add_column(manager, TABLE, column).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .alter_table(Table::alter().table(TABLE).drop_column(COLUMN).take())
+            .await
+    }
+}
