@@ -3,7 +3,7 @@
 use sea_orm::{ActiveValue::Set, DbBackend, EntityTrait};
 use token_server_entity::{sealing_key, secret};
 
-use super::key_file::{read_secret, write_secret};
+use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
 use crate::access::store as keys;
 use crate::config::Settings;
@@ -16,7 +16,6 @@ use crate::realm::store as realms;
 use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 
-const SEALING_KEYS_FILE: &str = "sealing.keys";
 /// What a key's check value held before rows were authenticated.
 const CHECK_BEFORE: &[u8] = b"token-server";
 /// What it held while tokens were not.

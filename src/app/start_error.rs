@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::foundation::database::{ConnectError, DbAddress, DbError, DbFault};
+use crate::foundation::private::OpenToAnybody;
 use crate::foundation::sealing::KeyRingError;
 
 /// Why a command cannot begin.
@@ -28,6 +29,8 @@ pub enum StartError {
         "the key of id {0:?} in sealing.keys is not the one that values in this database were sealed with; or ts_sealing_key.check_value of row {0:?} is damaged: if you are sure of the key, delete that row, and the next start writes it again"
     )]
     WrongSealingKey(String),
+    #[error(transparent)]
+    KeyOpenToAnybody(#[from] OpenToAnybody),
     #[error("{} cannot be used: {source}", path.display())]
     File {
         path: PathBuf,

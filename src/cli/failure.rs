@@ -70,7 +70,10 @@ impl CommandFailure {
             | Self::Log(_)
             | Self::Serve(ServeError::Jobs(_) | ServeError::Connections(_))
             | Self::Start(
-                StartError::KeyRing(_) | StartError::NoSealingKeys | StartError::WrongSealingKey(_),
+                StartError::KeyRing(_)
+                | StartError::NoSealingKeys
+                | StartError::WrongSealingKey(_)
+                | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
             Self::Start(_)
             | Self::Serve(_)

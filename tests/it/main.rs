@@ -39,6 +39,7 @@ mod oauth;
 mod oauth_servers;
 mod predecessor;
 mod presets;
+mod private_files;
 mod problems;
 mod properties;
 mod quotas;

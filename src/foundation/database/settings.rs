@@ -1,8 +1,11 @@
 //! How to reach the database, and its limits.
 
+use std::path::Path;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::address::sqlite_file;
 
 /// How to reach the database, and its limits.
 #[derive(Clone, Debug)]
@@ -16,4 +19,11 @@ pub struct DatabaseSettings {
     pub write_timeout: Duration,
     /// How long a caller's read waits for a database that does not answer.
     pub read_patience: Duration,
+}
+
+impl DatabaseSettings {
+    /// The file of SQLite.
+    pub fn file(&self) -> Option<&Path> {
+        sqlite_file(self.url.expose_secret())
+    }
 }
