@@ -31,10 +31,14 @@ pub fn begin() -> io::Result<()> {
         current: Some(0),
         maximum: Some(0),
     };
-    setrlimit(Resource::Core, none)?;
+    let no_core = setrlimit(Resource::Core, none);
+    // Whatever became of the first.
     #[cfg(target_os = "linux")]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    Ok(())
+    let no_core = no_core.and({
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    });
+    Ok(no_core?)
 }
 
 /// Makes a directory, and those above it that are missing. One that is there stays as it is.

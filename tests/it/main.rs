@@ -20,6 +20,7 @@ mod corpus;
 mod crashes;
 mod damage;
 mod database_faults;
+mod database_tls;
 mod demo;
 mod denied_flushes;
 mod derived;
