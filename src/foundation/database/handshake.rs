@@ -5,6 +5,8 @@ use sea_orm::sqlx::error::Error as SqlxError;
 
 /// How the driver says that the server has no TLS.
 const NO_TLS: &str = "server does not support TLS";
+/// How the driver says that it sends a password over TLS only.
+const NO_RSA: &str = "RSA auth backend disabled";
 
 /// None where it was not TLS that failed.
 pub(super) fn why_failed(error: &SqlxError) -> Option<String> {
@@ -14,6 +16,10 @@ pub(super) fn why_failed(error: &SqlxError) -> Option<String> {
                 .to_owned(),
         ),
         SqlxError::Tls(error) => Some(format!("TLS failed: {error}")),
+        SqlxError::Configuration(error) if error.to_string().starts_with(NO_RSA) => Some(
+            "the password of this user (caching_sha2_password) is sent over TLS only: set database.tls to required or verify"
+                .to_owned(),
+        ),
         // A connection that was made, and then given up.
         SqlxError::Io(error) => error.get_ref()?.downcast_ref().map(not_trusted),
         _ => None,
@@ -38,4 +44,18 @@ fn not_trusted(error: &rustls::Error) -> String {
         other => return format!("the server's certificate is refused: {other}"),
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_refuses_without_tls_says_what_to_set() {
+        let driver = "RSA auth backend disabled; enable feature `mysql-rsa`";
+        let said = why_failed(&SqlxError::Configuration(driver.into())).unwrap();
+        assert!(said.contains("set database.tls"), "{said}");
+        let other = SqlxError::Configuration("canary".into());
+        assert_eq!(why_failed(&other), None);
+    }
 }

@@ -52,6 +52,9 @@ impl fmt::Debug for Authorities {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DbTls {
     Off,
+    /// Where the server offers it. Only for one on this machine: the driver sends a password of
+    /// MySQL 8 over TLS only, and an older MariaDB has none.
+    Preferred,
     /// Encrypted, whoever answers.
     Required,
     /// The certificate is signed by who is trusted. Only a URL asks for that.
@@ -73,11 +76,11 @@ pub enum TlsConflict {
         in_url: &'static str,
     },
     #[error(
-        "ssl-mode=PREFERRED in database.url lets whoever is on the way switch encryption off: remove it, and set database.tls"
+        "ssl-mode=PREFERRED in database.url, whose host is another machine, lets whoever is on the way switch encryption off: remove it, and set database.tls"
     )]
     Preferred,
     #[error(
-        "ssl-mode in database.url must be REQUIRED, VERIFY_CA, VERIFY_IDENTITY or DISABLED: remove it, and set database.tls"
+        "ssl-mode in database.url must be REQUIRED, VERIFY_CA, VERIFY_IDENTITY, DISABLED or, on this machine, PREFERRED: remove it, and set database.tls"
     )]
     UnknownMode,
     #[error(
@@ -101,6 +104,7 @@ pub struct TlsPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Off,
+    Preferred,
     Required,
     VerifyAuthority,
     Verify,
@@ -134,6 +138,9 @@ impl TlsPlan {
             };
         }
         let address = Address::of(url)?;
+        if matches!(address.mode, Some((Mode::Preferred, _))) && !address.is_local {
+            return Err(TlsConflict::Preferred);
+        }
         let ca_file = match (ca_file, address.ca_file) {
             (Some(ours), Some(theirs)) if ours != theirs => return Err(TlsConflict::Authority),
             (ours, theirs) => ours.or(theirs),
@@ -147,10 +154,10 @@ impl TlsPlan {
             (None, Some((mode, _))) => mode,
             // Who names authorities wants them asked.
             (None, None) if ca_file.is_some() => Mode::Verify,
-            (None, None) if address.is_local => Mode::Off,
+            (None, None) if address.is_local => Mode::Preferred,
             (None, None) => Mode::Required,
         };
-        if ca_file.is_some() && matches!(mode, Mode::Off | Mode::Required) {
+        if ca_file.is_some() && !matches!(mode, Mode::VerifyAuthority | Mode::Verify) {
             return Err(TlsConflict::UselessAuthority);
         }
         Ok(Self { mode, ca_file })
@@ -160,6 +167,7 @@ impl TlsPlan {
     pub fn with(self, authorities: Authorities) -> DbTls {
         match self.mode {
             Mode::Off => DbTls::Off,
+            Mode::Preferred => DbTls::Preferred,
             Mode::Required => DbTls::Required,
             Mode::VerifyAuthority => DbTls::VerifyAuthority(authorities),
             Mode::Verify => DbTls::Verify(authorities),
@@ -204,7 +212,7 @@ fn mode_of(word: &str) -> Result<(Mode, &'static str), TlsConflict> {
         "REQUIRED" => (Mode::Required, "REQUIRED"),
         "VERIFY_CA" => (Mode::VerifyAuthority, "VERIFY_CA"),
         "VERIFY_IDENTITY" => (Mode::Verify, "VERIFY_IDENTITY"),
-        "PREFERRED" => return Err(TlsConflict::Preferred),
+        "PREFERRED" => (Mode::Preferred, "PREFERRED"),
         _ => return Err(TlsConflict::UnknownMode),
     })
 }
@@ -220,6 +228,7 @@ impl DbTls {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Off => WantedTls::Off.as_str(),
+            Self::Preferred => "preferred",
             Self::Required => WantedTls::Required.as_str(),
             Self::VerifyAuthority(_) => "verify_ca",
             Self::Verify(_) => WantedTls::Verify.as_str(),
@@ -230,6 +239,7 @@ impl DbTls {
     pub(super) fn apply(&self, options: MySqlConnectOptions) -> MySqlConnectOptions {
         let (mode, authorities) = match self {
             Self::Off => (MySqlSslMode::Disabled, None),
+            Self::Preferred => (MySqlSslMode::Preferred, None),
             Self::Required => (MySqlSslMode::Required, None),
             Self::VerifyAuthority(authorities) => (MySqlSslMode::VerifyCa, Some(authorities)),
             Self::Verify(authorities) => (MySqlSslMode::VerifyIdentity, Some(authorities)),
@@ -275,11 +285,11 @@ mod tests {
             ("localhost.example", Mode::Required),
             ("127.0.0.1.example", Mode::Required),
             ("0.0.0.0", Mode::Required),
-            ("localhost", Mode::Off),
-            ("LOCALHOST:3306", Mode::Off),
-            ("127.0.0.1:3306", Mode::Off),
-            ("127.8.9.1", Mode::Off),
-            ("[::1]:3306", Mode::Off),
+            ("localhost", Mode::Preferred),
+            ("LOCALHOST:3306", Mode::Preferred),
+            ("127.0.0.1:3306", Mode::Preferred),
+            ("127.8.9.1", Mode::Preferred),
+            ("[::1]:3306", Mode::Preferred),
         ] {
             let url = format!("mysql://app:pw@{host}/tokens");
             assert_eq!(plan(&url, None, None), Ok(expected), "{host}");
@@ -290,7 +300,9 @@ mod tests {
             assert_eq!(verified, Ok(Mode::Verify), "{host}");
         }
         let socket = "mysql://app@db.example/tokens?socket=/run/mysqld/mysqld.sock";
-        assert_eq!(plan(socket, None, None), Ok(Mode::Off));
+        assert_eq!(plan(socket, None, None), Ok(Mode::Preferred));
+        let said = "mysql://app@localhost/tokens?ssl-mode=PREFERRED";
+        assert_eq!(plan(said, None, None), Ok(Mode::Preferred));
     }
 
     #[test]
