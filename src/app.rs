@@ -1,6 +1,7 @@
 //! Opens everything a command needs, in order: the database, its schema, the key ring,
 //! the administrator's key.
 
+mod data_dir;
 mod key_file;
 mod ring;
 mod start_error;
@@ -33,12 +34,11 @@ use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
-use key_file::{read_secret, write_secret};
+use key_file::{ADMIN_KEY_FILE, read_secret, write_secret};
 pub use ring::ForgottenKeys;
 use ring::open_ring;
 pub use start_error::StartError;
 
-const ADMIN_KEY_FILE: &str = "admin.key";
 /// Secrets may be many, and a start is not to wait for their number.
 const COUNTED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -78,6 +78,7 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
+        data_dir::keep_private(&settings)?;
         let connecting = Database::connect(&settings.database, clock.clone());
         let database = Box::pin(connecting).await?;
         let address = database.address().clone();
@@ -271,6 +272,7 @@ pub async fn migrate(
     clock: &SharedClock,
     randomness: &Randomness,
 ) -> Result<usize, StartError> {
+    data_dir::keep_private(settings)?;
     let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
     let replica = take_replica(&settings.data_dir, randomness)?;
     let migrated = database.migrate(clock.as_ref(), &replica.id).await;

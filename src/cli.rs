@@ -105,6 +105,14 @@ pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
     }
 }
 
+fn stored_in(settings: &Settings) -> String {
+    let address = DbAddress::of(settings.database.url.expose_secret());
+    match settings.database.shown_tls() {
+        Some(tls) => format!("{address} (database.tls: {tls})"),
+        None => address.to_string(),
+    }
+}
+
 async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFailure> {
     // Not by what prints what is compiled in.
     let settings = || Settings::load(arguments.config.as_deref(), env);
@@ -130,7 +138,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
             say(&format!(
                 "the configuration is good: listens on {}, stores in {}, keeps its data in {}\n",
                 settings.http.listen,
-                DbAddress::of(settings.database.url.expose_secret()),
+                stored_in(&settings),
                 settings.data_dir.display()
             ))
         }

@@ -8,6 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::start_error::StartError;
 use crate::foundation::private;
 
+pub(super) const SEALING_KEYS_FILE: &str = "sealing.keys";
+pub(super) const ADMIN_KEY_FILE: &str = "admin.key";
+
 pub(super) fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
     match std::fs::read_to_string(path) {
         Ok(text) => {

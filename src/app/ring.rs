@@ -9,7 +9,7 @@ use sea_orm::{
 use secrecy::SecretString;
 use token_server_entity::{sealing_key, secret};
 
-use super::key_file::{read_secret, write_secret};
+use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditOutcome};
 use crate::access::store as keys;
@@ -25,7 +25,6 @@ use crate::registry::COMMAND_LINE;
 use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 
-const SEALING_KEYS_FILE: &str = "sealing.keys";
 /// What a key's check value held before rows were authenticated.
 const CHECK_BEFORE: &[u8] = b"token-server";
 /// What it held while tokens were not.

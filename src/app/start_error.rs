@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::foundation::database::{ConnectError, DbAddress, DbError, DbFault};
+use crate::foundation::private::OpenToAnybody;
 use crate::foundation::sealing::KeyRingError;
 
 /// Why a command cannot begin.
@@ -32,6 +33,8 @@ pub enum StartError {
         "sealing.keys holds none of the keys that this database was sealed with: {0}; put them back; if one is lost for good, `token-server forget-key ID` gives up what was sealed with it"
     )]
     ForeignSealingKeys(String),
+    #[error(transparent)]
+    KeyOpenToAnybody(#[from] OpenToAnybody),
     #[error("{} cannot be used: {source}", path.display())]
     File {
         path: PathBuf,

@@ -73,7 +73,8 @@ impl CommandFailure {
                 StartError::KeyRing(_)
                 | StartError::NoSealingKeys
                 | StartError::ForeignSealingKeys(_)
-                | StartError::WrongSealingKey(_),
+                | StartError::WrongSealingKey(_)
+                | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
             Self::Start(_)
             | Self::Serve(_)

@@ -36,6 +36,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     tracing::info!(
         address = %running.address(),
         database = %running.app().database.address(),
+        database_tls = running.app().settings.database.shown_tls(),
         data_dir = %data_dir.display(),
         realms = stored.map(|(realms, _)| realms),
         secrets = stored.map(|(_, secrets)| secrets),

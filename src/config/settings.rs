@@ -26,6 +26,11 @@ impl ConfigError {
     pub(super) fn of_key(key: &str, what: impl std::fmt::Display) -> Self {
         Self(format!("{key} {what}"))
     }
+
+    /// Where what is wrong names its keys.
+    pub(super) fn of_all(what: impl std::fmt::Display) -> Self {
+        Self(what.to_string())
+    }
 }
 
 /// Everything that can be configured, checked.

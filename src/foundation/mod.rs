@@ -5,6 +5,7 @@ pub mod clock;
 pub mod database;
 pub mod descriptors;
 pub mod fields;
+pub mod file_system;
 pub mod form;
 pub mod ids;
 pub mod json;

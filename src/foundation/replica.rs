@@ -9,8 +9,6 @@ use super::ids::ReplicaId;
 use super::private;
 use super::randomness::Randomness;
 
-const FILE: &str = "replica.id";
-
 /// A replica's name, held for as long as the process lives.
 #[derive(Debug)]
 pub struct Replica {
@@ -20,6 +18,9 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// In the data directory.
+    pub const FILE: &str = "replica.id";
+
     /// The name kept in `data_dir` if no living process holds it, else a new one.
     pub fn take(data_dir: &Path, randomness: &Randomness) -> std::io::Result<Self> {
         private::make_directory(data_dir)?;
@@ -28,7 +29,7 @@ impl Replica {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(data_dir.join(FILE))?;
+            .open(data_dir.join(Self::FILE))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Self::passing(randomness)),

@@ -5,28 +5,24 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::foundation::file_system::Passing;
 use crate::foundation::ids::AttemptId;
 use crate::foundation::private;
 use crate::token::candidate::{Candidate, CandidateRow};
 
-/// Below the data directory.
-const DIRECTORY: &str = "spool";
 const EXTENSION: &str = "json";
-/// File systems that end with the machine, the container or the function.
-const PASSING: [(&str, u64); 3] = [
-    ("tmpfs", 0x0102_1994),
-    ("ramfs", 0x8584_58f6),
-    ("overlay", 0x794c_7630),
-];
 
 /// One file an attempt; what is in them is sealed.
 #[derive(Clone, Debug)]
 pub struct Spool(PathBuf);
 
 impl Spool {
+    /// In the data directory.
+    pub const DIRECTORY: &str = "spool";
+
     /// Makes the directory, and sees that it can be written to.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let directory = data_dir.join(DIRECTORY);
+        let directory = data_dir.join(Self::DIRECTORY);
         private::make_directory(&directory)?;
         let probe = directory.join(".probe");
         File::create(&probe)?.sync_all()?;
@@ -37,9 +33,7 @@ impl Spool {
     /// The kind of file system it is on, where that does not outlive the process's machine
     /// or container.
     pub fn passing_file_system(&self) -> Option<&'static str> {
-        let kind = u64::try_from(rustix::fs::statfs(&self.0).ok()?.f_type).ok()?;
-        let found = PASSING.iter().find(|(_, magic)| *magic == kind);
-        found.map(|(name, _)| *name)
+        Passing::of(&self.0).map(Passing::as_str)
     }
 
     /// Returns once it is on the disk.

@@ -8,13 +8,16 @@ use serde::Deserialize;
 
 use super::values::{SecretText, at_least_one, millis, secret};
 use crate::config::settings::{ConfigError, Env};
-use crate::foundation::database::DatabaseSettings;
+use crate::foundation::database::{Authorities, DatabaseSettings, TlsPlan, WantedTls};
+use crate::upstream::trust::certificates_of;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDatabase {
     url: Option<SecretText>,
     url_file: Option<PathBuf>,
+    tls: Option<String>,
+    tls_ca_file: Option<PathBuf>,
     max_connections: u32,
     acquire_timeout_ms: u32,
     write_timeout_ms: u32,
@@ -44,13 +47,40 @@ impl RawDatabase {
                 "must begin with sqlite:// or mysql://",
             ));
         }
+        let wanted = self.tls.as_deref().map(wanted_tls).transpose()?;
+        let tls = TlsPlan::of(url.expose_secret(), wanted, self.tls_ca_file)
+            .map_err(ConfigError::of_all)?;
+        let authorities = match &tls.ca_file {
+            Some(file) => authorities(file)?,
+            None => Authorities::System,
+        };
         Ok(DatabaseSettings {
             url,
+            tls: tls.with(authorities),
             max_connections: self.max_connections,
             acquire_timeout: millis(self.acquire_timeout_ms),
             write_timeout: millis(self.write_timeout_ms),
             read_patience: millis(self.read_patience_ms),
         })
+    }
+}
+
+fn wanted_tls(word: &str) -> Result<WantedTls, ConfigError> {
+    let mut all = WantedTls::ALL.into_iter();
+    all.find(|wanted| wanted.as_str() == word)
+        .ok_or_else(|| ConfigError::of_key("database.tls", "must be required, verify or off"))
+}
+
+/// Who may sign the server's certificate.
+fn authorities(file: &Path) -> Result<Authorities, ConfigError> {
+    let refused = |why: &str| {
+        let what = format!("{} {why}", file.display());
+        ConfigError::of_key("database.tls_ca_file", what)
+    };
+    let pem = std::fs::read(file).map_err(|error| refused(&format!("cannot be read: {error}")))?;
+    match certificates_of(&pem) {
+        Some(_) => Ok(Authorities::Named(pem)),
+        None => Err(refused("holds no certificate in PEM")),
     }
 }
 

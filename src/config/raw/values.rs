@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
+use crate::foundation::private::check_key_file;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -34,12 +35,13 @@ pub(super) fn secret(
             format!("stands beside {key}_file: give one of them"),
         )),
         (Some(SecretText(text)), None) => Ok(Some(text)),
-        (None, Some(file)) => std::fs::read_to_string(&file)
-            .map(|text| Some(text.trim().into()))
-            .map_err(|error| {
-                let what = format!("{} cannot be read: {error}", file.display());
-                ConfigError::of_key(&format!("{key}_file"), what)
-            }),
+        (None, Some(file)) => {
+            let refused = |what: String| ConfigError::of_key(&format!("{key}_file"), what);
+            check_key_file(&file).map_err(|open| refused(format!("names a file: {open}")))?;
+            std::fs::read_to_string(&file)
+                .map(|text| Some(text.trim().into()))
+                .map_err(|error| refused(format!("{} cannot be read: {error}", file.display())))
+        }
         (None, None) => Ok(None),
     }
 }

@@ -1,6 +1,7 @@
 //! Where the database is, as it may be shown: never with the password in its URL.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -82,6 +83,33 @@ pub(super) fn sqlite_file(url: &str) -> Option<&Path> {
 pub(super) fn has_stray_password(url: &Url) -> bool {
     let behind = [Some(url.path()), url.query(), url.fragment()];
     url.username().is_empty() && behind.into_iter().flatten().any(|part| part.contains('@'))
+}
+
+/// Why SQLite cannot open a file: it says no more than that it cannot.
+pub(super) fn why_not_opened(file: Option<&Path>) -> &'static str {
+    const UNKNOWN: &str = "the file cannot be opened";
+    let Some(file) = file else {
+        return UNKNOWN;
+    };
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => "it is a folder; name a file in it",
+        Ok(_) => "the file or its folder may not be written to by this user",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            match folder.is_none_or(Path::is_dir) {
+                true => {
+                    "there is no such file, and it cannot be made: add ?mode=rwc to database.url, or let this user write to the folder"
+                }
+                false => "there is no such folder",
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "this user may not look into its folder"
+        }
+        Err(_) => UNKNOWN,
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 
 use sea_orm::sqlx::error::{DatabaseError, Error as SqlxError};
 use sea_orm::sqlx::mysql::MySqlDatabaseError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
-use super::address::DbAddress;
+use super::address::{DbAddress, why_not_opened};
+use super::handshake;
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,9 +128,11 @@ impl DbFault {
     }
 
     pub(super) fn of_driver(error: &SqlxError, address: Option<&DbAddress>) -> Self {
+        if let Some(words) = handshake::why_failed(error) {
+            return Self::new(OutageCause::Tls, words);
+        }
         match error {
             SqlxError::Io(error) => Self::of_io(error),
-            SqlxError::Tls(error) => Self::new(OutageCause::Tls, format!("TLS failed: {error}")),
             SqlxError::Protocol(_) | SqlxError::WorkerCrashed => {
                 Self::new(OutageCause::Lost, "the connection broke off")
             }
@@ -185,7 +187,9 @@ impl DbFault {
         match number {
             1045 | 1698 => Self::new(
                 OutageCause::AccessDenied,
-                format!("access denied for {user}: wrong password, or no such user for this host"),
+                format!(
+                    "access denied for {user}: wrong password, no such user for this host, or one that must use TLS (database.tls)"
+                ),
             ),
             1044 => Self::new(
                 OutageCause::AccessDenied,
@@ -201,7 +205,7 @@ impl DbFault {
             ),
             3159 => Self::new(
                 OutageCause::Tls,
-                "the server asks for TLS: add ssl-mode=REQUIRED to database.url",
+                "the server asks for TLS: set database.tls to required or verify",
             ),
             1049 => Self::new(
                 OutageCause::UnknownDatabase,
@@ -264,33 +268,6 @@ impl DbFault {
                 format!("SQLite says: {}", error.message()),
             ),
         }
-    }
-}
-
-/// SQLite says no more than that it cannot.
-fn why_not_opened(file: Option<&Path>) -> &'static str {
-    const UNKNOWN: &str = "the file cannot be opened";
-    let Some(file) = file else {
-        return UNKNOWN;
-    };
-    match std::fs::metadata(file) {
-        Ok(found) if found.is_dir() => "it is a folder; name a file in it",
-        Ok(_) => "the file or its folder may not be written to by this user",
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = file
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            match folder.is_none_or(Path::is_dir) {
-                true => {
-                    "there is no such file, and it cannot be made: add ?mode=rwc to database.url, or let this user write to the folder"
-                }
-                false => "there is no such folder",
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            "this user may not look into its folder"
-        }
-        Err(_) => UNKNOWN,
     }
 }
 
@@ -364,7 +341,7 @@ mod tests {
             (1205, "Lock wait timeout", OutageCause::Locked, "locked"),
             (1290, "--read-only", OutageCause::ReadOnly, "read-only"),
             (1146, "No table", OutageCause::NoSchema, "migrate"),
-            (3159, "insecure", OutageCause::Tls, "ssl-mode"),
+            (3159, "insecure", OutageCause::Tls, "database.tls"),
             (1064, "syntax", OutageCause::Other, "(1064): syntax"),
         ] {
             let fault = DbFault::of_mysql(number, message, Some(&address));

@@ -77,8 +77,13 @@ impl Database {
                 let mut fault = DbFault::of(&error, &address);
                 // The pool does not say why it has no connection.
                 if fault.cause == OutageCause::TimedOut
-                    && let Some(found) =
-                        why_unreachable(&settings.url, &address, settings.acquire_timeout).await
+                    && let Some(found) = why_unreachable(
+                        &settings.url,
+                        &settings.tls,
+                        &address,
+                        settings.acquire_timeout,
+                    )
+                    .await
                 {
                     fault = found;
                 }
@@ -242,7 +247,9 @@ async fn pool_of(
 
 fn base_options(settings: &DatabaseSettings) -> ConnectOptions {
     let mut options = ConnectOptions::new(settings.url.expose_secret());
+    let tls = settings.tls.clone();
     options
+        .map_sqlx_mysql_opts(move |mysql| tls.apply(mysql))
         .acquire_timeout(settings.acquire_timeout)
         .connect_timeout(settings.acquire_timeout)
         .sqlx_logging(false);

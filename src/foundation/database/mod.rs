@@ -4,12 +4,14 @@ mod address;
 mod cause;
 mod connect;
 mod error;
+mod handshake;
 mod lists;
 mod migrate;
 mod outage;
 mod paging;
 mod retry;
 mod settings;
+mod tls;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use outage::Outage;
 pub use paging::{delete_some, one_page};
 pub use retry::is_duplicate;
 pub use settings::DatabaseSettings;
+pub use tls::{Authorities, DbTls, TlsPlan, WantedTls};
 
 /// A COMMIT may wait for a disk; after that long its server has vanished.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -15,6 +15,7 @@ use super::address::DbAddress;
 use super::cause::{DbFault, OutageCause};
 use super::error::DbError;
 use super::settings::DatabaseSettings;
+use super::tls::DbTls;
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 
 /// Between two lines on the same cause.
@@ -28,6 +29,7 @@ pub(super) struct Outage {
     clock: SharedClock,
     pub(super) address: DbAddress,
     url: SecretString,
+    tls: DbTls,
     /// How long a connection is waited for.
     patience: Duration,
     /// So that calls that succeed need no lock.
@@ -112,6 +114,7 @@ impl Outage {
             clock,
             address,
             url: settings.url.clone(),
+            tls: settings.tls.clone(),
             patience: settings.acquire_timeout,
             on: AtomicBool::new(false),
             state: Mutex::default(),
@@ -152,7 +155,8 @@ impl Outage {
         drop(state);
         let outage = self.clone();
         let probe = async move {
-            let found = why_unreachable(&outage.url, &outage.address, outage.patience).await;
+            let found =
+                why_unreachable(&outage.url, &outage.tls, &outage.address, outage.patience).await;
             let mut state = outage.state();
             state.probing = false;
             let fault = found.unwrap_or(fault);
@@ -202,6 +206,7 @@ impl Outage {
 /// Connects to a server once, beside any pool. None where that succeeds.
 pub(super) async fn why_unreachable(
     url: &SecretString,
+    tls: &DbTls,
     address: &DbAddress,
     patience: Duration,
 ) -> Option<DbFault> {
@@ -209,7 +214,7 @@ pub(super) async fn why_unreachable(
         return None;
     }
     let options: MySqlConnectOptions = url.expose_secret().parse().ok()?;
-    let connecting = options.disable_statement_logging();
+    let connecting = tls.apply(options).disable_statement_logging();
     let connected = tokio::time::timeout(patience, connecting.connect()).await;
     match connected.ok()? {
         Ok(connection) => {

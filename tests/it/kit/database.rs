@@ -254,6 +254,12 @@ enum Order {
 impl DatabaseServer {
     /// Starts one with data of its own.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with options of its own.
+    pub fn start_with(options: &[String]) -> Self {
+        let options = options.to_vec();
         let (orders, ordered) = mpsc::channel();
         let (sender, receiver) = mpsc::channel();
         let pid = Arc::new(AtomicU32::new(0));
@@ -264,7 +270,7 @@ impl DatabaseServer {
             install(directory.path());
             // `setpriv` has the kernel end the server with the thread that started it, so
             // this thread stays.
-            let mut server = run(directory.path(), port);
+            let mut server = run(directory.path(), port, &options);
             its_pid.store(server.id(), Ordering::Relaxed);
             sender.send(port).expect("the test waits for the port");
             for order in ordered {
@@ -276,7 +282,7 @@ impl DatabaseServer {
                         let _ = ended.send(());
                     }
                     Order::Start => {
-                        server = run(directory.path(), port);
+                        server = run(directory.path(), port, &options);
                         its_pid.store(server.id(), Ordering::Relaxed);
                     }
                 }
@@ -359,7 +365,7 @@ fn install(directory: &Path) {
     );
 }
 
-fn run(directory: &Path, port: u16) -> Child {
+fn run(directory: &Path, port: u16, options: &[String]) -> Child {
     let data = directory.join("data");
     command("setpriv", directory)
         .args([
@@ -373,6 +379,7 @@ fn run(directory: &Path, port: u16) -> Child {
         .arg(format!("--socket={}", directory.join("socket").display()))
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--max-connections=1000"])
+        .args(options)
         .args(as_root())
         .stdout(Stdio::null())
         .stderr(log(directory, "server.log"))

@@ -97,6 +97,9 @@ pub struct ServerProcess {
     /// What it said when it served.
     #[allow(dead_code)] // For tests of logs.
     pub serving: Value,
+    /// What it logged until then.
+    #[allow(dead_code)] // For tests of starts.
+    pub before_it_served: Vec<String>,
     log: mpsc::Receiver<String>,
 }
 
@@ -119,7 +122,8 @@ impl ServerProcess {
         Self::start_by(shell)
     }
 
-    fn start_by(mut command: Command) -> Self {
+    /// Starts what serves when it is told to.
+    pub fn start_by(mut command: Command) -> Self {
         command.env("TOKEN_SERVER__LOG__FORMAT", "json");
         let (child, log) = serve(command);
         let mut said = Vec::new();
@@ -139,6 +143,7 @@ impl ServerProcess {
             client: Client::new(format!("http://{address}")),
             address: address.parse().expect("an address"),
             serving,
+            before_it_served: said,
             log,
         }
     }
