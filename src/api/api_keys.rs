@@ -32,7 +32,8 @@ pub struct ApiKeys;
 pub struct KeyBody {
     /// Names the key in lists and in the audit; unique.
     name: String,
-    /// What it is good for. `admin` stands for all but `token:read` and `token:flush`.
+    /// Of `token:read`, `token:flush`, `realm:read`, `realm:write`, `secret:read`, `secret:write`,
+    /// `key:write`, `audit:read`, `metrics`, `admin`; the last stands for all but the first two.
     scopes: Vec<String>,
     /// Realms that it is limited to; `*` stands for any characters. Not with `key:write`,
     /// `audit:read`, `metrics` and `admin`, which concern all.

@@ -116,6 +116,10 @@ impl Problem {
         )
     }
 
+    fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
@@ -338,22 +342,16 @@ impl From<Refusal> for Problem {
             Refusal::Faults(faults) => Self::invalid(faults),
             Refusal::UnknownRealm(_) => Self::not_found("unknown_realm", detail),
             Refusal::UnknownSecret { .. } => Self::not_found("unknown_secret", detail),
-            Refusal::RealmHasSecrets => {
-                Self::new(StatusCode::CONFLICT, "realm_has_secrets", detail)
-            }
+            Refusal::RealmHasSecrets => Self::conflict("realm_has_secrets", detail),
             Refusal::UnknownPreset(_) => Self::not_found("unknown_preset", detail),
-            Refusal::RealmExists(_) => Self::new(StatusCode::CONFLICT, "realm_exists", detail),
-            Refusal::NoDocument => {
-                Self::new(StatusCode::CONFLICT, "realm_without_document", detail)
-            }
-            Refusal::NotFixed => Self::new(StatusCode::CONFLICT, "realm_not_fixed", detail),
+            Refusal::RealmExists(_) => Self::conflict("realm_exists", detail),
+            Refusal::NoDocument => Self::conflict("realm_without_document", detail),
+            Refusal::NotFixed => Self::conflict("realm_not_fixed", detail),
             Refusal::Denied(_) => Self::forbidden(detail),
-            Refusal::ChangedMeanwhile => {
-                Self::new(StatusCode::CONFLICT, "changed_meanwhile", detail)
-            }
-            Refusal::DamagedParams => Self::new(StatusCode::CONFLICT, "params_damaged", detail),
+            Refusal::ChangedMeanwhile => Self::conflict("changed_meanwhile", detail),
+            Refusal::DamagedParams => Self::conflict("params_damaged", detail),
             Refusal::Sealed(_) | Refusal::Unreadable(_) => {
-                Self::new(StatusCode::CONFLICT, "unreadable_here", detail)
+                Self::conflict("unreadable_here", detail)
             }
         }
     }

@@ -93,7 +93,7 @@ async fn a_flood_of_denied_calls_adds_rows_by_the_minute_and_each_call_is_counte
     );
     assert_eq!(more_rows, 8);
     assert!(more_bytes < 1 << 20, "{more_bytes}");
-    let (nobody, lacks) = ("no good API key", "lacks the scope admin");
+    let (nobody, lacks) = ("no good API key", "lacks the scope realm:read");
     let several = "(several paths)";
     let mut sums = denied(client).await.split_off(4);
     sums.sort_by_key(Value::to_string);
@@ -113,7 +113,7 @@ async fn calls_are_counted_apart_by_caller_reason_method_and_minute(database: Te
     let (server, clock) = Server::on_manual_clock(&database).await;
     let client = &server.client;
     let document = json!({
-        "name": "limited", "scopes": ["token:read", "admin"], "realms": ["wx"],
+        "name": "limited", "scopes": ["token:read", "realm:read"], "realms": ["wx"],
     });
     let limited = with_key(client, document).await;
     let stranger = client.with_key("unknown");
