@@ -285,10 +285,16 @@ pub async fn migrate(
 pub async fn forget_keys(
     settings: &Settings,
     clock: &SharedClock,
+    randomness: &Randomness,
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
     let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
-    let forgotten = ring::forget_keys(settings, &database, clock, id).await;
+    let replica = take_replica(&settings.data_dir, randomness)?;
+    let migrated = database.migrate(clock.as_ref(), &replica.id).await;
+    let forgotten = match migrated {
+        Ok(_) => ring::forget_keys(settings, &database, clock, id).await,
+        Err(error) => Err(StartError::from(error)),
+    };
     database.close().await;
     forgotten.map_err(|error| error.at(database.address().clone()))
 }

@@ -57,8 +57,8 @@ pub async fn rotate(settings: Settings, id: Option<String>) -> Result<ExitCode, 
 pub async fn forget(settings: Settings, id: Option<String>) -> Result<ExitCode, CommandFailure> {
     start_logging(&settings, None)?;
     must_be_there(&settings)?;
-    let (clock, _) = ambient(&settings)?;
-    match app::forget_keys(&settings, &clock, id.as_deref()).await? {
+    let (clock, randomness) = ambient(&settings)?;
+    match app::forget_keys(&settings, &clock, &randomness, id.as_deref()).await? {
         ForgottenKeys::GivenUp(uses) if uses.is_empty() => say("no key is lacked\n"),
         ForgottenKeys::GivenUp(uses) => say(&format!(
             "given up, with what was sealed with it: {}; save realms and secrets again, and make \
