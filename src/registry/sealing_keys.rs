@@ -27,6 +27,13 @@ pub struct Rotated {
     pub uses: Vec<KeyUse>,
 }
 
+/// What there may be too much of for one transaction.
+#[derive(Clone, Copy)]
+enum Paged {
+    Secrets,
+    Tokens,
+}
+
 impl Registry {
     /// Has all servers seal with a key, and seals everything that is stored with it. To do it again
     /// goes on where it was cut off. None where this server lacks the key.
@@ -52,7 +59,9 @@ impl Registry {
             })
             .await?;
         let mut sealed_anew = 0;
-        for pass in 1..=PASSES_MAX {
+        let mut passes = 0;
+        loop {
+            passes += 1;
             let resealed = self.reseal_all().await?;
             sealed_anew += resealed.values;
             told(resealed);
@@ -62,12 +71,11 @@ impl Registry {
             let others = uses.iter().filter(|key| key.key_id != key_id);
             let left: u64 = others.map(|key| key.values).sum();
             // What does not open is not sealed anew however often that is tried.
-            if left <= resealed.closed || pass == PASSES_MAX {
+            if left <= resealed.closed || passes == PASSES_MAX {
                 return Ok(Some(Rotated { sealed_anew, uses }));
             }
             tokio::time::sleep(PASS_EVERY).await;
         }
-        Ok(None)
     }
 
     async fn reseal_all(&self) -> Result<Resealed, DbError> {
@@ -85,33 +93,27 @@ impl Registry {
         all += database
             .write_alone(|writer| tokens::reseal_candidates(writer, ring))
             .await?;
-        let mut after = Some(SecretId(i64::MIN));
-        while let Some(place) = after {
-            let page = database.write(|transaction, _| {
-                Box::pin(async move {
-                    let mut resealed = Resealed::default();
-                    let counts = &mut resealed;
-                    let last = secrets::reseal_after(transaction, ring, place, counts).await?;
-                    Ok::<_, DbError>((last, resealed))
-                })
-            });
-            let (last, resealed) = page.await?;
-            after = last;
-            all += resealed;
-        }
-        let mut after = Some(SecretId(i64::MIN));
-        while let Some(place) = after {
-            let page = database.write(|transaction, _| {
-                Box::pin(async move {
-                    let mut resealed = Resealed::default();
-                    let counts = &mut resealed;
-                    let last = tokens::reseal_after(transaction, ring, place, counts).await?;
-                    Ok::<_, DbError>((last, resealed))
-                })
-            });
-            let (last, resealed) = page.await?;
-            after = last;
-            all += resealed;
+        for paged in [Paged::Secrets, Paged::Tokens] {
+            let mut after = Some(SecretId(i64::MIN));
+            while let Some(place) = after {
+                let page = database.write(|transaction, _| {
+                    Box::pin(async move {
+                        let mut counts = Resealed::default();
+                        let last = match paged {
+                            Paged::Secrets => {
+                                secrets::reseal_after(transaction, ring, place, &mut counts).await
+                            }
+                            Paged::Tokens => {
+                                tokens::reseal_after(transaction, ring, place, &mut counts).await
+                            }
+                        };
+                        Ok::<_, DbError>((last?, counts))
+                    })
+                });
+                let (last, resealed) = page.await?;
+                after = last;
+                all += resealed;
+            }
         }
         Ok(all)
     }
