@@ -19,7 +19,7 @@ const ROWS: usize = 200;
 /// None is due while anything is measured.
 const LIFE: Ms = Ms::from_secs(86_400);
 
-/// Tokens numbered so, none due, in a realm that is there.
+/// Tokens numbered so, none due, in a realm that is there, and authenticated.
 pub async fn add(database: &TestDatabase, numbers: std::ops::Range<usize>) {
     let randomness = Randomness::from_system().expect("the system has randomness");
     let ring = KeyRing::parse(&SEALING_KEYS.into(), randomness).expect("the tests' keys are good");
@@ -37,6 +37,7 @@ pub async fn add(database: &TestDatabase, numbers: std::ops::Range<usize>) {
         done.expect("tokens are stored");
     }
     connection.close().await.expect("the connection closes");
+    database.authenticate_tokens().await;
 }
 
 fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, token::ActiveModel) {

@@ -157,9 +157,13 @@ impl TestDatabase {
         let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1));
         let ring = ring.expect("a key ring");
         let connection = self.connect().await;
-        authenticate_after(&connection, &ring, SecretId(i64::MIN))
+        let mut after = SecretId(i64::MIN);
+        while let Some((last, _)) = authenticate_after(&connection, &ring, after)
             .await
-            .expect("the database answers");
+            .expect("the database answers")
+        {
+            after = last;
+        }
         connection.close().await.expect("the connection closes");
     }
 
