@@ -186,9 +186,12 @@ impl Failure {
         }
     }
 
-    /// Whether the provider refused, or something else that will not pass by itself went wrong.
+    /// Whether the provider refused, or something else went wrong that will not pass by itself where
+    /// it repeats.
     pub fn counts_as_refusal(&self) -> bool {
-        self.class.parks() || self.refusal == ProviderRefusal::Unreasoned
+        self.class.parks()
+            || self.class == FailureClass::InvalidToken
+            || self.refusal == ProviderRefusal::Unreasoned
     }
 
     /// Whether what was sent may have had an effect that nobody was told of.

@@ -100,12 +100,15 @@ pub fn decide(
     }
 }
 
-/// A refusal without a reason becomes permanent where it repeats, and stays so.
+/// A refusal without a reason becomes permanent where it repeats, and stays so. So does that of a
+/// parent's token, for the parent has had its token renewed meanwhile.
 fn class_of(failure: &Failure, trouble: &FailureHistory) -> FailureClass {
     let repeated = trouble.refusals >= BELIEVED_AFTER && trouble.refused_for >= BELIEVED_FOR;
     let believed = trouble.probes > 0 || repeated;
     match failure.class {
-        FailureClass::Transient if failure.counts_as_refusal() && believed => {
+        FailureClass::Transient | FailureClass::InvalidToken
+            if failure.counts_as_refusal() && believed =>
+        {
             FailureClass::Permanent
         }
         class => class,
@@ -273,6 +276,19 @@ mod tests {
             assert_eq!(believed(refusals, secs, 0), expected, "{refusals}, {secs}");
         }
         assert!(believed(1, 0, 3), "it is refused while a human is needed");
+    }
+
+    #[test]
+    fn a_parent_whose_token_is_refused_again_and_again_needs_attention() {
+        let refused = Failure::new(FailureClass::InvalidToken, "40001");
+        let lasting = |refusals| FailureHistory {
+            refused_for: Ms::from_secs(600),
+            ..nth(refusals)
+        };
+        let once = decided(&refused, lasting(4), 1);
+        assert!(!once.needs_attention && once.class == FailureClass::InvalidToken);
+        let repeated = decided(&refused, lasting(5), 1);
+        assert!(repeated.needs_attention && repeated.class == FailureClass::Permanent);
     }
 
     #[test]

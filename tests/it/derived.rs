@@ -12,6 +12,7 @@ on_every_database! {
     a_new_token_of_the_parent_does_not_force_what_is_derived_from_it,
     a_read_of_a_derived_token_fetches_the_parent_first,
     a_parent_that_the_provider_refuses_is_replaced_and_not_repeated,
+    a_parent_that_the_provider_refuses_again_and_again_needs_attention,
     a_parent_that_fails_is_not_asked_again_for_the_sake_of_its_children,
     a_fixed_token_can_be_a_parent,
     what_waits_says_for_what,
@@ -178,6 +179,37 @@ async fn a_parent_that_the_provider_refuses_is_replaced_and_not_repeated(databas
     client.generation("p", "k", 3).await;
     let body: Value = serde_json::from_str(&scene.parent.requests()[2].body).expect("JSON");
     assert_eq!(body["force"], false);
+}
+
+async fn a_parent_that_the_provider_refuses_again_and_again_needs_attention(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database).await;
+    let refused = json!({"errcode": 40001, "errmsg": "invalid credential"});
+    scene
+        .child
+        .answer_with(Answer::status(200).with_json(&refused));
+    scene.save("p", "k", json!({})).await;
+    scene.save("c", "k", json!({"of": "k"})).await;
+    let client = &scene.server.client;
+    let mut next_attempt = Value::Null;
+    let parked = eventually("a human is needed", async || {
+        let secret = client.secret("c", "k").await;
+        // Another failure; this is longer than any wait after one.
+        if secret["renew_at"] != next_attempt {
+            next_attempt = secret["renew_at"].clone();
+            scene.clock.advance(Ms::from_secs(301));
+        }
+        (secret["state"] == "needs_attention").then_some(secret)
+    })
+    .await;
+    assert!(scene.child.request_count() >= 5);
+    assert_eq!(parked["last_error"]["class"], "permanent", "{parked}");
+    assert_eq!(client.secret("p", "k").await["state"], "active");
+    // Once the parent is of the right kind, nobody has to do more.
+    scene.child.answer_with(Answer::numbered_token(7200));
+    scene.clock.advance(Ms::from_secs(100));
+    client.generation("c", "k", 1).await;
 }
 
 async fn a_parent_that_fails_is_not_asked_again_for_the_sake_of_its_children(
