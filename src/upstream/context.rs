@@ -53,6 +53,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Takes the texts of a value out of messages from now on.
+    pub fn also_mask(&self, made: &serde_json::Value) {
+        self.scope.also_mask(made);
+    }
+
     /// The same with one more value in scope.
     pub fn with(&self, name: &str, value: Value) -> Self {
         Self::new(self.expressions, self.scope, [(name, value)], self.masks)

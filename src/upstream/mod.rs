@@ -27,6 +27,7 @@ mod request;
 mod scope;
 mod settings;
 mod shown;
+mod token_like;
 mod token_request;
 pub mod trust;
 

@@ -56,6 +56,11 @@ impl<'a> Renderer<'a> {
         self.masks
     }
 
+    /// Takes what was made of credentials out of messages from now on.
+    pub fn also_mask(&self, made: &str) {
+        self.context.also_mask(&made.into());
+    }
+
     /// Unset where any part of it is.
     pub fn argument(&self, name: &str, argument: &Argument) -> Result<RenderedArgument, Failure> {
         match argument {

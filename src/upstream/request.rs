@@ -172,7 +172,9 @@ fn client_auth(
             let credentials = if render.masks() {
                 MASK.to_owned()
             } else {
-                basic(&id, &secret, *encoding)
+                let credentials = basic(&id, &secret, *encoding);
+                render.also_mask(&credentials);
+                credentials
             };
             headers.push((AUTHORIZATION.to_string(), format!("Basic {credentials}")));
         }

@@ -18,6 +18,8 @@ use crate::secret::params::{Params, mask};
 const MASKED_FROM_BYTES: usize = 4;
 /// What stands for a value that is not shown.
 pub const MASK: &str = "********";
+/// Stands for one within a text.
+pub const MASK_IN_TEXT: &str = "***";
 /// Names that hold credentials, whatever a document says.
 const ALWAYS_SECRET: [&str; 4] = ["token", REFRESH_TOKEN, "ticket", "assertion"];
 
@@ -204,9 +206,9 @@ impl ExpressionScope {
             .filter(|value| value.len() >= MASKED_FROM_BYTES)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values
-            .iter()
-            .fold(text.to_owned(), |text, value| text.replace(value, "***"))
+        values.iter().fold(text.to_owned(), |text, value| {
+            text.replace(value, MASK_IN_TEXT)
+        })
     }
 }
 

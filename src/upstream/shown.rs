@@ -12,6 +12,7 @@ use super::parsed::Parsed;
 use super::render::Renderer;
 use super::request::{RequestBody, assemble};
 use super::scope::{ExpressionScope, MASK};
+use super::token_like::without_tokens;
 use super::token_request::wanted_assertion;
 use crate::foundation::clock::EpochMs;
 use crate::realm::document::{ClientAuth, Encoding, ProviderDocument, RequestRule};
@@ -163,7 +164,7 @@ pub(super) fn masked_value(name: &str, value: &Value, scope: &ExpressionScope) -
             .collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, item)| (name.clone(), masked_value(name, item, scope)))
+            .map(|(name, item)| (without_tokens(name), masked_value(name, item, scope)))
             .collect::<Map<_, _>>()
             .into(),
         plain => plain.clone(),
@@ -187,5 +188,5 @@ fn masked_text(name: &str, text: &str, scope: &ExpressionScope) -> String {
     if named || (dense && !plain) {
         return mask(&text.to_owned().into());
     }
-    scope.mask(text)
+    without_tokens(&scope.mask(text))
 }

@@ -11,6 +11,7 @@ mod applications;
 mod browsers;
 mod bulkheads;
 mod bytes;
+mod canaries;
 mod cli;
 mod clients;
 mod clocks;

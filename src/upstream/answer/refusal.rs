@@ -10,6 +10,7 @@ use crate::realm::expression::Expression;
 use crate::realm::failure::{Failure, FailureClass, ProviderRefusal};
 use crate::upstream::lifetimes::retry_after;
 use crate::upstream::lookup::{errcode, text_at};
+use crate::upstream::token_like::without_tokens;
 
 /// Longer codes and messages of providers are cut.
 const CODE_MAX_CHARS: usize = 100;
@@ -70,11 +71,8 @@ impl AnswerReader<'_> {
     /// not keep a credential from being found.
     fn shown(&self, text: &str, max_chars: usize) -> String {
         let printable: String = text.chars().filter(|c| !c.is_control()).collect();
-        self.scope
-            .mask(&printable)
-            .chars()
-            .take(max_chars)
-            .collect()
+        let masked = without_tokens(&self.scope.mask(&printable));
+        masked.chars().take(max_chars).collect()
     }
 
     fn retry_after(&self) -> Option<Ms> {

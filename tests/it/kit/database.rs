@@ -91,13 +91,17 @@ impl TestDatabase {
 
     /// Whether a text stands in the clear anywhere in the database.
     pub async fn contains(&self, text: &str) -> bool {
+        self.first_of(&[text.to_owned()]).await.is_some()
+    }
+
+    /// The first of some texts that stands in the clear anywhere in the database.
+    pub async fn first_of<'a>(&self, texts: &'a [String]) -> Option<&'a String> {
         let stored = match self.kind {
             Kind::Sqlite => self.files(),
             Kind::MySql => self.columns().await,
         };
-        stored
-            .windows(text.len())
-            .any(|bytes| bytes == text.as_bytes())
+        let stored = String::from_utf8_lossy(&stored);
+        texts.iter().find(|text| stored.contains(text.as_str()))
     }
 
     /// The bytes of the database file and its journal.

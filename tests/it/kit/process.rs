@@ -158,6 +158,14 @@ impl ServerProcess {
         self.log.try_iter().collect()
     }
 
+    /// What it logs until it has ended.
+    #[allow(dead_code)] // For tests of logs.
+    pub fn logged_to_the_end(mut self) -> Vec<String> {
+        let log = self.log.iter().collect();
+        self.child.wait().expect("the process ends");
+        log
+    }
+
     fn signal(&self, signal: Signal) {
         let sent = kill_process(Pid::from_child(&self.child), signal);
         sent.expect("the process can be signalled");

@@ -137,7 +137,7 @@ async fn every_preset_sends_the_documented_request_and_reads_the_documented_answ
     }
     assert!(
         faults.is_empty(),
-        "{} faults:\n{}",
+        "faults ({}):\n{}",
         faults.len(),
         faults.join("\n")
     );
