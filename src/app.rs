@@ -25,6 +25,7 @@ use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::sealing_keys::LackedKeys;
+use crate::issuers::Issuers;
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
@@ -58,6 +59,8 @@ pub struct App {
     pub reads: Reads,
     /// What readers are served from.
     pub memory: Memory,
+    /// Recognises callers.
+    pub issuers: Issuers,
     /// Takes pushed tickets.
     pub inbox: Inbox,
     pub denials: Denials,
@@ -173,6 +176,7 @@ impl App {
                 settings.ticket,
                 wake.clone(),
             ),
+            issuers: Issuers::new(memory.clone(), upstream.clone(), clock.clone(), &metrics),
             registry: Registry::new(
                 database.clone(),
                 ring.clone(),

@@ -21,7 +21,7 @@ pub enum FeedChange {
     Token(SecretId),
     /// A secret's token is gone, or is not to be remembered any more.
     Forget(SecretId),
-    /// An API key is good no longer.
+    /// An API key is good no longer, or an issuer lets in others than before.
     Keys,
     /// All servers seal with another key.
     SealingKey,

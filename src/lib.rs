@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod feed;
 pub mod foundation;
+pub mod issuers;
 pub mod jobs;
 pub mod memory;
 pub mod reads;

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod candidate;
 pub mod change;
 pub mod event;
+pub mod issuer;
 pub mod lock;
 pub mod quota;
 pub mod realm;

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod denials;
+pub mod issuer;
 pub mod key;
 pub mod scope;
 pub mod store;
@@ -11,16 +12,25 @@ use std::sync::Arc;
 use crate::foundation::pattern::Coverage;
 use scope::Scope;
 
-/// A caller whose key was recognised.
+/// A caller whose key or token was recognised.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The key's name, for the audit.
+    /// The name of the key, or of the issuer and the subject of the token, for the audit.
     pub name: String,
     scopes: Vec<Scope>,
     pub coverage: Coverage,
 }
 
 impl Caller {
+    /// One whose token an issuer vouches for.
+    fn of_issuer(name: String, scopes: Vec<Scope>, coverage: Coverage) -> Self {
+        Self {
+            name,
+            scopes,
+            coverage,
+        }
+    }
+
     pub fn has(&self, scope: Scope) -> bool {
         let is_limited = !self.coverage.is_everything();
         if is_limited && scope.concerns_all() {

@@ -224,11 +224,11 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         let call = Call::of(request)?;
         let caller = match presented(request) {
             Some(key) => {
-                let memory = &call.app.memory;
+                let issuers = &call.app.issuers;
                 let recognised = match S::SCOPE {
                     // Metrics say that the database is away, and must not need it for that.
-                    Scope::Metrics => memory.recognise_or_recall(&key).await,
-                    _ => memory.recognise(&key).await,
+                    Scope::Metrics => issuers.recognise_or_recall(&key).await,
+                    _ => issuers.recognise(&key).await,
                 };
                 recognised.map_err(Problem::from)?
             }

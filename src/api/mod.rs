@@ -13,6 +13,7 @@ mod head;
 mod health;
 mod hot;
 mod http;
+mod issuers;
 mod lists;
 mod named_models;
 mod parameters;
@@ -52,6 +53,7 @@ type Apis = (
     tickets::Tickets,
     renewals::RenewalApi,
     api_keys::ApiKeys,
+    issuers::IssuerApi,
     audits::Audits,
     health::Health,
 );
@@ -67,6 +69,7 @@ pub fn service() -> OpenApiService<Apis, ()> {
         tickets::Tickets,
         renewals::RenewalApi,
         api_keys::ApiKeys,
+        issuers::IssuerApi,
         audits::Audits,
         health::Health,
     );
@@ -87,7 +90,8 @@ fn description() -> String {
     format!(
         "Holds the credentials of third-party APIs, renews every token before it expires, and hands \
         tokens to applications.\n\n\
-        Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication. \
+        Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication; or, \
+        in the same place, a JWT of an issuer that is registered (`/api/issuer`). \
         Each operation asks for one of the scopes {scopes}.\n\n\
         Errors are problem documents (RFC 9457): match on `code`, show `detail`, and look for \
         `request_id` in the log. Names that end in `_s` are in seconds, in `_ms` in milliseconds; \

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::access::audit::AuditOutcome;
+use crate::access::issuer::Algorithm;
 use crate::access::scope::Scope;
 use crate::foundation::words::words;
 use crate::reads::TokenSource;
@@ -22,6 +23,7 @@ pub const PARAMS: Named = Named("Params");
 pub const PARAM_CHANGES: Named = Named("ParamChanges");
 pub const OK: Named = Named("Ok");
 pub const SCOPE: Named = Named("Scope");
+pub const JWT_ALGORITHM: Named = Named("JwtAlgorithm");
 pub const TOKEN_SOURCE: Named = Named("TokenSource");
 pub const SECRET_STATE: Named = Named("SecretState");
 pub const FAILURE_CLASS: Named = Named("FailureClass");
@@ -64,8 +66,15 @@ pub fn named_models() -> Vec<(Named, Value)> {
         (
             SCOPE,
             one_of(
-                "What an API key is good for.",
+                "What an API key, or a JWT, is good for.",
                 &words(Scope::ALL, Scope::as_str),
+            ),
+        ),
+        (
+            JWT_ALGORITHM,
+            one_of(
+                "How a JWT may be signed (RFC 7518).",
+                &words(Algorithm::ALL, Algorithm::as_str),
             ),
         ),
         (

@@ -16,6 +16,7 @@ use crate::foundation::database::DbError;
 use crate::foundation::fields::Fault;
 use crate::foundation::ids::NameError;
 use crate::foundation::page::PageError;
+use crate::issuers::RecogniseError;
 use crate::reads::ReadError;
 use crate::registry::{Refusal, RegistryError};
 use crate::ticket::inbox::InboxError;
@@ -342,6 +343,8 @@ impl From<Refusal> for Problem {
             Refusal::Faults(faults) => Self::invalid(faults),
             Refusal::UnknownRealm(_) => Self::not_found("unknown_realm", detail),
             Refusal::UnknownSecret { .. } => Self::not_found("unknown_secret", detail),
+            Refusal::UnknownIssuer(_) => Self::not_found("unknown_issuer", detail),
+            Refusal::IssuerTaken(_) => Self::conflict("issuer_taken", detail),
             Refusal::RealmHasSecrets => Self::conflict("realm_has_secrets", detail),
             Refusal::UnknownPreset(_) => Self::not_found("unknown_preset", detail),
             Refusal::RealmExists(_) => Self::conflict("realm_exists", detail),
@@ -366,6 +369,18 @@ impl From<InboxError> for Problem {
             InboxError::Refused(_) => Self::bad_request("push_refused", detail),
             InboxError::Busy => Self::unavailable("busy", detail, Ms::from_secs(1)),
             InboxError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecogniseError> for Problem {
+    fn from(error: RecogniseError) -> Self {
+        let detail = format!("{error}.");
+        match error {
+            RecogniseError::Database(error) => error.into(),
+            RecogniseError::IssuerUnavailable { retry_after, .. } => {
+                Self::unavailable("issuer_unavailable", detail, retry_after)
+            }
         }
     }
 }

@@ -46,6 +46,11 @@ pub struct DeliveryLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct FetchLabels {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ClosedLabels {
     pub reason: &'static str,
 }
@@ -79,6 +84,7 @@ pub struct Metrics {
     pub followed: Counter,
     pub audit_dropped: Counter,
     pub deliveries: Family<DeliveryLabels, Counter>,
+    pub jwks_fetches: Family<FetchLabels, Counter>,
     pub in_flight: Gauge,
     pub readers_waiting: Gauge,
     pub results_waiting: Gauge,
@@ -119,6 +125,7 @@ impl Metrics {
             followed: Counter::default(),
             audit_dropped: Counter::default(),
             deliveries: Family::default(),
+            jwks_fetches: Family::default(),
             in_flight: Gauge::default(),
             readers_waiting: Gauge::default(),
             results_waiting: Gauge::default(),
@@ -212,6 +219,11 @@ impl Metrics {
             "webhook_deliveries",
             "Tries to tell the webhook of an event, by outcome",
             self.deliveries.clone(),
+        );
+        registry.register(
+            "jwks_fetches",
+            "Times that the keys of an issuer of JWTs were fetched, by outcome",
+            self.jwks_fetches.clone(),
         );
         registry.register(
             "renewals_in_flight",

@@ -15,9 +15,10 @@ use super::database::Database;
 use super::sealing::{Closed, KeyRing, OpenError, prefix};
 
 /// Every column whose values were made with a sealing key.
-pub const SEALED_COLUMNS: [(&str, &[&str]); 6] = [
+pub const SEALED_COLUMNS: [(&str, &[&str]); 7] = [
     ("ts_realm", &["mac"]),
     ("ts_api_key", &["mac"]),
+    ("ts_issuer", &["mac"]),
     ("ts_secret", &["params"]),
     (
         "ts_token",

@@ -1,27 +1,91 @@
-//! Recognises callers by their API key: in memory, or in the database.
+//! Recognises callers by their API key, in memory or in the database, and remembers those whose
+//! JWT was verified.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use secrecy::SecretString;
 
-use super::known_keys::Known;
+use super::known_issuers::KnownIssuers;
+use super::known_keys::{Known, Voucher};
 use super::{COMPARING, Memory, MemoryLookup};
+use crate::access::issuer::VerifiedToken;
 use crate::access::key::KeyHash;
 use crate::access::store::{FoundKey, KnownKey};
 use crate::access::{Caller, store};
-use crate::foundation::clock::{BootMs, Moment};
+use crate::foundation::clock::{BootMs, Moment, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
 use crate::foundation::metrics::DamageLabels;
 use crate::foundation::sealing::{Closed, OpenError};
 
+/// A verified JWT is remembered for so long at most.
+pub const JWT_REMEMBERED: Ms = Ms::from_secs(300);
+
 impl Memory {
     /// Whether a key may be taken for good without asking the database. It is told by the
     /// feed, too, of keys that were revoked: while that is followed, all are confirmed.
     pub(super) fn is_trusted(&self, known: &Known, now: BootMs) -> bool {
+        self.is_trusted_since(known.confirmed, now)
+    }
+
+    /// The same of whatever the database confirmed then.
+    pub(super) fn is_trusted_since(&self, confirmed: BootMs, now: BootMs) -> bool {
         let followed = BootMs(self.followed.load(Ordering::Acquire));
-        now.since(known.confirmed.max(followed)) < self.trust
+        now.since(confirmed.max(followed)) < self.trust
+    }
+
+    /// Whether nothing speaks against a caller, so that nobody need be asked.
+    pub(super) fn is_sure(&self, known: &Known, now: BootMs) -> bool {
+        let is_sure = match known.voucher {
+            Voucher::ApiKey => !self.is_doubtful(&known.checked, false, now),
+            // Its issuer is followed by the feed.
+            Voucher::Issuer(until) => now < until && !self.is_late(now),
+        };
+        is_sure && self.is_trusted(known, now)
+    }
+
+    /// The caller whose JWT was verified a moment ago. Only for who has just asked for the issuers:
+    /// where one of them has changed, all callers are forgotten.
+    pub fn verified(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
+        let Moment { wall, boot } = self.clock.moment();
+        let known = self.callers.find(hash)?;
+        match known.voucher {
+            Voucher::Issuer(until) if boot < until && self.is_trusted(&known, boot) => {
+                known.good_at(wall)
+            }
+            Voucher::Issuer(_) | Voucher::ApiKey => None,
+        }
+    }
+
+    /// Remembers the caller of a JWT that was verified by one of these issuers, until the token
+    /// ends or some minutes have passed.
+    pub fn remember_verified(
+        &self,
+        hash: KeyHash,
+        token: VerifiedToken,
+        issuers: &KnownIssuers,
+    ) -> Arc<Caller> {
+        let caller = Arc::new(token.caller);
+        let known = Known {
+            caller: caller.clone(),
+            voucher: Voucher::Issuer(self.clock.boot().plus(JWT_REMEMBERED)),
+            expires_at: Some(token.expires_at),
+            checked: AtomicI64::new(issuers.read_at.0),
+            confirmed: issuers.read_at,
+        };
+        self.callers.known.insert(hash.clone(), Arc::new(known));
+        if self.callers.times_forgotten() != issuers.forgotten {
+            // An issuer was changed while this was verified.
+            self.callers.known.remove(&hash);
+        }
+        caller
+    }
+
+    /// The caller of a credential that was recognised before, however long ago it was confirmed.
+    pub fn recalled(&self, key: &SecretString) -> Option<Arc<Caller>> {
+        let known = self.callers.find(&KeyHash::of(key))?;
+        known.good_at(self.clock.now())
     }
 
     /// The caller a key belongs to, if it is known, not revoked and not expired.
@@ -33,14 +97,16 @@ impl Memory {
         let hash = KeyHash::of(key);
         let Moment { wall: now, boot } = self.clock.moment();
         let known = self.callers.find(&hash);
-        let look = match known.filter(|known| self.is_trusted(known, boot)) {
+        let is_good =
+            |known: &Arc<Known>| known.voucher == Voucher::ApiKey && self.is_trusted(known, boot);
+        let look = match known.filter(is_good) {
             Some(known) if self.is_to_compare(&known.checked, false) => {
                 MemoryLookup::Doubtful(known)
             }
             Some(known) => MemoryLookup::Sure(known),
             None => MemoryLookup::Nothing,
         };
-        let forgotten = self.callers.forgotten.load(Ordering::Acquire);
+        let forgotten = self.callers.times_forgotten();
         let read_at = self.clock.boot();
         let found = match look {
             MemoryLookup::Sure(known) => return Ok(known.good_at(now)),
@@ -72,12 +138,13 @@ impl Memory {
         let caller = Arc::new(caller);
         let known = Known {
             caller: caller.clone(),
+            voucher: Voucher::ApiKey,
             expires_at,
             checked: AtomicI64::new(read_at.0),
             confirmed: read_at,
         };
         self.callers.known.insert(hash.clone(), Arc::new(known));
-        if self.callers.forgotten.load(Ordering::Acquire) != forgotten {
+        if self.callers.times_forgotten() != forgotten {
             // A key was revoked while this one was read.
             self.callers.known.remove(&hash);
         }
@@ -107,21 +174,5 @@ impl Memory {
         self.damaged_values
             .get_or_create(&DamageLabels { table, column })
             .inc();
-    }
-
-    /// The same for what is asked for just because the database may be away: a caller who was
-    /// recognised before is not kept waiting for it, and is recognised for as long as it is away.
-    pub async fn recognise_or_recall(
-        &self,
-        key: &SecretString,
-    ) -> Result<Option<Arc<Caller>>, DbError> {
-        let recalled = self.callers.find(&KeyHash::of(key));
-        match recalled.and_then(|known| known.good_at(self.clock.now())) {
-            None => self.recognise(key).await,
-            Some(recalled) => match within(COMPARING, self.recognise(key)).await {
-                Some(Ok(found)) => Ok(found),
-                Some(Err(_)) | None => Ok(Some(recalled)),
-            },
-        }
     }
 }

@@ -130,7 +130,9 @@ impl Memory {
                         changed.retain(|other| *other != id);
                         self.changed(id);
                     }
-                    Some(FeedChange::Keys) => self.callers.forget_all(),
+                    Some(FeedChange::Keys) => {
+                        self.callers.forget_all();
+                    }
                     Some(FeedChange::SealingKey) => another_key = true,
                     // Of a newer version: it may concern anything.
                     None => {

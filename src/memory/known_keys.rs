@@ -1,4 +1,4 @@
-//! API keys that were recognised, and whose they are.
+//! Credentials that were recognised, and whose they are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,16 +9,26 @@ use crate::access::Caller;
 use crate::access::key::KeyHash;
 use crate::foundation::clock::{BootMs, EpochMs};
 
-/// Keys that are remembered at once.
+/// Keys and JWTs that are remembered at once.
 const KEYS_MAX: usize = 10_000;
+
+/// What says that a credential is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voucher {
+    /// The row of an API key, which may be looked up again.
+    ApiKey,
+    /// The signature of an issuer that is registered, until then.
+    Issuer(BootMs),
+}
 
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) caller: Arc<Caller>,
+    pub(super) voucher: Voucher,
     pub(super) expires_at: Option<EpochMs>,
     /// When the database was last asked, or is being asked, whether the key is good.
     pub(super) checked: AtomicI64,
-    /// When the database was asked that said so.
+    /// When the database was asked that said so: of the key, or of its issuer.
     pub(super) confirmed: BootMs,
 }
 
@@ -32,7 +42,7 @@ impl Known {
 pub(super) struct Callers {
     pub(super) known: Cache<KeyHash, Arc<Known>>,
     /// How often all were forgotten.
-    pub(super) forgotten: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 impl Callers {
@@ -47,8 +57,14 @@ impl Callers {
         self.known.get(hash)
     }
 
-    pub(super) fn forget_all(&self) {
-        self.forgotten.fetch_add(1, Ordering::AcqRel);
+    /// Answers how often that was done.
+    pub(super) fn forget_all(&self) -> u64 {
+        let before = self.forgotten.fetch_add(1, Ordering::AcqRel);
         self.known.clear();
+        before.saturating_add(1)
+    }
+
+    pub(super) fn times_forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
     }
 }

@@ -5,6 +5,7 @@
 mod callers;
 mod cells;
 pub mod follower;
+mod known_issuers;
 mod known_keys;
 mod position;
 mod recent;
@@ -27,6 +28,8 @@ use crate::foundation::seldom::Seldom;
 use crate::token::{Serving, TokenRecord};
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
+use known_issuers::IssuerMemory;
+pub use known_issuers::KnownIssuers;
 use known_keys::Callers;
 use recent::Recent;
 pub use recent::Since;
@@ -45,7 +48,7 @@ pub const COMPARING: Duration = Duration::from_millis(250);
 pub struct MemorySettings {
     /// Tokens take at most so much; 0: none is remembered.
     pub max_bytes: u64,
-    /// So long after the database was last heard of, remembered API keys are good without it;
+    /// So long after the database was last heard of, remembered callers are good without it;
     /// zero: it is asked at each call.
     pub trust: Ms,
 }
@@ -61,6 +64,7 @@ pub struct Inner {
     clock: SharedClock,
     cells: Cells,
     callers: Callers,
+    issuers: IssuerMemory,
     recent: Recent,
     /// How long a key is trusted that the database does not confirm.
     trust: Ms,
@@ -100,6 +104,7 @@ impl Memory {
         Self(Arc::new(Inner {
             cells: Cells::new(settings.max_bytes),
             callers: Callers::new(),
+            issuers: IssuerMemory::default(),
             recent: Recent::default(),
             trust: settings.trust,
             followed: AtomicI64::new(i64::MIN),
@@ -135,8 +140,7 @@ impl Memory {
     /// A caller that nothing speaks against; decides nothing for others.
     pub fn sure_caller(&self, hash: &KeyHash, now: Moment) -> Option<Arc<Caller>> {
         let known = self.callers.find(hash)?;
-        let doubtful = self.is_doubtful(&known.checked, false, now.boot);
-        if doubtful || !self.is_trusted(&known, now.boot) {
+        if !self.is_sure(&known, now.boot) {
             return None;
         }
         known.good_at(now.wall)
@@ -217,7 +221,7 @@ impl Memory {
         }
     }
 
-    /// An API key was revoked or replaced.
+    /// An API key was revoked or replaced, or an issuer was changed or deleted.
     pub fn keys_changed(&self) {
         self.callers.forget_all();
     }

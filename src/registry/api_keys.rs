@@ -2,7 +2,8 @@
 
 use secrecy::SecretString;
 
-use super::{Actor, Refusal, Registry, RegistryError, SCOPES, audit_change, check_expiry};
+use super::{Actor, NAME, Refusal, Registry, RegistryError, SCOPES, audit_change, check_expiry};
+use crate::access::issuer::{NAME_PREFIX, is_reserved};
 use crate::access::key;
 use crate::access::scope::Scope;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
@@ -19,7 +20,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Where its expiry is not in the future, it would have a scope that concerns more than its
+    /// Where its expiry is not in the future, its name is one of an issuer's callers, it would have a scope that concerns more than its
     /// patterns cover, or one that who makes it lacks, or the database fails.
     pub async fn create_api_key(
         &self,
@@ -28,6 +29,7 @@ impl Registry {
     ) -> Result<(Creation, SecretString), RegistryError> {
         let now = self.clock.now();
         check_expiry(new.expires_at, now)?;
+        check_name(&new.name)?;
         check_scopes(new, by)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
@@ -100,6 +102,15 @@ impl Registry {
         self.memory.keys_changed();
         Ok(revoked)
     }
+}
+
+/// Refuses names that the audit has for the callers of issuers.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    if !is_reserved(name) {
+        return Ok(());
+    }
+    let why = format!("must not begin with {NAME_PREFIX}: so do the callers of issuers");
+    Err(Refusal::Faults(vec![Fault::new(NAME, why)]))
 }
 
 /// Refuses scopes that do not fit patterns, and scopes that are not to be given.

@@ -4,6 +4,7 @@ mod api_keys;
 pub mod check;
 mod damaged;
 pub mod dry_run;
+mod issuers;
 mod parents;
 mod patch;
 mod realms;
@@ -29,6 +30,7 @@ use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
+pub use issuers::ListedIssuer;
 pub use patch::{SecretPatch, SentParam, SentToken};
 pub use realms::{AppliedRealm, LeftAlone, RealmPatch};
 pub use sealing_keys::Rotated;
@@ -36,6 +38,9 @@ pub use secrets::ListedSecret;
 
 /// Where an expiry stands in a request, for faults.
 pub const EXPIRES_AT: &str = "/expires_at";
+
+/// Where a name stands in a request, for faults.
+const NAME: &str = "/name";
 
 /// Where scopes stand in a request, for faults.
 pub const SCOPES: &str = "/scopes";
@@ -113,6 +118,12 @@ pub enum Refusal {
     UnknownPreset(String),
     #[error("there is a realm {0:?} already; choose another id, or say replace")]
     RealmExists(String),
+    #[error("there is no issuer {0:?}")]
+    UnknownIssuer(String),
+    #[error(
+        "the tokens of that issuer are registered as {0:?} already; change that, or delete it first"
+    )]
+    IssuerTaken(String),
     #[error("the realm has no document: nothing is sent to a provider for it")]
     NoDocument,
     /// The rights of whoever asks do not allow it.

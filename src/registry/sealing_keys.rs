@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Actor, Registry, audit_change};
+use crate::access::issuer::store as issuers;
 use crate::access::store as api_keys;
 use crate::feed::{self, FeedChange};
 use crate::foundation::database::DbError;
@@ -86,6 +87,9 @@ impl Registry {
             .await?;
         all += database
             .write_alone(|writer| api_keys::reseal(writer, ring))
+            .await?;
+        all += database
+            .write_alone(|writer| issuers::reseal(writer, ring))
             .await?;
         all += database
             .write_alone(|writer| tickets::reseal(writer, ring))

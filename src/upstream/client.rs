@@ -25,7 +25,7 @@ use crate::realm::failure::Failure;
 /// Clients kept for realms with certificates of their own; each holds connections.
 const OWN_CLIENTS_MAX: usize = 200;
 
-/// The certificates of one realm, as PEM.
+/// The certificates of one realm or issuer, as PEM.
 #[derive(Clone)]
 pub(super) struct TlsMaterial {
     pub ca: Option<SecretString>,
@@ -34,6 +34,14 @@ pub(super) struct TlsMaterial {
 }
 
 impl TlsMaterial {
+    /// No certificate of our own; these authorities, in PEM, are trusted as well.
+    pub fn trusting(authorities: &str) -> Self {
+        Self {
+            ca: Some(authorities.into()),
+            client: None,
+        }
+    }
+
     /// Tells one set of certificates from another.
     fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();

@@ -45,8 +45,8 @@ use crate::realm::{Realm, Source};
 use crate::secret::Secret;
 use crate::secret::params::Params;
 use answer::{Issued, Unusable, together};
-use client::Request;
 pub use client::{HttpAnswer, TimeLimit};
+use client::{Request, TlsMaterial};
 pub use handle::Upstream;
 pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
 use obtained::refuse_expired;
@@ -136,6 +136,26 @@ impl Upstream {
         };
         let answer = self.client.send(request, self.time_limit(timeout)).await?;
         Ok(answer.status)
+    }
+
+    /// Gets a document that is public, from somebody who is no provider, under the same limits.
+    /// `ca` holds certificates in PEM that are trusted beside the usual ones.
+    pub async fn get(
+        &self,
+        url: &str,
+        ca: Option<&str>,
+        limit: TimeLimit,
+    ) -> Result<HttpAnswer, Failure> {
+        let url =
+            Url::parse(url).map_err(|_| Failure::internal("the URL cannot be read").unsent())?;
+        let request = Request {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            tls: ca.map(TlsMaterial::trusting),
+        };
+        self.client.send(request, limit).await
     }
 
     /// Reads an answer as if it were the main request's, and makes of it what would be

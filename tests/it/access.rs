@@ -71,7 +71,8 @@ const OPERATIONS: [(&str, &str); 10] = [
     ),
     (
         "key:write",
-        "GET /api/api-key, POST /api/api-key, DELETE /api/api-key/{id}",
+        "GET /api/api-key, POST /api/api-key, DELETE /api/api-key/{id}, GET /api/issuer, \
+         GET /api/issuer/{name}, PUT /api/issuer/{name}, DELETE /api/issuer/{name}",
     ),
     ("audit:read", "GET /api/audit"),
     ("metrics", "GET /metrics"),
@@ -79,7 +80,7 @@ const OPERATIONS: [(&str, &str); 10] = [
 
 /// Operations that change something, in an order in which each has something to change; with the
 /// action and the target that the audit comes to hold.
-const CHANGES: [(&str, &str, &str); 10] = [
+const CHANGES: [(&str, &str, &str); 12] = [
     ("POST /api/api-key", "api_key.create", "made"),
     ("POST /api/realm", "realm.save", "r"),
     ("POST /api/preset/{id}", "realm.save", "auth0"),
@@ -98,6 +99,8 @@ const CHANGES: [(&str, &str, &str); 10] = [
     ),
     ("DELETE /api/secret/{realm}/{key}", "secret.delete", "r/k"),
     ("DELETE /api/realm/{id}", "realm.delete", "r"),
+    ("PUT /api/issuer/{name}", "issuer.save", "made"),
+    ("DELETE /api/issuer/{name}", "issuer.delete", "made"),
 ];
 
 /// Operations that are no `GET` and change nothing that an admin has set: a dry run, a push by a
@@ -399,12 +402,16 @@ async fn every_change_is_in_the_audit_with_actor_target_and_request(database: Te
             "POST /api/api-key" => json!({"name": "made", "scopes": ["metrics"]}),
             "POST /api/realm" => json!({"id": "r", "comment": "canary"}),
             "POST /api/preset/{id}" => json!({}),
+            "PUT /api/issuer/{name}" => {
+                json!({"issuer": "https://canary.example", "audiences": ["canary"]})
+            }
             _ => secret.clone(),
         };
         let called = operation
             .replace("{realm}/{key}", "r/k")
             .replace("realm/{id}", "realm/r")
             .replace("preset/{id}", "preset/auth0")
+            .replace("{name}", "made")
             .replace("{id}", &id);
         let reply = call(&by, &called, &body).await.expect(200);
         if operation == "POST /api/api-key" {

@@ -33,6 +33,7 @@ mod edge;
 mod expiry;
 mod failed_starts;
 mod house;
+mod issuers;
 mod jobs;
 mod language;
 mod logs;

@@ -100,6 +100,7 @@ async fn a_key_of_patterns_sees_and_changes_nothing_else_by_any_operation(databa
                 .replace("{key}", key)
                 .replace("preset/{id}", "preset/auth0")
                 .replace("api-key/{id}", "api-key/1")
+                .replace("{name}", "k8s")
                 .replace("{id}", realm);
             let query = match operation.as_str() {
                 "GET /api/token" | "POST /api/renewal/run" => format!("?realm={realm}&key={key}"),

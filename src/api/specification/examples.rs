@@ -274,6 +274,51 @@ fn api_keys() -> Value {
     }))
 }
 
+fn issuer_name() -> Value {
+    json!("github-actions")
+}
+
+fn new_issuer() -> Value {
+    json!({
+        "issuer": "https://token.actions.githubusercontent.com",
+        "audiences": ["token-server"],
+        "rules": [{
+            "when": "claims.repository == 'acme/site' and claims.ref == 'refs/heads/main'",
+            "scopes": ["token:read"],
+            "realms": [demo()],
+        }],
+    })
+}
+
+fn issuer() -> Value {
+    json!({
+        "name": issuer_name(),
+        "issuer": "https://token.actions.githubusercontent.com",
+        "audiences": ["token-server"],
+        "algorithms": ["RS256"],
+        "jwks_url": null,
+        "jwks": null,
+        "ca": null,
+        "rules": [{
+            "when": "claims.repository == 'acme/site' and claims.ref == 'refs/heads/main'",
+            "scopes": ["token:read"],
+            "realms": [demo()],
+            "keys": null,
+        }],
+        "version": 1,
+        "created_at": DATE,
+        "updated_at": DATE,
+    })
+}
+
+fn one_issuer() -> Value {
+    data(issuer())
+}
+
+fn issuers() -> Value {
+    page(issuer())
+}
+
 fn audit() -> Value {
     page(json!({
         "id": 1,
@@ -353,6 +398,15 @@ pub const EXAMPLES: &[Example] = &[
     example("createApiKey", &[], Some(new_key), made_key),
     example("listApiKeys", &[], None, api_keys),
     example("revokeApiKey", &[("id", key_id)], None, success),
+    example(
+        "saveIssuer",
+        &[("name", issuer_name)],
+        Some(new_issuer),
+        one_issuer,
+    ),
+    example("listIssuers", &[], None, issuers),
+    example("getIssuer", &[("name", issuer_name)], None, one_issuer),
+    example("deleteIssuer", &[("name", issuer_name)], None, success),
     example("listAuditEntries", &[], None, audit),
     // Nothing pushes tickets for the demo: these are refused there.
     example("checkTicketUrl", &[("realm", demo)], None, challenged),

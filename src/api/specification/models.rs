@@ -8,6 +8,7 @@ use super::unsaid;
 use crate::api::api_keys::KeyBody;
 use crate::api::body::Document;
 use crate::api::dry_runs::TrialBody;
+use crate::api::issuers::IssuerBody;
 use crate::api::named_models::{self as named, named_models};
 use crate::api::presets::RegistrationBody;
 use crate::api::realms::RealmBody;
@@ -18,7 +19,7 @@ use crate::foundation::words::words;
 use crate::reads::FlushDeniedCode;
 
 /// Bodies, as their own reading describes them: by the name of the model.
-fn bodies() -> [(String, Value); 8] {
+fn bodies() -> [(String, Value); 9] {
     [
         reading::<FlushBody>(),
         reading::<ReportBody>(),
@@ -28,6 +29,7 @@ fn bodies() -> [(String, Value); 8] {
         reading::<TrialBody>(),
         reading::<RegistrationBody>(),
         reading::<KeyBody>(),
+        reading::<IssuerBody>(),
     ]
 }
 
@@ -111,6 +113,10 @@ fn scopes() -> Value {
     json!({"items": named::SCOPE.reference()})
 }
 
+fn algorithms() -> Value {
+    json!({"items": named::JWT_ALGORITHM.reference()})
+}
+
 /// Whatever a provider answers with.
 fn provider_status() -> Value {
     json!({"minimum": 100, "maximum": 999})
@@ -178,6 +184,10 @@ const FIELDS: &[Known] = &[
     ("ApiKey", &["created_at", "expires_at", "revoked_at"], date),
     ("ApiKey", &["id"], number),
     ("MadeApiKey", &["id"], number),
+    ("Issuer", &["algorithms"], algorithms),
+    ("Issuer", &["version"], number),
+    ("Issuer", &["created_at", "updated_at"], date),
+    ("IssuerRule", &["scopes"], scopes),
     ("AuditEntry", &["outcome"], call_outcome),
     ("AuditEntry", &["at"], date),
     ("AuditEntry", &["id", "count"], number),
@@ -320,9 +330,18 @@ fn overlay_body(draft: &mut Draft, name: &str, schema: &Value, read: &mut Vec<St
     });
     for (field, limits) in described {
         let property = &mut model["properties"][field];
-        match reference(property) {
-            Some(below) => overlay_body(draft, &below, limits, read),
-            None => overlay(property, limits),
+        let of_list = property.get("items").and_then(reference);
+        match (reference(property), of_list) {
+            (Some(below), _) => overlay_body(draft, &below, limits, read),
+            (None, Some(below)) => {
+                overlay_body(draft, &below, &limits["items"], read);
+                let mut own = limits.clone();
+                if let Some(own) = own.as_object_mut() {
+                    own.shift_remove("items");
+                }
+                overlay(property, &own);
+            }
+            (None, None) => overlay(property, limits),
         }
         let required = schema["required"].as_array();
         // Null is as good as absent.

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::problems::{self as problem, ProblemAnswer};
+use crate::access::issuer::IssuerName;
 use crate::api::named_models as named;
 use crate::api::tokens::MIN_TTL_MAX_S;
 use crate::foundation::ids::name_schema;
@@ -123,6 +124,10 @@ fn no() -> Value {
     json!({"default": false})
 }
 
+fn issuer_name() -> Value {
+    json!({"minLength": 1, "maxLength": IssuerName::MAX_CHARS, "pattern": IssuerName::PATTERN})
+}
+
 /// A part of a path is never empty.
 fn part() -> Value {
     json!({"minLength": 1})
@@ -133,6 +138,7 @@ const PAGE_SIZE: Parameter = Parameter("pageSize", page_size);
 const REALM: Parameter = Parameter("realm", name_schema);
 const KEY: Parameter = Parameter("key", name_schema);
 const REALM_ID: Parameter = Parameter("id", name_schema);
+const ISSUER_NAME: Parameter = Parameter("name", issuer_name);
 const KEYWORD: Parameter = Parameter("keyword", any);
 /// These filter by equality, and may be any text.
 const OF_REALM: Parameter = Parameter("realm", any);
@@ -340,6 +346,25 @@ pub const OPERATIONS: &[Operation] = &[
         "The key is revoked.",
         &[Parameter("id", row_id)],
         &[problem::UNKNOWN_API_KEY],
+    ),
+    operation("listIssuers", "A page of issuers.", &[PAGE, PAGE_SIZE], &[]),
+    operation(
+        "getIssuer",
+        "The issuer.",
+        &[ISSUER_NAME],
+        &[problem::UNKNOWN_ISSUER],
+    ),
+    operation(
+        "saveIssuer",
+        "The issuer as it is stored.",
+        &[ISSUER_NAME],
+        &[problem::ISSUER_CONFLICT],
+    ),
+    operation(
+        "deleteIssuer",
+        "The issuer is deleted.",
+        &[ISSUER_NAME],
+        &[problem::UNKNOWN_ISSUER],
     ),
     operation(
         "listAuditEntries",

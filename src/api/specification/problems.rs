@@ -102,7 +102,8 @@ pub const UNAUTHORIZED: &ProblemAnswer = &answer(
     "Unauthorized",
     401,
     &["unauthorized"],
-    "No API key was sent, or one that is unknown, expired or revoked.",
+    "No API key was sent, or one that is unknown, expired or revoked; nor a JWT that a registered \
+     issuer vouches for and a rule of it lets in.",
 );
 pub const FORBIDDEN: &ProblemAnswer = &answer(
     "Forbidden",
@@ -158,6 +159,19 @@ pub const UNKNOWN_API_KEY: &ProblemAnswer = &answer(
     404,
     &["unknown_api_key"],
     "There is no such key that is not revoked.",
+);
+pub const UNKNOWN_ISSUER: &ProblemAnswer = &answer(
+    "UnknownIssuer",
+    404,
+    &["unknown_issuer"],
+    "There is no such issuer.",
+);
+pub const ISSUER_CONFLICT: &ProblemAnswer = &answer(
+    "IssuerConflict",
+    409,
+    &["changed_meanwhile", "issuer_taken"],
+    "The tokens of that issuer are registered by another name, or somebody else changed it at the \
+     same time.",
 );
 pub const UNKNOWN_APPLICATION: &ProblemAnswer = &answer(
     "UnknownApplication",
@@ -257,8 +271,9 @@ pub const INTERNAL: &ProblemAnswer = &answer(
 pub const DATABASE_UNAVAILABLE: &ProblemAnswer = &answer(
     "DatabaseUnavailable",
     503,
-    &["database_unavailable"],
-    "The database cannot be reached, or is too busy.",
+    &["database_unavailable", "issuer_unavailable"],
+    "The database cannot be reached, or is too busy; or the keys of the issuer of a JWT cannot be \
+     fetched.",
 );
 pub const NOT_READY: &ProblemAnswer = &answer(
     "NotReady",
@@ -269,7 +284,7 @@ pub const NOT_READY: &ProblemAnswer = &answer(
 pub const METRICS_UNAVAILABLE: &ProblemAnswer = &answer(
     "MetricsUnavailable",
     503,
-    &["database_unavailable", "not_ready"],
+    &["database_unavailable", "issuer_unavailable", "not_ready"],
     "The database does not say whether the API key is good, or the metrics cannot be written.",
 );
 pub const TOKEN_UNAVAILABLE: &ProblemAnswer = &answer(
@@ -277,6 +292,7 @@ pub const TOKEN_UNAVAILABLE: &ProblemAnswer = &answer(
     503,
     &[
         "database_unavailable",
+        "issuer_unavailable",
         "token_unavailable",
         "unreadable_here",
     ],

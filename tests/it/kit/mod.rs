@@ -5,6 +5,7 @@ pub mod contract;
 pub mod database;
 pub mod documented;
 pub mod internet;
+pub mod issuer;
 pub mod line;
 pub mod oidc;
 pub mod process;

@@ -1,0 +1,19 @@
+//! Issuers of JWTs: what is registered of one, whether a token of it is good, and for what.
+
+mod algorithm;
+mod jwt;
+mod key_kind;
+mod key_set;
+mod name;
+mod reading;
+mod registration;
+mod rule;
+pub mod store;
+
+pub use algorithm::Algorithm;
+pub use jwt::{Jwt, NAME_PREFIX, TokenFault, VerifiedToken};
+pub use key_set::{KeySet, KeySetError};
+pub use name::{IssuerName, is_reserved};
+pub use reading::read;
+pub use registration::{KeySource, Registration};
+pub use rule::{Rule, RuleFailure};

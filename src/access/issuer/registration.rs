@@ -1,0 +1,91 @@
+//! What is registered of an issuer.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::algorithm::Algorithm;
+use super::key_set::KeySet;
+use super::rule::{Rule, RuleFailure, first_met};
+use crate::foundation::pattern::Pattern;
+use crate::foundation::words::words;
+use crate::realm::expression::Expressions;
+
+/// Where the public keys of an issuer come from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// From where the issuer's own document says (OpenID Connect Discovery 1.0, section 4).
+    Discovery,
+    Url(String),
+    /// They are registered: the document, and what was read of it.
+    Registered(Value, Arc<KeySet>),
+}
+
+/// What is registered of an issuer, read and checked.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// What `iss` of its tokens says, to the letter.
+    pub issuer: String,
+    /// One of these must be among the audiences of a token.
+    pub audiences: Vec<String>,
+    pub algorithms: Vec<Algorithm>,
+    pub keys: KeySource,
+    /// Certificates of authorities, in PEM, that are trusted when keys are fetched.
+    pub ca: Option<String>,
+    pub rules: Vec<Rule>,
+    pub(super) expressions: Arc<Expressions>,
+}
+
+impl Registration {
+    /// What claims are good for: the first rule whose condition they meet decides, alone.
+    pub(super) fn rule_for(&self, claims: &Value) -> Result<&Rule, Option<RuleFailure>> {
+        first_met(&self.rules, &self.expressions, claims)
+    }
+
+    /// As it is read again.
+    pub fn to_json(&self) -> Value {
+        let texts = |patterns: &Option<Vec<Pattern>>| {
+            let texts =
+                |list: &Vec<Pattern>| json!(list.iter().map(Pattern::as_str).collect::<Vec<_>>());
+            patterns.as_ref().map(texts)
+        };
+        let rules = self.rules.iter().map(|rule| {
+            let scopes: Vec<_> = rule.scopes.iter().map(|scope| scope.as_str()).collect();
+            let mut written = json!({"when": rule.when.source(), "scopes": scopes});
+            for (field, patterns) in [
+                ("realms", &rule.coverage.realms),
+                ("keys", &rule.coverage.keys),
+            ] {
+                if let Some(list) = texts(patterns) {
+                    written[field] = list;
+                }
+            }
+            written
+        });
+        let mut written = json!({
+            "issuer": self.issuer,
+            "audiences": self.audiences,
+            "algorithms": words(&self.algorithms, Algorithm::as_str),
+            "rules": rules.collect::<Vec<_>>(),
+        });
+        match &self.keys {
+            KeySource::Discovery => {}
+            KeySource::Url(url) => written["jwks_url"] = json!(url),
+            KeySource::Registered(jwks, _) => written["jwks"] = jwks.clone(),
+        }
+        if let Some(ca) = &self.ca {
+            written["ca"] = json!(ca);
+        }
+        written
+    }
+
+    /// Whether keys that were fetched for one are good for the other.
+    pub fn has_keys_of(&self, other: &Self) -> bool {
+        let same = match (&self.keys, &other.keys) {
+            (KeySource::Discovery, KeySource::Discovery) => true,
+            (KeySource::Url(own), KeySource::Url(others)) => own == others,
+            _ => false,
+        };
+        same && self.issuer == other.issuer && self.ca == other.ca
+    }
+}

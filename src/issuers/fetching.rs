@@ -1,0 +1,121 @@
+//! Fetches the public keys of an issuer: from a URL, or from where its own document says.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::access::issuer::store::Issuer;
+use crate::access::issuer::{KeySet, KeySetError, KeySource};
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::metrics::{FetchLabels, Metrics};
+use crate::realm::failure::Failure;
+use crate::upstream::{TimeLimit, Upstream};
+
+/// How long fetching may take in all: callers wait for it.
+const TIMEOUT: Ms = Ms::from_secs(5);
+/// The largest document that is read, in bytes.
+const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
+
+/// Why there are no keys. Says what is wrong, and repeats nothing of what was answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchFault {
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0} answers {1}")]
+    Status(&'static str, u16),
+    #[error("{0} is larger than {DOCUMENT_MAX_BYTES} bytes")]
+    TooLarge(&'static str),
+    #[error("{0} is not JSON")]
+    NotJson(&'static str),
+    #[error("the discovery document is of another issuer")]
+    OtherIssuer,
+    #[error("the discovery document names no jwks_uri")]
+    NoJwksUri,
+    #[error("the JWKS {0}")]
+    Keys(#[from] KeySetError),
+}
+
+const DISCOVERY: &str = "the discovery document";
+const JWKS: &str = "the JWKS";
+
+pub(super) struct Fetching {
+    upstream: Arc<Upstream>,
+    clock: SharedClock,
+    fetches: Box<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl Fetching {
+    pub fn new(upstream: Arc<Upstream>, clock: SharedClock, metrics: &Metrics) -> Self {
+        let fetches = metrics.jwks_fetches.clone();
+        Self {
+            upstream,
+            clock,
+            fetches: Box::new(move |outcome| {
+                fetches.get_or_create(&FetchLabels { outcome }).inc();
+            }),
+        }
+    }
+
+    pub fn boot(&self) -> BootMs {
+        self.clock.boot()
+    }
+
+    /// The keys that an issuer publishes now.
+    pub async fn fetch(&self, issuer: &Issuer) -> Result<KeySet, FetchFault> {
+        let fetched = self
+            .fetch_within(issuer, self.upstream.time_limit(TIMEOUT))
+            .await;
+        match &fetched {
+            Ok(_) => (self.fetches)("done"),
+            Err(fault) => {
+                (self.fetches)("failed");
+                tracing::warn!(
+                    issuer = issuer.name.as_str(),
+                    why = %fault,
+                    "the keys of an issuer of JWTs cannot be fetched"
+                );
+            }
+        }
+        fetched
+    }
+
+    async fn fetch_within(&self, issuer: &Issuer, limit: TimeLimit) -> Result<KeySet, FetchFault> {
+        let registration = &issuer.registration;
+        let ca = registration.ca.as_deref();
+        let jwks = match &registration.keys {
+            KeySource::Registered(jwks, _) => jwks.clone(),
+            KeySource::Url(url) => self.document(JWKS, url, ca, limit).await?,
+            KeySource::Discovery => {
+                let base = registration.issuer.trim_end_matches('/');
+                let url = format!("{base}/.well-known/openid-configuration");
+                let document = self.document(DISCOVERY, &url, ca, limit).await?;
+                if document.get("issuer").and_then(Value::as_str) != Some(&registration.issuer) {
+                    return Err(FetchFault::OtherIssuer);
+                }
+                let url = document.get("jwks_uri").and_then(Value::as_str);
+                let url = url.ok_or(FetchFault::NoJwksUri)?;
+                self.document(JWKS, url, ca, limit).await?
+            }
+        };
+        Ok(KeySet::of(&jwks)?)
+    }
+
+    async fn document(
+        &self,
+        what: &'static str,
+        url: &str,
+        ca: Option<&str>,
+        limit: TimeLimit,
+    ) -> Result<Value, FetchFault> {
+        let failed = |failure: Failure| FetchFault::Failed(format!("{what}: {}", failure.detail));
+        let answer = self.upstream.get(url, ca, limit).await.map_err(failed)?;
+        if !answer.status.is_success() {
+            return Err(FetchFault::Status(what, answer.status.as_u16()));
+        }
+        let body = answer.body.map_err(failed)?;
+        if body.len() > DOCUMENT_MAX_BYTES {
+            return Err(FetchFault::TooLarge(what));
+        }
+        serde_json::from_slice(&body).map_err(|_| FetchFault::NotJson(what))
+    }
+}

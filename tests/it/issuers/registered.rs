@@ -1,0 +1,245 @@
+//! What is registered of an issuer: who may, what is refused, and how it is shown.
+
+use serde_json::{Value, json};
+
+use super::Scene;
+use crate::access::{with_key, with_scopes};
+use crate::kit::issuer::SigningKey;
+use crate::kit::{Server, TestDatabase, on_every_database};
+
+on_every_database! {
+    an_issuer_is_registered_shown_replaced_and_deleted,
+    what_would_let_in_too_many_or_nobody_is_refused_by_its_place,
+    nobody_gives_by_a_rule_what_he_has_not,
+    no_api_key_has_the_name_of_an_issuers_caller,
+    a_registration_holds_from_the_next_call_on,
+}
+
+fn registration() -> Value {
+    json!({
+        "issuer": "https://issuer.example",
+        "audiences": ["token-server"],
+        "rules": [{"when": "claims.sub == 'a'", "scopes": ["token:read"], "realms": ["r*"]}],
+    })
+}
+
+async fn an_issuer_is_registered_shown_replaced_and_deleted(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let unknown = client.get("/api/issuer/one").await;
+    unknown.expect_problem(404, "unknown_issuer");
+    let saved = client.put("/api/issuer/one", &registration()).await;
+    let saved = saved.expect(200).json()["data"].clone();
+    let expected = json!({
+        "name": "one", "issuer": "https://issuer.example", "audiences": ["token-server"],
+        "algorithms": ["RS256"], "jwks_url": null, "jwks": null, "ca": null,
+        "rules": [{
+            "when": "claims.sub == 'a'", "scopes": ["token:read"], "realms": ["r*"], "keys": null,
+        }],
+        "version": 1, "created_at": saved["created_at"], "updated_at": saved["updated_at"],
+    });
+    assert_eq!(saved, expected);
+    let shown = client.get("/api/issuer/one").await.expect(200);
+    assert_eq!(shown.json()["data"], expected);
+    assert_eq!(client.list("/api/issuer").await, [expected]);
+    // Replaced as a whole.
+    let key = SigningKey::new("k", "ES256");
+    let other = json!({
+        "issuer": "urn:other", "audiences": ["a", "b"], "algorithms": ["ES256", "EdDSA"],
+        "jwks": {"keys": [key.jwk()]},
+    });
+    let saved = client.put("/api/issuer/one", &other).await;
+    let saved = saved.expect(200).json()["data"].clone();
+    assert_eq!(saved["version"], 2);
+    assert_eq!(saved["jwks"], other["jwks"]);
+    assert_eq!(saved["rules"], json!([]));
+    // Its tokens are let in by one registration.
+    let taken = client.put("/api/issuer/two", &other).await;
+    let problem = taken.expect_problem(409, "issuer_taken");
+    assert!(problem["detail"].to_string().contains("one"), "{problem}");
+    client.delete("/api/issuer/one").await.expect(200);
+    let again = client.delete("/api/issuer/one").await;
+    again.expect_problem(404, "unknown_issuer");
+    client.put("/api/issuer/two", &other).await.expect(200);
+    let actions: Vec<_> = client
+        .list("/api/audit")
+        .await
+        .into_iter()
+        .filter(|entry| entry["action"].to_string().contains("issuer."))
+        .map(|entry| json!([entry["action"], entry["target"]]))
+        .collect();
+    let expected = json!([
+        ["issuer.save", "two"],
+        ["issuer.delete", "one"],
+        ["issuer.save", "one"],
+        ["issuer.save", "one"],
+    ]);
+    assert_eq!(json!(actions), expected);
+}
+
+async fn what_would_let_in_too_many_or_nobody_is_refused_by_its_place(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let key = SigningKey::new("k", "RS256").jwk();
+    let mut private = key.clone();
+    private["d"] = json!("AQAB");
+    let rule = |field: &str, value: Value| {
+        let mut registration = registration();
+        registration["rules"][0][field] = value;
+        registration
+    };
+    let with = |field: &str, value: Value| {
+        let mut registration = registration();
+        registration[field] = value;
+        registration
+    };
+    let mut both = with("jwks_url", json!("https://issuer.example/jwks"));
+    both["jwks"] = json!({"keys": [key]});
+    for (registration, pointer) in [
+        (json!({}), "/issuer"),
+        (with("issuer", json!("not a URL")), "/issuer"),
+        (with("issuer", json!("file:///etc")), "/issuer"),
+        (with("audiences", json!([])), "/audiences"),
+        (with("audiences", json!([1])), "/audiences/0"),
+        (with("algorithms", json!([])), "/algorithms"),
+        (
+            with("algorithms", json!(["RS256", "none"])),
+            "/algorithms/1",
+        ),
+        (with("algorithms", json!(["HS256"])), "/algorithms/0"),
+        (with("algorithms", json!(["ES512"])), "/algorithms/0"),
+        (with("jwks_url", json!("ftp://issuer.example")), "/jwks_url"),
+        (
+            with("jwks_url", json!("https://user:pw@issuer.example")),
+            "/jwks_url",
+        ),
+        (with("jwks", json!({"keys": []})), "/jwks"),
+        (with("jwks", json!({"keys": [private]})), "/jwks"),
+        (
+            with("jwks", json!({"keys": [{"kty": "oct", "k": "AQAB"}]})),
+            "/jwks",
+        ),
+        (both, "/jwks"),
+        (with("ca", json!("no PEM")), "/ca"),
+        (with("rule", json!([])), "/rule"),
+        (rule("when", json!("")), "/rules/0/when"),
+        (rule("when", json!("true")), "/rules/0/when"),
+        (rule("when", json!("1 == 1")), "/rules/0/when"),
+        (rule("when", json!("claims.sub == now()")), "/rules/0/when"),
+        (rule("when", json!("sub == 'a'")), "/rules/0/when"),
+        (rule("when", json!("claims.sub == ")), "/rules/0/when"),
+        (rule("when", json!("${ claims.sub }")), "/rules/0/when"),
+        (rule("scopes", json!([])), "/rules/0/scopes"),
+        (
+            rule("scopes", json!(["token:read", "root"])),
+            "/rules/0/scopes/1",
+        ),
+        // Limited, and yet of all.
+        (
+            rule("scopes", json!(["token:read", "admin"])),
+            "/rules/0/scopes/1",
+        ),
+        (rule("scopes", json!(["metrics"])), "/rules/0/scopes/0"),
+        (rule("realms", json!("r")), "/rules/0/realms"),
+        (rule("keys", json!([""])), "/rules/0/keys/0"),
+        (rule("key", json!(["k"])), "/rules/0/key"),
+    ] {
+        let refused = client.put("/api/issuer/one", &registration).await;
+        let problem = refused.expect_problem(422, "invalid_document");
+        let faults = problem["errors"].as_array().expect("faults");
+        let named = faults.iter().any(|fault| fault["pointer"] == pointer);
+        assert!(named, "{pointer}: {problem}");
+        assert!(!problem.to_string().contains("AQAB"), "{problem}");
+    }
+    for name in ["One", "a%3Ab", "a%20b", ".one"] {
+        let path = format!("/api/issuer/{name}");
+        let refused = client.put(&path, &registration()).await;
+        refused.expect_problem(400, "invalid_parameter");
+    }
+    assert_eq!(client.list("/api/issuer").await, [] as [Value; 0]);
+}
+
+async fn nobody_gives_by_a_rule_what_he_has_not(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let keeper = with_scopes(&server.client, "keeper", &["key:write", "token:read"]).await;
+    keeper
+        .put("/api/issuer/one", &registration())
+        .await
+        .expect(200);
+    for scope in ["token:flush", "secret:read", "admin"] {
+        let mut more = registration();
+        more["rules"] = json!([
+            {"when": "claims.sub == 'a'", "scopes": ["token:read"]},
+            {"when": "claims.sub == 'b'", "scopes": ["token:read", scope]},
+        ]);
+        let refused = keeper.put("/api/issuer/one", &more).await;
+        let problem = refused.expect_problem(403, "forbidden");
+        assert!(problem["detail"].to_string().contains(scope), "{problem}");
+        let refused = keeper.put("/api/issuer/two", &more).await;
+        refused.expect_problem(403, "forbidden");
+    }
+    // Whoever may give no access sees and changes no issuer.
+    let others = ["realm:write", "secret:write", "token:read", "audit:read"];
+    let others = with_scopes(&server.client, "others", &others).await;
+    let limited = json!({"name": "limited", "scopes": ["secret:write"], "realms": ["*"]});
+    let limited = with_key(&server.client, limited).await;
+    for caller in [&others, &limited] {
+        let refused = caller.put("/api/issuer/one", &registration()).await;
+        refused.expect_problem(403, "forbidden");
+        let refused = caller.delete("/api/issuer/one").await;
+        refused.expect_problem(403, "forbidden");
+        let refused = caller.get("/api/issuer").await;
+        refused.expect_problem(403, "forbidden");
+    }
+    let stored = server.client.list("/api/issuer").await;
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0]["version"], 1);
+}
+
+async fn no_api_key_has_the_name_of_an_issuers_caller(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    for name in [
+        "jwt:k8s:a",
+        "JWT:k8s:a",
+        " jwt:",
+        "\u{ff4a}wt:k8s:a",
+        "j\u{200b}wt:a",
+    ] {
+        let key = json!({"name": name, "scopes": ["token:read"]});
+        let refused = server.client.post("/api/api-key", &key).await;
+        let problem = refused.expect_problem(422, "invalid_document");
+        assert_eq!(problem["errors"][0]["pointer"], "/name", "{name:?}");
+    }
+}
+
+async fn a_registration_holds_from_the_next_call_on(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    scene.register_cluster().await;
+    let caller = scene.caller(&scene.token("prod", "checkout"));
+    caller.token("prod-mail", "k").await.expect(200);
+    let mut changed = scene.cluster();
+    changed["rules"][0]["realms"] = json!(["staging-*"]);
+    scene
+        .admin()
+        .put("/api/issuer/k8s", &changed)
+        .await
+        .expect(200);
+    let denied = caller.token("prod-mail", "k").await;
+    denied.expect_problem(403, "forbidden");
+    caller.token("staging-mail", "k").await.expect(200);
+    changed["audiences"] = json!(["another"]);
+    scene
+        .admin()
+        .put("/api/issuer/k8s", &changed)
+        .await
+        .expect(200);
+    let refused = caller.token("staging-mail", "k").await;
+    refused.expect_problem(401, "unauthorized");
+    scene.register_cluster().await;
+    caller.token("prod-mail", "k").await.expect(200);
+    // What was fetched is good for as long as keys come from the same place.
+    assert_eq!(scene.publisher.fetches(), 1);
+    scene.admin().delete("/api/issuer/k8s").await.expect(200);
+    let refused = caller.token("prod-mail", "k").await;
+    refused.expect_problem(401, "unauthorized");
+}
