@@ -1,10 +1,10 @@
 //! Who may do what, and who did what.
 
 pub mod audit;
-pub mod denials;
 pub mod key;
 pub mod scope;
 pub mod store;
+pub mod writer;
 
 use std::sync::Arc;
 
