@@ -14,9 +14,10 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::access::denials::Denials;
+use crate::access::audit::AuditLog;
 use crate::access::key::{self, KeyHash};
 use crate::access::store::{self as keys, FoundKey};
+use crate::access::writer::AuditWriter;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::{Database, DbError};
@@ -29,7 +30,7 @@ use crate::issuers::Issuers;
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryParts};
 use crate::renewal::{self, Renewals, Spool};
 use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
@@ -63,7 +64,10 @@ pub struct App {
     pub issuers: Issuers,
     /// Takes pushed tickets.
     pub inbox: Inbox,
-    pub denials: Denials,
+    /// Takes denied calls, looks and uses.
+    pub audit_writer: AuditWriter,
+    /// Writes this server's chain of the audit.
+    pub audit: AuditLog,
     /// Tells the webhook; none where there is none.
     pub delivery_worker: Option<Arc<DeliveryWorker>>,
     /// Requests under way: they end although their caller has gone.
@@ -105,6 +109,7 @@ impl App {
             );
         }
         let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
+        let audit = AuditLog::new(ring.clone(), replica.id.clone(), randomness.clone());
         let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
         let memory = Memory::new(
             settings.memory,
@@ -177,21 +182,25 @@ impl App {
                 wake.clone(),
             ),
             issuers: Issuers::new(memory.clone(), upstream.clone(), clock.clone(), &metrics),
-            registry: Registry::new(
-                database.clone(),
-                ring.clone(),
+            registry: Registry::new(RegistryParts {
+                database: database.clone(),
+                ring: ring.clone(),
                 upstream,
-                clock.clone(),
-                randomness.clone(),
-                wake.clone(),
-                memory.clone(),
-            ),
+                clock: clock.clone(),
+                randomness: randomness.clone(),
+                wake: wake.clone(),
+                memory: memory.clone(),
+                audit: audit.clone(),
+            }),
             memory,
-            denials: Denials::start(
+            audit_writer: AuditWriter::start(
                 database.clone(),
+                audit.clone(),
                 clock.clone(),
+                &randomness,
                 metrics.audit_dropped.clone(),
             ),
+            audit,
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),
@@ -265,7 +274,7 @@ impl App {
     }
 
     pub async fn close(&self) {
-        self.denials.close().await;
+        self.audit_writer.close().await;
         self.database.close().await;
     }
 }
@@ -296,7 +305,10 @@ pub async fn forget_keys(
     let replica = take_replica(&settings.data_dir, randomness)?;
     let migrated = database.migrate(clock.as_ref(), &replica.id).await;
     let forgotten = match migrated {
-        Ok(_) => ring::forget_keys(settings, &database, clock, id).await,
+        Ok(_) => {
+            let by = (clock, randomness, &replica.id);
+            ring::forget_keys(settings, &database, by, id).await
+        }
         Err(error) => Err(StartError::from(error)),
     };
     database.close().await;

@@ -1,6 +1,7 @@
 //! The command line: one function for each command.
 
 mod api_key;
+mod audit;
 mod context;
 mod failure;
 mod realm;
@@ -65,6 +66,9 @@ enum Command {
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
+    /// Verify the audit, or write it out as lines of JSON
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Seal everything with another sealing key, while servers run: 0 all, 1 some values are left
     RotateKey {
         /// The key's ID; without it, the first of sealing.keys
@@ -122,6 +126,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::Renew { realm, all } => Box::pin(renew::run(settings()?, realm, all)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
+        Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,
         Command::ForgetKey { id, all: _ } => Box::pin(sealing_key::forget(settings()?, id)).await,
         Command::Migrate => {

@@ -14,9 +14,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::audit::HeadSigner;
 use crate::api;
 use crate::app::App;
 use crate::foundation::descriptors;
+use crate::jobs::audit_heads::AuditHeads;
 use crate::jobs::delivery::Delivery;
 use crate::jobs::follow::Follow;
 use crate::jobs::job::{Job, PassOutcome};
@@ -92,6 +94,7 @@ fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
         )),
         Arc::new(Maintenance::new(
             app.database.clone(),
+            app.audit.clone(),
             app.clock.clone(),
             maintenance.clone(),
         )),
@@ -101,6 +104,9 @@ fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
             maintenance.check_sealed_every,
         )),
     ];
+    let signer = HeadSigner::new(app.database.clone(), app.audit.clone(), app.clock.clone());
+    let heads = AuditHeads::new(signer, app.database.clone(), app.clock.clone());
+    jobs.push(Arc::new(heads));
     if let Some(delivery_worker) = &app.delivery_worker {
         jobs.push(Arc::new(Delivery::new(delivery_worker.clone())));
     }

@@ -19,6 +19,16 @@ pub struct Model {
     pub request_id: Option<String>,
     /// How many calls the entry stands for; absent in those of older servers: one.
     pub count: Option<i64>,
+    /// The chain that the entry is in; absent in those of older servers.
+    pub chain: Option<String>,
+    /// Its place there, from 1.
+    pub seq: Option<i64>,
+    /// Authenticates the entry, its place, and the entry before it.
+    pub mac: Option<Vec<u8>>,
+    /// What was there before a change, as JSON, masked.
+    pub before_value: Option<String>,
+    /// What there is after it.
+    pub after_value: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod audit_chain;
 pub mod candidate;
 pub mod change;
 pub mod event;

@@ -1,11 +1,11 @@
 //! Who may do what, and who did what.
 
 pub mod audit;
-pub mod denials;
 pub mod issuer;
 pub mod key;
 pub mod scope;
 pub mod store;
+pub mod writer;
 
 use std::sync::Arc;
 

@@ -214,6 +214,16 @@ pub enum Bootstrap {
     Revoked,
 }
 
+/// The administrator's key, as it is made.
+pub fn bootstrap() -> NewKey {
+    NewKey {
+        name: BOOTSTRAP_NAME.to_owned(),
+        scopes: vec![Scope::TokenRead, Scope::TokenFlush, Scope::Admin],
+        coverage: Coverage::default(),
+        expires_at: None,
+    }
+}
+
 /// Makes the configured key the bootstrap key, replacing an earlier one. Inside a
 /// transaction.
 pub async fn set_bootstrap(
@@ -222,12 +232,7 @@ pub async fn set_bootstrap(
     key: &SecretString,
     now: EpochMs,
 ) -> Result<Bootstrap, DbErr> {
-    let new = NewKey {
-        name: BOOTSTRAP_NAME.to_owned(),
-        scopes: vec![Scope::TokenRead, Scope::TokenFlush, Scope::Admin],
-        coverage: Coverage::default(),
-        expires_at: None,
-    };
+    let new = bootstrap();
     match create(database, ring, &new, key, now).await? {
         Creation::Created(_) => Ok(Bootstrap::Made),
         Creation::NameTaken => {
@@ -296,17 +301,19 @@ pub async fn list(
     Ok(rows.map(|row| ListedKey::from_row(row, ring)))
 }
 
-/// False where there is no such key, or it is revoked already. Inside a transaction.
+/// Answers the key as it was; none where there is no such key, or it is revoked already. Inside a
+/// transaction.
 pub async fn revoke(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
     id: i64,
     now: EpochMs,
-) -> Result<bool, DbErr> {
+) -> Result<Option<ListedKey>, DbErr> {
     let good = Entity::find_by_id(id).filter(Column::RevokedAt.is_null());
     let Some(row) = good.lock_exclusive().one(database).await? else {
-        return Ok(false);
+        return Ok(None);
     };
+    let key = ListedKey::from_row(row.clone(), ring);
     // Whoever wrote it: it is good for nothing from now on.
     let row = api_key::Model {
         revoked_at: Some(now),
@@ -319,7 +326,7 @@ pub async fn revoke(
         .exec(database)
         .await?;
     feed::append(database, &[FeedChange::Keys]).await?;
-    Ok(true)
+    Ok(Some(key))
 }
 
 impl ListedKey {

@@ -17,11 +17,11 @@ use super::browser;
 use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
-use crate::access::denials::{Denial, DenialReason};
 use crate::access::scope::Scope;
+use crate::access::writer::{Denial, DenialReason, GivenToken, Look};
 use crate::access::{Caller, Rights};
 use crate::app::App;
-use crate::foundation::ids::{KeyName, RealmId};
+use crate::foundation::ids::{Generation, KeyName, RealmId};
 use crate::foundation::pattern::Coverage;
 use crate::registry::{Actor, Refusal, RegistryError};
 
@@ -101,7 +101,7 @@ impl Call {
     }
 
     fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
-        self.app.denials.note(Denial {
+        self.app.audit_writer.deny(Denial {
             actor: actor.map(|caller| caller.name.clone()),
             reason,
             method: self.method.clone(),
@@ -168,6 +168,30 @@ impl<S> Key<S> {
             }
             other => other.into(),
         }
+    }
+
+    /// A look at a credential, or a use of it, that was granted: the audit has it.
+    pub fn has_looked(&self, action: &'static str, target: String, detail: Option<String>) {
+        let look = Look {
+            actor: self.caller.name.clone(),
+            action,
+            target,
+            detail,
+        };
+        let request_id = Some(self.call.request_id.clone());
+        self.call.app.audit_writer.look(look, request_id);
+    }
+
+    /// The caller was given a token.
+    pub fn has_read(&self, realm: &RealmId, key: &KeyName, generation: Generation) {
+        let read = GivenToken {
+            actor: &self.caller.name,
+            realm: realm.as_str(),
+            key: key.as_str(),
+            generation: generation.0,
+        };
+        let writer = &self.call.app.audit_writer;
+        writer.token_read(&read, &self.call.request_id);
     }
 
     pub fn must_have(&self, scope: Scope) -> Result<(), Problem> {

@@ -311,6 +311,7 @@ impl DryRuns {
         let (realm, key) = names(id.0, key.0)?;
         api_key.must_cover(&realm, &key)?;
         let inspected = app.registry.preview(&realm, &key).await?;
+        api_key.has_looked("secret.preview", format!("{realm}/{key}"), None);
         Ok(Json(data(inspected.into())))
     }
 
@@ -321,11 +322,17 @@ impl DryRuns {
     #[oai(path = "/api/realm/test", method = "post", operation_id = "testRealm")]
     async fn test(
         &self,
-        _key: Key<RealmWrite>,
+        key: Key<RealmWrite>,
         app: State<&App>,
         body: JsonBody<TrialBody>,
     ) -> Result<Json<Data<DryRunView>>, Problem> {
         let (inspected, warnings) = app.registry.try_realm(&body.0).await?;
+        if body.0.send {
+            let failed = inspected.exchanges.iter().any(|one| one.failure.is_some());
+            let what_came = if failed { "failed" } else { "sent" };
+            let target = "(a document of the call)".to_owned();
+            key.has_looked("realm.test", target, Some(what_came.to_owned()));
+        }
         Ok(Json(data(DryRunView {
             warnings: views(warnings),
             ..inspected.into()

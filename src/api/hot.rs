@@ -13,6 +13,7 @@ use super::http::{NO_STORE, REQUEST_ID};
 use super::tokens::plain;
 use crate::access::key::KeyHash;
 use crate::access::scope::Scope;
+use crate::access::writer::GivenToken;
 use crate::app::App;
 use crate::foundation::metrics::{RequestLabels, seconds};
 
@@ -50,7 +51,15 @@ impl Hot {
         }
         let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;
         let body = plain(&cell, expires_in).ok()?;
-        let id = HeaderValue::try_from(app.randomness.id()).ok()?;
+        let id = app.randomness.id();
+        let read = GivenToken {
+            actor: &caller.name,
+            realm,
+            key,
+            generation: cell.generation.0,
+        };
+        app.audit_writer.token_read(&read, &id);
+        let id = HeaderValue::try_from(id).ok()?;
         let mut response = Response::from(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);

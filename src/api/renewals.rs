@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::foundation::clock::Timeline;
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
-use crate::renewal::{RunScope, RunSummary};
+use crate::renewal::{RUN, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
 
@@ -139,7 +139,9 @@ impl RenewalApi {
             realm,
             ..RunScope::default()
         };
-        let summary = app.renewals.run(&scope, &()).await?;
+        let summary = app.renewals.run(&scope, &()).await;
+        key.has_looked(RUN, scope.target(), Some(came_of(&summary)));
+        let summary = summary?;
         Ok(Json(data(summary.into())))
     }
 }

@@ -205,6 +205,8 @@ impl Secrets {
             keyword: keyword.as_deref(),
         };
         let secrets = app.registry.list_secrets(paging.0, &filter).await?;
+        let target = realm.as_deref().unwrap_or("(all realms)").to_owned();
+        key.has_looked("secret.list", target, None);
         Ok(Json(list(secrets.map(SecretView::from))))
     }
 
@@ -247,6 +249,7 @@ impl Secrets {
         let SecretPath { realm, key } = secret;
         api_key.must_cover(&realm, &key)?;
         let secret = app.registry.secret(&realm, &key).await?;
+        api_key.has_looked("secret.read", format!("{realm}/{key}"), None);
         Ok(Json(data(secret.into())))
     }
 

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
-use crate::reads::{Ask, Flush, FlushDenied, Flushed, Served, TokenSource};
+use crate::reads::{Ask, Flush, FlushDenied, Flushed, ReadError, Served, TokenSource};
 use crate::token::TokenPayload;
 pub use requests::{FixedBody, FlushBody, ReportBody};
 
@@ -282,5 +282,24 @@ impl Tokens {
 
 async fn read<S>(api_key: &Key<S>, app: &App, ask: &Ask) -> Result<Served, Problem> {
     api_key.must_cover(&ask.realm, &ask.key)?;
-    Ok(app.reads.read(ask).await?)
+    let read = app.reads.read(ask).await;
+    let action = ask.flush.as_ref().map(|flush| match flush {
+        Flush::Wished(_) => "token.flush",
+        Flush::Refused { .. } => "token.report",
+    });
+    if let Some(action) = action {
+        let what_came = match &read {
+            Ok(served) => match &served.flushed {
+                Some(Flushed::No { why, .. }) => format!("not renewed: {}", why.code().as_str()),
+                Some(Flushed::Yes) | None => "renewed".to_owned(),
+            },
+            Err(ReadError::UnknownSecret) => "there is no such secret".to_owned(),
+            Err(_) => "no token".to_owned(),
+        };
+        let target = format!("{}/{}", ask.realm, ask.key);
+        api_key.has_looked(action, target, Some(what_came));
+    }
+    let served = read?;
+    api_key.has_read(&ask.realm, &ask.key, served.generation);
+    Ok(served)
 }

@@ -1,22 +1,24 @@
 //! The key ring: read or made, and each key compared with the check value in the database.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     DbBackend, EntityTrait,
 };
 use secrecy::SecretString;
+use serde_json::json;
 use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
-use crate::access::audit::{self, AuditEntry, AuditOutcome};
+use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::access::store as keys;
 use crate::config::Settings;
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
-use crate::foundation::ids::SecretId;
+use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace};
 use crate::foundation::sealing_keys::{self, KeyUse};
@@ -150,17 +152,18 @@ pub enum ForgottenKeys {
 pub(super) async fn forget_keys(
     settings: &Settings,
     database: &Database,
-    clock: &SharedClock,
+    (clock, randomness, replica): (&SharedClock, &Randomness, &ReplicaId),
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let own: Vec<String> = match configured(settings, database)? {
-        Some(text) => {
-            // Nothing is sealed with it, so any randomness will do.
-            let ring = KeyRing::parse(&text, Randomness::seeded(0))?;
-            ring.key_ids().map(str::to_owned).collect()
-        }
+    let ring = match configured(settings, database)? {
+        Some(text) => Some(Arc::new(KeyRing::parse(&text, randomness.clone())?)),
+        None => None,
+    };
+    let own: Vec<String> = match &ring {
+        Some(ring) => ring.key_ids().map(str::to_owned).collect(),
         None => Vec::new(),
     };
+    let log = ring.map(|ring| AuditLog::new(ring, replica.clone(), randomness.clone()));
     let known = sealing_keys::registered(database.reader()).await;
     let known = known.map_err(DbError::from)?;
     let lost = match id {
@@ -171,12 +174,13 @@ pub(super) async fn forget_keys(
     };
     let uses = sealing_keys::uses(database.reader(), lost).await;
     let uses = uses.map_err(DbError::from)?;
-    let (given_up, now) = (&uses, clock.now());
+    let (given_up, log, now) = (&uses, &log, clock.now());
     database
         .write(|transaction, _| {
             Box::pin(async move {
+                let mut entries = Vec::new();
                 for KeyUse { key_id, values } in given_up {
-                    let entry = AuditEntry {
+                    entries.push(AuditEntry {
                         at: now,
                         actor: Some(COMMAND_LINE.to_owned()),
                         action: "sealing_key.forget".to_owned(),
@@ -185,10 +189,17 @@ pub(super) async fn forget_keys(
                         detail: Some(format!("{values} values")),
                         count: NonZeroU32::MIN,
                         request_id: None,
-                    };
+                        change: Change {
+                            before: Some(json!({"values": values})),
+                            after: None,
+                        },
+                    });
                     let row = sealing_key::Entity::delete_by_id(key_id.as_str());
                     row.exec(transaction).await?;
-                    audit::append(transaction, entry).await?;
+                }
+                match log {
+                    Some(log) => log.append(transaction, entries).await?,
+                    None => audit::append_unchained(transaction, entries).await?,
                 }
                 Ok::<_, DbError>(())
             })

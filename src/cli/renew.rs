@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
+use crate::access::writer::Look;
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
 use crate::foundation::descriptors;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::logging::on_one_line;
-use crate::renewal::{Progress, RunScope, RunSummary};
+use crate::registry::COMMAND_LINE;
+use crate::renewal::{Progress, RUN, RunScope, RunSummary, came_of};
 
 pub async fn run(
     settings: Settings,
@@ -47,6 +49,13 @@ pub async fn run(
     };
     let run = app.renewals.run(&scope, &Bar(bar.clone())).await;
     bar.finish_and_clear();
+    let look = Look {
+        actor: COMMAND_LINE.to_owned(),
+        action: RUN,
+        target: scope.target(),
+        detail: Some(came_of(&run)),
+    };
+    app.audit_writer.look(look, None);
     if let Some(delivery_worker) = &app.delivery_worker
         && let Err(error) = delivery_worker.deliver_due().await
     {

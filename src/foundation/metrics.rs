@@ -212,7 +212,7 @@ impl Metrics {
         );
         registry.register(
             "audit_dropped",
-            "Denied calls that the audit misses, because the database did not take them",
+            "Denied calls, looks at credentials and uses of them that the audit misses, because the database did not take them",
             self.audit_dropped.clone(),
         );
         registry.register(

@@ -15,7 +15,7 @@ use super::database::Database;
 use super::sealing::{Closed, KeyRing, OpenError, prefix};
 
 /// Every column whose values were made with a sealing key.
-pub const SEALED_COLUMNS: [(&str, &[&str]); 7] = [
+pub const SEALED_COLUMNS: [(&str, &[&str]); 8] = [
     ("ts_realm", &["mac"]),
     ("ts_api_key", &["mac"]),
     ("ts_issuer", &["mac"]),
@@ -29,6 +29,7 @@ pub const SEALED_COLUMNS: [(&str, &[&str]); 7] = [
         &["token", "served", "extra", "refresh_token"],
     ),
     ("ts_ticket", &["value"]),
+    ("ts_audit_chain", &["sealed_key"]),
 ];
 
 /// How many stored values were made with a key.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::job::{Job, PassOutcome, Trigger};
-use crate::access::audit as audits;
+use crate::access::audit::{self, AuditLog};
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::renewal::history;
@@ -29,6 +29,7 @@ pub struct MaintenanceSettings {
 
 pub struct Maintenance {
     database: Database,
+    log: AuditLog,
     clock: SharedClock,
     settings: MaintenanceSettings,
     wake: Arc<Notify>,
@@ -43,9 +44,15 @@ pub struct Pruned {
 }
 
 impl Maintenance {
-    pub fn new(database: Database, clock: SharedClock, settings: MaintenanceSettings) -> Self {
+    pub fn new(
+        database: Database,
+        log: AuditLog,
+        clock: SharedClock,
+        settings: MaintenanceSettings,
+    ) -> Self {
         Self {
             database,
+            log,
             clock,
             settings,
             wake: Arc::default(),
@@ -64,11 +71,10 @@ impl Maintenance {
             database.write_alone(|writer| history::prune(writer, history, PIECE_ROWS))
         })
         .await?;
-        pruned.audit_entries =
-            in_pieces(|| database.write_alone(|writer| audits::prune(writer, audit, PIECE_ROWS)))
-                .await?;
+        let (before, log) = (audit, &self.log);
+        pruned.audit_entries = audit::prune(database, log, before, now, PIECE_ROWS).await?;
         pruned.retired =
-            in_pieces(|| database.write_alone(|writer| retired::prune(writer, audit, PIECE_ROWS)))
+            in_pieces(|| database.write_alone(|writer| retired::prune(writer, before, PIECE_ROWS)))
                 .await?;
         Ok(pruned)
     }

@@ -2,7 +2,9 @@
 
 use secrecy::SecretString;
 
-use super::{Actor, NAME, Refusal, Registry, RegistryError, SCOPES, audit_change, check_expiry};
+use super::changed::{of_new_key, of_revoked_key};
+use super::{Actor, Changed, NAME, Refusal, Registry, RegistryError, SCOPES, check_expiry};
+use crate::access::audit::Change;
 use crate::access::issuer::{NAME_PREFIX, is_reserved};
 use crate::access::key;
 use crate::access::scope::Scope;
@@ -39,8 +41,12 @@ impl Registry {
                 Box::pin(async move {
                     let creation = store::create(transaction, &self.ring, new, secret, now).await?;
                     if let Creation::Created(_) = creation {
-                        audit_change(transaction, by, "api_key.create", new.name.clone(), now)
-                            .await?;
+                        let changed = Changed {
+                            action: "api_key.create",
+                            target: new.name.clone(),
+                            change: of_new_key(new),
+                        };
+                        self.audit_change(transaction, by, changed, now).await?;
                     }
                     Ok::<_, DbError>(creation)
                 })
@@ -58,10 +64,27 @@ impl Registry {
             .write(|transaction, _| {
                 Box::pin(async move {
                     let set = store::set_bootstrap(transaction, &self.ring, key, now).await?;
-                    if set == Bootstrap::Replaced {
+                    let action = match set {
+                        Bootstrap::Made => Some("api_key.create"),
+                        Bootstrap::Replaced => Some("api_key.replace"),
+                        Bootstrap::Unchanged | Bootstrap::Revoked => None,
+                    };
+                    if let Some(action) = action {
                         let by = &Actor::command_line();
-                        let name = store::BOOTSTRAP_NAME.to_owned();
-                        audit_change(transaction, by, "api_key.replace", name, now).await?;
+                        let new = of_new_key(&store::bootstrap());
+                        let changed = Changed {
+                            action,
+                            target: store::BOOTSTRAP_NAME.to_owned(),
+                            change: match set {
+                                // The same, but for the key itself.
+                                Bootstrap::Replaced => Change {
+                                    before: new.after.clone(),
+                                    after: new.after,
+                                },
+                                _ => new,
+                            },
+                        };
+                        self.audit_change(transaction, by, changed, now).await?;
                     }
                     Ok::<_, DbError>(set)
                 })
@@ -91,11 +114,15 @@ impl Registry {
             .write(|transaction, _| {
                 Box::pin(async move {
                     let revoked = store::revoke(transaction, &self.ring, id, now).await?;
-                    if revoked {
-                        audit_change(transaction, by, "api_key.revoke", id.to_string(), now)
-                            .await?;
+                    if let Some(key) = &revoked {
+                        let changed = Changed {
+                            action: "api_key.revoke",
+                            target: id.to_string(),
+                            change: of_revoked_key(key, now),
+                        };
+                        self.audit_change(transaction, by, changed, now).await?;
                     }
-                    Ok::<_, DbError>(revoked)
+                    Ok::<_, DbError>(revoked.is_some())
                 })
             })
             .await?;

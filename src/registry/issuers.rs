@@ -3,7 +3,8 @@
 
 use token_server_entity::issuer as row;
 
-use super::{Actor, Refusal, Registry, RegistryError, audit_change};
+use super::changed::of_issuer;
+use super::{Actor, Changed, Refusal, Registry, RegistryError};
 use crate::access::issuer::store::{self, ISSUERS_MAX, Issuer, UnusableIssuer};
 use crate::access::issuer::{IssuerName, Registration};
 use crate::feed::{self, FeedChange};
@@ -62,6 +63,7 @@ impl Registry {
                     if let Some(taken) = taken.filter(|taken| taken != name.as_str()) {
                         return Err(Refusal::IssuerTaken(taken).into());
                     }
+                    let before = stored.as_ref().map(|row| row.config.clone());
                     let saved = match stored {
                         Some(row) => {
                             let over = row.version;
@@ -88,7 +90,13 @@ impl Registry {
                         Err(error) => return Err(error.into()),
                     }
                     feed::append(transaction, &[FeedChange::Keys]).await?;
-                    audit_change(transaction, by, "issuer.save", name.to_string(), now).await?;
+                    let after = registration.to_json();
+                    let changed = Changed {
+                        action: "issuer.save",
+                        target: name.to_string(),
+                        change: of_issuer(before.as_deref(), Some(&after)),
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })
@@ -102,11 +110,16 @@ impl Registry {
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    if !store::delete(transaction, name).await? {
-                        return Err(Refusal::UnknownIssuer(name.to_string()).into());
-                    }
+                    let stored = store::find_locked(transaction, name).await?;
+                    let stored = stored.ok_or_else(|| Refusal::UnknownIssuer(name.to_string()))?;
+                    store::delete(transaction, name).await?;
                     feed::append(transaction, &[FeedChange::Keys]).await?;
-                    audit_change(transaction, by, "issuer.delete", name.to_string(), now).await?;
+                    let changed = Changed {
+                        action: "issuer.delete",
+                        target: name.to_string(),
+                        change: of_issuer(Some(&stored.config), None),
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })

@@ -1,6 +1,7 @@
 //! What admins register: each change is one transaction, and its audit entry is part of it.
 
 mod api_keys;
+mod changed;
 pub mod check;
 mod damaged;
 pub mod dry_run;
@@ -20,7 +21,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::Notify;
 
 use crate::access::Rights;
-use crate::access::audit::{self, AuditEntry, AuditOutcome};
+use crate::access::audit::{AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Abort, Database, DbError};
 use crate::foundation::fields::escape;
@@ -178,18 +179,33 @@ pub struct Registry {
     /// Woken after every change: what is due now is renewed now.
     wake: Arc<Notify>,
     memory: Memory,
+    audit: AuditLog,
+}
+
+/// What a registry is made of.
+pub struct RegistryParts {
+    pub database: Database,
+    pub ring: Arc<KeyRing>,
+    pub upstream: Arc<Upstream>,
+    pub clock: SharedClock,
+    pub randomness: Randomness,
+    pub wake: Arc<Notify>,
+    pub memory: Memory,
+    pub audit: AuditLog,
 }
 
 impl Registry {
-    pub fn new(
-        database: Database,
-        ring: Arc<KeyRing>,
-        upstream: Arc<Upstream>,
-        clock: SharedClock,
-        randomness: Randomness,
-        wake: Arc<Notify>,
-        memory: Memory,
-    ) -> Self {
+    pub fn new(parts: RegistryParts) -> Self {
+        let RegistryParts {
+            database,
+            ring,
+            upstream,
+            clock,
+            randomness,
+            wake,
+            memory,
+            audit,
+        } = parts;
         Self {
             database,
             ring,
@@ -199,6 +215,7 @@ impl Registry {
             expressions: Arc::new(Expressions::new()),
             wake,
             memory,
+            audit,
         }
     }
 }
@@ -216,25 +233,35 @@ fn check_expiry(expires_at: Option<EpochMs>, now: EpochMs) -> Result<(), Refusal
     Err(Refusal::Faults(vec![Fault::new(EXPIRES_AT, why)]))
 }
 
-/// Writes the audit entry of a change, in the transaction of that.
-async fn audit_change(
-    database: &impl ConnectionTrait,
-    by: &Actor,
-    action: &str,
+/// What the audit says of a change.
+struct Changed {
+    action: &'static str,
     target: String,
-    at: EpochMs,
-) -> Result<(), DbErr> {
-    let entry = AuditEntry {
-        at,
-        actor: Some(by.name.clone()),
-        action: action.to_owned(),
-        target,
-        outcome: AuditOutcome::Done,
-        detail: None,
-        request_id: by.request_id.clone(),
-        count: NonZeroU32::MIN,
-    };
-    audit::append(database, entry).await
+    change: Change,
+}
+
+impl Registry {
+    /// Writes the audit entry of a change, in the transaction of that, as its last step.
+    async fn audit_change(
+        &self,
+        transaction: &impl ConnectionTrait,
+        by: &Actor,
+        changed: Changed,
+        at: EpochMs,
+    ) -> Result<(), DbErr> {
+        let entry = AuditEntry {
+            at,
+            actor: Some(by.name.clone()),
+            action: changed.action.to_owned(),
+            target: changed.target,
+            outcome: AuditOutcome::Done,
+            detail: None,
+            request_id: by.request_id.clone(),
+            count: NonZeroU32::MIN,
+            change: changed.change,
+        };
+        self.audit.append(transaction, vec![entry]).await
+    }
 }
 
 /// Where a parameter stands in a request.

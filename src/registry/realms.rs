@@ -4,8 +4,9 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use token_server_entity::realm;
 
+use super::changed::{content_of, of_realm};
 use super::check::check;
-use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change, rights};
+use super::{Actor, Changed, FieldChange, Refusal, Registry, RegistryError, rights};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
@@ -125,6 +126,8 @@ impl Registry {
             (&source, by),
         )
         .await?;
+        let before = stored.as_ref().map(content_of);
+        let change = of_realm(before.as_ref(), Some(&merged));
         match stored {
             None => {
                 let inserted = store::insert(transaction, &self.ring, &patch.id, merged, now).await;
@@ -153,7 +156,12 @@ impl Registry {
                 }
             }
         }
-        audit_change(transaction, by, "realm.save", patch.id.to_string(), now).await?;
+        let changed = Changed {
+            action: "realm.save",
+            target: patch.id.to_string(),
+            change,
+        };
+        self.audit_change(transaction, by, changed, now).await?;
         Ok(())
     }
 
@@ -257,7 +265,7 @@ impl Registry {
             .write(|transaction, _| {
                 Box::pin(async move {
                     // No secret is added meanwhile.
-                    store::find_locked(transaction, id).await?;
+                    let stored = store::find_locked(transaction, id).await?;
                     if secrets::any_in(transaction, id).await? {
                         if !cascade {
                             return Err(Refusal::RealmHasSecrets.into());
@@ -270,7 +278,13 @@ impl Registry {
                     removal::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
-                    audit_change(transaction, by, "realm.delete", id.to_string(), now).await?;
+                    let before = stored.as_ref().map(content_of);
+                    let changed = Changed {
+                        action: "realm.delete",
+                        target: id.to_string(),
+                        change: of_realm(before.as_ref(), None),
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })

@@ -129,7 +129,7 @@ impl Registry {
 }
 
 /// Whether its value is shown as it is.
-fn is_open(rule: &ParamRule) -> bool {
+pub(super) fn is_open(rule: &ParamRule) -> bool {
     !rule.secret || rule.choices.is_some()
 }
 

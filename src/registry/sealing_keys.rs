@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Actor, Registry, audit_change};
+use serde_json::json;
+
+use super::{Actor, Changed, Registry};
+use crate::access::audit::Change;
 use crate::access::issuer::store as issuers;
 use crate::access::store as api_keys;
 use crate::feed::{self, FeedChange};
@@ -44,17 +47,26 @@ impl Registry {
         by: &Actor,
         mut told: impl FnMut(Resealed),
     ) -> Result<Option<Rotated>, DbError> {
+        let before = self.ring.sealing_id().to_owned();
         if !self.ring.seal_with(key_id) {
             return Ok(None);
         }
         let now = self.clock.now();
+        let before = &before;
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
                     sealing_keys::set_sealing(transaction, key_id, now).await?;
                     feed::append(transaction, &[FeedChange::SealingKey]).await?;
-                    let target = key_id.to_owned();
-                    audit_change(transaction, by, "sealing_key.rotate", target, now).await?;
+                    let changed = Changed {
+                        action: "sealing_key.rotate",
+                        target: key_id.to_owned(),
+                        change: Change {
+                            before: Some(json!({"sealing_key": before})),
+                            after: Some(json!({"sealing_key": key_id})),
+                        },
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, DbError>(())
                 })
             })
@@ -96,6 +108,9 @@ impl Registry {
             .await?;
         all += database
             .write_alone(|writer| tokens::reseal_candidates(writer, ring))
+            .await?;
+        all += database
+            .write_alone(|writer| self.audit.reseal(writer))
             .await?;
         for paged in [Paged::Secrets, Paged::Tokens] {
             let mut after = Some(SecretId(i64::MIN));

@@ -5,9 +5,12 @@ mod saving;
 use std::collections::BTreeMap;
 
 use sea_orm::DbErr;
+use serde_json::json;
 use token_server_entity::realm as realm_row;
 
-use super::{Actor, Refusal, Registry, RegistryError, audit_change, values};
+use super::changed::names_of;
+use super::{Actor, Changed, Refusal, Registry, RegistryError, values};
+use crate::access::audit::Change;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
@@ -121,9 +124,20 @@ impl Registry {
                 Box::pin(async move {
                     let record = tokens::find(transaction, realm, key).await?;
                     let record = record.ok_or_else(|| unknown(realm, key))?;
+                    let row = store::find(transaction, realm, key).await?;
+                    let opened = row.and_then(|row| Secret::open(row, &self.ring).ok());
+                    let params = opened.map(|secret| names_of(&secret.params));
                     removal::delete(transaction, record.secret_id, now).await?;
                     store::delete(transaction, record.secret_id).await?;
-                    audit_change(transaction, by, "secret.delete", target(realm, key), now).await?;
+                    let changed = Changed {
+                        action: "secret.delete",
+                        target: target(realm, key),
+                        change: Change {
+                            before: Some(json!({"params": params})),
+                            after: None,
+                        },
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, RegistryError>(record.secret_id)
                 })
             })
@@ -177,7 +191,15 @@ impl Registry {
                             "secret.resume"
                         }
                     };
-                    audit_change(transaction, by, action, target(realm, key), now).await?;
+                    let changed = Changed {
+                        action,
+                        target: target(realm, key),
+                        change: Change {
+                            before: Some(json!({"paused": record.paused})),
+                            after: Some(json!({"paused": switch == Switch::Off})),
+                        },
+                    };
+                    self.audit_change(transaction, by, changed, now).await?;
                     Ok::<_, RegistryError>(())
                 })
             })

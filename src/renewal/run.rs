@@ -29,6 +29,9 @@ const NAMED_FAILURES_MAX: usize = 100;
 /// The longest chain of tokens derived from each other that one run goes through.
 const ROUNDS_MAX: usize = 8;
 
+/// The action of a run in the audit.
+pub const RUN: &str = "renewal.run";
+
 /// What a run covers.
 #[derive(Clone, Debug, Default)]
 pub struct RunScope {
@@ -39,6 +42,24 @@ pub struct RunScope {
     /// First wait for leases that a killed process left over, and take them over. For a
     /// process without a sweep, which does that in a server.
     pub recover: bool,
+}
+
+impl RunScope {
+    /// What the audit says that it covers.
+    pub fn target(&self) -> String {
+        match &self.realm {
+            Some(realm) => realm.to_string(),
+            None => "(all realms)".to_owned(),
+        }
+    }
+}
+
+/// What the audit says of what came of a run.
+pub fn came_of(run: &Result<RunSummary, DbError>) -> String {
+    match run {
+        Ok(summary) => format!("{} renewed, {} failed", summary.renewed, summary.failed),
+        Err(_) => "the database failed".to_owned(),
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -400,7 +400,7 @@ async fn every_change_is_in_the_audit_with_actor_target_and_request(database: Te
     for (operation, action, target) in CHANGES {
         let body = match operation {
             "POST /api/api-key" => json!({"name": "made", "scopes": ["metrics"]}),
-            "POST /api/realm" => json!({"id": "r", "comment": "canary"}),
+            "POST /api/realm" => json!({"id": "r", "comment": "a comment"}),
             "POST /api/preset/{id}" => json!({}),
             "PUT /api/issuer/{name}" => {
                 json!({"issuer": "https://canary.example", "audiences": ["canary"]})

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use token_server::access::denials::{Denial, DenialReason};
+use token_server::access::writer::{Denial, DenialReason};
 use token_server::foundation::clock::Ms;
 
 use crate::kit::process::ServerProcess;
@@ -77,7 +77,7 @@ async fn a_flood_of_denied_calls_adds_rows_by_the_minute_and_each_call_is_counte
     flood(&reader, "/api/realm", 500, 403).await;
     // The rest does without HTTP, in a fraction of the ten seconds.
     for call in 0..30_000 {
-        server.app().denials.note(Denial {
+        server.app().audit_writer.deny(Denial {
             actor: None,
             reason: DenialReason::Unauthorized,
             method: ["GET", "POST", "PUT"][call % 3].to_owned(),
@@ -196,8 +196,7 @@ async fn what_a_database_does_not_take_is_written_later(database: TestDatabase) 
     denied().await.expect(401);
     eventually("the log says that it cannot be written", async || {
         let log = server.logged().concat();
-        log.contains("writing denied calls to the audit")
-            .then_some(())
+        log.contains("writing calls to the audit").then_some(())
     })
     .await;
     denied().await.expect(401);
@@ -222,7 +221,7 @@ async fn what_was_never_written_is_counted_as_dropped(database: TestDatabase) {
     let app = server.app().clone();
     server.stop().await;
     assert_eq!(app.metrics.audit_dropped.get(), 5);
-    app.denials.note(Denial {
+    app.audit_writer.deny(Denial {
         actor: None,
         reason: DenialReason::Limited,
         method: "GET".to_owned(),

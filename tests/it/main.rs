@@ -8,6 +8,7 @@ mod kit;
 mod access;
 mod alerts;
 mod applications;
+mod audit;
 mod browsers;
 mod bulkheads;
 mod bytes;

@@ -57,8 +57,9 @@ async fn keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_on
     assert!(code != Some(0), "{said}");
     let (said, code) = run(&database, &other, &["renew"]);
     assert_eq!(code, Some(64), "{said}");
-    // The realm, the administrator's key, the parameters, the token and what authenticates it.
-    assert!(said.contains("\"test\" (5 values)"), "{said}");
+    // The realm, the administrator's key, the parameters, the token and what authenticates it, and
+    // what the audit is authenticated with.
+    assert!(said.contains("\"test\" (6 values)"), "{said}");
     let registered = "SELECT COUNT(*) FROM ts_sealing_key WHERE key_id = 'other'";
     assert_eq!(database.number(registered).await, 0);
     let (said, code) = run(&database, SEALING_KEYS, &["forget-key", "test"]);
@@ -66,7 +67,7 @@ async fn keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_on
     let (said, code) = run(&database, &other, &["forget-key", "tset"]);
     assert!(code == Some(2) && said.contains("known are test"), "{said}");
     let (said, code) = run(&database, &other, &["forget-key", "test"]);
-    assert!(code == Some(0) && said.contains("(5 values)"), "{said}");
+    assert!(code == Some(0) && said.contains("(6 values)"), "{said}");
     let server = Server::start_with(&database, Options::default().with(&[(KEYS, &other)])).await;
     let client = &server.client;
     client.get("/readyz").await.expect(200);

@@ -209,7 +209,7 @@ pub async fn update(
     Ok(updated.rows_affected == 1)
 }
 
-pub async fn delete(database: &impl ConnectionTrait, name: &IssuerName) -> Result<bool, DbErr> {
-    let deleted = Entity::delete_by_id(name.as_str()).exec(database).await?;
-    Ok(deleted.rows_affected == 1)
+pub async fn delete(database: &impl ConnectionTrait, name: &IssuerName) -> Result<(), DbErr> {
+    let deleted = Entity::delete_by_id(name.as_str()).exec(database).await;
+    deleted.map(|_| ())
 }

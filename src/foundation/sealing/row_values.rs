@@ -34,6 +34,15 @@ impl RowValues {
         self.number(Some(i64::from(value)))
     }
 
+    #[must_use]
+    pub fn bytes(self, value: &[u8]) -> Self {
+        self.and(Some(value))
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     fn and(mut self, value: Option<&[u8]>) -> Self {
         match value {
             None => self.0.push(0),

@@ -2,17 +2,20 @@
 
 use sea_orm::ConnectionTrait;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 
 use super::{ListedSecret, target};
+use crate::access::audit::Change;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::realm::document::REFRESH_TOKEN;
 use crate::realm::store as realms;
 use crate::realm::{Fault, Realm, Source};
+use crate::registry::changed::{of_params, of_token};
 use crate::registry::damaged::{Found, faults_of_lost};
 use crate::registry::patch::{SecretPatch, SentParam};
 use crate::registry::{Actor, Refusal, Registry, RegistryError};
-use crate::registry::{audit_change, check_expiry, pointer_of, values};
+use crate::registry::{Changed, check_expiry, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{seal_params, store};
 use crate::token::{SealedPart, Trouble, seal};
@@ -87,6 +90,7 @@ impl Registry {
         let sent = patch.params.iter();
         let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
         let before = stored.as_ref().map(|secret| &secret.params);
+        let (params_before, params_after) = of_params(&source, before, &params);
         let mut faults = check_params(&patch.params, before, &params, &source);
         if lost {
             faults = faults_of_lost(&patch.params, &source, faults);
@@ -161,14 +165,23 @@ impl Registry {
         {
             self.fixed_recovered(transaction, before, now).await?;
         }
-        audit_change(
-            transaction,
-            by,
-            "secret.save",
-            target(&patch.realm, &patch.key),
-            now,
-        )
-        .await?;
+        let fixed_token = |expires_at| patch.token.as_ref().map(|_| of_token(expires_at));
+        let held = record.as_ref().and_then(|record| record.held.as_ref());
+        let token_before = held.and_then(|held| fixed_token(held.payload.expiry.at()));
+        let token_after = patch.token.as_ref().map(|new| of_token(new.expires_at));
+        let shown = |params, token| match token {
+            Some(token) => json!({"params": params, "token": token}),
+            None => json!({"params": params}),
+        };
+        let changed = Changed {
+            action: "secret.save",
+            target: target(&patch.realm, &patch.key),
+            change: Change {
+                before: params_before.map(|params| shown(params, token_before)),
+                after: Some(shown(params_after, token_after)),
+            },
+        };
+        self.audit_change(transaction, by, changed, now).await?;
         Ok(())
     }
 }

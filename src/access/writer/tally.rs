@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::access::audit::{AuditEntry, AuditOutcome};
+use crate::access::audit::{AuditEntry, AuditOutcome, Change};
 use crate::access::scope::Scope;
 use crate::foundation::clock::EpochMs;
 
@@ -107,6 +107,7 @@ impl Sum {
             detail: Some(detail),
             request_id: Some(self.last_request_id),
             count: self.count,
+            change: Change::default(),
         }
     }
 }
@@ -156,6 +157,7 @@ impl Tally {
                 detail: Some(reason.to_string()),
                 request_id: Some(request_id),
                 count: NonZeroU32::MIN,
+                change: Change::default(),
             });
             self.sums.insert(kind, None);
         }

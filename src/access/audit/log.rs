@@ -1,0 +1,207 @@
+//! Appends entries to this server's chain, in the transaction of what they tell of. Whoever appends
+//! holds the row of the chain until that ends, so a chain has no gap and no fork, and no server
+//! waits for another.
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+};
+use token_server_entity::{audit, audit_chain};
+
+use super::chain::{ChainKey, new_chain, resealed};
+use super::entry::{AuditEntry, HEADS};
+use crate::foundation::clock::EpochMs;
+use crate::foundation::database::is_duplicate;
+use crate::foundation::ids::ReplicaId;
+use crate::foundation::randomness::Randomness;
+use crate::foundation::sealing::{KeyRing, Resealed};
+
+/// Writes the chain of one server.
+#[derive(Clone)]
+pub struct AuditLog {
+    ring: Arc<KeyRing>,
+    replica: ReplicaId,
+    randomness: Randomness,
+}
+
+impl AuditLog {
+    pub fn new(ring: Arc<KeyRing>, replica: ReplicaId, randomness: Randomness) -> Self {
+        Self {
+            ring,
+            replica,
+            randomness,
+        }
+    }
+
+    pub(super) fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// Appends entries. Inside a transaction, as the last of what locks something there.
+    pub async fn append(
+        &self,
+        transaction: &impl ConnectionTrait,
+        entries: Vec<AuditEntry>,
+    ) -> Result<(), DbErr> {
+        let Some(now) = entries.last().map(|entry| entry.at) else {
+            return Ok(());
+        };
+        let rows: Vec<_> = entries.into_iter().map(AuditEntry::into_row).collect();
+        let (head, key) = match self.current(transaction).await? {
+            Some(current) => current,
+            None => match self.begin(transaction, now).await {
+                // Another transaction of this server has begun one at the same time.
+                Err(error) if is_duplicate(&error) => {
+                    self.current(transaction).await?.ok_or(error)?
+                }
+                other => other?,
+            },
+        };
+        match append_to(transaction, head.clone(), &key, rows.clone()).await {
+            Err(error) if is_duplicate(&error) => {
+                tracing::error!(
+                    table = "ts_audit_chain",
+                    row = head.chain,
+                    "a chain of the audit goes on after the end that it has: its row was set back; another is begun, and audit verify says more"
+                );
+                let (head, key) = self.begin(transaction, now).await?;
+                append_to(transaction, head, &key, rows).await
+            }
+            other => other,
+        }
+    }
+
+    /// The chain of this server, kept from everybody else until the transaction ends; none where
+    /// it has none that it can go on with.
+    async fn current(
+        &self,
+        transaction: &impl ConnectionTrait,
+    ) -> Result<Option<(audit_chain::Model, ChainKey)>, DbErr> {
+        let Some(id) = self.current_id(transaction).await? else {
+            return Ok(None);
+        };
+        // By its number, so that no row of another server is waited for.
+        let row = audit_chain::Entity::find_by_id(id).lock_exclusive();
+        let Some(row) = row.one(transaction).await? else {
+            return Ok(None);
+        };
+        let why = match ChainKey::open(&row, &self.ring) {
+            Ok(key) if key.is_of_head(&row) => return Ok(Some((row, key))),
+            Ok(_) => "its row was changed".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(
+            table = "ts_audit_chain",
+            row = row.chain,
+            why,
+            "a chain of the audit cannot be gone on with: another is begun, and audit verify says more"
+        );
+        Ok(None)
+    }
+
+    pub(super) async fn current_id(
+        &self,
+        database: &impl ConnectionTrait,
+    ) -> Result<Option<i64>, DbErr> {
+        let newest = self.newest(database).await?;
+        Ok(newest.map(|(id, _)| id))
+    }
+
+    /// Of this server's last chain the number of its row, and which of its chains that is.
+    async fn newest(&self, database: &impl ConnectionTrait) -> Result<Option<(i64, i64)>, DbErr> {
+        audit_chain::Entity::find()
+            .select_only()
+            .columns([audit_chain::Column::Id, audit_chain::Column::Number])
+            .filter(audit_chain::Column::Replica.eq(self.replica.0.as_str()))
+            .order_by_desc(audit_chain::Column::Number)
+            .into_tuple()
+            .one(database)
+            .await
+    }
+
+    async fn begin(
+        &self,
+        transaction: &impl ConnectionTrait,
+        now: EpochMs,
+    ) -> Result<(audit_chain::Model, ChainKey), DbErr> {
+        let number = self.newest(transaction).await?;
+        let number = number.map_or(1, |(_, last)| last + 1);
+        let of = (&self.replica, number);
+        let (mut row, key) = new_chain(&self.ring, of, &self.randomness, now);
+        let inserted = audit_chain::Entity::insert(audit_chain::ActiveModel {
+            id: NotSet,
+            ..row.clone().into_active_model().reset_all()
+        })
+        .exec(transaction)
+        .await?;
+        row.id = inserted.last_insert_id;
+        Ok((row, key))
+    }
+
+    /// Seals the keys of all chains anew, with the key that seals.
+    pub async fn reseal(&self, database: &impl ConnectionTrait) -> Result<Resealed, DbErr> {
+        let mut counts = Resealed::default();
+        for row in audit_chain::Entity::find().all(database).await? {
+            if let Some(sealed) = counts.count(resealed(&row, &self.ring)) {
+                audit_chain::Entity::update_many()
+                    .col_expr(audit_chain::Column::SealedKey, Expr::value(sealed))
+                    .filter(audit_chain::Column::Id.eq(row.id))
+                    .exec(database)
+                    .await?;
+            }
+        }
+        Ok(counts)
+    }
+}
+
+async fn append_to(
+    transaction: &impl ConnectionTrait,
+    mut head: audit_chain::Model,
+    key: &ChainKey,
+    mut rows: Vec<audit::Model>,
+) -> Result<(), DbErr> {
+    for row in &mut rows {
+        head.seq += 1;
+        row.chain = Some(head.chain.clone());
+        row.seq = Some(head.seq);
+        head.mac = key.of_entry(row, &head.mac);
+        row.mac = Some(head.mac.clone());
+        head.updated_at = head.updated_at.max(row.at);
+        if row.action != HEADS {
+            head.said_seq = head.seq;
+        }
+    }
+    let rows = rows.into_iter().map(|row| audit::ActiveModel {
+        id: NotSet,
+        ..row.into_active_model().reset_all()
+    });
+    audit::Entity::insert_many(rows)
+        .exec_without_returning(transaction)
+        .await?;
+    write_head(transaction, head, key).await
+}
+
+/// Writes where a chain begins and ends. Inside a transaction that holds its row.
+pub(super) async fn write_head(
+    transaction: &impl ConnectionTrait,
+    mut head: audit_chain::Model,
+    key: &ChainKey,
+) -> Result<(), DbErr> {
+    head.head_mac = key.of_head(&head);
+    let id = head.id;
+    let columns = audit_chain::ActiveModel {
+        id: NotSet,
+        // Whoever rotates sealing keys writes it.
+        sealed_key: NotSet,
+        ..head.into_active_model().reset_all()
+    };
+    audit_chain::Entity::update_many()
+        .set(columns)
+        .filter(audit_chain::Column::Id.eq(id))
+        .exec(transaction)
+        .await
+        .map(|_| ())
+}

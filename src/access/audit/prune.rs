@@ -1,0 +1,172 @@
+//! Deletes entries that are older than they are kept. A chain then begins later: its row says
+//! where, and with the code of which entry, so that a verification can tell this from a theft.
+
+use std::num::NonZeroU32;
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use serde_json::{Value, json};
+use token_server_entity::{audit, audit_chain};
+
+use super::chain::ChainKey;
+use super::entry::{AuditEntry, AuditOutcome, Change, PRUNE};
+use super::log::{AuditLog, write_head};
+use super::store::in_chain;
+use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::database::{Database, DbError, delete_some};
+
+/// Deletes entries made before then, `limit` at once; answers how many. Says so in the audit.
+pub async fn prune(
+    database: &Database,
+    log: &AuditLog,
+    before: EpochMs,
+    now: EpochMs,
+    limit: u64,
+) -> Result<u64, DbError> {
+    let mut deleted = 0;
+    loop {
+        let unchained = || {
+            audit::Entity::find()
+                .filter(audit::Column::Chain.is_null())
+                .filter(audit::Column::At.lt(before))
+                .order_by_asc(audit::Column::At)
+        };
+        let piece = database
+            .write_alone(|writer| delete_some(writer, unchained(), audit::Column::Id, limit))
+            .await?;
+        deleted += piece;
+        if piece < limit {
+            break;
+        }
+    }
+    let chains: Vec<i64> = audit_chain::Entity::find()
+        .select_only()
+        .column(audit_chain::Column::Id)
+        .order_by_asc(audit_chain::Column::Id)
+        .into_tuple()
+        .all(database.reader())
+        .await
+        .map_err(DbError::from)?;
+    for id in &chains {
+        loop {
+            let piece = database.write(|transaction, _| {
+                Box::pin(async move { prune_chain(transaction, log, *id, before, limit).await })
+            });
+            let piece = piece.await?;
+            deleted += piece;
+            if piece < limit {
+                break;
+            }
+        }
+    }
+    let chains = &chains;
+    database
+        .write(|transaction, _| {
+            Box::pin(async move {
+                let ended = end_chains(transaction, log, chains, before).await?;
+                if deleted > 0 || !ended.is_empty() {
+                    let entry = entry(deleted, &ended, before, now);
+                    log.append(transaction, vec![entry]).await?;
+                }
+                Ok::<_, DbError>(())
+            })
+        })
+        .await?;
+    Ok(deleted)
+}
+
+/// Deletes the first entries of a chain, up to one that is to be kept.
+async fn prune_chain(
+    transaction: &impl ConnectionTrait,
+    log: &AuditLog,
+    id: i64,
+    before: EpochMs,
+    limit: u64,
+) -> Result<u64, DbError> {
+    let row = audit_chain::Entity::find_by_id(id).lock_exclusive();
+    let Some(mut head) = row.one(transaction).await? else {
+        return Ok(0);
+    };
+    // What nobody can verify any more has no beginning to be kept.
+    let key = ChainKey::open(&head, log.ring());
+    let key = key.ok().filter(|key| key.is_of_head(&head));
+    let from = match key {
+        Some(_) => head.pruned_seq,
+        None => 0,
+    };
+    let rows = in_chain(transaction, &head.chain, from, limit).await?;
+    let old = rows.into_iter().take_while(|row| row.at < before);
+    let Some(last) = old.last() else { return Ok(0) };
+    let deleted = audit::Entity::delete_many()
+        .filter(audit::Column::Chain.eq(head.chain.as_str()))
+        .filter(audit::Column::Seq.lte(last.seq))
+        .exec(transaction)
+        .await?;
+    if let (Some(key), Some(seq), Some(mac)) = (key, last.seq, last.mac) {
+        head.pruned_seq = seq;
+        head.pruned_mac = mac;
+        write_head(transaction, head, &key).await?;
+    }
+    Ok(deleted.rows_affected)
+}
+
+/// Deletes the rows of chains whose last entry is gone; answers their names.
+async fn end_chains(
+    transaction: &impl ConnectionTrait,
+    log: &AuditLog,
+    ids: &[i64],
+    before: EpochMs,
+) -> Result<Vec<String>, DbErr> {
+    let own = log.current_id(transaction).await?;
+    let rows = audit_chain::Entity::find()
+        .filter(audit_chain::Column::Id.is_in(ids.iter().copied()))
+        .filter(audit_chain::Column::UpdatedAt.lt(before))
+        .all(transaction)
+        .await?;
+    let mut ended = Vec::new();
+    for row in rows.into_iter().filter(|row| Some(row.id) != own) {
+        let locked = audit_chain::Entity::find_by_id(row.id).lock_exclusive();
+        let Some(row) = locked.one(transaction).await? else {
+            continue;
+        };
+        let entries = audit::Entity::find().filter(audit::Column::Chain.eq(row.chain.as_str()));
+        if row.updated_at < before && entries.count(transaction).await? == 0 {
+            audit_chain::Entity::delete_by_id(row.id)
+                .exec(transaction)
+                .await?;
+            ended.push(row.chain);
+        }
+    }
+    Ok(ended)
+}
+
+fn entry(deleted: u64, ended: &[String], before: EpochMs, now: EpochMs) -> AuditEntry {
+    AuditEntry {
+        at: now,
+        actor: None,
+        action: PRUNE.to_owned(),
+        target: "audit".to_owned(),
+        outcome: AuditOutcome::Done,
+        detail: Some(format!(
+            "{deleted} entries from before {}",
+            before.to_rfc3339()
+        )),
+        request_id: None,
+        count: NonZeroU32::MIN,
+        change: Change {
+            before: None,
+            after: (!ended.is_empty()).then(|| json!({"ended_chains": ended})),
+        },
+    }
+}
+
+/// The chains that an entry says have ended.
+pub(super) fn ended_in(after: &str) -> Vec<String> {
+    let after: Value = serde_json::from_str(after).unwrap_or_default();
+    let ended = after["ended_chains"].as_array().into_iter().flatten();
+    ended
+        .filter_map(|chain| chain.as_str().map(str::to_owned))
+        .collect()
+}
