@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::access::address_rates::AddressRates;
 use crate::access::denials::Denials;
 use crate::access::key::{self, KeyHash};
 use crate::access::store::{self as keys, FoundKey};
@@ -61,6 +62,8 @@ pub struct App {
     /// Takes pushed tickets.
     pub inbox: Inbox,
     pub denials: Denials,
+    /// Calls without a good key, by address.
+    pub address_rates: Arc<AddressRates>,
     /// Tells the webhook; none where there is none.
     pub delivery_worker: Option<Arc<DeliveryWorker>>,
     /// Requests under way: they end although their caller has gone.
@@ -188,6 +191,7 @@ impl App {
                 clock.clone(),
                 metrics.audit_dropped.clone(),
             ),
+            address_rates: Arc::new(AddressRates::new(settings.address_rate)),
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),

@@ -26,6 +26,7 @@ mod m20261129_000021_add_macs;
 mod m20261129_000022_authenticate_tokens;
 mod m20261129_000023_add_seals_since;
 mod m20261129_000024_count_audited_calls;
+mod m20261129_000028_add_rates;
 
 use std::collections::HashSet;
 
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000022_authenticate_tokens::Migration),
             Box::new(m20261129_000023_add_seals_since::Migration),
             Box::new(m20261129_000024_count_audited_calls::Migration),
+            Box::new(m20261129_000028_add_rates::Migration),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! Who may do what, and who did what.
 
+pub mod address_rates;
 pub mod audit;
 pub mod denials;
 pub mod key;
@@ -9,6 +10,7 @@ pub mod store;
 use std::sync::Arc;
 
 use crate::foundation::pattern::Coverage;
+use crate::foundation::rate::Bucket;
 use scope::Scope;
 
 /// A caller whose key was recognised.
@@ -18,6 +20,8 @@ pub struct Caller {
     pub name: String,
     scopes: Vec<Scope>,
     pub coverage: Coverage,
+    /// What is left of the key's rate; none where it has none.
+    pub limit: Option<Arc<Bucket>>,
 }
 
 impl Caller {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use poem::http::HeaderMap;
 use poem::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, REFERER};
+use poem::http::{HeaderMap, StatusCode};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -53,8 +53,12 @@ pub struct Key<S> {
     scope: PhantomData<S>,
 }
 
+/// The caller whose key was recognised before the body was read.
+#[derive(Clone)]
+pub struct Recognised(pub Arc<Caller>);
+
 /// What is noted of a call that is denied.
-struct Call {
+pub struct Call {
     app: App,
     method: String,
     path: String,
@@ -69,7 +73,7 @@ impl Call {
         Ok(Self::by(request, app))
     }
 
-    fn by(request: &Request, app: &App) -> Self {
+    pub fn by(request: &Request, app: &App) -> Self {
         Self {
             app: app.clone(),
             method: request.method().to_string(),
@@ -79,7 +83,7 @@ impl Call {
     }
 
     /// Every denial passes here, so that none misses the audit.
-    fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
+    pub fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
         let problem = match reason {
             DenialReason::Unauthorized => Problem::unauthorized(),
             DenialReason::Lacks(scope) => {
@@ -93,6 +97,12 @@ impl Call {
                 "This API key is limited to some realms or keys, and this call concerns all.",
             ),
             DenialReason::CrossSite => Problem::cross_site(),
+            DenialReason::KeyRate => {
+                too_many("This API key makes more calls a second than its rate allows: send fewer.")
+            }
+            DenialReason::AddressRate => {
+                too_many("Too many calls without a good API key came from this address.")
+            }
         };
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
@@ -100,7 +110,7 @@ impl Call {
         problem
     }
 
-    fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
+    pub fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
         self.app.denials.note(Denial {
             actor: actor.map(|caller| caller.name.clone()),
             reason,
@@ -109,6 +119,10 @@ impl Call {
             request_id: self.request_id.clone(),
         });
     }
+}
+
+fn too_many(detail: &str) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
 }
 
 /// Refuses what a page of another site sent and may change something, whatever credentials the
@@ -222,21 +236,8 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         let call = Call::of(request)?;
-        let caller = match presented(request) {
-            Some(key) => {
-                let memory = &call.app.memory;
-                let recognised = match S::SCOPE {
-                    // Metrics say that the database is away, and must not need it for that.
-                    Scope::Metrics => memory.recognise_or_recall(&key).await,
-                    _ => memory.recognise(&key).await,
-                };
-                recognised.map_err(Problem::from)?
-            }
-            None => None,
-        };
-        if let Some(caller) = &caller {
-            tracing::Span::current().record("caller", caller.name.as_str());
-        }
+        let caller = request.data::<Recognised>();
+        let caller = caller.map(|Recognised(caller)| caller.clone());
         match caller {
             Some(caller) if caller.has(S::SCOPE) => match request.data::<Unfit>() {
                 Some(Unfit(problem)) => Err(problem.clone().into()),

@@ -108,6 +108,10 @@ impl Problem {
         Self::bad_request("invalid_parameter", format!("The parameter {name} {why}."))
     }
 
+    pub fn of_name(name: &str, error: &NameError) -> Self {
+        Self::invalid_parameter(name, error)
+    }
+
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -134,10 +138,7 @@ impl Problem {
     }
 
     fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: Ms) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).after(retry_after)
     }
 
     pub fn not_ready(detail: impl Into<String>) -> Self {
@@ -160,12 +161,16 @@ impl Problem {
         self.code
     }
 
+    /// Says when to come again.
+    pub fn after(mut self, wait: Ms) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// Has the log say what the database failed with.
-    pub fn because(self, error: DbError) -> Self {
-        Self {
-            database: Some(Arc::new(error)),
-            ..self
-        }
+    pub fn because(mut self, error: DbError) -> Self {
+        self.database = Some(Arc::new(error));
+        self
     }
 
     /// Why the database could not do what was asked for.
@@ -316,12 +321,6 @@ impl From<PageError> for Problem {
             PageError::Number => "page",
             PageError::Size => "pageSize",
         };
-        Self::invalid_parameter(name, error)
-    }
-}
-
-impl Problem {
-    pub fn of_name(name: &str, error: &NameError) -> Self {
         Self::invalid_parameter(name, error)
     }
 }

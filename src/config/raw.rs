@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
+mod access;
 mod database;
 mod http;
 mod renewal;
@@ -20,6 +21,7 @@ use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::ticket::inbox::TicketSettings;
+use access::RawAccess;
 use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
@@ -53,12 +55,6 @@ pub(super) struct Raw {
 struct RawSealing {
     keys: Option<SecretText>,
     keys_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAccess {
-    trust_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +104,7 @@ impl Raw {
         check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
         at_least_one(&[("ticket.tolerance_s", self.ticket.tolerance_s.into())])?;
         let webhook = self.webhook.check()?;
+        let access = self.access.check()?;
         Ok(Settings {
             admin_key,
             sealing_keys,
@@ -116,8 +113,10 @@ impl Raw {
             renewal: self.renewal.check(&self.read, webhook.as_ref())?,
             memory: MemorySettings {
                 max_bytes: u64::from(self.read.memory_mib) << 20,
-                trust: secs(self.access.trust_s),
+                trust: access.trust,
+                key_rate: access.key_rate,
             },
+            address_rate: access.address_rate,
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
+use crate::foundation::rate::Rate;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
     pub memory: MemorySettings,
+    /// Of calls without a good key; none: they are not limited.
+    pub address_rate: Option<Rate>,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
@@ -66,6 +70,8 @@ pub struct HttpSettings {
     /// None: what the limit of open files leaves.
     pub max_connections: Option<u32>,
     pub max_streams: u32,
+    /// Of these, the `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ pub mod page;
 pub mod pattern;
 pub mod private;
 pub mod randomness;
+pub mod rate;
 pub mod replica;
 pub mod sealing;
 pub mod sealing_keys;

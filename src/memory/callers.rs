@@ -14,6 +14,7 @@ use crate::foundation::clock::{BootMs, Moment};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
 use crate::foundation::metrics::DamageLabels;
+use crate::foundation::rate::Rate;
 use crate::foundation::sealing::{Closed, OpenError};
 
 impl Memory {
@@ -57,7 +58,11 @@ impl Memory {
                     .await?
             }
         };
-        let KnownKey { caller, expires_at } = match found {
+        let KnownKey {
+            mut caller,
+            expires_at,
+            rate,
+        } = match found {
             FoundKey::Good(key) => key,
             FoundKey::NotAuthentic(error) => {
                 self.callers.known.remove(&hash);
@@ -69,6 +74,8 @@ impl Memory {
                 return Ok(None);
             }
         };
+        let rate = rate.map(Rate::even).or(self.key_rate);
+        caller.limit = rate.map(|rate| self.callers.limit_of(&hash, rate));
         let caller = Arc::new(caller);
         let known = Known {
             caller: caller.clone(),
@@ -107,6 +114,11 @@ impl Memory {
         self.damaged_values
             .get_or_create(&DamageLabels { table, column })
             .inc();
+    }
+
+    /// Whether a key is remembered: then it takes no guess to show it.
+    pub fn remembers(&self, key: &SecretString) -> bool {
+        self.callers.find(&KeyHash::of(key)).is_some()
     }
 
     /// The same for what is asked for just because the database may be away: a caller who was

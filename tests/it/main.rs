@@ -34,6 +34,7 @@ mod failed_starts;
 mod house;
 mod jobs;
 mod language;
+mod limits;
 mod logs;
 mod memory;
 mod metrics;

@@ -288,6 +288,10 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         .expect(200)
         .json();
     let reader = client.with_key(reader["data"]["key"].as_str().expect("a key"));
+    let often = json!({"name": "often", "scopes": ["token:read"], "rate": 1});
+    let often = client.post("/api/api-key", &often).await.expect(200).json();
+    let often = client.with_key(often["data"]["key"].as_str().expect("a key"));
+    often.get("/api/token?realm=r&key=k").await.expect(200);
     let nobody = client.without_key();
     let named = json!({"name": "reader", "scopes": ["token:read"]});
 
@@ -303,6 +307,7 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let of = |call: &str, body: Option<Value>| request(client, call, body);
     let refused = [
         ("unauthorized", request(&nobody, token, None)),
+        ("too_many_requests", request(&often, token, None)),
         ("forbidden", request(&reader, "GET /api/secret", None)),
         (
             "cross_site",

@@ -176,7 +176,7 @@ const FIELDS: &[Known] = &[
     ),
     ("ApiKey", &["scopes"], scopes),
     ("ApiKey", &["created_at", "expires_at", "revoked_at"], date),
-    ("ApiKey", &["id"], number),
+    ("ApiKey", &["id", "rate"], number),
     ("MadeApiKey", &["id"], number),
     ("AuditEntry", &["outcome"], call_outcome),
     ("AuditEntry", &["at"], date),

@@ -248,6 +248,13 @@ pub const HEADERS_TOO_LARGE: &ProblemAnswer = &answer(
     &["headers_too_large"],
     "The request line and the headers are larger than `http.max_header_bytes`.",
 );
+pub const TOO_MANY_REQUESTS: &ProblemAnswer = &answer(
+    "TooManyRequests",
+    429,
+    &["too_many_requests"],
+    "The API key makes more calls a second than its rate allows, or the address makes more without a \
+     good key; `Retry-After` says when to come again.",
+);
 pub const INTERNAL: &ProblemAnswer = &answer(
     "Internal",
     500,

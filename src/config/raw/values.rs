@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -52,6 +53,20 @@ pub(super) fn at_least_one(values: &[(&str, u64)]) -> Result<(), ConfigError> {
         Some((key, _)) => Err(ConfigError::of_key(key, "must be 1 or more")),
         None => Ok(()),
     }
+}
+
+/// Networks (CIDR) between commas.
+pub(super) fn networks(key: &str, text: &str) -> Result<Vec<IpNet>, ConfigError> {
+    let networks = text.split(',').map(str::trim);
+    let networks = networks.filter(|network| !network.is_empty());
+    networks
+        .map(|network| {
+            network.parse().map_err(|_| {
+                let what = format!("holds {network:?}, which is not a network such as 10.0.0.0/8");
+                ConfigError::of_key(key, what)
+            })
+        })
+        .collect()
 }
 
 pub(super) fn secs(secs: u32) -> Ms {
