@@ -173,6 +173,7 @@ impl App {
                 ring.clone(),
                 upstream.clone(),
                 clock.clone(),
+                &randomness,
                 settings.ticket,
                 wake.clone(),
             ),

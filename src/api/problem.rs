@@ -361,7 +361,6 @@ impl From<InboxError> for Problem {
         let detail = format!("{error}.");
         match error {
             InboxError::UnknownRealm => Self::not_found("unknown_realm", detail),
-            InboxError::UnknownApplication => Self::not_found("unknown_application", detail),
             InboxError::Refused(_) => Self::bad_request("push_refused", detail),
             InboxError::Busy => Self::unavailable("busy", detail, Ms::from_secs(1)),
             InboxError::Database(error) => error.into(),

@@ -181,7 +181,7 @@ impl Metrics {
             self.accept_failures.clone(),
         );
         registry.register(
-            "http_requests_limited",
+            "requests_limited",
             "Requests that were refused because there were too many, by what counts them",
             self.limited.clone(),
         );

@@ -261,7 +261,6 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         ("r", realm(&provider)),
         ("fixed", Value::Null),
         ("pushed", ticketed(&provider)),
-        ("empty", ticketed(&provider)),
     ] {
         let body = json!({"id": id, "config": config});
         client.post("/api/realm", &body).await.expect(200);
@@ -346,11 +345,7 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
             of("POST /api/preset/none", Some(json!({}))),
         ),
         ("unknown_api_key", of("DELETE /api/api-key/4711", None)),
-        (
-            "unknown_application",
-            of("POST /api/ticket/empty", Some(push)),
-        ),
-        ("push_refused", of("GET /api/ticket/pushed", None)),
+        ("push_refused", of("POST /api/ticket/pushed", Some(push))),
         ("name_taken", of("POST /api/api-key", Some(named))),
         ("realm_exists", of(preset, Some(json!({"id": "r"})))),
         ("realm_has_secrets", of("DELETE /api/realm/r", None)),

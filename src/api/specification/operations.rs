@@ -196,7 +196,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[REALM],
         &[
             problem::CHECK_REFUSED,
-            problem::UNKNOWN_APPLICATION,
+            problem::TAKES_NO_TICKETS,
             problem::INBOX_UNAVAILABLE,
         ],
     ),
@@ -206,7 +206,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[REALM],
         &[
             problem::PUSH_REFUSED,
-            problem::UNKNOWN_APPLICATION,
+            problem::TAKES_NO_TICKETS,
             problem::INBOX_UNAVAILABLE,
         ],
     ),

@@ -159,11 +159,11 @@ pub const UNKNOWN_API_KEY: &ProblemAnswer = &answer(
     &["unknown_api_key"],
     "There is no such key that is not revoked.",
 );
-pub const UNKNOWN_APPLICATION: &ProblemAnswer = &answer(
-    "UnknownApplication",
+pub const TAKES_NO_TICKETS: &ProblemAnswer = &answer(
+    "TakesNoTickets",
     404,
-    &["unknown_application", "unknown_realm"],
-    "No realm of that name takes tickets, or no secret of it is of that application.",
+    &["unknown_realm"],
+    "No realm of that name takes tickets.",
 );
 pub const REQUEST_TIMEOUT: &ProblemAnswer = &answer(
     "RequestTimeout",
