@@ -4,8 +4,6 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use poem::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, REFERER};
 use poem::http::{HeaderMap, StatusCode};
 use poem::{Request, RequestBody};
@@ -18,6 +16,7 @@ use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::denials::{Denial, DenialReason};
+use crate::access::key;
 use crate::access::scope::Scope;
 use crate::access::{Caller, Rights};
 use crate::app::App;
@@ -298,19 +297,7 @@ fn is_of_browser(headers: &HeaderMap) -> bool {
         || takes_html()
 }
 
-/// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617), or the
-/// user name where the password is empty, which is where it is pasted first.
+/// The key a caller presents, if it presents one.
 pub fn presented(request: &Request) -> Option<SecretString> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credentials) = header.split_once(' ')?;
-    let credentials = credentials.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(credentials.into());
-    }
-    if scheme.eq_ignore_ascii_case("basic") {
-        let pair = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
-        let (name, password) = pair.split_once(':')?;
-        return Some(if password.is_empty() { name } else { password }.into());
-    }
-    None
+    key::presented(request.headers().get(AUTHORIZATION)?.to_str().ok()?)
 }

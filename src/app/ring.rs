@@ -1,24 +1,24 @@
 //! The key ring: read or made, and each key compared with the check value in the database.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     DbBackend, EntityTrait,
 };
-use secrecy::SecretString;
 use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditOutcome};
 use crate::access::store as keys;
-use crate::config::Settings;
+use crate::config::{SealingSource, Settings};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::SecretId;
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{self, KeyRing, SealedPlace};
+use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
 use crate::registry::COMMAND_LINE;
@@ -45,17 +45,23 @@ pub(super) async fn open_ring(
         .await
         .map_err(DbError::from)?;
     let path = settings.data_dir.join(SEALING_KEYS_FILE);
-    let text = match configured(settings, database)? {
-        Some(text) => text,
+    let keys = match configured(settings, database).await? {
+        Some(keys) => keys,
         None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
         None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
         None => {
-            let text = KeyRing::generate(randomness);
+            let text = SealingKeys::generate(randomness);
             write_secret(&path, &text)?;
-            text
+            Arc::new(SealingKeys::parse(&text)?)
         }
     };
-    let ring = KeyRing::parse(&text, randomness.clone())?;
+    if let Some(error) = keys.unlocked() {
+        tracing::warn!(
+            %error,
+            "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
+        );
+    }
+    let ring = KeyRing::of(keys, randomness.clone());
     refuse_foreign(&ring, &checks, database).await?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
@@ -123,16 +129,21 @@ pub(super) async fn open_ring(
     Ok(ring)
 }
 
-/// The keys of the configuration, or of their file; none where there are none yet.
-fn configured(
+/// The keys of the configuration, of its command, or of their file; none where there are none yet.
+async fn configured(
     settings: &Settings,
     database: &Database,
-) -> Result<Option<SecretString>, StartError> {
-    match &settings.sealing_keys {
-        Some(text) => Ok(Some(text.clone())),
-        None if database.backend() != DbBackend::Sqlite => Ok(None),
-        None => read_secret(&settings.data_dir.join(SEALING_KEYS_FILE)),
-    }
+) -> Result<Option<Arc<SealingKeys>>, StartError> {
+    let keys = match &settings.sealing {
+        SealingSource::Keys(keys) => return Ok(Some(keys.clone())),
+        SealingSource::Command(command) => Some(command.keys().await?),
+        SealingSource::DataDir if database.backend() != DbBackend::Sqlite => None,
+        SealingSource::DataDir => {
+            let text = read_secret(&settings.data_dir.join(SEALING_KEYS_FILE))?;
+            text.as_ref().map(SealingKeys::parse).transpose()?
+        }
+    };
+    Ok(keys.map(Arc::new))
 }
 
 /// What came of giving keys up for lost.
@@ -153,10 +164,10 @@ pub(super) async fn forget_keys(
     clock: &SharedClock,
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let own: Vec<String> = match configured(settings, database)? {
-        Some(text) => {
+    let own: Vec<String> = match configured(settings, database).await? {
+        Some(keys) => {
             // Nothing is sealed with it, so any randomness will do.
-            let ring = KeyRing::parse(&text, Randomness::seeded(0))?;
+            let ring = KeyRing::of(keys, Randomness::seeded(0));
             ring.key_ids().map(str::to_owned).collect()
         }
         None => Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,8 +11,10 @@ use secrecy::SecretString;
 
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
+use crate::foundation::key_command::KeyCommand;
 use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
+use crate::foundation::sealing::SealingKeys;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -40,7 +43,7 @@ impl ConfigError {
 pub struct Settings {
     pub data_dir: PathBuf,
     pub admin_key: Option<SecretString>,
-    pub sealing_keys: Option<SecretString>,
+    pub sealing: SealingSource,
     pub http: HttpSettings,
     pub database: DatabaseSettings,
     pub upstream: UpstreamSettings,
@@ -55,6 +58,15 @@ pub struct Settings {
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,
     pub log: LogSettings,
+}
+
+/// Where the sealing keys come from.
+#[derive(Clone, Debug)]
+pub enum SealingSource {
+    /// A file in the data directory, made at the first start; on SQLite only.
+    DataDir,
+    Keys(Arc<SealingKeys>),
+    Command(KeyCommand),
 }
 
 #[derive(Clone, Debug)]

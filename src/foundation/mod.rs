@@ -9,6 +9,7 @@ pub mod file_system;
 pub mod form;
 pub mod ids;
 pub mod json;
+pub mod key_command;
 pub mod limit;
 pub mod logging;
 pub mod metrics;

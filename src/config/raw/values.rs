@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
@@ -40,7 +41,7 @@ pub(super) fn secret(
             let refused = |what: String| ConfigError::of_key(&format!("{key}_file"), what);
             check_key_file(&file).map_err(|open| refused(format!("names a file: {open}")))?;
             std::fs::read_to_string(&file)
-                .map(|text| Some(text.trim().into()))
+                .map(|text| Some(Zeroizing::new(text).trim().into()))
                 .map_err(|error| refused(format!("{} cannot be read: {error}", file.display())))
         }
         (None, None) => Ok(None),
