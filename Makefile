@@ -62,7 +62,7 @@ snapshots: ## records the answers of tests/it/snapshots/ anew; look at the diffe
 	INSTA_UPDATE=always $(CARGO) test --locked --test it snapshots::
 
 docs: ## builds the book of docs/ into target/book, with mdbook
-	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked"; exit 1; }
+	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked --version 0.5.4"; exit 1; }
 	mdbook build docs
 
 docs-reference: ## writes the generated parts of docs/src/reference/

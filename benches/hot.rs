@@ -10,7 +10,7 @@ use token_server::config::{Env, Settings};
 use token_server::foundation::clock::{Ms, SystemClock};
 use token_server::foundation::ids::{KeyName, RealmId};
 use token_server::foundation::randomness::Randomness;
-use token_server::foundation::sealing::{KeyRing, SealedPlace};
+use token_server::foundation::sealing::{KeyRing, SealedPlace, SealingKeys};
 use token_server::jobs::follow::Follow;
 use token_server::jobs::job::{self, LastOutcome};
 use token_server::memory::follower::Follower;
@@ -106,7 +106,7 @@ fn hot(criterion: &mut Criterion) {
         bencher.iter(|| app.reads.read_at_once("realm", "key", app.clock.moment()));
     });
     let randomness = Randomness::from_system().expect("the system has randomness");
-    let ring = KeyRing::parse(&KeyRing::generate(&randomness), randomness.clone());
+    let ring = KeyRing::parse(&SealingKeys::generate(&randomness), randomness.clone());
     let ring = ring.expect("a generated key is good");
     let place = SealedPlace {
         table: "ts_token",

@@ -21,7 +21,7 @@ repository="$(dirname "$fuzz")"
 seconds="${1:-}"
 rss_limit_mb=1024
 timeout_s=10
-read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push}"
+read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push api_key_header sealed_value configuration}"
 
 script=fuzz
 source "$repository/tests/tools/install.sh"
@@ -33,7 +33,7 @@ plainly() { sed -e "s#$repository#.#g" -e "s#${CARGO_HOME:-$HOME/.cargo}#\$CARGO
 max_len() {
     case "$1" in
     realm_document) echo 16384 ;;
-    expiry_values) echo 256 ;;
+    expiry_values | api_key_header | sealed_value) echo 256 ;;
     expression) echo 4096 ;;
     *) echo 8192 ;;
     esac

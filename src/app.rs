@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::access::address_rates::AddressRates;
 use crate::access::audit::AuditLog;
 use crate::access::key::{self, KeyHash};
 use crate::access::store::{self as keys, FoundKey};
@@ -68,6 +69,8 @@ pub struct App {
     pub audit_writer: AuditWriter,
     /// Writes this server's chain of the audit.
     pub audit: AuditLog,
+    /// Calls without a good key, by address.
+    pub address_rates: Arc<AddressRates>,
     /// Tells the webhook; none where there is none.
     pub delivery_worker: Option<Arc<DeliveryWorker>>,
     /// Requests under way: they end although their caller has gone.
@@ -178,6 +181,7 @@ impl App {
                 ring.clone(),
                 upstream.clone(),
                 clock.clone(),
+                &randomness,
                 settings.ticket,
                 wake.clone(),
             ),
@@ -201,6 +205,7 @@ impl App {
                 metrics.audit_dropped.clone(),
             ),
             audit,
+            address_rates: Arc::new(AddressRates::new(settings.address_rate)),
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),

@@ -6,18 +6,40 @@ mod settings;
 
 use std::path::Path;
 
-use ::config::{Config, Environment, File, FileFormat};
+use ::config::{Config, Environment, File, FileFormat, Source};
 
 use raw::Raw;
-pub use settings::{ConfigError, Env, HttpSettings, LogSettings, Settings};
+pub use settings::{ConfigError, Env, HttpSettings, LogSettings, SealingSource, Settings};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
 impl Settings {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read, or a key of it or of the environment cannot be used.
     pub fn load(file: Option<&Path>, env: &Env) -> Result<Self, ConfigError> {
+        let file = file.map(|file| File::from(file).format(FileFormat::Toml));
+        Self::from_sources(file, env)
+    }
+
+    /// The same with what is in the file.
+    ///
+    /// # Errors
+    ///
+    /// See [`Settings::load`].
+    pub fn from_text(text: &str, env: &Env) -> Result<Self, ConfigError> {
+        Self::from_sources(Some(File::from_str(text, FileFormat::Toml)), env)
+    }
+
+    fn from_sources<F>(file: Option<F>, env: &Env) -> Result<Self, ConfigError>
+    where
+        F: Source + Send + Sync + 'static,
+    {
         let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
         if let Some(file) = file {
-            builder = builder.add_source(File::from(file).format(FileFormat::Toml));
+            builder = builder.add_source(file);
         }
         names::check(env, DEFAULTS)?;
         let environment = Environment::with_prefix(names::PREFIX)

@@ -23,6 +23,8 @@ pub struct Model {
     pub created_at: EpochMs,
     pub expires_at: Option<EpochMs>,
     pub revoked_at: Option<EpochMs>,
+    /// Calls a second that it may make of each replica; absent: as many as the configuration says.
+    pub rate: Option<i64>,
     /// Authenticates all but id and hint; absent where an earlier version wrote it.
     pub mac: Option<Sealed>,
 }

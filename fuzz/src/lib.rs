@@ -4,6 +4,8 @@
 //! through the committed inputs.
 
 pub mod answers;
+pub mod api_keys;
+pub mod configurations;
 pub mod expiries;
 pub mod expressions;
 pub mod held;
@@ -11,6 +13,7 @@ pub mod held;
 #[allow(dead_code, clippy::duplicate_mod)] // The integration tests' kit has it, too.
 pub mod pushes;
 pub mod realm_documents;
+pub mod sealed_values;
 pub mod seeds;
 pub mod targets;
 pub mod ticket_pushes;

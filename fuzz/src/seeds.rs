@@ -10,6 +10,7 @@ use token_server::realm::preset;
 use super::answers::{self, Choice, Documents, input};
 use super::held::MARK;
 use super::pushes::{PushRequest, PushingApp};
+use super::sealed_values;
 use super::targets::Target;
 
 /// Where to write seeds; then nothing is fuzzed.
@@ -369,4 +370,86 @@ fn written(push: &PushRequest) -> Vec<u8> {
         .map(|(name, value)| format!("{name}: {value}\n"));
     let lines: String = query.chain(headers).collect();
     [lines.as_bytes(), b"\n", &push.body].concat()
+}
+
+pub fn api_keys() -> Vec<Vec<u8>> {
+    let texts = [
+        "Bearer tsk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+        "bearer  a-key ",
+        "Bearer",
+        "Bearer ",
+        "Basic bmFtZTprZXk=",
+        "Basic a2V5Og==",
+        "Basic Og==",
+        "BASIC bmFtZTprOmV5",
+        "Basic /w==",
+        "Basic bmFtZQ",
+        "Negotiate YII=",
+        "name:key",
+        "key:",
+        ":",
+        "n\u{e4}me:schl\u{fc}ssel",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).into()
+}
+
+pub fn sealed_values() -> Vec<Vec<u8>> {
+    let sealed = sealed_values::sealed();
+    let whole = [&[0][..], &sealed].concat();
+    let cut = whole[..whole.len() - 1].to_vec();
+    let changes = [&[1, 0, 1][..], &[1, 3, 1], &[1, 30, 128, 31, 7], &[1, 20]];
+    let rings = [
+        sealed_values::keys(),
+        "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n",
+        "k1:short",
+        ":AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+        "no colon",
+        " , \n",
+    ];
+    let rings = rings.map(|text| [&[2][..], text.as_bytes()].concat());
+    let mut inputs = vec![whole, cut];
+    inputs.extend(changes.map(<[u8]>::to_vec));
+    inputs.extend(rings);
+    inputs
+}
+
+/// The defaults, each line of them by itself, the keys that are commented out, and variables.
+pub fn configurations() -> Vec<Vec<u8>> {
+    let defaults = include_str!("../../config/default.toml");
+    let of = |way: u8, text: &str| [&[way], text.as_bytes()].concat();
+    let mut inputs = Vec::new();
+    let mut section = "";
+    for line in defaults.lines() {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let name = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'));
+        if let Some(name) = name {
+            section = name;
+        } else if let Some((key, value)) = line.split_once(" = ")
+            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        {
+            inputs.push(of(0, &format!("[{section}]\n{line}\n")));
+            let value = value.trim_matches('"');
+            let variable = format!("{section}__{key}={value}\n").to_uppercase();
+            inputs.push(of(1, &variable));
+        }
+    }
+    let texts = [
+        "log = 1\n",
+        "[log]\nformat = \"json\"\nfilter = \"info,a=debug\"\n",
+        "[sealing]\ncommand = [\"vault\", \"read\"]\n",
+        "[upstream]\nallowed_networks = \"10.0.0.0/8, ::1/128\"\n",
+        "data_dir = \"\"\"a\nb\"\"\"\n",
+    ];
+    inputs.extend(texts.map(|text| of(0, text)));
+    let values = [
+        "",
+        "0123456789abcdef0123456789abcdef",
+        "k1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=,",
+        "[\"vault\", \"read\"]",
+        "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz",
+    ];
+    inputs.extend(values.map(|text| of(2, text)));
+    inputs
 }

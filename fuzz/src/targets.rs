@@ -1,6 +1,9 @@
 //! All targets, by name: each has a shell for libFuzzer in fuzz_targets/, and inputs in corpus/.
 
-use super::{answers, expiries, expressions, realm_documents, seeds, ticket_pushes};
+use super::{
+    answers, api_keys, configurations, expiries, expressions, realm_documents, sealed_values,
+    seeds, ticket_pushes,
+};
 
 /// Something that reads other people's input.
 #[derive(Clone, Copy)]
@@ -27,6 +30,16 @@ pub const ANSWER_XML: Target = Target {
     seeds: seeds::xml,
     fuzz: |input| answers::fuzz(&answers::XML, input),
 };
+pub const API_KEY_HEADER: Target = Target {
+    name: "api_key_header",
+    seeds: seeds::api_keys,
+    fuzz: api_keys::fuzz,
+};
+pub const CONFIGURATION: Target = Target {
+    name: "configuration",
+    seeds: seeds::configurations,
+    fuzz: configurations::fuzz,
+};
 pub const EXPIRY_VALUES: Target = Target {
     name: "expiry_values",
     seeds: seeds::expiries,
@@ -42,18 +55,26 @@ pub const REALM_DOCUMENT: Target = Target {
     seeds: seeds::realm_documents,
     fuzz: realm_documents::fuzz,
 };
+pub const SEALED_VALUE: Target = Target {
+    name: "sealed_value",
+    seeds: seeds::sealed_values,
+    fuzz: sealed_values::fuzz,
+};
 pub const TICKET_PUSH: Target = Target {
     name: "ticket_push",
     seeds: seeds::pushes,
     fuzz: ticket_pushes::fuzz,
 };
 
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 10] = [
     ANSWER_JSON,
     ANSWER_TEXT_HEADERS,
     ANSWER_XML,
+    API_KEY_HEADER,
+    CONFIGURATION,
     EXPIRY_VALUES,
     EXPRESSION,
     REALM_DOCUMENT,
+    SEALED_VALUE,
     TICKET_PUSH,
 ];

@@ -1,9 +1,10 @@
 //! API keys: 256 random bits behind a recognisable prefix, stored as a hash.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::foundation::hex;
 use crate::foundation::randomness::Randomness;
@@ -16,7 +17,7 @@ pub const CHOSEN_MIN_CHARS: usize = 32;
 
 /// A new key. Shown once, never stored.
 pub fn generate(randomness: &Randomness) -> SecretString {
-    let bits = zeroize::Zeroizing::new(randomness.bytes::<32>());
+    let bits = Zeroizing::new(randomness.bytes::<32>());
     SecretString::from(format!(
         "{PREFIX}{}",
         URL_SAFE_NO_PAD.encode(bits.as_slice())
@@ -36,6 +37,23 @@ impl KeyHash {
     pub fn hex(&self) -> String {
         hex(&self.0)
     }
+}
+
+/// The key in the content of an `Authorization` header: a bearer token (RFC 6750) or a Basic
+/// password (RFC 7617), or the user name where the password is empty, which is where it is pasted
+/// first.
+pub fn presented(authorization: &str) -> Option<SecretString> {
+    let (scheme, credentials) = authorization.split_once(' ')?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(credentials.into());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = Zeroizing::new(STANDARD.decode(credentials).ok()?);
+        let (name, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+        return Some(if password.is_empty() { name } else { password }.into());
+    }
+    None
 }
 
 /// The first characters of a made key; nothing of one an operator chose.

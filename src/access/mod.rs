@@ -1,5 +1,6 @@
 //! Who may do what, and who did what.
 
+pub mod address_rates;
 pub mod audit;
 pub mod issuer;
 pub mod key;
@@ -10,6 +11,7 @@ pub mod writer;
 use std::sync::Arc;
 
 use crate::foundation::pattern::Coverage;
+use crate::foundation::rate::Bucket;
 use scope::Scope;
 
 /// A caller whose key or token was recognised.
@@ -19,6 +21,8 @@ pub struct Caller {
     pub name: String,
     scopes: Vec<Scope>,
     pub coverage: Coverage,
+    /// What is left of the key's rate; none where it has none.
+    pub limit: Option<Arc<Bucket>>,
 }
 
 impl Caller {
@@ -28,6 +32,7 @@ impl Caller {
             name,
             scopes,
             coverage,
+            limit: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! API keys in the database.
 
+use std::num::NonZeroU32;
+
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr,
@@ -28,6 +30,8 @@ pub struct NewKey {
     pub scopes: Vec<Scope>,
     pub coverage: Coverage,
     pub expires_at: Option<EpochMs>,
+    /// Calls a second of each replica; none: what the configuration says.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// A key as it is listed: never the key itself.
@@ -41,6 +45,7 @@ pub struct ListedKey {
     pub created_at: EpochMs,
     pub expires_at: Option<EpochMs>,
     pub revoked_at: Option<EpochMs>,
+    pub rate: Option<NonZeroU32>,
     /// Whether a token server wrote it as it is; otherwise nobody is let in by it.
     pub authentic: bool,
 }
@@ -57,6 +62,7 @@ pub enum Creation {
 pub struct KnownKey {
     pub caller: Caller,
     pub expires_at: Option<EpochMs>,
+    pub rate: Option<NonZeroU32>,
 }
 
 /// What there is of a key that somebody shows.
@@ -94,22 +100,29 @@ pub async fn find_good(
             name: key.name,
             scopes: key.scopes,
             coverage: key.coverage,
+            limit: None,
         },
         expires_at: key.expires_at,
+        rate: key.rate,
     }))
 }
 
-/// What a key may do, and until when.
+/// What a key may do, how often, and until when.
 fn values(row: &api_key::Model) -> RowValues {
     let number = |time: Option<EpochMs>| time.map(|time| time.0);
-    RowValues::default()
+    let values = RowValues::default()
         .text(&row.hash)
         .text(&row.scopes)
         .optional(row.realms.as_deref())
         .optional(row.secret_keys.as_deref())
         .number(Some(row.created_at.0))
         .number(number(row.expires_at))
-        .number(number(row.revoked_at))
+        .number(number(row.revoked_at));
+    // What was authenticated before there were rates reads as it did.
+    match row.rate {
+        Some(_) => values.number(row.rate),
+        None => values,
+    }
 }
 
 fn place(row: &api_key::Model) -> SealedPlace<'_> {
@@ -174,6 +187,7 @@ fn new_row(ring: &KeyRing, new: &NewKey, key: &SecretString, now: EpochMs) -> ap
         created_at: now,
         expires_at: new.expires_at,
         revoked_at: None,
+        rate: new.rate.map(|rate| rate.get().into()),
         mac: None,
     };
     api_key::Model {
@@ -221,6 +235,7 @@ pub fn bootstrap() -> NewKey {
         scopes: vec![Scope::TokenRead, Scope::TokenFlush, Scope::Admin],
         coverage: Coverage::default(),
         expires_at: None,
+        rate: None,
     }
 }
 
@@ -344,8 +359,15 @@ impl ListedKey {
             created_at: row.created_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            rate: row.rate.map(rate_of),
         }
     }
+}
+
+/// The least where it is none that can be: it was stored, so the key is limited.
+fn rate_of(stored: i64) -> NonZeroU32 {
+    let rate = u32::try_from(stored).ok().and_then(NonZeroU32::new);
+    rate.unwrap_or(NonZeroU32::MIN)
 }
 
 fn scopes_to_text(scopes: &[Scope]) -> String {

@@ -1,5 +1,7 @@
 //! API keys over HTTP: list, make, revoke.
 
+use std::num::NonZeroU32;
+
 use poem::http::StatusCode;
 use poem::web::Data as State;
 use poem_openapi::param::Path;
@@ -22,6 +24,7 @@ use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::NAME_MAX_CHARS;
 use crate::foundation::pattern::{Coverage, Pattern};
+use crate::foundation::rate::RATE_MAX;
 use crate::foundation::words::words;
 
 pub struct ApiKeys;
@@ -42,6 +45,9 @@ pub struct KeyBody {
     keys: Option<Vec<String>>,
     /// In milliseconds since the epoch; absent: never.
     expires_at: Option<i64>,
+    /// Calls a second that it may make of each replica; as many may come at once. Absent: as many as
+    /// `access.key_rate` allows.
+    rate: Option<u32>,
 }
 
 impl Document for KeyBody {
@@ -109,6 +115,7 @@ impl Document for KeyBody {
         };
         let (realms, secret_keys) = (patterns("realms"), patterns("keys"));
         let expires_at = fields.number("expires_at", 0, i64::MAX).map(EpochMs);
+        let rate = fields.number("rate", 1, RATE_MAX.into());
         fields.finish();
         Some(NewKey {
             name: name?.to_owned(),
@@ -118,6 +125,7 @@ impl Document for KeyBody {
                 keys: secret_keys,
             },
             expires_at,
+            rate: rate.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?)),
         })
     }
 }
@@ -150,6 +158,9 @@ struct KeyView {
     expires_at: Option<String>,
     #[oai(nullable)]
     revoked_at: Option<String>,
+    /// Calls a second that it may make of each replica; null: as many as `access.key_rate` allows.
+    #[oai(nullable)]
+    rate: Option<u32>,
     /// Whether a token server wrote the row of the key as it is; otherwise nobody is let in by it.
     authentic: bool,
 }
@@ -170,6 +181,7 @@ impl From<ListedKey> for KeyView {
             created_at: key.created_at.to_rfc3339(),
             expires_at: key.expires_at.map(Timeline::to_rfc3339),
             revoked_at: key.revoked_at.map(Timeline::to_rfc3339),
+            rate: key.rate.map(NonZeroU32::get),
             authentic: key.authentic,
         }
     }

@@ -4,10 +4,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use poem::http::HeaderMap;
 use poem::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, REFERER};
+use poem::http::{HeaderMap, StatusCode};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -17,6 +15,7 @@ use super::browser;
 use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
+use crate::access::key;
 use crate::access::scope::Scope;
 use crate::access::writer::{Denial, DenialReason, GivenToken, Look};
 use crate::access::{Caller, Rights};
@@ -53,8 +52,12 @@ pub struct Key<S> {
     scope: PhantomData<S>,
 }
 
+/// The caller whose key was recognised before the body was read.
+#[derive(Clone)]
+pub struct Recognised(pub Arc<Caller>);
+
 /// What is noted of a call that is denied.
-struct Call {
+pub struct Call {
     app: App,
     method: String,
     path: String,
@@ -69,7 +72,7 @@ impl Call {
         Ok(Self::by(request, app))
     }
 
-    fn by(request: &Request, app: &App) -> Self {
+    pub fn by(request: &Request, app: &App) -> Self {
         Self {
             app: app.clone(),
             method: request.method().to_string(),
@@ -79,7 +82,7 @@ impl Call {
     }
 
     /// Every denial passes here, so that none misses the audit.
-    fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
+    pub fn deny(&self, actor: Option<&Caller>, reason: DenialReason) -> Problem {
         let problem = match reason {
             DenialReason::Unauthorized => Problem::unauthorized(),
             DenialReason::Lacks(scope) => {
@@ -93,6 +96,12 @@ impl Call {
                 "This API key is limited to some realms or keys, and this call concerns all.",
             ),
             DenialReason::CrossSite => Problem::cross_site(),
+            DenialReason::KeyRate => {
+                too_many("This API key makes more calls a second than its rate allows: send fewer.")
+            }
+            DenialReason::AddressRate => {
+                too_many("Too many calls without a good API key came from this address.")
+            }
         };
         // The audit has it: anyone can be denied, as often as they like.
         tracing::debug!(status = problem.status().as_u16(), "a call is denied");
@@ -100,7 +109,7 @@ impl Call {
         problem
     }
 
-    fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
+    pub fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
         self.app.audit_writer.deny(Denial {
             actor: actor.map(|caller| caller.name.clone()),
             reason,
@@ -109,6 +118,10 @@ impl Call {
             request_id: self.request_id.clone(),
         });
     }
+}
+
+fn too_many(detail: &str) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
 }
 
 /// Refuses what a page of another site sent and may change something, whatever credentials the
@@ -246,21 +259,8 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         let call = Call::of(request)?;
-        let caller = match presented(request) {
-            Some(key) => {
-                let issuers = &call.app.issuers;
-                let recognised = match S::SCOPE {
-                    // Metrics say that the database is away, and must not need it for that.
-                    Scope::Metrics => issuers.recognise_or_recall(&key).await,
-                    _ => issuers.recognise(&key).await,
-                };
-                recognised.map_err(Problem::from)?
-            }
-            None => None,
-        };
-        if let Some(caller) = &caller {
-            tracing::Span::current().record("caller", caller.name.as_str());
-        }
+        let caller = request.data::<Recognised>();
+        let caller = caller.map(|Recognised(caller)| caller.clone());
         match caller {
             Some(caller) if caller.has(S::SCOPE) => match request.data::<Unfit>() {
                 Some(Unfit(problem)) => Err(problem.clone().into()),
@@ -321,19 +321,7 @@ fn is_of_browser(headers: &HeaderMap) -> bool {
         || takes_html()
 }
 
-/// The key a caller presents: a bearer token (RFC 6750) or a Basic password (RFC 7617), or the
-/// user name where the password is empty, which is where it is pasted first.
+/// The key a caller presents, if it presents one.
 pub fn presented(request: &Request) -> Option<SecretString> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credentials) = header.split_once(' ')?;
-    let credentials = credentials.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(credentials.into());
-    }
-    if scheme.eq_ignore_ascii_case("basic") {
-        let pair = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
-        let (name, password) = pair.split_once(':')?;
-        return Some(if password.is_empty() { name } else { password }.into());
-    }
-    None
+    key::presented(request.headers().get(AUTHORIZATION)?.to_str().ok()?)
 }

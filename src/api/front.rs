@@ -8,12 +8,13 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use tracing::Instrument;
 
+use super::admission;
 use super::auth;
 use super::browser;
 use super::head::Head;
 use super::hot::Hot;
 use super::http::{NO_STORE, REQUEST_ID, RequestId, has_body};
-use super::paths::Paths;
+use super::paths::{Entrance, Paths};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::metrics::{RequestLabels, seconds};
@@ -64,7 +65,33 @@ impl<E: Endpoint + 'static> Front<E> {
     async fn answer(&self, mut request: Request) -> poem::Result<Response> {
         auth::refuse_cross_site(&request, &self.app)?;
         self.paths.check(&mut request)?;
-        self.take_body(&mut request).await?;
+        let entrance = self.paths.entrance(&request);
+        if let Err(refused) = admission::admit(&mut request, &self.app, entrance).await {
+            self.discard_body(&mut request);
+            return Err(refused.into());
+        }
+        let signed = match entrance {
+            Some(Entrance::Signed) => admission::address(&request, &self.app),
+            _ => None,
+        };
+        let answered = self.handle(request, entrance).await;
+        if let (Some(address), Err(_)) = (signed, &answered) {
+            // Whatever was sent, nobody signed it.
+            let now = self.app.clock.boot();
+            self.app.address_rates.charge(address, now);
+        }
+        answered
+    }
+
+    async fn handle(
+        &self,
+        mut request: Request,
+        entrance: Option<Entrance>,
+    ) -> poem::Result<Response> {
+        match entrance {
+            Some(_) => self.take_body(&mut request).await?,
+            None => self.discard_body(&mut request),
+        }
         let inner = self.inner.clone();
         let span = tracing::Span::current();
         let handled = self.app.requests.spawn(
@@ -89,6 +116,32 @@ impl<E: Endpoint + 'static> Front<E> {
             .map_err(|_elapsed| poem::Error::from(StatusCode::REQUEST_TIMEOUT))??;
         request.set_body(Body::from_vec(bytes));
         Ok(())
+    }
+
+    /// Throws away for a while what the caller is still sending, which goes unread: he would not read
+    /// why otherwise. Who waits to be asked for it (RFC 9110, section 10.1.1) is not asked.
+    fn discard_body(&self, request: &mut Request) {
+        let is_asked_for = request.headers().contains_key(header::EXPECT);
+        let body = request.take_body();
+        if !has_body(request.method()) || is_asked_for || body.is_empty() {
+            return;
+        }
+        let http = &self.app.settings.http;
+        let limit = http.max_body_bytes.saturating_mul(DRAINED_MAX);
+        let within = http.body_timeout;
+        tokio::spawn(async move {
+            let mut chunks = std::pin::pin!(body.into_bytes_stream());
+            let mut sent = 0_usize;
+            let all = async {
+                while let Some(Ok(chunk)) = chunks.next().await {
+                    sent = sent.saturating_add(chunk.len());
+                    if sent > limit {
+                        break;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(within, all).await;
+        });
     }
 
     /// Says so where the fault is not the caller's.

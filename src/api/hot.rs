@@ -51,6 +51,10 @@ impl Hot {
         }
         let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;
         let body = plain(&cell, expires_in).ok()?;
+        if let Some(limit) = &caller.limit {
+            // One too many is told on the long way.
+            limit.take(now.boot).ok()?;
+        }
         let id = app.randomness.id();
         let read = GivenToken {
             actor: &caller.name,

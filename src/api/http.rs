@@ -9,6 +9,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// Where tickets are pushed: no key is shown, what is sent is signed.
+pub const SIGNED: &str = "/api/ticket/";
+
 /// Whether the body of such a request is read, even where none is expected.
 pub fn has_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)

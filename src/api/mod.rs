@@ -1,5 +1,6 @@
 //! The porch: authenticate, parse, one call, map. One file for each group of paths.
 
+mod admission;
 mod api_keys;
 mod audits;
 mod auth;
@@ -7,6 +8,7 @@ mod body;
 mod browser;
 mod dry_runs;
 mod extract;
+mod forwarded;
 mod front;
 mod group;
 mod head;

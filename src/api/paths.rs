@@ -5,8 +5,20 @@ use poem::Request;
 use poem::http::{HeaderValue, Method};
 use serde_json::Value;
 
+use super::http::SIGNED;
 use super::parameters::Parameters;
 use super::problem::Problem;
+
+/// What an operation asks of its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// An API key.
+    Key,
+    /// No key: what is sent is signed.
+    Signed,
+    /// Nothing. It costs little, and who looks whether the server lives is not to be held up.
+    Open,
+}
 
 /// The paths of the specification, the only ones that are labels.
 pub struct Paths(Vec<Path>);
@@ -68,7 +80,23 @@ impl Paths {
         }
     }
 
+    /// What a request's operation asks of its callers; none where there is no such operation.
+    pub fn entrance(&self, request: &Request) -> Option<Entrance> {
+        let path = request.uri().path();
+        let operation = self.operation(request.method(), path)?;
+        Some(match operation.needs_key {
+            true => Entrance::Key,
+            false if path.starts_with(SIGNED) => Entrance::Signed,
+            false => Entrance::Open,
+        })
+    }
+
+    /// A HEAD is answered as a GET is.
     fn operation(&self, method: &Method, path: &str) -> Option<&Operation> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
         let mut operations = self.find(path)?.operations.iter();
         operations.find(|operation| operation.method == method.as_str())
     }

@@ -109,6 +109,10 @@ impl Problem {
         Self::bad_request("invalid_parameter", format!("The parameter {name} {why}."))
     }
 
+    pub fn of_name(name: &str, error: &NameError) -> Self {
+        Self::invalid_parameter(name, error)
+    }
+
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -135,10 +139,7 @@ impl Problem {
     }
 
     fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: Ms) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).after(retry_after)
     }
 
     pub fn not_ready(detail: impl Into<String>) -> Self {
@@ -161,12 +162,16 @@ impl Problem {
         self.code
     }
 
+    /// Says when to come again.
+    pub fn after(mut self, wait: Ms) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// Has the log say what the database failed with.
-    pub fn because(self, error: DbError) -> Self {
-        Self {
-            database: Some(Arc::new(error)),
-            ..self
-        }
+    pub fn because(mut self, error: DbError) -> Self {
+        self.database = Some(Arc::new(error));
+        self
     }
 
     /// Why the database could not do what was asked for.
@@ -321,12 +326,6 @@ impl From<PageError> for Problem {
     }
 }
 
-impl Problem {
-    pub fn of_name(name: &str, error: &NameError) -> Self {
-        Self::invalid_parameter(name, error)
-    }
-}
-
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         match error {
@@ -365,7 +364,6 @@ impl From<InboxError> for Problem {
         let detail = format!("{error}.");
         match error {
             InboxError::UnknownRealm => Self::not_found("unknown_realm", detail),
-            InboxError::UnknownApplication => Self::not_found("unknown_application", detail),
             InboxError::Refused(_) => Self::bad_request("push_refused", detail),
             InboxError::Busy => Self::unavailable("busy", detail, Ms::from_secs(1)),
             InboxError::Database(error) => error.into(),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::start_error::StartError;
 use crate::foundation::private;
@@ -14,8 +15,9 @@ pub(super) const ADMIN_KEY_FILE: &str = "admin.key";
 pub(super) fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            Ok(Some(text.trim().into())
-                .filter(|text: &SecretString| !text.expose_secret().is_empty()))
+            let text = Zeroizing::new(text);
+            let text = Some(text.trim()).filter(|text| !text.is_empty());
+            Ok(text.map(SecretString::from))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StartError::File {

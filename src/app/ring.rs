@@ -7,7 +7,6 @@ use sea_orm::{
     ActiveValue::{NotSet, Set},
     DbBackend, EntityTrait,
 };
-use secrecy::SecretString;
 use serde_json::json;
 use token_server_entity::{sealing_key, secret};
 
@@ -15,12 +14,12 @@ use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::access::store as keys;
-use crate::config::Settings;
+use crate::config::{SealingSource, Settings};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{self, KeyRing, SealedPlace};
+use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
 use crate::registry::COMMAND_LINE;
@@ -47,17 +46,23 @@ pub(super) async fn open_ring(
         .await
         .map_err(DbError::from)?;
     let path = settings.data_dir.join(SEALING_KEYS_FILE);
-    let text = match configured(settings, database)? {
-        Some(text) => text,
+    let keys = match configured(settings, database).await? {
+        Some(keys) => keys,
         None if database.backend() != DbBackend::Sqlite => return Err(StartError::NoSealingKeys),
         None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
         None => {
-            let text = KeyRing::generate(randomness);
+            let text = SealingKeys::generate(randomness);
             write_secret(&path, &text)?;
-            text
+            Arc::new(SealingKeys::parse(&text)?)
         }
     };
-    let ring = KeyRing::parse(&text, randomness.clone())?;
+    if let Some(error) = keys.unlocked() {
+        tracing::warn!(
+            %error,
+            "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
+        );
+    }
+    let ring = KeyRing::of(keys, randomness.clone());
     refuse_foreign(&ring, &checks, database).await?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
@@ -125,16 +130,21 @@ pub(super) async fn open_ring(
     Ok(ring)
 }
 
-/// The keys of the configuration, or of their file; none where there are none yet.
-fn configured(
+/// The keys of the configuration, of its command, or of their file; none where there are none yet.
+async fn configured(
     settings: &Settings,
     database: &Database,
-) -> Result<Option<SecretString>, StartError> {
-    match &settings.sealing_keys {
-        Some(text) => Ok(Some(text.clone())),
-        None if database.backend() != DbBackend::Sqlite => Ok(None),
-        None => read_secret(&settings.data_dir.join(SEALING_KEYS_FILE)),
-    }
+) -> Result<Option<Arc<SealingKeys>>, StartError> {
+    let keys = match &settings.sealing {
+        SealingSource::Keys(keys) => return Ok(Some(keys.clone())),
+        SealingSource::Command(command) => Some(command.keys().await?),
+        SealingSource::DataDir if database.backend() != DbBackend::Sqlite => None,
+        SealingSource::DataDir => {
+            let text = read_secret(&settings.data_dir.join(SEALING_KEYS_FILE))?;
+            text.as_ref().map(SealingKeys::parse).transpose()?
+        }
+    };
+    Ok(keys.map(Arc::new))
 }
 
 /// What came of giving keys up for lost.
@@ -155,8 +165,8 @@ pub(super) async fn forget_keys(
     (clock, randomness, replica): (&SharedClock, &Randomness, &ReplicaId),
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let ring = match configured(settings, database)? {
-        Some(text) => Some(Arc::new(KeyRing::parse(&text, randomness.clone())?)),
+    let ring = match configured(settings, database).await? {
+        Some(keys) => Some(Arc::new(KeyRing::of(keys, randomness.clone()))),
         None => None,
     };
     let own: Vec<String> = match &ring {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::foundation::database::{ConnectError, DbAddress, DbError, DbFault};
+use crate::foundation::key_command::KeyCommandError;
 use crate::foundation::private::OpenToAnybody;
 use crate::foundation::sealing::KeyRingError;
 
@@ -17,6 +18,8 @@ pub enum StartError {
     DatabaseAt(Box<DbAddress>, DbFault),
     #[error("sealing.keys {0}")]
     KeyRing(#[from] KeyRingError),
+    #[error("sealing.command: {0}")]
+    KeyCommand(#[from] KeyCommandError),
     #[error(
         "sealing.keys is required on MySQL, the same on every replica; make one with: echo \"k1:$(head -c 32 /dev/urandom | base64)\""
     )]

@@ -1,5 +1,6 @@
 //! The command `api-key`: makes, lists and revokes keys.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -15,6 +16,7 @@ use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::logging::on_one_line;
 use crate::foundation::page::{PAGE_SIZE_MAX, Page};
 use crate::foundation::pattern::{Coverage, Pattern};
+use crate::foundation::rate::RATE_MAX;
 use crate::foundation::words::words;
 use crate::realm::Fault;
 use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError, SCOPES};
@@ -38,6 +40,9 @@ pub enum ApiKeyCommand {
         /// Days until it expires; without it, never
         #[arg(long)]
         days: Option<u32>,
+        /// Calls a second that it may make of each replica; without it, as the configuration says
+        #[arg(long, value_name = "CALLS", value_parser = rate)]
+        rate: Option<NonZeroU32>,
     },
     /// List keys, without themselves
     List,
@@ -62,6 +67,12 @@ fn scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| format!("must be one of {}", known_scopes()))
 }
 
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = text.parse::<u32>().ok().filter(|rate| *rate <= RATE_MAX);
+    rate.and_then(NonZeroU32::new)
+        .ok_or_else(|| format!("must be a whole number from 1 to {RATE_MAX}"))
+}
+
 fn id(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| {
         "must be the key's ID, a number that `api-key list` shows, not its name".to_owned()
@@ -78,6 +89,7 @@ pub async fn run(settings: Settings, command: ApiKeyCommand) -> Result<ExitCode,
             realms,
             keys,
             days,
+            rate,
         } => {
             let life = days.map(|days| Ms::from_secs(i64::from(days) * DAY_S));
             let new = NewKey {
@@ -88,6 +100,7 @@ pub async fn run(settings: Settings, command: ApiKeyCommand) -> Result<ExitCode,
                     keys: patterns(keys),
                 },
                 expires_at: life.map(|life| app.clock.now().plus(life)),
+                rate,
             };
             create(&app, &new).await
         }
@@ -155,7 +168,9 @@ async fn list(app: &App) -> Result<ExitCode, CommandFailure> {
     say(&aligned(&rows))
 }
 
-const HEADER: [&str; 7] = ["ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "STATE"];
+const HEADER: [&str; 8] = [
+    "ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "RATE", "STATE",
+];
 
 fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
     let state = match (key.revoked_at, key.expires_at) {
@@ -181,6 +196,8 @@ fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
         scopes.join(","),
         patterns(key.coverage.realms),
         patterns(key.coverage.keys),
+        key.rate
+            .map_or("default".to_owned(), |rate| format!("{rate}/s")),
         state,
     ]
 }

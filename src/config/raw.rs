@@ -1,8 +1,10 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
+mod access;
 mod database;
 mod http;
 mod renewal;
+mod sealing;
 mod upstream;
 mod values;
 mod webhook;
@@ -15,14 +17,15 @@ use serde::Deserialize;
 use super::settings::{ConfigError, Env, LogSettings, Settings};
 use crate::access::key::CHOSEN_MIN_CHARS;
 use crate::foundation::logging::{LogFormat, check_filter, wants_colours};
-use crate::foundation::sealing::check_keys;
 use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::ticket::inbox::TicketSettings;
+use access::RawAccess;
 use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
+use sealing::RawSealing;
 use upstream::RawUpstream;
 use values::{SecretText, at_least_one, days, secret, secs};
 use webhook::RawWebhook;
@@ -35,7 +38,6 @@ pub(super) struct Raw {
     admin_key_file: Option<PathBuf>,
     http: RawHttp,
     database: RawDatabase,
-    #[serde(default)]
     sealing: RawSealing,
     upstream: RawUpstream,
     renewal: RawRenewal,
@@ -46,19 +48,6 @@ pub(super) struct Raw {
     maintenance: RawMaintenance,
     metrics: RawMetrics,
     log: RawLog,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSealing {
-    keys: Option<SecretText>,
-    keys_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAccess {
-    trust_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -99,25 +88,25 @@ impl Raw {
             return Err(ConfigError::of_key("admin_key", what));
         }
         let database = self.database.check(env, &self.data_dir)?;
-        let sealing_keys = secret("sealing.keys", self.sealing.keys, self.sealing.keys_file)?;
-        if let Some(keys) = &sealing_keys {
-            check_keys(keys).map_err(|error| ConfigError::of_key("sealing.keys", error))?;
-        }
+        let sealing = self.sealing.check(env)?;
         check_schedule(&self.maintenance.schedule)
             .map_err(|error| ConfigError::of_key("maintenance.schedule", error))?;
         check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
         at_least_one(&[("ticket.tolerance_s", self.ticket.tolerance_s.into())])?;
         let webhook = self.webhook.check()?;
+        let access = self.access.check()?;
         Ok(Settings {
             admin_key,
-            sealing_keys,
+            sealing,
             http: self.http.check()?,
             database,
             renewal: self.renewal.check(&self.read, webhook.as_ref())?,
             memory: MemorySettings {
                 max_bytes: u64::from(self.read.memory_mib) << 20,
-                trust: secs(self.access.trust_s),
+                trust: access.trust,
+                key_rate: access.key_rate,
             },
+            address_rate: access.address_rate,
             upstream: self.upstream.check()?,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
+use crate::foundation::key_command::KeyCommand;
 use crate::foundation::logging::LogFormat;
+use crate::foundation::rate::Rate;
+use crate::foundation::sealing::SealingKeys;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -38,12 +43,14 @@ impl ConfigError {
 pub struct Settings {
     pub data_dir: PathBuf,
     pub admin_key: Option<SecretString>,
-    pub sealing_keys: Option<SecretString>,
+    pub sealing: SealingSource,
     pub http: HttpSettings,
     pub database: DatabaseSettings,
     pub upstream: UpstreamSettings,
     pub renewal: RenewalSettings,
     pub memory: MemorySettings,
+    /// Of calls without a good key; none: they are not limited.
+    pub address_rate: Option<Rate>,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
@@ -51,6 +58,15 @@ pub struct Settings {
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,
     pub log: LogSettings,
+}
+
+/// Where the sealing keys come from.
+#[derive(Clone, Debug)]
+pub enum SealingSource {
+    /// A file in the data directory, made at the first start; on SQLite only.
+    DataDir,
+    Keys(Arc<SealingKeys>),
+    Command(KeyCommand),
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +82,8 @@ pub struct HttpSettings {
     /// None: what the limit of open files leaves.
     pub max_connections: Option<u32>,
     pub max_streams: u32,
+    /// Of these, the `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 #[derive(Clone, Debug)]

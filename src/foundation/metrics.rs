@@ -56,6 +56,11 @@ pub struct ClosedLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct LimitLabels {
+    pub limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct DamageLabels {
     pub table: &'static str,
     pub column: &'static str,
@@ -76,6 +81,7 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_closed: Family<ClosedLabels, Counter>,
     pub accept_failures: Counter,
+    pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
     pub quota_spent: Counter,
     pub lease_steals: Counter,
@@ -117,6 +123,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             accept_failures: Counter::default(),
+            limited: Family::default(),
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
             lease_steals: Counter::default(),
@@ -179,6 +186,11 @@ impl Metrics {
             "http_accept_failures",
             "Times that the system gave no new connection",
             self.accept_failures.clone(),
+        );
+        registry.register(
+            "requests_limited",
+            "Requests that were refused because there were too many, by what counts them",
+            self.limited.clone(),
         );
         registry.register(
             "flush_denied",

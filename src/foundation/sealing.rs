@@ -1,29 +1,28 @@
 //! Sealing at rest: XChaCha20-Poly1305 with a random 192-bit nonce. The associated data
 //! names the place a value was sealed for, so that two sealed values cannot be swapped.
 
+mod keys;
 mod resealed;
 mod row_values;
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use secrecy::{ExposeSecret, SecretString};
+use chacha20poly1305::XNonce;
+use chacha20poly1305::aead::{Aead, Payload};
+use secrecy::SecretString;
 pub use token_server_entity::Sealed;
 use zeroize::Zeroizing;
 
 use super::randomness::Randomness;
+use keys::SealingKey;
+pub use keys::{KeyRingError, SealingKeys};
 pub use resealed::Resealed;
 pub use row_values::RowValues;
 
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 24;
-const KEY_BYTES: usize = 32;
-const KEY_ID_MAX_BYTES: usize = 64;
 
 /// Where a sealed value stands. It opens nowhere else.
 #[derive(Clone, Debug)]
@@ -91,34 +90,9 @@ impl OpenError {
     }
 }
 
-/// Why a key ring is refused. Never shows a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyRingError {
-    #[error("holds no key; expected id:base64(32 bytes)[,…]")]
-    Empty,
-    #[error("entry {0} is not of the form id:base64(32 bytes)")]
-    Entry(usize),
-    #[error("the key of id {0:?} is not {KEY_BYTES} bytes of base64")]
-    Key(String),
-    #[error("the key id {0:?} stands there twice")]
-    Duplicate(String),
-}
-
-/// Whether a key ring can be made of a text.
-pub fn check_keys(text: &SecretString) -> Result<(), KeyRingError> {
-    // Nothing is sealed with it, so any randomness will do.
-    KeyRing::parse(text, Randomness::seeded(0)).map(|_| ())
-}
-
-struct SealingKey {
-    id: String,
-    cipher: XChaCha20Poly1305,
-}
-
 /// The keys of this server: one seals, all open.
 pub struct KeyRing {
-    /// At least one.
-    keys: Vec<SealingKey>,
+    keys: Arc<SealingKeys>,
     /// The place of the one that seals; the first, unless the database names another.
     sealing: AtomicUsize,
     randomness: Randomness,
@@ -131,55 +105,31 @@ impl std::fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// Reads `id:base64(32 bytes)[,…]`; blanks and line ends around entries are ignored.
-    pub fn parse(text: &SecretString, randomness: Randomness) -> Result<Self, KeyRingError> {
-        let mut keys = Vec::new();
-        let mut seen = HashSet::new();
-        let entries = text.expose_secret().split([',', '\n']).map(str::trim);
-        for (index, entry) in entries.filter(|entry| !entry.is_empty()).enumerate() {
-            let (id, key) = entry
-                .split_once(':')
-                .filter(|(id, _)| !id.is_empty() && id.len() <= KEY_ID_MAX_BYTES)
-                .ok_or(KeyRingError::Entry(index + 1))?;
-            if !seen.insert(id) {
-                return Err(KeyRingError::Duplicate(id.to_owned()));
-            }
-            let bytes = Zeroizing::new(
-                STANDARD
-                    .decode(key)
-                    .map_err(|_| KeyRingError::Key(id.to_owned()))?,
-            );
-            let key =
-                Key::try_from(bytes.as_slice()).map_err(|_| KeyRingError::Key(id.to_owned()))?;
-            keys.push(SealingKey {
-                id: id.to_owned(),
-                cipher: XChaCha20Poly1305::new(&key),
-            });
-        }
-        if keys.is_empty() {
-            return Err(KeyRingError::Empty);
-        }
-        Ok(Self {
+    pub fn of(keys: Arc<SealingKeys>, randomness: Randomness) -> Self {
+        Self {
             keys,
             sealing: AtomicUsize::new(0),
             randomness,
-        })
+        }
     }
 
-    /// A new ring's text, with one random key.
-    pub fn generate(randomness: &Randomness) -> SecretString {
-        let key = Zeroizing::new(randomness.bytes::<KEY_BYTES>());
-        let id = &randomness.id()[..8];
-        SecretString::from(format!("{id}:{}", STANDARD.encode(key.as_slice())))
+    /// A ring of keys that are written down.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealingKeys::parse`].
+    pub fn parse(text: &SecretString, randomness: Randomness) -> Result<Self, KeyRingError> {
+        let keys = SealingKeys::parse(text)?;
+        Ok(Self::of(Arc::new(keys), randomness))
     }
 
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|key| key.id.as_str())
+        self.keys.all().iter().map(|key| key.id.as_str())
     }
 
     /// Seals with that key from now on; false where it is not here.
     pub fn seal_with(&self, key_id: &str) -> bool {
-        let place = self.keys.iter().position(|key| key.id == key_id);
+        let place = self.keys.all().iter().position(|key| key.id == key_id);
         if let Some(place) = place {
             self.sealing.store(place, Ordering::Release);
         }
@@ -193,7 +143,7 @@ impl KeyRing {
 
     fn sealing(&self) -> &SealingKey {
         // Only places of keys are stored there.
-        &self.keys[self.sealing.load(Ordering::Acquire)]
+        &self.keys.all()[self.sealing.load(Ordering::Acquire)]
     }
 
     pub fn seal(&self, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
@@ -266,7 +216,7 @@ impl KeyRing {
     }
 
     fn find(&self, key_id: &str) -> Option<&SealingKey> {
-        self.keys.iter().find(|key| key.id == key_id)
+        self.keys.all().iter().find(|key| key.id == key_id)
     }
 
     fn sealed(&self, key: &SealingKey, place: &SealedPlace<'_>, plain: &[u8]) -> Sealed {
@@ -312,6 +262,10 @@ fn split(bytes: &[u8]) -> Option<(&str, XNonce, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::keys::KEY_BYTES;
     use super::*;
 
     const PLACE: SealedPlace<'static> = SealedPlace {

@@ -17,6 +17,7 @@ use crate::foundation::clock::{BootMs, Moment, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
 use crate::foundation::metrics::DamageLabels;
+use crate::foundation::rate::Rate;
 use crate::foundation::sealing::{Closed, OpenError};
 
 /// A verified JWT is remembered for so long at most.
@@ -66,7 +67,11 @@ impl Memory {
         token: VerifiedToken,
         issuers: &KnownIssuers,
     ) -> Arc<Caller> {
-        let caller = Arc::new(token.caller);
+        let mut caller = token.caller;
+        // Of the caller, whose next token is another one.
+        let name = KeyHash::of(&caller.name.as_str().into());
+        caller.limit = self.key_rate.map(|rate| self.callers.limit_of(&name, rate));
+        let caller = Arc::new(caller);
         let known = Known {
             caller: caller.clone(),
             voucher: Voucher::Issuer(self.clock.boot().plus(JWT_REMEMBERED)),
@@ -123,7 +128,11 @@ impl Memory {
                     .await?
             }
         };
-        let KnownKey { caller, expires_at } = match found {
+        let KnownKey {
+            mut caller,
+            expires_at,
+            rate,
+        } = match found {
             FoundKey::Good(key) => key,
             FoundKey::NotAuthentic(error) => {
                 self.callers.known.remove(&hash);
@@ -135,6 +144,8 @@ impl Memory {
                 return Ok(None);
             }
         };
+        let rate = rate.map(Rate::even).or(self.key_rate);
+        caller.limit = rate.map(|rate| self.callers.limit_of(&hash, rate));
         let caller = Arc::new(caller);
         let known = Known {
             caller: caller.clone(),
@@ -174,5 +185,10 @@ impl Memory {
         self.damaged_values
             .get_or_create(&DamageLabels { table, column })
             .inc();
+    }
+
+    /// Whether a credential is remembered: then it takes no guess to show it.
+    pub fn remembers(&self, key: &SecretString) -> bool {
+        self.callers.find(&KeyHash::of(key)).is_some()
     }
 }

@@ -1,5 +1,6 @@
 //! Credentials that were recognised, and whose they are.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -8,6 +9,7 @@ use quick_cache::sync::Cache;
 use crate::access::Caller;
 use crate::access::key::KeyHash;
 use crate::foundation::clock::{BootMs, EpochMs};
+use crate::foundation::rate::{Bucket, Rate};
 
 /// Keys and JWTs that are remembered at once.
 const KEYS_MAX: usize = 10_000;
@@ -43,6 +45,8 @@ pub(super) struct Callers {
     pub(super) known: Cache<KeyHash, Arc<Known>>,
     /// How often all were forgotten.
     forgotten: AtomicU64,
+    /// What is left of the rates of keys: it outlives what is known of them.
+    limits: Cache<KeyHash, Arc<Bucket>>,
 }
 
 impl Callers {
@@ -50,11 +54,24 @@ impl Callers {
         Self {
             known: Cache::new(KEYS_MAX),
             forgotten: AtomicU64::new(0),
+            limits: Cache::new(KEYS_MAX),
         }
     }
 
     pub(super) fn find(&self, hash: &KeyHash) -> Option<Arc<Known>> {
         self.known.get(hash)
+    }
+
+    /// What a caller has left of its rate.
+    pub(super) fn limit_of(&self, hash: &KeyHash, rate: Rate) -> Arc<Bucket> {
+        let new = || Ok::<_, Infallible>(Arc::new(Bucket::new(rate)));
+        let Ok(bucket) = self.limits.get_or_insert_with(hash, new);
+        if bucket.rate() == rate {
+            return bucket;
+        }
+        let bucket = Arc::new(Bucket::new(rate));
+        self.limits.insert(hash.clone(), bucket.clone());
+        bucket
     }
 
     /// Answers how often that was done.

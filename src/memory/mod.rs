@@ -23,6 +23,7 @@ use crate::foundation::clock::{BootMs, Moment, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::metrics::{DamageLabels, Metrics};
+use crate::foundation::rate::Rate;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::seldom::Seldom;
 use crate::token::{Serving, TokenRecord};
@@ -51,6 +52,8 @@ pub struct MemorySettings {
     /// So long after the database was last heard of, remembered callers are good without it;
     /// zero: it is asked at each call.
     pub trust: Ms,
+    /// Of keys that have no rate of their own; none: they are not limited.
+    pub key_rate: Option<Rate>,
 }
 
 /// Shared by readers, by whoever stores a token, and by the follower of the feed.
@@ -68,6 +71,7 @@ pub struct Inner {
     recent: Recent,
     /// How long a key is trusted that the database does not confirm.
     trust: Ms,
+    key_rate: Option<Rate>,
     /// When the feed was last read to its end, by the boot clock; negative before.
     followed: AtomicI64,
     times_followed: Counter,
@@ -107,6 +111,7 @@ impl Memory {
             issuers: IssuerMemory::default(),
             recent: Recent::default(),
             trust: settings.trust,
+            key_rate: settings.key_rate,
             followed: AtomicI64::new(i64::MIN),
             times_followed: metrics.followed.clone(),
             damaged_values: metrics.damaged_values.clone(),

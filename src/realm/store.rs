@@ -100,6 +100,20 @@ pub async fn find(
     Entity::find_by_id(id.as_str()).one(database).await
 }
 
+/// The version of a realm, and when it was written.
+pub async fn version(
+    database: &impl ConnectionTrait,
+    id: &RealmId,
+) -> Result<Option<(Version, EpochMs)>, DbErr> {
+    let row: Option<(i64, EpochMs)> = Entity::find_by_id(id.as_str())
+        .select_only()
+        .columns([Column::Version, Column::UpdatedAt])
+        .into_tuple()
+        .one(database)
+        .await?;
+    Ok(row.map(|(version, updated_at)| (Version(version), updated_at)))
+}
+
 pub async fn count(database: &impl ConnectionTrait) -> Result<u64, DbErr> {
     Entity::find().count(database).await
 }

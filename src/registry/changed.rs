@@ -248,6 +248,7 @@ pub(super) fn of_new_key(key: &NewKey) -> Change {
             "realms": patterns(&key.coverage.realms),
             "keys": patterns(&key.coverage.keys),
             "expires_at": key.expires_at.map(Timeline::to_rfc3339),
+            "rate": key.rate,
         })),
     }
 }

@@ -165,6 +165,41 @@ pub async fn list_in(
     list_in_after(database, realm, SecretId(i64::MIN), limit).await
 }
 
+/// The same without what is in them: each with its version, and when it was written.
+pub async fn versions_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    limit: u64,
+) -> Result<Vec<(SecretId, (Version, EpochMs))>, DbErr> {
+    let rows: Vec<(i64, i64, EpochMs)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::Version, Column::UpdatedAt])
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|(id, version, at)| (SecretId(id), (Version(version), at)))
+        .collect())
+}
+
+/// However many they are.
+pub async fn find_each(
+    database: &impl ConnectionTrait,
+    ids: &[SecretId],
+) -> Result<Vec<secret::Model>, DbErr> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(IDS_AT_ONCE) {
+        let ids = padded(ids.iter().map(|id| id.0));
+        let rows = Entity::find().filter(Column::Id.is_in(ids));
+        found.extend(rows.all(database).await?);
+    }
+    Ok(found)
+}
+
 /// Seals some parameters anew, with the key that seals, after a place in the list. Answers the last
 /// place of these; none where no secret is left.
 pub async fn reseal_after(

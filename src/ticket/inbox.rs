@@ -1,28 +1,30 @@
 //! Receives pushes: finds the secrets of the application, stores the ticket, and makes due
-//! what waited for it.
+//! what waited for it. A push that nobody signed is refused in one way, whether it is for an
+//! application that is here or not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use secrecy::SecretString;
 use tokio::sync::{Notify, Semaphore};
 
+use super::applications::{Application, Applications};
 use super::message;
 use super::push::{Push, PushFault, PushKeys, PushReply, Pushed, Window};
 use super::store::{self, NewTicket};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
-use crate::realm::document::{ProviderDocument, TicketRule};
-use crate::realm::expression::Expressions;
-use crate::realm::{Realm, Source, store as realms};
-use crate::secret::{Secret, store as secrets};
+use crate::foundation::seldom::Seldom;
+use crate::realm::document::TicketRule;
 use crate::token::store as tokens;
 use crate::upstream::Upstream;
 
 /// Pushes handled at once: whoever sends them shows no key, and each costs decryption.
 const AT_ONCE: usize = 4;
-/// Applications of one realm that are tried for one push.
-const APPLICATIONS_MAX: u64 = 1000;
 
 /// How far a push's own date may lie from now.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +39,6 @@ pub enum InboxError {
     UnknownRealm,
     #[error("{0}")]
     Refused(#[from] PushFault),
-    #[error("no secret of the realm is of the application that the ticket is for")]
-    UnknownApplication,
     #[error("other pushes are being handled; send it again")]
     Busy,
     #[error(transparent)]
@@ -49,20 +49,40 @@ pub enum InboxError {
 pub struct Inbox {
     database: Database,
     ring: Arc<KeyRing>,
-    upstream: Arc<Upstream>,
-    expressions: Arc<Expressions>,
+    applications: Arc<Applications>,
+    nobody: Arc<Nobody>,
     clock: SharedClock,
     settings: TicketSettings,
     wake: Arc<Notify>,
     places: Arc<Semaphore>,
+    /// Pushes that were refused.
+    refused: Arc<Mutex<Seldom>>,
 }
 
-/// A secret's application, with what its pushes are checked by.
-struct Application {
-    secret: SecretId,
-    app_id: String,
-    token: secrecy::SecretString,
-    aes_key: Option<secrecy::SecretString>,
+/// What pushes are checked by that are for no application that is here: nobody knows it.
+struct Nobody {
+    token: SecretString,
+    aes_key: SecretString,
+}
+
+impl Nobody {
+    fn new(randomness: &Randomness) -> Self {
+        Self {
+            token: randomness.id().into(),
+            aes_key: STANDARD_NO_PAD.encode(randomness.bytes::<32>()).into(),
+        }
+    }
+
+    /// Why a push is refused as if the application that it is for were here.
+    fn refuse(&self, rule: &TicketRule, push: &Push<'_>, window: Window) -> PushFault {
+        let keys = PushKeys {
+            app_id: "",
+            token: &self.token,
+            aes_key: rule.aes_key.as_ref().map(|_| &self.aes_key),
+        };
+        let opened = message::open(rule.format, keys, push, window);
+        opened.err().unwrap_or(PushFault::BadSignature)
+    }
 }
 
 impl Inbox {
@@ -71,39 +91,43 @@ impl Inbox {
         ring: Arc<KeyRing>,
         upstream: Arc<Upstream>,
         clock: SharedClock,
+        randomness: &Randomness,
         settings: TicketSettings,
         wake: Arc<Notify>,
     ) -> Self {
         Self {
+            applications: Arc::new(Applications::new(database.clone(), ring.clone(), upstream)),
+            nobody: Arc::new(Nobody::new(randomness)),
             database,
             ring,
-            upstream,
-            expressions: Arc::new(Expressions::new()),
             clock,
             settings,
             wake,
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            refused: Arc::default(),
         }
+    }
+
+    /// Secrets that were opened for pushes so far.
+    pub fn opened(&self) -> u64 {
+        self.applications.opened()
     }
 
     /// Takes a push, or answers what the provider checks the URL by.
     pub async fn receive(&self, realm: &RealmId, push: &Push<'_>) -> Result<PushReply, InboxError> {
         let _place = self.places.try_acquire().map_err(|_| InboxError::Busy)?;
-        let row = realms::find(self.database.reader(), realm)
-            .await
-            .map_err(DbError::from)?
-            .ok_or(InboxError::UnknownRealm)?;
-        let read = Realm::from_row(row, &self.expressions, &self.ring)
-            .map_err(|_| InboxError::UnknownRealm)?;
-        let Source::Provider(document) = &read.source else {
-            return Err(InboxError::UnknownRealm);
-        };
-        let rule = document.ticket.as_ref().ok_or(InboxError::UnknownRealm)?;
+        let known = self.applications.of(realm).await?;
+        let known = known.ok_or(InboxError::UnknownRealm)?;
+        let rule = known
+            .document()
+            .and_then(|document| document.ticket.as_ref());
+        let rule = rule.ok_or(InboxError::UnknownRealm)?;
         let claimed = message::claimed_app_id(rule.format, push)?;
-        let mut applications = self.applications(realm, document, rule).await?;
-        if let Some(claimed) = &claimed {
-            applications.retain(|application| application.app_id == *claimed);
-        }
+        let is_meant = |application: &&Arc<Application>| {
+            let claimed = claimed.as_ref();
+            claimed.is_none_or(|claimed| application.app_id == *claimed)
+        };
+        let applications: Vec<_> = known.applications().filter(is_meant).collect();
         let now = self.clock.now();
         let window = Window {
             now_s: now.0.div_euclid(1000),
@@ -137,7 +161,26 @@ impl Inbox {
                 }
             }
         }
-        Err(refused.map_or(InboxError::UnknownApplication, InboxError::Refused))
+        let is_for_nobody = refused.is_none();
+        let fault = refused.unwrap_or_else(|| self.nobody.refuse(rule, push, window));
+        self.tell_refused(realm, fault, is_for_nobody);
+        Err(InboxError::Refused(fault))
+    }
+
+    /// Says why pushes are refused, once a minute. Who sent them is not told of whom there is here.
+    fn tell_refused(&self, realm: &RealmId, fault: PushFault, is_for_nobody: bool) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pushes) = refused.count(self.clock.boot()) else {
+            return;
+        };
+        if is_for_nobody {
+            tracing::warn!(
+                %realm, pushes,
+                "a push is refused: no secret of the realm is of the application that it is for"
+            );
+        } else {
+            tracing::warn!(%realm, %fault, pushes, "a push is refused");
+        }
     }
 
     async fn store(&self, new: &NewTicket, waiting: &[SecretId]) -> Result<(), DbError> {
@@ -154,31 +197,5 @@ impl Inbox {
         tracing::info!(realm = %new.realm, "a ticket was pushed");
         self.wake.notify_one();
         Ok(())
-    }
-
-    /// The applications of a realm's secrets. One that cannot be told has no ticket.
-    async fn applications(
-        &self,
-        realm: &RealmId,
-        document: &ProviderDocument,
-        rule: &TicketRule,
-    ) -> Result<Vec<Application>, DbError> {
-        let rows = secrets::list_in(self.database.reader(), realm, APPLICATIONS_MAX).await?;
-        let opened = rows
-            .into_iter()
-            .filter_map(|row| Secret::open(row, &self.ring).ok());
-        let application = |secret: Secret| {
-            let text = |template| self.upstream.rendered(document, &secret.params, template);
-            Some(Application {
-                app_id: text(&rule.app_id)?,
-                token: text(&rule.token)?.into(),
-                aes_key: match &rule.aes_key {
-                    Some(key) => text(key).map(Into::into),
-                    None => None,
-                },
-                secret: secret.id,
-            })
-        };
-        Ok(opened.filter_map(application).collect())
     }
 }

@@ -1,6 +1,7 @@
 //! Tickets that providers push: verified, decrypted, stored for each application, and
 //! retained as long as they are valid.
 
+mod applications;
 mod crypto;
 mod feishu;
 pub mod inbox;

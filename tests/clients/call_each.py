@@ -168,7 +168,7 @@ def main():
     push = {"type": "url_verification", "token": "verification", "challenge": "c"}
     body = models.ReceiveTicketJsonBody.from_dict(push)
     call("receive_ticket", object, realm="pushed", body=body)
-    call("receive_ticket", models.UnknownApplicationProblem, 404, realm="r", body=body)
+    call("receive_ticket", models.TakesNoTicketsProblem, 404, realm="r", body=body)
 
     call("delete_realm", models.RealmInUseProblem, 409, id="r")
     call("delete_secret", models.Success, realm="r", key="k")

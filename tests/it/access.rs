@@ -375,7 +375,7 @@ async fn the_list_of_keys_shows_neither_a_key_nor_its_hash(database: TestDatabas
     let expected = json!({
         "id": id, "name": "shown once", "hint": &key[..8], "scopes": ["token:read"],
         "realms": ["wx*"], "keys": ["a", "b"], "created_at": keys[0]["created_at"],
-        "expires_at": "2100-01-01T00:00:00.000Z", "revoked_at": null, "authentic": true,
+        "expires_at": "2100-01-01T00:00:00.000Z", "revoked_at": null, "rate": null, "authentic": true,
     });
     assert_eq!(keys[0], expected);
 }

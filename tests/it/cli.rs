@@ -379,11 +379,14 @@ async fn a_key_made_on_the_command_line_works_until_it_is_revoked_there(database
     let header: Vec<_> = lines.next().expect("a header").split_whitespace().collect();
     assert_eq!(
         header,
-        ["ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "STATE"]
+        [
+            "ID", "NAME", "KEY", "SCOPES", "REALMS", "KEYS", "RATE", "STATE"
+        ]
     );
     let mut rows = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.find(|row| row[1] == "shop").expect("it is listed");
-    assert_eq!(row[3..], ["token:read,realm:read", "wx*", "any", "valid"]);
+    let shown = ["token:read,realm:read", "wx*", "any", "default", "valid"];
+    assert_eq!(row[3..], shown);
     let id = row[0];
     let by_name = run(&database, "api-key revoke shop").await;
     assert_eq!(by_name.code, Some(2), "{}", by_name.stderr);

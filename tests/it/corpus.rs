@@ -62,8 +62,11 @@ every_target! {
     committed_json_answers_break_nothing: ANSWER_JSON;
     committed_answers_in_text_and_headers_break_nothing: ANSWER_TEXT_HEADERS;
     committed_xml_answers_break_nothing: ANSWER_XML;
+    committed_authorizations_break_nothing: API_KEY_HEADER;
+    committed_configurations_break_nothing: CONFIGURATION;
     committed_expiries_break_nothing: EXPIRY_VALUES;
     committed_expressions_break_nothing: EXPRESSION;
     committed_realm_documents_break_nothing: REALM_DOCUMENT;
+    committed_sealed_values_break_nothing: SEALED_VALUE;
     committed_pushes_break_nothing: TICKET_PUSH;
 }

@@ -2,6 +2,7 @@
 
 mod circles;
 mod papers;
+mod pinned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

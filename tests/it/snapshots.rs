@@ -261,7 +261,6 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         ("r", realm(&provider)),
         ("fixed", Value::Null),
         ("pushed", ticketed(&provider)),
-        ("empty", ticketed(&provider)),
     ] {
         let body = json!({"id": id, "config": config});
         client.post("/api/realm", &body).await.expect(200);
@@ -288,6 +287,10 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         .expect(200)
         .json();
     let reader = client.with_key(reader["data"]["key"].as_str().expect("a key"));
+    let often = json!({"name": "often", "scopes": ["token:read"], "rate": 1});
+    let often = client.post("/api/api-key", &often).await.expect(200).json();
+    let often = client.with_key(often["data"]["key"].as_str().expect("a key"));
+    often.get("/api/token?realm=r&key=k").await.expect(200);
     let nobody = client.without_key();
     let named = json!({"name": "reader", "scopes": ["token:read"]});
 
@@ -303,6 +306,7 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let of = |call: &str, body: Option<Value>| request(client, call, body);
     let refused = [
         ("unauthorized", request(&nobody, token, None)),
+        ("too_many_requests", request(&often, token, None)),
         ("forbidden", request(&reader, "GET /api/secret", None)),
         (
             "cross_site",
@@ -341,11 +345,7 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
             of("POST /api/preset/none", Some(json!({}))),
         ),
         ("unknown_api_key", of("DELETE /api/api-key/4711", None)),
-        (
-            "unknown_application",
-            of("POST /api/ticket/empty", Some(push)),
-        ),
-        ("push_refused", of("GET /api/ticket/pushed", None)),
+        ("push_refused", of("POST /api/ticket/pushed", Some(push))),
         ("name_taken", of("POST /api/api-key", Some(named))),
         ("realm_exists", of(preset, Some(json!({"id": "r"})))),
         ("realm_has_secrets", of("DELETE /api/realm/r", None)),

@@ -1,6 +1,8 @@
 //! Pushed tickets: verified, decrypted, stored for their application, and used as long as
 //! they are valid.
 
+mod applications;
+
 use std::sync::Arc;
 
 use reqwest::Method;

@@ -34,6 +34,10 @@ pub enum DenialReason {
     NoRight,
     /// A page of another site sent it; no key was looked at.
     CrossSite,
+    /// The key makes more calls than its rate allows.
+    KeyRate,
+    /// The address makes more calls without a good key than its rate allows.
+    AddressRate,
 }
 
 impl fmt::Display for DenialReason {
@@ -45,6 +49,10 @@ impl fmt::Display for DenialReason {
             Self::Limited => f.write_str("is limited to some realms or keys"),
             Self::NoRight => f.write_str("has no right to all that the change concerns"),
             Self::CrossSite => f.write_str("sent by a page of another site"),
+            Self::KeyRate => f.write_str("more calls than the rate of the key allows"),
+            Self::AddressRate => {
+                f.write_str("more calls without a good key than the rate of an address allows")
+            }
         }
     }
 }

@@ -270,7 +270,7 @@ fn api_keys() -> Value {
         "keys": null,
         "created_at": DATE,
         "expires_at": null,
-        "revoked_at": null, "authentic": true,
+        "revoked_at": null, "rate": 100, "authentic": true,
     }))
 }
 

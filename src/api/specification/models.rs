@@ -182,7 +182,7 @@ const FIELDS: &[Known] = &[
     ),
     ("ApiKey", &["scopes"], scopes),
     ("ApiKey", &["created_at", "expires_at", "revoked_at"], date),
-    ("ApiKey", &["id"], number),
+    ("ApiKey", &["id", "rate"], number),
     ("MadeApiKey", &["id"], number),
     ("Issuer", &["algorithms"], algorithms),
     ("Issuer", &["version"], number),

@@ -28,6 +28,8 @@ pub struct Parameter(pub &'static str, pub fn() -> Value);
 /// What decides which problems an operation can answer, beside its own.
 pub struct Traits {
     pub needs_key: bool,
+    /// What is sent is signed, instead of a key.
+    pub is_signed: bool,
     /// A body is read, within its limits, even where none is expected (`has_body`).
     pub reads_body: bool,
     pub takes_json: bool,
@@ -58,6 +60,10 @@ impl Operation {
         add(traits.reads_body, problem::BODY_TOO_LARGE);
         add(traits.takes_json, problem::UNSUPPORTED_MEDIA_TYPE);
         add(traits.takes_json, problem::INVALID_DOCUMENT);
+        add(
+            traits.needs_key || traits.is_signed,
+            problem::TOO_MANY_REQUESTS,
+        );
         add(true, problem::HEADERS_TOO_LARGE);
         add(true, problem::INTERNAL);
         add(traits.needs_key, problem::DATABASE_UNAVAILABLE);
@@ -196,7 +202,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[REALM],
         &[
             problem::CHECK_REFUSED,
-            problem::UNKNOWN_APPLICATION,
+            problem::TAKES_NO_TICKETS,
             problem::INBOX_UNAVAILABLE,
         ],
     ),
@@ -206,7 +212,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[REALM],
         &[
             problem::PUSH_REFUSED,
-            problem::UNKNOWN_APPLICATION,
+            problem::TAKES_NO_TICKETS,
             problem::INBOX_UNAVAILABLE,
         ],
     ),

@@ -173,11 +173,11 @@ pub const ISSUER_CONFLICT: &ProblemAnswer = &answer(
     "The tokens of that issuer are registered by another name, or somebody else changed it at the \
      same time.",
 );
-pub const UNKNOWN_APPLICATION: &ProblemAnswer = &answer(
-    "UnknownApplication",
+pub const TAKES_NO_TICKETS: &ProblemAnswer = &answer(
+    "TakesNoTickets",
     404,
-    &["unknown_application", "unknown_realm"],
-    "No realm of that name takes tickets, or no secret of it is of that application.",
+    &["unknown_realm"],
+    "No realm of that name takes tickets.",
 );
 pub const REQUEST_TIMEOUT: &ProblemAnswer = &answer(
     "RequestTimeout",
@@ -261,6 +261,13 @@ pub const HEADERS_TOO_LARGE: &ProblemAnswer = &answer(
     431,
     &["headers_too_large"],
     "The request line and the headers are larger than `http.max_header_bytes`.",
+);
+pub const TOO_MANY_REQUESTS: &ProblemAnswer = &answer(
+    "TooManyRequests",
+    429,
+    &["too_many_requests"],
+    "The API key makes more calls a second than its rate allows, or the address makes more without a \
+     good key; `Retry-After` says when to come again.",
 );
 pub const INTERNAL: &ProblemAnswer = &answer(
     "Internal",

@@ -12,7 +12,7 @@ use super::operations::{OPERATIONS, Operation, Traits};
 use super::parameters;
 use super::problems::ProblemAnswer;
 use crate::api::health::OPENMETRICS;
-use crate::api::http::has_body;
+use crate::api::http::{SIGNED, has_body};
 use crate::api::problem::MEDIA_TYPE;
 
 /// As the framework names it. The character set goes without saying (RFC 8259).
@@ -36,6 +36,7 @@ pub fn complete(draft: &mut Draft) {
         let mut operation = draft.document["paths"][&path][&method].take();
         let traits = Traits {
             needs_key: operation.get("security").is_some(),
+            is_signed: path.starts_with(SIGNED),
             reads_body: method
                 .to_uppercase()
                 .parse()
@@ -230,7 +231,7 @@ fn add_problem(draft: &mut Draft, problem: &ProblemAnswer) {
     let mut headers = json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}});
     let more = match problem.status {
         401 => Some("WWW-Authenticate"),
-        503 => Some("Retry-After"),
+        429 | 503 => Some("Retry-After"),
         _ => None,
     };
     if let Some(name) = more {

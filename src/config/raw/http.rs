@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::values::{at_least_one, secs};
+use super::values::{at_least_one, networks, secs};
 use crate::config::settings::{ConfigError, HttpSettings};
 
 #[derive(Deserialize)]
@@ -21,6 +21,7 @@ pub(super) struct RawHttp {
     grace_s: u32,
     max_connections: u32,
     max_streams: u32,
+    trusted_proxies: String,
 }
 
 impl RawHttp {
@@ -57,6 +58,7 @@ impl RawHttp {
             grace: secs(self.grace_s),
             max_connections: Some(self.max_connections).filter(|max| *max > 0),
             max_streams: self.max_streams,
+            trusted_proxies: networks("http.trusted_proxies", &self.trusted_proxies)?,
         })
     }
 }

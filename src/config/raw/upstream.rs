@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::values::at_least_one;
+use super::values::{at_least_one, networks};
 use crate::config::settings::ConfigError;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::egress::{Egress, SystemResolver};
@@ -32,17 +31,7 @@ impl RawUpstream {
             ("upstream.connect_timeout_s", self.connect_timeout_s.into()),
             ("upstream.max_answer_bytes", self.max_answer_bytes.into()),
         ])?;
-        let networks = self.allowed_networks.split(',').map(str::trim);
-        let networks: Vec<IpNet> = networks
-            .filter(|network| !network.is_empty())
-            .map(|network| {
-                network.parse().map_err(|_| {
-                    let what =
-                        format!("holds {network:?}, which is not a network such as 10.0.0.0/8");
-                    ConfigError::of_key("upstream.allowed_networks", what)
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let networks = networks("upstream.allowed_networks", &self.allowed_networks)?;
         Ok(UpstreamSettings {
             egress: Egress::new(networks),
             names: Arc::new(SystemResolver),

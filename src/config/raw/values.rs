@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
@@ -39,7 +41,7 @@ pub(super) fn secret(
             let refused = |what: String| ConfigError::of_key(&format!("{key}_file"), what);
             check_key_file(&file).map_err(|open| refused(format!("names a file: {open}")))?;
             std::fs::read_to_string(&file)
-                .map(|text| Some(text.trim().into()))
+                .map(|text| Some(Zeroizing::new(text).trim().into()))
                 .map_err(|error| refused(format!("{} cannot be read: {error}", file.display())))
         }
         (None, None) => Ok(None),
@@ -52,6 +54,20 @@ pub(super) fn at_least_one(values: &[(&str, u64)]) -> Result<(), ConfigError> {
         Some((key, _)) => Err(ConfigError::of_key(key, "must be 1 or more")),
         None => Ok(()),
     }
+}
+
+/// Networks (CIDR) between commas.
+pub(super) fn networks(key: &str, text: &str) -> Result<Vec<IpNet>, ConfigError> {
+    let networks = text.split(',').map(str::trim);
+    let networks = networks.filter(|network| !network.is_empty());
+    networks
+        .map(|network| {
+            network.parse().map_err(|_| {
+                let what = format!("holds {network:?}, which is not a network such as 10.0.0.0/8");
+                ConfigError::of_key(key, what)
+            })
+        })
+        .collect()
 }
 
 pub(super) fn secs(secs: u32) -> Ms {

@@ -151,8 +151,10 @@ async fn no_request_that_is_worked_on_makes_room() {
 async fn a_request_whose_body_does_not_come_makes_room() {
     let (_database, server) = server_with(MAX, 1).await;
     let mut connection = connect(&server).await;
-    let head = "POST /api/realm HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\
-                Expect: 100-continue\r\n\r\n";
+    let head = format!(
+        "POST /api/realm HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\
+         Authorization: Bearer {ADMIN_KEY}\r\nExpect: 100-continue\r\n\r\n"
+    );
     let sent = connection.write_all(head.as_bytes()).await;
     sent.expect("it is sent");
     // Its head has been read.

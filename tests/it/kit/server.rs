@@ -178,6 +178,8 @@ pub fn environment(database: &TestDatabase, more: &[(&'static str, String)]) -> 
         // Tests of these tries ask for them; the others are not to wait for them.
         ("TOKEN_SERVER__RENEWAL__TRIES_AFTER_SAVE_S", "0".to_owned()),
         ("TOKEN_SERVER__SEALING__KEYS", SEALING_KEYS.to_owned()),
+        // Tests of it ask for it; the others call as often as they like.
+        ("TOKEN_SERVER__ACCESS__ADDRESS_RATE", "0".to_owned()),
         (
             "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
             "127.0.0.0/8".to_owned(),

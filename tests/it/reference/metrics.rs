@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use token_server::foundation::clock::{EpochMs, Ms};
 use token_server::foundation::metrics::{
-    ClosedLabels, DamageLabels, DeliveryLabels, Measured, MeasuredRealm, Metrics, RequestLabels,
+    ClosedLabels, DamageLabels, DeliveryLabels, LimitLabels, Measured, MeasuredRealm, Metrics,
+    RequestLabels,
 };
 
 use super::markdown::{code, codes, sentence, table as table_of};
@@ -40,6 +41,8 @@ fn page() -> String {
         .connections_closed
         .get_or_create(&ClosedLabels { reason: "full" })
         .inc();
+    let limit = LimitLabels { limit: "key" };
+    metrics.limited.get_or_create(&limit).inc();
     metrics
         .deliveries
         .get_or_create(&DeliveryLabels {

@@ -1,0 +1,25 @@
+//! Adds to API keys how many calls a second they may make.
+
+use sea_orm_migration::prelude::*;
+
+use crate::dialect::{Dialect, add_column};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+const TABLE: &str = "ts_api_key";
+const COLUMN: &str = "rate";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = Dialect::of(manager).integer(COLUMN);
+        add_column(manager, TABLE, column).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .alter_table(Table::alter().table(TABLE).drop_column(COLUMN).take())
+            .await
+    }
+}

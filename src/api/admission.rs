@@ -1,0 +1,115 @@
+//! Who is let past the front, before the body is read: callers by their key, as often as its rate
+//! allows; others as often as the rate of their address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use poem::Request;
+use secrecy::SecretString;
+
+use super::auth::{Call, Recognised, presented};
+use super::forwarded::address_of;
+use super::paths::Entrance;
+use super::problem::Problem;
+use crate::access::Caller;
+use crate::access::writer::DenialReason;
+use crate::app::App;
+use crate::foundation::metrics::LimitLabels;
+
+/// Where metrics are; they say that the database is away, and must not need it for that.
+const METRICS: &str = "/metrics";
+
+/// Recognises the caller, and counts the call.
+///
+/// # Errors
+///
+/// Where the caller has no good key (401), or calls too often (429), or the database does not say
+/// whether the key is good.
+pub async fn admit(
+    request: &mut Request,
+    app: &App,
+    entrance: Option<Entrance>,
+) -> Result<(), Problem> {
+    match entrance {
+        None | Some(Entrance::Open) => Ok(()),
+        Some(Entrance::Signed) => unless_often(request, app),
+        Some(Entrance::Key) => by_key(request, app).await,
+    }
+}
+
+async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
+    let presented = presented(request);
+    // Whoever shows a key that is remembered guesses none, and is held up by nobody who does.
+    let known = presented
+        .as_ref()
+        .is_some_and(|key| app.memory.remembers(key));
+    if !known {
+        unless_often(request, app)?;
+    }
+    let caller = match &presented {
+        Some(key) => recognise(request, app, key).await?,
+        None => None,
+    };
+    let call = Call::by(request, app);
+    let Some(caller) = caller else {
+        charge(request, app);
+        return Err(call.deny(None, DenialReason::Unauthorized));
+    };
+    tracing::Span::current().record("caller", caller.name.as_str());
+    if let Some(limit) = &caller.limit
+        && let Err(wait) = limit.take(app.clock.boot())
+    {
+        count(app, "key");
+        let refused = call.deny(Some(&caller), DenialReason::KeyRate);
+        return Err(refused.after(wait));
+    }
+    request.set_data(Recognised(caller));
+    Ok(())
+}
+
+async fn recognise(
+    request: &Request,
+    app: &App,
+    key: &SecretString,
+) -> Result<Option<Arc<Caller>>, Problem> {
+    let recognised = match request.uri().path() {
+        METRICS => app.issuers.recognise_or_recall(key).await,
+        _ => app.issuers.recognise(key).await,
+    };
+    recognised.map_err(Problem::from)
+}
+
+/// Refuses a call without a good key where its address has made too many; counts nothing else.
+fn unless_often(request: &Request, app: &App) -> Result<(), Problem> {
+    let Some(address) = address(request, app) else {
+        return Ok(());
+    };
+    let checked = app.address_rates.check(address, app.clock.boot());
+    checked.map_err(|wait| {
+        count(app, "address");
+        let refused = Call::by(request, app).deny(None, DenialReason::AddressRate);
+        refused.after(wait)
+    })
+}
+
+/// Counts a call without a good key.
+pub fn charge(request: &Request, app: &App) {
+    if let Some(address) = address(request, app) {
+        app.address_rates.charge(address, app.clock.boot());
+    }
+}
+
+/// None where the caller has no address.
+pub fn address(request: &Request, app: &App) -> Option<IpAddr> {
+    let peer = request.remote_addr().as_socket_addr()?;
+    let proxies = &app.settings.http.trusted_proxies;
+    Some(address_of(peer.ip(), request.headers(), proxies))
+}
+
+/// Counts a call that is refused because there are too many.
+fn count(app: &App, limit: &'static str) {
+    app.metrics
+        .limited
+        .get_or_create(&LimitLabels { limit })
+        .inc();
+}
