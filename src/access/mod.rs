@@ -2,6 +2,7 @@
 
 pub mod address_rates;
 pub mod audit;
+pub mod certified;
 pub mod issuer;
 pub mod key;
 pub mod scope;

@@ -12,6 +12,7 @@ use super::forwarded::address_of;
 use super::paths::Entrance;
 use super::problem::Problem;
 use crate::access::Caller;
+use crate::access::certified::CertifiedAs;
 use crate::access::writer::DenialReason;
 use crate::app::App;
 use crate::foundation::metrics::LimitLabels;
@@ -39,16 +40,22 @@ pub async fn admit(
 
 async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     let presented = presented(request);
-    // Whoever shows a key that is remembered guesses none, and is held up by nobody who does.
-    let known = presented
-        .as_ref()
-        .is_some_and(|key| app.memory.remembers(key));
+    let certified = request
+        .data::<CertifiedAs>()
+        .filter(|_| presented.is_none());
+    // Whoever shows a key that is remembered, or a certificate, guesses none, and is held up by
+    // nobody who does.
+    let known = match &presented {
+        Some(key) => app.memory.remembers(key),
+        None => certified.is_some(),
+    };
     if !known {
         unless_often(request, app)?;
     }
-    let caller = match &presented {
-        Some(key) => recognise(request, app, key).await?,
-        None => None,
+    let caller = match (&presented, certified) {
+        (Some(key), _) => recognise(request, app, key).await?,
+        (None, Some(CertifiedAs(name))) => app.memory.recognise_named(name).await?,
+        (None, None) => None,
     };
     let call = Call::by(request, app);
     let Some(caller) = caller else {

@@ -9,12 +9,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::access::certified::CertifiedClients;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::key_command::KeyCommand;
 use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::SealingKeys;
+use crate::foundation::server_tls::TlsFiles;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -84,6 +86,18 @@ pub struct HttpSettings {
     pub max_streams: u32,
     /// Of these, the `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// None: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// TLS towards callers.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    pub files: TlsFiles,
+    /// How long browsers are told to come by TLS only, in seconds; none: they are not told.
+    pub hsts_s: Option<u32>,
+    /// The API keys that callers with a certificate act as.
+    pub clients: CertifiedClients,
 }
 
 #[derive(Clone, Debug)]

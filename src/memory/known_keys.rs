@@ -43,6 +43,8 @@ impl Known {
 
 pub(super) struct Callers {
     pub(super) known: Cache<KeyHash, Arc<Known>>,
+    /// Of keys that certificates stand for, by name.
+    pub(super) named: Cache<String, KeyHash>,
     /// How often all were forgotten.
     forgotten: AtomicU64,
     /// What is left of the rates of keys: it outlives what is known of them.
@@ -53,6 +55,7 @@ impl Callers {
     pub(super) fn new() -> Self {
         Self {
             known: Cache::new(KEYS_MAX),
+            named: Cache::new(KEYS_MAX),
             forgotten: AtomicU64::new(0),
             limits: Cache::new(KEYS_MAX),
         }

@@ -1,53 +1,23 @@
 //! Where requests may go. Public addresses only, unless a network is listed; plain HTTP
-//! only into listed networks. The addresses that are checked are the ones connected to,
-//! so a name that changes its mind gains nothing.
+//! only into listed networks; to a cloud's metadata service only where its very address is
+//! listed. The addresses that are checked are the ones connected to, so a name that changes
+//! its mind gains nothing.
+
+mod addresses;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// Networks that no provider lives in (IANA special-purpose registries, RFC 6890).
-const NOT_PUBLIC: &[&str] = &[
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.88.99.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "::/96",
-    "64:ff9b::/96",
-    "64:ff9b:1::/48",
-    "100::/64",
-    "2001::/23",
-    "2001:db8::/32",
-    "2002::/16",
-    "3fff::/20",
-    "5f00::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
-];
+use addresses::{embedded, is_metadata, is_public};
 
-static NOT_PUBLIC_NETS: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
-    NOT_PUBLIC
-        .iter()
-        .map(|net| net.parse().expect("the table above holds networks"))
-        .collect()
-});
+/// Domains of names that lead inside: RFC 6761, RFC 6762, RFC 8375, and what ICANN leaves to
+/// private networks.
+const INSIDE: &[&str] = &["localhost", "local", "home.arpa", "internal"];
 
 /// The policy.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +36,14 @@ pub enum Denied {
         "{0} would be asked over plain http://, which is accepted only within upstream.allowed_networks; add its network to them if it is meant"
     )]
     PlainHttp(String),
+    #[error(
+        "{0} leads to the address of a cloud's metadata service; only that address itself, not its network, in upstream.allowed_networks permits it"
+    )]
+    Metadata(String),
+    #[error(
+        "{0} is a name of the inside, and is not left to a proxy to resolve (resolve = \"proxy\")"
+    )]
+    InsideName(String),
 }
 
 impl Egress {
@@ -84,12 +62,30 @@ impl Egress {
         self.allowed.iter().any(|net| net.contains(&address))
     }
 
-    fn permits(&self, address: IpAddr, scheme: Scheme) -> bool {
+    fn is_listed_itself(&self, address: IpAddr) -> bool {
+        self.allowed.contains(&IpNet::from(address))
+    }
+
+    /// Whether a request may go to an address of this host.
+    fn check(&self, address: IpAddr, scheme: Scheme, host: &str) -> Result<(), Denied> {
         let address = address.to_canonical();
-        let public = || !NOT_PUBLIC_NETS.iter().any(|net| net.contains(&address));
-        match scheme {
+        let embedded = embedded(address);
+        for metadata in [address].into_iter().chain(embedded.iter().copied()) {
+            if is_metadata(metadata) && !self.is_listed_itself(metadata) {
+                return Err(Denied::Metadata(host.to_owned()));
+            }
+        }
+        let permitted = match scheme {
             Scheme::Plain => self.is_listed(address),
-            Scheme::Tls => self.is_listed(address) || public(),
+            Scheme::Tls => self.is_listed(address) || is_public(address),
+        };
+        if !permitted {
+            return Err(scheme.denied(host.to_owned()));
+        }
+        // Where a network of translated addresses is listed, it is the way to others.
+        match embedded.as_slice() {
+            [only] => self.check(*only, scheme, host),
+            _ => Ok(()),
         }
     }
 
@@ -108,7 +104,8 @@ impl Egress {
             IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]),
         ];
         let is_own = name == "localhost" || name.ends_with(".localhost");
-        if is_own && !own.iter().any(|address| self.permits(*address, scheme)) {
+        let permitted = |address: &IpAddr| self.check(*address, scheme, name).is_ok();
+        if is_own && !own.iter().any(permitted) {
             return Some(format!("{}; {WHEN}", scheme.denied(name.to_owned())));
         }
         (scheme == Scheme::Plain && self.allowed.is_empty()).then(|| {
@@ -119,6 +116,23 @@ impl Egress {
         })
     }
 
+    /// Checks a name that a proxy will resolve: where it leads is for the proxy to judge, but what
+    /// is a name of the inside by itself is not asked for.
+    pub(super) fn check_unresolved(&self, name: &str, scheme: Scheme) -> Result<(), Denied> {
+        let name = name.trim_end_matches('.');
+        let below = |parent: &&str| {
+            name.strip_suffix(*parent)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
+        match scheme {
+            Scheme::Plain => Err(Denied::PlainHttp(name.to_owned())),
+            Scheme::Tls if !name.contains('.') || INSIDE.iter().any(|parent| below(&parent)) => {
+                Err(Denied::InsideName(name.to_owned()))
+            }
+            Scheme::Tls => Ok(()),
+        }
+    }
+
     /// Checks an address that stands in the URL itself; names are checked when resolved.
     pub fn check_literal(&self, url: &Url) -> Result<(), Denied> {
         let address = match url.host() {
@@ -126,12 +140,7 @@ impl Egress {
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        let scheme = Scheme::of(url);
-        if self.permits(address, scheme) {
-            Ok(())
-        } else {
-            Err(scheme.denied(address.to_string()))
-        }
+        self.check(address, Scheme::of(url), &address.to_string())
     }
 }
 
@@ -189,23 +198,45 @@ pub struct PolicyResolver {
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (egress, scheme) = (self.egress.clone(), self.scheme);
+        let (egress, names, scheme) = (self.egress.clone(), self.names.clone(), self.scheme);
         let host = name.as_str().to_owned();
-        let found = self.names.look_up(host.clone());
         Box::pin(async move {
-            let found = found.await.map_err(|_| LookUpFailed)?;
-            if found.is_empty() {
-                return Err(LookUpFailed.into());
+            match permitted_addresses(&egress, &*names, scheme, host).await {
+                Ok(permitted) => Ok(Box::new(permitted.into_iter()) as Addrs),
+                Err(NoAddress::LookUpFailed(failed)) => Err(failed.into()),
+                Err(NoAddress::Denied(denied)) => Err(denied.into()),
             }
-            let permitted: Vec<SocketAddr> = found
-                .into_iter()
-                .filter(|address| egress.permits(address.ip(), scheme))
-                .collect();
-            if permitted.is_empty() {
-                return Err(scheme.denied(host).into());
-            }
-            Ok(Box::new(permitted.into_iter()) as Addrs)
         })
+    }
+}
+
+/// Why a name leads to no address.
+#[derive(Debug)]
+pub(super) enum NoAddress {
+    LookUpFailed(LookUpFailed),
+    /// Not to one that policy permits.
+    Denied(Denied),
+}
+
+/// The addresses of a name that a request may go to: one at least.
+pub(super) async fn permitted_addresses(
+    egress: &Egress,
+    names: &dyn Resolver,
+    scheme: Scheme,
+    host: String,
+) -> Result<Vec<SocketAddr>, NoAddress> {
+    let found = names.look_up(host.clone()).await.unwrap_or_default();
+    let (mut permitted, mut denied) = (Vec::new(), None);
+    for address in found {
+        match egress.check(address.ip(), scheme, &host) {
+            Ok(()) => permitted.push(address),
+            Err(why) => denied = Some(why),
+        }
+    }
+    match denied {
+        _ if !permitted.is_empty() => Ok(permitted),
+        Some(denied) => Err(NoAddress::Denied(denied)),
+        None => Err(NoAddress::LookUpFailed(LookUpFailed)),
     }
 }
 
@@ -225,20 +256,29 @@ mod tests {
             "2130706433",
             "0x7f.1",
             "10.1.2.3",
-            "169.254.169.254",
+            "169.254.1.1",
             "192.168.0.1",
             "100.64.0.1",
             "0.0.0.0",
             "[::1]",
             "[::]",
             "[::ffff:127.0.0.1]",
-            "[fd00:ec2::254]",
+            "[fd00:ec2::1]",
             "[fe80::1]",
             "[64:ff9b::7f00:1]",
+            "[64:ff9b::808:808]",
+            "[64:ff9b:1::808:808]",
+            "[::ffff:0:10.0.0.1]",
+            "[::ffff:0:8.8.8.8]",
+            "[::10.0.0.1]",
             "[2002:7f00:1::]",
+            "[2001:0:102:304::f5ff:fffe]",
         ] {
             let checked = egress.check_literal(&url(&format!("https://{host}/token")));
-            assert!(matches!(checked, Err(Denied::NotPublic(_))), "{host}");
+            assert!(
+                matches!(checked, Err(Denied::NotPublic(_))),
+                "{host}: {checked:?}"
+            );
         }
         for host in ["8.8.8.8", "[2606:4700::1111]"] {
             assert_eq!(
@@ -257,6 +297,27 @@ mod tests {
             egress.check_literal(&url("http://8.8.8.8/")),
             Err(Denied::PlainHttp(_))
         ));
+    }
+
+    #[test]
+    fn a_name_of_the_inside_is_not_left_to_a_proxy() {
+        let egress = Egress::new(["127.0.0.0/8".parse().unwrap()]);
+        for name in [
+            "localhost",
+            "a.localhost",
+            "printer",
+            "metadata.google.internal",
+            "nas.local.",
+            "router.home.arpa",
+        ] {
+            let denied = egress.check_unresolved(name, Scheme::Tls);
+            assert!(matches!(denied, Err(Denied::InsideName(_))), "{name}");
+        }
+        for name in ["api.example.com", "internal.example.com", "mylocal.example"] {
+            assert_eq!(egress.check_unresolved(name, Scheme::Tls), Ok(()), "{name}");
+            let denied = egress.check_unresolved(name, Scheme::Plain);
+            assert!(matches!(denied, Err(Denied::PlainHttp(_))), "{name}");
+        }
     }
 
     #[tokio::test]

@@ -1,14 +1,20 @@
 //! The way to providers: where requests may go, and what is done with odd answers.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use serde_json::json;
+use token_server::upstream::egress::{Lookup, Resolver};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::kit::server::Client;
+use crate::kit::internet::Internet;
+use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     an_address_that_policy_forbids_is_never_connected_to,
+    a_metadata_service_is_reached_by_no_form_of_its_address_and_by_no_listed_network,
     a_redirect_is_not_followed,
     an_answer_that_is_no_token_is_a_failure_and_stores_nothing,
     an_answer_that_breaks_off_or_never_ends_is_a_failure,
@@ -61,6 +67,51 @@ async fn an_address_that_policy_forbids_is_never_connected_to(database: TestData
         );
     }
     assert_eq!(provider.request_count(), 0);
+}
+
+async fn a_metadata_service_is_reached_by_no_form_of_its_address_and_by_no_listed_network(
+    database: TestDatabase,
+) {
+    let everything = (
+        "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
+        "0.0.0.0/0, ::/0",
+    );
+    let names = Arc::new(Named(SocketAddr::from(([168, 63, 129, 16], 0))));
+    let authority = Internet::start().await.for_server().1;
+    let options = Options {
+        internet: Some((names, authority)),
+        ..Options::default().with(&[everything])
+    };
+    let server = Server::start_with(&database, options).await;
+    for (name, url) in [
+        ("plain", "http://169.254.169.254/latest/meta-data"),
+        ("tls", "https://169.254.169.254/latest/meta-data"),
+        ("azure", "http://168.63.129.16/machine"),
+        ("alibaba", "http://100.100.100.200/latest"),
+        ("translated", "http://[::ffff:0:169.254.169.254]/latest"),
+        ("nat64", "http://[64:ff9b::a9fe:a9fe]/latest"),
+        ("aws-v6", "http://[fd00:ec2::254]/latest"),
+        ("named", "http://provider.example/token"),
+        ("named-tls", "https://provider.example/token"),
+    ] {
+        let detail = failure(&server.client, name, url, "internal").await;
+        assert!(detail.contains("metadata service"), "{name}: {detail}");
+        assert!(
+            detail.contains("upstream.allowed_networks"),
+            "{name}: {detail}"
+        );
+    }
+}
+
+/// Every name leads there.
+#[derive(Debug)]
+struct Named(SocketAddr);
+
+impl Resolver for Named {
+    fn look_up(&self, _: String) -> Lookup {
+        let address = self.0;
+        Box::pin(async move { Ok(vec![address]) })
+    }
 }
 
 async fn a_redirect_is_not_followed(database: TestDatabase) {
