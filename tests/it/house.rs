@@ -12,7 +12,7 @@ use circles::{Crate, circles};
 use crate::kit::source::{read, root, sources};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "foundation",
     "feed",
     "realm",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 21] = [
     "token",
     "memory",
     "upstream",
+    "issuers",
     "ticket",
     "webhook",
     "renewal",
