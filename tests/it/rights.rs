@@ -68,7 +68,7 @@ pub fn aimed_at(operation: &str, realm: &str, key: &str) -> (String, Value) {
         "POST /api/secret" => json!({"realm": realm, "key": key, "key_1": "changed"}),
         "POST /api/token/report" => json!({"realm": realm, "key": key, "generation": 1}),
         "PUT /api/token" => json!({"realm": realm, "key": key, "token": "changed"}),
-        "POST /api/api-key" => json!({"name": "made", "scopes": ["token:read"]}),
+        "POST /api/api-key" => json!({"name": "made", "scopes": ["key:write"]}),
         _ => json!({"realm": realm, "key": key}),
     };
     (format!("{path}{query}"), body)
