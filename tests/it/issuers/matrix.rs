@@ -38,7 +38,7 @@ impl Rights {
     fn all() -> Vec<Self> {
         let of = |patterns| {
             move |scope: &&'static str| Rights {
-                scope: *scope,
+                scope,
                 patterns,
             }
         };
