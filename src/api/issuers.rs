@@ -16,7 +16,7 @@ use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::JWT_ALGORITHM;
 use super::problem::Problem;
-use crate::access::issuer::{Algorithm, IssuerName, KeySource, Registration, Rule, read};
+use crate::access::issuer::{IssuerName, IssuerRegistration, JwtAlgorithm, KeySource, Rule, read};
 use crate::app::App;
 use crate::foundation::clock::Timeline;
 use crate::foundation::fields::Fields;
@@ -35,7 +35,8 @@ pub struct IssuerBody {
     issuer: String,
     /// One of these must be in the claim `aud` of a token.
     audiences: Vec<String>,
-    /// How its tokens may be signed. Absent: `RS256`.
+    /// How its tokens may be signed, of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`,
+    /// `ES256`, `ES384`, `EdDSA`. Absent: the first of these.
     algorithms: Option<Vec<String>>,
     /// Where its public keys are (RFC 7517). Absent: where its own document says, at
     /// `ISSUER/.well-known/openid-configuration`.
@@ -66,12 +67,12 @@ pub struct RuleBody {
 }
 
 impl Document for IssuerBody {
-    type Content = Registration;
+    type Content = IssuerRegistration;
 
-    fn read(fields: Fields<'_>) -> Option<Registration> {
+    fn read(fields: Fields<'_>) -> Option<IssuerRegistration> {
         fields.describe("algorithms", || {
             let items = JWT_ALGORITHM.reference();
-            json!({"type": "array", "minItems": 1, "maxItems": Algorithm::ALL.len(), "items": items})
+            json!({"type": "array", "minItems": 1, "maxItems": JwtAlgorithm::ALL.len(), "items": items})
         });
         read(fields, &Arc::new(Expressions::new()))
     }
@@ -144,8 +145,8 @@ impl From<ListedIssuer> for IssuerView {
             Some(KeySource::Registered(jwks, _)) => (None, Some(Any(jwks.clone()))),
             Some(KeySource::Discovery) | None => (None, None),
         };
-        let algorithms = |read: &Registration| {
-            let names = words(&read.algorithms, Algorithm::as_str);
+        let algorithms = |read: &IssuerRegistration| {
+            let names = words(&read.algorithms, JwtAlgorithm::as_str);
             names.into_iter().map(str::to_owned).collect()
         };
         Self {
@@ -186,6 +187,8 @@ impl IssuerApi {
     }
 
     /// Show an issuer of JWTs
+    ///
+    /// What is registered of it; its keys only where they are registered, too.
     #[oai(path = "/api/issuer/:name", method = "get", operation_id = "getIssuer")]
     async fn show(
         &self,

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::access::audit::AuditOutcome;
-use crate::access::issuer::Algorithm;
+use crate::access::issuer::JwtAlgorithm;
 use crate::access::scope::Scope;
 use crate::foundation::words::words;
 use crate::reads::TokenSource;
@@ -74,7 +74,7 @@ pub fn named_models() -> Vec<(Named, Value)> {
             JWT_ALGORITHM,
             one_of(
                 "How a JWT may be signed (RFC 7518).",
-                &words(Algorithm::ALL, Algorithm::as_str),
+                &words(JwtAlgorithm::ALL, JwtAlgorithm::as_str),
             ),
         ),
         (

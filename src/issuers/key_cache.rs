@@ -143,13 +143,33 @@ impl KeyCache {
 
     /// By the one who holds the flight. None where nothing was brought.
     async fn fetch(&self, issuer: &Issuer, fetching: &Fetching) -> Option<Arc<KeySet>> {
-        let begun = fetching.boot();
-        // One that is cut off has been tried, too.
-        self.lock().tried = Some((begun, Tried::Failed));
+        let mut attempt = Attempt {
+            cache: self,
+            begun: fetching.boot(),
+            brought: None,
+        };
         let keys = Arc::new(fetching.fetch(issuer).await.ok()?);
-        let mut state = self.lock();
-        state.tried = Some((begun, Tried::Fetched));
-        state.keys = Some((keys.clone(), begun));
+        attempt.brought = Some(keys.clone());
         Some(keys)
+    }
+}
+
+/// A fetch. Whatever becomes of it, one that is cut off included, it has been tried.
+struct Attempt<'a> {
+    cache: &'a KeyCache,
+    begun: BootMs,
+    brought: Option<Arc<KeySet>>,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.lock();
+        match self.brought.take() {
+            Some(keys) => {
+                state.tried = Some((self.begun, Tried::Fetched));
+                state.keys = Some((keys, self.begun));
+            }
+            None => state.tried = Some((self.begun, Tried::Failed)),
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Issuers {
         if let Some(caller) = memory.verified(&hash) {
             return Ok(Some(caller));
         }
-        match self.verify(&token, issuer, &issuers).await? {
+        match Box::pin(self.verify(&token, issuer, &issuers)).await? {
             Ok(verified) => Ok(Some(memory.remember_verified(hash, verified, &issuers))),
             Err(fault) => {
                 self.tell_refused(issuer, &fault);
@@ -106,7 +106,7 @@ impl Issuers {
     ) -> Result<Option<Arc<Caller>>, RecogniseError> {
         match self.0.memory.recalled(presented) {
             None => self.recognise(presented).await,
-            Some(recalled) => match within(COMPARING, self.recognise(presented)).await {
+            Some(recalled) => match within(COMPARING, Box::pin(self.recognise(presented))).await {
                 Some(Ok(found)) => Ok(found),
                 Some(Err(_)) | None => Ok(Some(recalled)),
             },

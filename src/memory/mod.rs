@@ -5,6 +5,7 @@
 mod callers;
 mod cells;
 pub mod follower;
+mod issuers;
 mod known_issuers;
 mod known_keys;
 mod position;

@@ -6,7 +6,7 @@ use token_server_entity::issuer as row;
 use super::changed::of_issuer;
 use super::{Actor, Changed, Refusal, Registry, RegistryError};
 use crate::access::issuer::store::{self, ISSUERS_MAX, Issuer, UnusableIssuer};
-use crate::access::issuer::{IssuerName, Registration};
+use crate::access::issuer::{IssuerName, IssuerRegistration};
 use crate::feed::{self, FeedChange};
 use crate::foundation::database::is_duplicate;
 use crate::foundation::page::{Listed, Page};
@@ -17,7 +17,7 @@ use crate::realm::Fault;
 pub struct ListedIssuer {
     pub row: row::Model,
     /// Or why it lets nobody in.
-    pub read: Result<Registration, UnusableIssuer>,
+    pub read: Result<IssuerRegistration, UnusableIssuer>,
 }
 
 impl Registry {
@@ -49,7 +49,7 @@ impl Registry {
     pub async fn save_issuer(
         &self,
         name: &IssuerName,
-        registration: &Registration,
+        registration: &IssuerRegistration,
         by: &Actor,
     ) -> Result<ListedIssuer, RegistryError> {
         let now = self.clock.now();
@@ -131,7 +131,7 @@ impl Registry {
 
 /// Refuses rules that give more than whoever makes them has. What they cover is no question: who
 /// may give access at all is limited to nothing.
-fn check_rights(registration: &Registration, by: &Actor) -> Result<(), Refusal> {
+fn check_rights(registration: &IssuerRegistration, by: &Actor) -> Result<(), Refusal> {
     let given = registration.rules.iter().flat_map(|rule| &rule.scopes);
     match given.into_iter().find(|scope| !by.rights.has(**scope)) {
         None => Ok(()),

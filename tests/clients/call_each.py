@@ -149,8 +149,17 @@ def main():
     assert keys.list_[0].realms == ["r*"] and keys.list_[0].keys is None
     call("revoke_api_key", models.Success, id=made.id)
     call("revoke_api_key", models.UnknownApiKeyProblem, 404, id=made.id)
+    rule = models.NewIssuerRule(when="claims.sub == 'a'", scopes=scopes, realms=["r*"])
+    issuer = models.NewIssuer(issuer="https://issuer.example", audiences=["a"], rules=[rule])
+    saved = call("save_issuer", models.IssuerAnswer, name="one", body=issuer).data
+    assert saved.algorithms == [models.JwtAlgorithm.RS256] and saved.jwks_url is None
+    listed = call("list_issuers", models.IssuerPageAnswer).data
+    assert listed.list_[0].rules[0].realms == ["r*"]
+    assert call("get_issuer", models.IssuerAnswer, name="one").data.version == 1
+    call("delete_issuer", models.Success, name="one")
+    call("delete_issuer", models.UnknownIssuerProblem, 404, name="one")
     audit = call("list_audit_entries", models.AuditEntryPageAnswer, page_size=1).data
-    assert audit.list_[0].action == "api_key.revoke"
+    assert audit.list_[0].action == "issuer.delete"
     assert call("get_metrics", str).endswith("# EOF\n")
 
     config["ticket"] = {

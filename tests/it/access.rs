@@ -26,7 +26,7 @@ on_every_database! {
     metrics_are_openmetrics_and_name_no_secret,
 }
 
-const SCOPES: [&str; 10] = [
+pub const SCOPES: [&str; 10] = [
     "token:read",
     "token:flush",
     "realm:read",

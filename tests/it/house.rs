@@ -13,7 +13,7 @@ use circles::{Crate, circles};
 use crate::kit::source::{read, root, sources};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "foundation",
     "feed",
     "realm",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 21] = [
     "token",
     "memory",
     "upstream",
+    "issuers",
     "ticket",
     "webhook",
     "renewal",

@@ -429,7 +429,8 @@ async fn a_page_that_does_not_exist_is_refused(database: TestDatabase) {
     let client = &server.client;
     let pages = "page=0 page=-1 page=abc page=canary page=18446744073709551615 \
                  page=18446744073709551616 pageSize=0 pageSize=1001 pageSize=1.5 pageSize=canary";
-    for path in "/api/realm /api/secret /api/renewal /api/api-key /api/audit".split(' ') {
+    for path in "/api/realm /api/secret /api/renewal /api/api-key /api/issuer /api/audit".split(' ')
+    {
         for page in pages.split(' ') {
             let reply = client.get(&format!("{path}?{page}")).await;
             let (name, _) = page.split_once('=').expect("a name");

@@ -19,7 +19,7 @@ on_every_database! {
 }
 
 /// The scopes that a key with patterns can have.
-const LIMITED: [&str; 6] = [
+pub const LIMITED: [&str; 6] = [
     "token:read",
     "token:flush",
     "realm:read",
@@ -29,13 +29,13 @@ const LIMITED: [&str; 6] = [
 ];
 
 /// Operations that name no realm and no secret that is stored.
-const OF_NO_NAME: [&str; 3] = [
+pub const OF_NO_NAME: [&str; 3] = [
     "GET /api/preset",
     "GET /api/preset/{id}",
     "POST /api/realm/test",
 ];
 /// Those that show what is covered.
-const LISTS: [&str; 3] = ["GET /api/realm", "GET /api/secret", "GET /api/renewal"];
+pub const LISTS: [&str; 3] = ["GET /api/realm", "GET /api/secret", "GET /api/renewal"];
 
 async fn limited(client: &Client, name: &str, scopes: &[&str], patterns: Value) -> Client {
     let mut key = json!({"name": name, "scopes": scopes});
@@ -43,6 +43,35 @@ async fn limited(client: &Client, name: &str, scopes: &[&str], patterns: Value) 
         key[field] = list.clone();
     }
     with_key(client, key).await
+}
+
+/// An operation of the specification as it is called for one secret, and its body.
+pub fn aimed_at(operation: &str, realm: &str, key: &str) -> (String, Value) {
+    let path = operation
+        .replace("{realm}", realm)
+        .replace("{key}", key)
+        .replace("preset/{id}", "preset/auth0")
+        .replace("api-key/{id}", "api-key/999999")
+        .replace("issuer/{name}", "issuer/k8s")
+        .replace("{id}", realm);
+    let query = match operation {
+        "GET /api/token" => format!("?realm={realm}&key={key}"),
+        "POST /api/renewal/run" => format!("?realm={realm}"),
+        "GET /api/realm/{id}/preview" => format!("?key={key}"),
+        "DELETE /api/realm/{id}" => "?cascade=true".to_owned(),
+        _ => String::new(),
+    };
+    let realm = realm.replace("%20", " ");
+    let body = match operation {
+        "POST /api/realm" => json!({"id": realm, "comment": "changed", "config": null}),
+        "POST /api/preset/{id}" => json!({"id": realm, "replace": true}),
+        "POST /api/secret" => json!({"realm": realm, "key": key, "key_1": "changed"}),
+        "POST /api/token/report" => json!({"realm": realm, "key": key, "generation": 1}),
+        "PUT /api/token" => json!({"realm": realm, "key": key, "token": "changed"}),
+        "POST /api/api-key" => json!({"name": "made", "scopes": ["key:write"]}),
+        _ => json!({"realm": realm, "key": key}),
+    };
+    (format!("{path}{query}"), body)
 }
 
 /// Everything that is stored, as an administrator sees it.
@@ -95,34 +124,9 @@ async fn a_key_of_patterns_sees_and_changes_nothing_else_by_any_operation(databa
             if whole_realm && realm == "a1" && !operation.contains("preview") {
                 continue;
             }
-            let path = operation
-                .replace("{realm}", realm)
-                .replace("{key}", key)
-                .replace("preset/{id}", "preset/auth0")
-                .replace("api-key/{id}", "api-key/1")
-                .replace("{name}", "k8s")
-                .replace("{id}", realm);
-            let query = match operation.as_str() {
-                "GET /api/token" | "POST /api/renewal/run" => format!("?realm={realm}&key={key}"),
-                "GET /api/realm/{id}/preview" => format!("?key={key}"),
-                "DELETE /api/realm/{id}" => "?cascade=true".to_owned(),
-                _ => String::new(),
-            };
-            let query = match operation.as_str() {
-                "POST /api/renewal/run" => query.replace(&format!("&key={key}"), ""),
-                _ => query,
-            };
+            let (called, body) = aimed_at(&operation, realm, key);
             let realm = realm.replace("%20", " ");
-            let body = match operation.as_str() {
-                "POST /api/realm" => json!({"id": realm, "comment": "changed", "config": null}),
-                "POST /api/preset/{id}" => json!({"id": realm, "replace": true}),
-                "POST /api/secret" => json!({"realm": realm, "key": key, "key_1": "changed"}),
-                "POST /api/token/report" => json!({"realm": realm, "key": key, "generation": 1}),
-                "PUT /api/token" => json!({"realm": realm, "key": key, "token": "changed"}),
-                "POST /api/api-key" => json!({"name": "made", "scopes": ["token:read"]}),
-                _ => json!({"realm": realm, "key": key}),
-            };
-            let reply = call(&caller, &format!("{path}{query}"), &body).await;
+            let reply = call(&caller, &called, &body).await;
             let status = reply.status.as_u16();
             // Names with blanks around them are none.
             let refused = status == 403 || realm.contains(' ') && [400, 422].contains(&status);

@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::kit::contract::{self, SPECIFICATION};
+use crate::kit::issuer::unsigned;
 use crate::kit::server::Client;
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, on_every_database};
 
@@ -237,6 +238,19 @@ async fn each_operation_answers_as_recorded(database: TestDatabase) {
     let id = id.unwrap_or_else(|| made["data"]["id"].to_string());
     call.operation(&format!("DELETE /api/api-key/{id}"), None)
         .await;
+    let issuer = json!({
+        "issuer": "https://token.actions.githubusercontent.com",
+        "audiences": ["token-server"],
+        "rules": [{
+            "when": "claims.repository == 'acme/site'",
+            "scopes": ["token:read"],
+            "realms": ["r*"],
+        }],
+    });
+    call.operation("PUT /api/issuer/github", Some(issuer)).await;
+    call.operation("GET /api/issuer", None).await;
+    call.operation("GET /api/issuer/github", None).await;
+    call.operation("DELETE /api/issuer/github", None).await;
     call.operation("DELETE /api/secret/r/k", None).await;
     call.operation("DELETE /api/realm/r", None).await;
     call.operation("GET /api/audit?pageSize=2", None).await;
@@ -292,6 +306,11 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let often = client.with_key(often["data"]["key"].as_str().expect("a key"));
     often.get("/api/token?realm=r&key=k").await.expect(200);
     let nobody = client.without_key();
+    // Its keys are not to be had.
+    let issuer = json!({"issuer": provider.url(""), "audiences": ["a"]});
+    client.put("/api/issuer/away", &issuer).await.expect(200);
+    let claims = json!({"iss": provider.url(""), "aud": "a", "exp": 1_800_000_000});
+    let jwt = unsigned(&json!({"alg": "RS256", "kid": "k"}), &claims) + ".AA";
     let named = json!({"name": "reader", "scopes": ["token:read"]});
 
     let token = "GET /api/token?realm=r&key=k";
@@ -346,6 +365,12 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         ),
         ("unknown_api_key", of("DELETE /api/api-key/4711", None)),
         ("push_refused", of("POST /api/ticket/pushed", Some(push))),
+        ("unknown_issuer", of("GET /api/issuer/nobody", None)),
+        ("issuer_taken", of("PUT /api/issuer/other", Some(issuer))),
+        (
+            "issuer_unavailable",
+            request(&client.with_key(&jwt), "GET /api/realm", None),
+        ),
         ("name_taken", of("POST /api/api-key", Some(named))),
         ("realm_exists", of(preset, Some(json!({"id": "r"})))),
         ("realm_has_secrets", of("DELETE /api/realm/r", None)),

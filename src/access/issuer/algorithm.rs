@@ -6,7 +6,7 @@ use strum::VariantArray;
 use super::key_kind::KeyKind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Algorithm {
+pub enum JwtAlgorithm {
     Rs256,
     Rs384,
     Rs512,
@@ -18,7 +18,7 @@ pub enum Algorithm {
     EdDsa,
 }
 
-impl Algorithm {
+impl JwtAlgorithm {
     pub const ALL: &'static [Self] = Self::VARIANTS;
     /// Of an issuer that names none: what OpenID Connect has every issuer know.
     pub const DEFAULT: Self = Self::Rs256;

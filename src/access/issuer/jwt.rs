@@ -5,9 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::algorithm::Algorithm;
+use super::algorithm::JwtAlgorithm;
 use super::key_set::{KeySet, Unverified};
-use super::registration::Registration;
+use super::registration::IssuerRegistration;
 use super::rule::RuleFailure;
 use crate::access::Caller;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
@@ -109,7 +109,7 @@ impl<'a> Jwt<'a> {
 
     /// Everything that can be said without a key. Come first: whoever sends nonsense has the
     /// issuer asked for nothing.
-    pub fn check(&self, registration: &Registration, now: EpochMs) -> Result<(), TokenFault> {
+    pub fn check(&self, registration: &IssuerRegistration, now: EpochMs) -> Result<(), TokenFault> {
         if self.header.contains_key("crit") {
             return Err(TokenFault::Critical);
         }
@@ -155,7 +155,7 @@ impl<'a> Jwt<'a> {
     pub fn verify(
         &self,
         name: &str,
-        registration: &Registration,
+        registration: &IssuerRegistration,
         keys: &KeySet,
         now: EpochMs,
     ) -> Result<VerifiedToken, TokenFault> {
@@ -176,9 +176,9 @@ impl<'a> Jwt<'a> {
         })
     }
 
-    fn algorithm(&self, registration: &Registration) -> Result<Algorithm, TokenFault> {
+    fn algorithm(&self, registration: &IssuerRegistration) -> Result<JwtAlgorithm, TokenFault> {
         let named = self.header.get("alg").and_then(Value::as_str);
-        let known = named.and_then(Algorithm::parse);
+        let known = named.and_then(JwtAlgorithm::parse);
         known
             .filter(|algorithm| registration.algorithms.contains(algorithm))
             .ok_or(TokenFault::Algorithm)

@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, crypto};
 use serde_json::Value;
 
-use super::algorithm::Algorithm;
+use super::algorithm::JwtAlgorithm;
 use super::key_kind::KeyKind;
 
 /// The most keys that a set may hold.
@@ -42,7 +42,7 @@ struct PublicKey {
     id: Option<String>,
     kind: KeyKind,
     /// The one algorithm that it is for, where it says so.
-    only: Option<Algorithm>,
+    only: Option<JwtAlgorithm>,
     key: DecodingKey,
 }
 
@@ -60,7 +60,7 @@ impl PublicKey {
         }
         let only = match jwk.get("alg") {
             None | Some(Value::Null) => None,
-            Some(name) => Some(Algorithm::parse(name.as_str()?)?),
+            Some(name) => Some(JwtAlgorithm::parse(name.as_str()?)?),
         };
         let parsed: Jwk = serde_json::from_value(jwk.clone()).ok()?;
         let kind = KeyKind::of(&parsed.algorithm)?;
@@ -75,7 +75,7 @@ impl PublicKey {
         })
     }
 
-    fn fits(&self, algorithm: Algorithm) -> bool {
+    fn fits(&self, algorithm: JwtAlgorithm) -> bool {
         self.kind == algorithm.key_kind() && self.only.is_none_or(|only| only == algorithm)
     }
 }
@@ -129,7 +129,7 @@ impl KeySet {
     pub(super) fn verify(
         &self,
         id: Option<&str>,
-        algorithm: Algorithm,
+        algorithm: JwtAlgorithm,
         signed: &str,
         signature: &str,
     ) -> Result<(), Unverified> {

@@ -10,10 +10,10 @@ mod registration;
 mod rule;
 pub mod store;
 
-pub use algorithm::Algorithm;
+pub use algorithm::JwtAlgorithm;
 pub use jwt::{Jwt, NAME_PREFIX, TokenFault, VerifiedToken};
 pub use key_set::{KeySet, KeySetError};
 pub use name::{IssuerName, is_reserved};
 pub use reading::read;
-pub use registration::{KeySource, Registration};
+pub use registration::{IssuerRegistration, KeySource};
 pub use rule::{Rule, RuleFailure};

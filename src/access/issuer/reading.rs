@@ -7,9 +7,9 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::algorithm::Algorithm;
+use super::algorithm::JwtAlgorithm;
 use super::key_set::KeySet;
-use super::registration::{KeySource, Registration};
+use super::registration::{IssuerRegistration, KeySource};
 use super::rule::{self, Rule};
 use crate::access::scope::Scope;
 use crate::foundation::fields::Fields;
@@ -28,7 +28,7 @@ const WHEN_MAX_CHARS: usize = 2000;
 const CA_MAX_CHARS: usize = 65_536;
 
 /// Reads a registration, or notes faults and answers none.
-pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<Registration> {
+pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<IssuerRegistration> {
     fields.describe("issuer", || text_schema(TEXT_MAX_CHARS));
     let issuer = fields.required("issuer", |fields, field| {
         text(fields, field, TEXT_MAX_CHARS)
@@ -45,7 +45,7 @@ pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<Regist
     let ca = authorities(&fields);
     let rules = fields.each("rules", RULES_MAX, |fields| read_rule(fields, expressions));
     fields.finish();
-    Some(Registration {
+    Some(IssuerRegistration {
         issuer: issuer?,
         audiences: audiences?,
         algorithms: algorithms?,
@@ -56,20 +56,20 @@ pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<Regist
     })
 }
 
-fn algorithms(fields: &Fields<'_>) -> Option<Vec<Algorithm>> {
-    let known = words(Algorithm::ALL, Algorithm::as_str);
+fn algorithms(fields: &Fields<'_>) -> Option<Vec<JwtAlgorithm>> {
+    let known = words(JwtAlgorithm::ALL, JwtAlgorithm::as_str);
     fields.describe("algorithms", || {
-        let mut schema = list_schema(&json!({"enum": known}), 1, Algorithm::ALL.len());
-        schema["default"] = json!([Algorithm::DEFAULT.as_str()]);
+        let mut schema = list_schema(&json!({"enum": known}), 1, JwtAlgorithm::ALL.len());
+        schema["default"] = json!([JwtAlgorithm::DEFAULT.as_str()]);
         schema
     });
     if !fields.has("algorithms") {
         fields.list("algorithms");
-        return Some(vec![Algorithm::DEFAULT]);
+        return Some(vec![JwtAlgorithm::DEFAULT]);
     }
-    let list = bounded(fields, "algorithms", 1, Algorithm::ALL.len())?;
+    let list = bounded(fields, "algorithms", 1, JwtAlgorithm::ALL.len())?;
     each(fields, "algorithms", list, |value| {
-        let named = value.as_str().and_then(Algorithm::parse);
+        let named = value.as_str().and_then(JwtAlgorithm::parse);
         named.ok_or_else(|| format!("must be one of {}", known.join(", ")))
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::algorithm::Algorithm;
+use super::algorithm::JwtAlgorithm;
 use super::key_set::KeySet;
 use super::rule::{Rule, RuleFailure, first_met};
 use crate::foundation::pattern::Pattern;
@@ -23,12 +23,12 @@ pub enum KeySource {
 
 /// What is registered of an issuer, read and checked.
 #[derive(Clone, Debug)]
-pub struct Registration {
+pub struct IssuerRegistration {
     /// What `iss` of its tokens says, to the letter.
     pub issuer: String,
     /// One of these must be among the audiences of a token.
     pub audiences: Vec<String>,
-    pub algorithms: Vec<Algorithm>,
+    pub algorithms: Vec<JwtAlgorithm>,
     pub keys: KeySource,
     /// Certificates of authorities, in PEM, that are trusted when keys are fetched.
     pub ca: Option<String>,
@@ -36,7 +36,7 @@ pub struct Registration {
     pub(super) expressions: Arc<Expressions>,
 }
 
-impl Registration {
+impl IssuerRegistration {
     /// What claims are good for: the first rule whose condition they meet decides, alone.
     pub(super) fn rule_for(&self, claims: &Value) -> Result<&Rule, Option<RuleFailure>> {
         first_met(&self.rules, &self.expressions, claims)
@@ -65,7 +65,7 @@ impl Registration {
         let mut written = json!({
             "issuer": self.issuer,
             "audiences": self.audiences,
-            "algorithms": words(&self.algorithms, Algorithm::as_str),
+            "algorithms": words(&self.algorithms, JwtAlgorithm::as_str),
             "rules": rules.collect::<Vec<_>>(),
         });
         match &self.keys {

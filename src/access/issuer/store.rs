@@ -12,7 +12,7 @@ use token_server_entity::issuer::{self, Column, Entity};
 
 use super::name::IssuerName;
 use super::reading;
-use super::registration::Registration;
+use super::registration::IssuerRegistration;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::fields::{Faults, Fields};
@@ -27,7 +27,7 @@ pub const ISSUERS_MAX: u64 = 100;
 #[derive(Clone, Debug)]
 pub struct Issuer {
     pub name: IssuerName,
-    pub registration: Registration,
+    pub registration: IssuerRegistration,
 }
 
 /// Why a stored issuer lets nobody in.
@@ -162,7 +162,7 @@ pub async fn insert(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
     name: &IssuerName,
-    registration: &Registration,
+    registration: &IssuerRegistration,
     now: EpochMs,
 ) -> Result<(), DbErr> {
     let config = registration.to_json().to_string();
@@ -187,7 +187,7 @@ pub async fn update(
     ring: &KeyRing,
     name: &IssuerName,
     over: i64,
-    registration: &Registration,
+    registration: &IssuerRegistration,
     now: EpochMs,
 ) -> Result<bool, DbErr> {
     let config = registration.to_json().to_string();

@@ -2,9 +2,16 @@
 //! are, in this order: the realm `demo` and its secret `app` are there, and what else an example
 //! needs is made by one before it. A test does so.
 
+mod access;
+mod shared;
+
 use serde_json::{Value, json};
 
 use super::problems::ProblemAnswer;
+use access::{
+    api_keys, audit, issuer_name, issuers, key_id, made_key, new_issuer, new_key, one_issuer,
+};
+use shared::{DATE, data, demo, page, success};
 
 /// A name, and what makes its value.
 pub type ExampleParameter = (&'static str, fn() -> Value);
@@ -32,10 +39,6 @@ const fn example(
     }
 }
 
-fn demo() -> Value {
-    json!("demo")
-}
-
 fn app() -> Value {
     json!("app")
 }
@@ -50,24 +53,6 @@ fn preset_id() -> Value {
 
 fn example_realm() -> Value {
     json!("example")
-}
-
-fn key_id() -> Value {
-    json!(2)
-}
-
-const DATE: &str = "2026-01-02T03:04:05.678Z";
-
-fn success() -> Value {
-    json!({"success": "ok"})
-}
-
-fn data(data: Value) -> Value {
-    json!({"data": data, "success": "ok"})
-}
-
-fn page(row: Value) -> Value {
-    data(json!({"list": [row], "total": 1}))
 }
 
 fn token() -> Value {
@@ -250,87 +235,6 @@ fn renewals() -> Value {
 
 fn run() -> Value {
     data(json!({"renewed": 1, "failed": 0, "discarded": 0, "waiting": 0, "duration_ms": 12}))
-}
-
-fn new_key() -> Value {
-    json!({"name": "reader", "scopes": ["token:read"], "realms": [demo()]})
-}
-
-fn made_key() -> Value {
-    data(json!({"id": key_id(), "name": "reader", "key": "shown-this-once"}))
-}
-
-fn api_keys() -> Value {
-    page(json!({
-        "id": key_id(),
-        "name": "reader",
-        "hint": "shown-",
-        "scopes": ["token:read"],
-        "realms": [demo()],
-        "keys": null,
-        "created_at": DATE,
-        "expires_at": null,
-        "revoked_at": null, "rate": 100, "authentic": true,
-    }))
-}
-
-fn issuer_name() -> Value {
-    json!("github-actions")
-}
-
-fn new_issuer() -> Value {
-    json!({
-        "issuer": "https://token.actions.githubusercontent.com",
-        "audiences": ["token-server"],
-        "rules": [{
-            "when": "claims.repository == 'acme/site' and claims.ref == 'refs/heads/main'",
-            "scopes": ["token:read"],
-            "realms": [demo()],
-        }],
-    })
-}
-
-fn issuer() -> Value {
-    json!({
-        "name": issuer_name(),
-        "issuer": "https://token.actions.githubusercontent.com",
-        "audiences": ["token-server"],
-        "algorithms": ["RS256"],
-        "jwks_url": null,
-        "jwks": null,
-        "ca": null,
-        "rules": [{
-            "when": "claims.repository == 'acme/site' and claims.ref == 'refs/heads/main'",
-            "scopes": ["token:read"],
-            "realms": [demo()],
-            "keys": null,
-        }],
-        "version": 1,
-        "created_at": DATE,
-        "updated_at": DATE,
-    })
-}
-
-fn one_issuer() -> Value {
-    data(issuer())
-}
-
-fn issuers() -> Value {
-    page(issuer())
-}
-
-fn audit() -> Value {
-    page(json!({
-        "id": 1,
-        "at": DATE,
-        "actor": "reader",
-        "action": "secret.save",
-        "target": "demo/second",
-        "outcome": "done",
-        "detail": null,
-        "request_id": "0b9c7a1e52d84f3f",
-        "count": 1,
-    }))
 }
 
 fn metrics() -> Value {

@@ -1,12 +1,15 @@
 //! The keys of an issuer: fetched, kept, rotated and away, within bounds of requests to it.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use token_server::foundation::clock::{Clock, Ms};
 
 use super::Scene;
-use crate::kit::issuer::SigningKey;
-use crate::kit::server::Client;
-use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::kit::internet::{Internet, Response};
+use crate::kit::issuer::{SigningKey, service_account};
+use crate::kit::server::{Client, Options};
+use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_rotated_key_is_fetched_by_the_first_token_of_it_and_an_unknown_one_once_a_minute,
@@ -16,6 +19,7 @@ on_every_database! {
     a_withdrawn_key_is_good_for_an_hour_at_most,
     what_is_published_and_is_no_key_for_signatures_verifies_nothing,
     keys_are_not_taken_from_a_document_of_another_issuer,
+    keys_are_fetched_from_whom_the_registration_trusts_and_from_nobody_else,
 }
 
 const MINUTE: Ms = Ms::from_secs(60);
@@ -70,16 +74,17 @@ async fn however_many_call_at_once_the_keys_are_fetched_once(database: TestDatab
     let scene = Scene::set(&database).await;
     scene.register_cluster().await;
     scene.publisher.hold();
-    let callers: Vec<_> = (0..20)
-        .map(|number| {
-            let caller = token(&scene, &scene.key, number);
-            tokio::spawn(async move { status(&caller).await })
-        })
-        .collect();
+    let call = |number| {
+        let caller = token(&scene, &scene.key, number);
+        tokio::spawn(async move { status(&caller).await })
+    };
+    let mut callers: Vec<_> = (0..10).map(call).collect();
     eventually("the issuer is asked", async || {
         (!scene.publisher.asked().is_empty()).then_some(())
     })
     .await;
+    // Who comes meanwhile waits for the same.
+    callers.extend((10..20).map(call));
     scene.publisher.release();
     for caller in callers {
         assert_eq!(caller.await.expect("it calls to the end"), 200);
@@ -237,4 +242,58 @@ async fn keys_are_not_taken_from_a_document_of_another_issuer(database: TestData
         scene.clock.advance(Ms::from_secs(10));
     }
     assert_eq!(scene.publisher.fetches(), 0);
+}
+
+async fn keys_are_fetched_from_whom_the_registration_trusts_and_from_nobody_else(
+    database: TestDatabase,
+) {
+    const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
+    let (cluster, others) = (Internet::start().await, Internet::start().await);
+    let key = SigningKey::new("of-the-cluster", "RS256");
+    let jwks = json!({"keys": [key.jwk()]});
+    cluster.answer(move |arrived| {
+        let document = json!({"issuer": CLUSTER, "jwks_uri": format!("{CLUSTER}/openid/v1/jwks")});
+        let body = match arrived.url.strip_prefix(CLUSTER) {
+            Some("/.well-known/openid-configuration") => document,
+            Some("/openid/v1/jwks") => jwks.clone(),
+            _ => json!({}),
+        };
+        Response {
+            status: 200,
+            headers: Vec::new(),
+            body: body.to_string().into_bytes(),
+        }
+    });
+    let ((resolver, authority), (_, other)) = (cluster.for_server(), others.for_server());
+    let options = Options {
+        internet: Some((resolver, other.clone())),
+        ..Options::default()
+    };
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
+    let claims = service_account(CLUSTER, "prod", "a", &*clock);
+    let caller = server.client.with_key(&key.token(&claims));
+    let pem = |certificate: &[u8]| {
+        let text = STANDARD.encode(certificate);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    let mut registration = json!({
+        "issuer": CLUSTER, "audiences": ["token-server"],
+        "rules": [{"when": "claims.sub is defined", "scopes": ["realm:read"]}],
+    });
+    for (authority, trusted) in [
+        (None, false),
+        (Some(&other), false),
+        (Some(&authority), true),
+    ] {
+        if let Some(authority) = authority {
+            registration["ca"] = json!(pem(authority));
+        }
+        let saved = server.client.put("/api/issuer/k8s", &registration).await;
+        saved.expect(200);
+        let reply = caller.get("/api/realm").await;
+        match trusted {
+            true => drop(reply.expect(200)),
+            false => drop(reply.expect_problem(503, "issuer_unavailable")),
+        }
+    }
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Scene;
 use crate::access::{with_key, with_scopes};
-use crate::kit::issuer::SigningKey;
+use crate::kit::issuer::{SigningKey, github_job, service_account};
+use crate::kit::source::{read, root};
 use crate::kit::{Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -13,6 +14,7 @@ on_every_database! {
     nobody_gives_by_a_rule_what_he_has_not,
     no_api_key_has_the_name_of_an_issuers_caller,
     a_registration_holds_from_the_next_call_on,
+    what_the_page_registers_is_taken_and_lets_in_whom_it_says,
 }
 
 fn registration() -> Value {
@@ -242,4 +244,47 @@ async fn a_registration_holds_from_the_next_call_on(database: TestDatabase) {
     scene.admin().delete("/api/issuer/k8s").await.expect(200);
     let refused = caller.token("prod-mail", "k").await;
     refused.expect_problem(401, "unauthorized");
+}
+
+async fn what_the_page_registers_is_taken_and_lets_in_whom_it_says(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    let page = read(&root().join("docs/src/how-to/workloads.md"));
+    let blocks = page.split("```json\n").skip(1);
+    let blocks: Vec<_> = blocks.filter_map(|block| block.split_once("```")).collect();
+    assert_eq!(blocks.len(), 3);
+    let oidc = |issuer: &str| {
+        let mut claims = service_account(issuer, "-", "-", &*scene.clock);
+        claims["azp"] = json!("billing-service");
+        claims["scope"] = json!("openid tokens");
+        claims
+    };
+    for (number, (block, _)) in blocks.into_iter().enumerate() {
+        let mut registration: Value = serde_json::from_str(block).expect("JSON");
+        let issuer = registration["issuer"].as_str().expect("a text").to_owned();
+        let path = format!("/api/issuer/of-page-{number}");
+        // As it stands, and with keys that are had here.
+        scene.admin().put(&path, &registration).await.expect(200);
+        registration["jwks"] = json!({"keys": [scene.key.jwk()]});
+        scene.admin().put(&path, &registration).await.expect(200);
+        let (good, bad) = match number {
+            0 => (
+                service_account(&issuer, "prod", "checkout", &*scene.clock),
+                service_account(&issuer, "prod", "cart", &*scene.clock),
+            ),
+            1 => (
+                github_job("acme/site", "refs/heads/main", &*scene.clock),
+                github_job("acme/site", "refs/heads/other", &*scene.clock),
+            ),
+            _ => (
+                oidc(&issuer),
+                service_account(&issuer, "-", "-", &*scene.clock),
+            ),
+        };
+        let good = scene.caller(&scene.key.token(&good));
+        let denied = good.get("/api/realm").await;
+        denied.expect_problem(403, "forbidden");
+        let bad = scene.caller(&scene.key.token(&bad));
+        let refused = bad.get("/api/realm").await;
+        refused.expect_problem(401, "unauthorized");
+    }
 }

@@ -146,6 +146,7 @@ async fn without_the_database_a_token_is_trusted_for_a_minute_and_then_nobody_is
 ) {
     let scene = Scene::set(&database).await;
     scene.register_cluster().await;
+    scene.server.follows().await;
     let known = scene.caller(&scene.token("prod", "checkout"));
     known.token("prod-mail", "k").await.expect(200);
     let mut claims = scene.account("prod", "checkout");

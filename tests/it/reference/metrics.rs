@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use token_server::foundation::clock::{EpochMs, Ms};
 use token_server::foundation::metrics::{
-    ClosedLabels, DamageLabels, DeliveryLabels, LimitLabels, Measured, MeasuredRealm, Metrics,
-    RequestLabels,
+    ClosedLabels, DamageLabels, DeliveryLabels, FetchLabels, LimitLabels, Measured, MeasuredRealm,
+    Metrics, RequestLabels,
 };
 
 use super::markdown::{code, codes, sentence, table as table_of};
@@ -48,6 +48,10 @@ fn page() -> String {
         .get_or_create(&DeliveryLabels {
             outcome: "delivered",
         })
+        .inc();
+    metrics
+        .jwks_fetches
+        .get_or_create(&FetchLabels { outcome: "done" })
         .inc();
     let damage = DamageLabels {
         table: "ts_token",
