@@ -107,6 +107,9 @@ fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
     let signer = HeadSigner::new(app.database.clone(), app.audit.clone(), app.clock.clone());
     let heads = AuditHeads::new(signer, app.database.clone(), app.clock.clone());
     jobs.push(Arc::new(heads));
+    if let Some(sinks) = &app.audit_sinks {
+        jobs.push(sinks.clone());
+    }
     if let Some(delivery_worker) = &app.delivery_worker {
         jobs.push(Arc::new(Delivery::new(delivery_worker.clone())));
     }

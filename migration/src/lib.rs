@@ -27,6 +27,7 @@ mod m20261129_000022_authenticate_tokens;
 mod m20261129_000023_add_seals_since;
 mod m20261129_000024_count_audited_calls;
 mod m20261129_000026_chain_audit;
+mod m20261129_000027_create_audit_sink;
 
 use std::collections::HashSet;
 
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000023_add_seals_since::Migration),
             Box::new(m20261129_000024_count_audited_calls::Migration),
             Box::new(m20261129_000026_chain_audit::Migration),
+            Box::new(m20261129_000027_create_audit_sink::Migration),
         ]
     }
 

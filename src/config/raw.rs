@@ -1,5 +1,6 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
+mod audit;
 mod database;
 mod http;
 mod renewal;
@@ -20,6 +21,7 @@ use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::ticket::inbox::TicketSettings;
+use audit::RawAudit;
 use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
@@ -43,6 +45,7 @@ pub(super) struct Raw {
     access: RawAccess,
     ticket: RawTicket,
     webhook: RawWebhook,
+    audit: RawAudit,
     maintenance: RawMaintenance,
     metrics: RawMetrics,
     log: RawLog,
@@ -123,6 +126,7 @@ impl Raw {
                 tolerance_s: self.ticket.tolerance_s,
             },
             webhook,
+            audit_sinks: self.audit.check()?,
             maintenance: MaintenanceSettings {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
+use crate::jobs::audit_sinks::AuditSink;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
+    /// Where copies of the audit go.
+    pub audit_sinks: Vec<AuditSink>,
     pub maintenance: MaintenanceSettings,
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,

@@ -386,7 +386,10 @@ async fn old_history_is_deleted(database: TestDatabase) {
     clock.advance(Ms::from_secs(86_401));
     let pruned = maintenance.prune().await.expect("the database answers");
     // The administrator's key, the realm and the secret; and looks at the secret.
-    assert!(pruned.renewals == 0 && pruned.audit_entries > 3, "{pruned:?}");
+    assert!(
+        pruned.renewals == 0 && pruned.audit_entries > 3,
+        "{pruned:?}"
+    );
     provider.release();
 }
 

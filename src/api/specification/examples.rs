@@ -285,6 +285,10 @@ fn audit() -> Value {
         "detail": null,
         "request_id": "0b9c7a1e52d84f3f",
         "count": 1,
+        "before": {"params": {"key_2": "***"}},
+        "after": {"params": {"key_2": "***"}},
+        "chain": "5d0cdb0f5b1c4bd6a3a8a4f1c6a7e9b2",
+        "seq": 7,
     }))
 }
 

@@ -180,7 +180,7 @@ const FIELDS: &[Known] = &[
     ("MadeApiKey", &["id"], number),
     ("AuditEntry", &["outcome"], call_outcome),
     ("AuditEntry", &["at"], date),
-    ("AuditEntry", &["id", "count"], number),
+    ("AuditEntry", &["id", "count", "seq"], number),
     ("Problem", &["status"], error_status),
     ("Problem", &["class"], class),
 ];
