@@ -24,7 +24,7 @@ pub use syslog::{SyslogAddress, SyslogAddressError};
 
 /// Entries that a sink is given at once.
 const BATCH_ENTRIES: u64 = 200;
-/// A chain that its own server has not copied for so long is copied by others.
+/// An entry that its own server has not copied for so long is copied by others.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
 /// Before the second try; doubled with each.
 const RETRY_BASE: Ms = Ms::from_secs(1);
@@ -90,13 +90,13 @@ impl AuditSinks {
         let gauge = metrics.audit_sink_behind.get_or_create_owned(&labels);
         gauge.set(all);
         let old = clock.now().minus(LEFT_ALONE);
-        let ours = lacks
-            .into_iter()
-            .filter(|chain| log.is_own(&chain.replica) || chain.updated_at <= old);
-        for mut chain in ours {
+        for mut chain in lacks {
+            let is_own = log.is_own(&chain.replica);
             while chain.count() > 0 {
                 let entries = next(database.reader(), &chain, BATCH_ENTRIES).await;
-                let entries = entries.map_err(DbError::from)?;
+                let mut entries = entries.map_err(DbError::from)?;
+                let ours = entries.iter().take_while(|row| is_own || row.at <= old);
+                entries.truncate(ours.count());
                 let Some(last) = entries.last().and_then(|row| row.seq) else {
                     break;
                 };

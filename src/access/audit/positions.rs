@@ -12,7 +12,6 @@ use token_server_entity::audit_sink::{ActiveModel, Column, Entity};
 use token_server_entity::{audit, audit_chain};
 
 use super::store::in_chain;
-use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 
 /// A chain of which a sink lacks entries.
@@ -21,8 +20,6 @@ pub struct Behind {
     pub chain: String,
     /// The server that writes it.
     pub replica: String,
-    /// When its last entry was made.
-    pub updated_at: EpochMs,
     /// The last entry that the sink has taken; 0: none.
     pub taken: i64,
     /// None where nothing is stored of that.
@@ -55,7 +52,6 @@ pub async fn behind(database: &impl ConnectionTrait, sink: &str) -> Result<Vec<B
             stored,
             chain: row.chain,
             replica: row.replica,
-            updated_at: row.updated_at,
             last: row.seq,
         }
     });
