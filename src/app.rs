@@ -28,6 +28,7 @@ use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::sealing_keys::LackedKeys;
 use crate::issuers::Issuers;
+use crate::jobs::audit_sinks::{AuditSinks, AuditSinksParts};
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
@@ -73,6 +74,8 @@ pub struct App {
     pub address_rates: Arc<AddressRates>,
     /// Tells the webhook; none where there is none.
     pub delivery_worker: Option<Arc<DeliveryWorker>>,
+    /// Copies the audit; none where it is copied nowhere.
+    pub audit_sinks: Option<Arc<AuditSinks>>,
     /// Requests under way: they end although their caller has gone.
     pub requests: TaskTracker,
     /// Wakes the sweep.
@@ -175,6 +178,16 @@ impl App {
                     metrics: metrics.clone(),
                     settings: webhook,
                 })
+            }),
+            audit_sinks: (!settings.audit_sinks.is_empty()).then(|| {
+                Arc::new(AuditSinks::new(AuditSinksParts {
+                    database: database.clone(),
+                    log: audit.clone(),
+                    upstream: upstream.clone(),
+                    clock: clock.clone(),
+                    metrics: metrics.clone(),
+                    sinks: settings.audit_sinks.clone(),
+                }))
             }),
             inbox: Inbox::new(
                 database.clone(),

@@ -130,6 +130,9 @@ fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
     if let Some(secured) = tls {
         jobs.push(Arc::new(Certificates::new(secured.tls.clone())));
     }
+    if let Some(sinks) = &app.audit_sinks {
+        jobs.push(sinks.clone());
+    }
     if let Some(delivery_worker) = &app.delivery_worker {
         jobs.push(Arc::new(Delivery::new(delivery_worker.clone())));
     }

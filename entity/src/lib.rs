@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod audit_chain;
+pub mod audit_sink;
 pub mod candidate;
 pub mod change;
 pub mod event;

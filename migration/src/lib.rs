@@ -28,6 +28,7 @@ mod m20261129_000023_add_seals_since;
 mod m20261129_000024_count_audited_calls;
 mod m20261129_000025_create_issuer;
 mod m20261129_000026_chain_audit;
+mod m20261129_000027_create_audit_sink;
 mod m20261129_000028_add_rates;
 
 use std::collections::HashSet;
@@ -72,6 +73,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000024_count_audited_calls::Migration),
             Box::new(m20261129_000025_create_issuer::Migration),
             Box::new(m20261129_000026_chain_audit::Migration),
+            Box::new(m20261129_000027_create_audit_sink::Migration),
             Box::new(m20261129_000028_add_rates::Migration),
         ]
     }

@@ -28,6 +28,8 @@ pub use tally::{Denial, DenialReason};
 const WAITING_MAX: usize = 10_000;
 /// Entries written at once.
 const BATCH_MAX: usize = 100;
+/// A caller can filter a list by any text.
+const TARGET_MAX_CHARS: usize = 1000;
 /// How long is waited for more, so that entries are written together.
 const LINGER: Duration = Duration::from_millis(100);
 /// How often is looked whether the minute has ended, and tried again what could not be written.
@@ -100,8 +102,11 @@ impl AuditWriter {
     }
 
     /// Counts a look at a credential or a use of it, in the same way.
-    pub fn look(&self, look: Look, request_id: Option<String>) {
+    pub fn look(&self, mut look: Look, request_id: Option<String>) {
         let shared = &self.shared;
+        if let Some((cut, _)) = look.target.char_indices().nth(TARGET_MAX_CHARS) {
+            look.target.truncate(cut);
+        }
         let Some(mut state) = shared.open() else {
             return;
         };

@@ -105,10 +105,6 @@ impl Problem {
         Self::bad_request("invalid_parameter", format!("The parameter {name} {why}."))
     }
 
-    pub fn of_name(name: &str, error: &NameError) -> Self {
-        Self::invalid_parameter(name, error)
-    }
-
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,

@@ -1,6 +1,7 @@
 //! The configuration as it is written, and the checks that make settings of it.
 
 mod access;
+mod audit;
 mod database;
 mod http;
 mod renewal;
@@ -22,6 +23,7 @@ use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::ticket::inbox::TicketSettings;
 use access::RawAccess;
+use audit::RawAudit;
 use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
@@ -45,6 +47,7 @@ pub(super) struct Raw {
     access: RawAccess,
     ticket: RawTicket,
     webhook: RawWebhook,
+    audit: RawAudit,
     maintenance: RawMaintenance,
     metrics: RawMetrics,
     log: RawLog,
@@ -112,6 +115,7 @@ impl Raw {
                 tolerance_s: self.ticket.tolerance_s,
             },
             webhook,
+            audit_sinks: self.audit.check()?,
             maintenance: MaintenanceSettings {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),

@@ -17,6 +17,7 @@ use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::SealingKeys;
 use crate::foundation::server_tls::TlsFiles;
+use crate::jobs::audit_sinks::AuditSink;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
+    /// Where copies of the audit go.
+    pub audit_sinks: Vec<AuditSink>,
     pub maintenance: MaintenanceSettings,
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,

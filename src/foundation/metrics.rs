@@ -66,6 +66,11 @@ pub struct DamageLabels {
     pub column: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SinkLabels {
+    pub sink: &'static str,
+}
+
 /// Everything this server counts.
 pub struct Metrics {
     registry: Registry,
@@ -89,6 +94,8 @@ pub struct Metrics {
     pub sweeps: Counter,
     pub followed: Counter,
     pub audit_dropped: Counter,
+    pub audit_sink_behind: Family<SinkLabels, Gauge>,
+    pub audit_sink_failures: Family<SinkLabels, Counter>,
     pub deliveries: Family<DeliveryLabels, Counter>,
     pub jwks_fetches: Family<FetchLabels, Counter>,
     pub in_flight: Gauge,
@@ -131,6 +138,8 @@ impl Metrics {
             sweeps: Counter::default(),
             followed: Counter::default(),
             audit_dropped: Counter::default(),
+            audit_sink_behind: Family::default(),
+            audit_sink_failures: Family::default(),
             deliveries: Family::default(),
             jwks_fetches: Family::default(),
             in_flight: Gauge::default(),
@@ -226,6 +235,16 @@ impl Metrics {
             "audit_dropped",
             "Denied calls, looks at credentials and uses of them that the audit misses, because the database did not take them",
             self.audit_dropped.clone(),
+        );
+        registry.register(
+            "audit_sink_behind",
+            "Entries of the audit that a sink has not taken yet, from any server",
+            self.audit_sink_behind.clone(),
+        );
+        registry.register(
+            "audit_sink_failures",
+            "Times that a sink did not take entries of the audit",
+            self.audit_sink_failures.clone(),
         );
         registry.register(
             "webhook_deliveries",

@@ -3,6 +3,7 @@
 //! correctness never rests on the scheduler.
 
 pub mod audit_heads;
+pub mod audit_sinks;
 pub mod certificates;
 pub mod delivery;
 pub mod follow;

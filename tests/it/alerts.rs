@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, Timeline};
+use token_server::foundation::metrics::SinkLabels;
 
 use crate::kit::database::{DatabaseServer, Kind};
 use crate::kit::promtool::{Scrapes, shipped_alerts};
@@ -25,6 +26,7 @@ const STUCK: &str = "TokenServerSweepStuck";
 const AWAY: &str = "TokenServerDatabaseAway";
 const CLOCK: &str = "TokenServerClockOff";
 const DROPPED: &str = "TokenServerAuditDropped";
+const BEHIND: &str = "TokenServerAuditSinkBehind";
 const ABSENT: &str = "TokenServerAbsent";
 
 on_every_database! {
@@ -34,13 +36,14 @@ on_every_database! {
     a_secret_that_never_gets_a_token_is_pending_without_end,
     a_sweep_that_hangs_is_stuck,
     denied_calls_that_miss_the_audit_are_told_of,
+    a_sink_that_takes_no_entries_of_the_audit_is_told_of,
 }
 
 /// So that a new rule is not forgotten here.
 #[test]
 fn every_alert_that_is_shipped_is_tried() {
     let tried = [
-        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, DROPPED, ABSENT,
+        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, DROPPED, BEHIND, ABSENT,
     ];
     let tried: BTreeSet<String> = tried.map(str::to_owned).into_iter().collect();
     assert_eq!(shipped_alerts(), tried);
@@ -200,6 +203,18 @@ async fn denied_calls_that_miss_the_audit_are_told_of(database: TestDatabase) {
     watched.server.app().metrics.audit_dropped.inc();
     watched.lives(3).await;
     watched.scrapes.assert_firing(5, &[DROPPED]);
+}
+
+async fn a_sink_that_takes_no_entries_of_the_audit_is_told_of(database: TestDatabase) {
+    let mut watched = Watched::start(&database).await;
+    // When that happens: audit::sinks::
+    let sink = SinkLabels { sink: "https" };
+    let metrics = watched.server.app().metrics.clone();
+    metrics.audit_sink_behind.get_or_create(&sink).set(3);
+    watched.lives(10).await;
+    watched.scrapes.assert_firing(10, &[]);
+    watched.lives(7).await;
+    watched.scrapes.assert_firing(17, &[BEHIND]);
 }
 
 mod a_replica_whose_clock_is_not_the_databases_is_told_of {

@@ -83,6 +83,7 @@ pages! {
     the_commands_of_readme: "README.md", Demo, CannotBeReached;
     the_commands_of_first_token: FIRST_TOKEN, Nothing, Answers;
     the_commands_of_applications: "docs/src/how-to/applications.md", Demo, Answers;
+    the_commands_of_audit: "docs/src/how-to/audit.md", Service, Answers;
     the_commands_of_back_up_and_restore: BACK_UP, Service, Answers;
     the_commands_of_install_and_run: INSTALL, Service, Answers;
     the_commands_of_monitor_and_alert: "docs/src/how-to/monitor-and-alert.md", Service, Answers;

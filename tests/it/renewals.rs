@@ -385,9 +385,9 @@ async fn old_history_is_deleted(database: TestDatabase) {
     assert_eq!((pruned.renewals, pruned.audit_entries), (1, 0));
     clock.advance(Ms::from_secs(86_401));
     let pruned = maintenance.prune().await.expect("the database answers");
-    // The administrator's key, the realm and the secret; and looks at the secret.
+    // The administrator's key, the realm and the secret; and looks that are written by then.
     assert!(
-        pruned.renewals == 0 && pruned.audit_entries > 3,
+        pruned.renewals == 0 && pruned.audit_entries >= 3,
         "{pruned:?}"
     );
     provider.release();

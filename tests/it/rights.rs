@@ -6,7 +6,7 @@ use token_server::foundation::pattern::Pattern;
 
 use crate::access::{call, scope_of, specified, with_key};
 use crate::kit::server::Client;
-use crate::kit::{Provider, Server, TestDatabase, on_every_database};
+use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_key_of_patterns_sees_and_changes_nothing_else_by_any_operation,
@@ -252,9 +252,12 @@ async fn a_key_gives_no_scope_that_it_lacks(database: TestDatabase) {
     let keys = server.client.list("/api/api-key").await;
     // The first one, these two, and what they have made.
     assert_eq!(keys.len(), 5);
-    let denied = server.client.list("/api/audit").await;
-    let denied = denied.iter().filter(|entry| entry["outcome"] == "denied");
-    assert!(denied.count() > 0);
+    eventually("what was denied is in the audit", async || {
+        let entries = server.client.list("/api/audit").await;
+        let denied = entries.iter().any(|entry| entry["outcome"] == "denied");
+        denied.then_some(())
+    })
+    .await;
 }
 
 async fn who_may_not_change_all_secrets_of_a_realm_does_not_change_what_is_sent_for_them(

@@ -36,6 +36,11 @@ impl AuditLog {
         }
     }
 
+    /// Whether this server writes a replica's chains.
+    pub fn is_own(&self, replica: &str) -> bool {
+        self.replica.0 == replica
+    }
+
     pub(super) fn ring(&self) -> &KeyRing {
         &self.ring
     }

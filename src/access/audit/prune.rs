@@ -8,7 +8,7 @@ use sea_orm::{
     QuerySelect,
 };
 use serde_json::{Value, json};
-use token_server_entity::{audit, audit_chain};
+use token_server_entity::{audit, audit_chain, audit_sink};
 
 use super::chain::ChainKey;
 use super::entry::{AuditEntry, AuditOutcome, Change, PRUNE};
@@ -134,6 +134,10 @@ async fn end_chains(
         let entries = audit::Entity::find().filter(audit::Column::Chain.eq(row.chain.as_str()));
         if row.updated_at < before && entries.count(transaction).await? == 0 {
             audit_chain::Entity::delete_by_id(row.id)
+                .exec(transaction)
+                .await?;
+            audit_sink::Entity::delete_many()
+                .filter(audit_sink::Column::Chain.eq(row.chain.as_str()))
                 .exec(transaction)
                 .await?;
             ended.push(row.chain);

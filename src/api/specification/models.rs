@@ -190,7 +190,7 @@ const FIELDS: &[Known] = &[
     ("IssuerRule", &["scopes"], scopes),
     ("AuditEntry", &["outcome"], call_outcome),
     ("AuditEntry", &["at"], date),
-    ("AuditEntry", &["id", "count"], number),
+    ("AuditEntry", &["id", "count", "seq"], number),
     ("Problem", &["status"], error_status),
     ("Problem", &["class"], class),
 ];

@@ -375,7 +375,15 @@ pub const OPERATIONS: &[Operation] = &[
     operation(
         "listAuditEntries",
         "A page of the audit.",
-        &[PAGE, PAGE_SIZE],
+        &[
+            PAGE,
+            PAGE_SIZE,
+            Parameter("actor", any),
+            Parameter("action", any),
+            Parameter("target", any),
+            Parameter("since", any),
+            Parameter("until", any),
+        ],
         &[],
     ),
     operation("getHealth", "The process is alive.", &[], &[]),

@@ -148,7 +148,7 @@ async fn a_change_shows_what_it_replaced_and_no_secret(database: TestDatabase) {
         json!({"realm": "f", "key": "k", "token": "canary-4", "expires_at": 4_102_444_800_000_i64});
     client.put("/api/token", &token).await.expect(200);
     let told = changes(client).await;
-    let revoked = &told[11][2]["revoked_at"];
+    let revoked = &told[10][2]["revoked_at"];
     let scopes = json!(["token:read"]);
     let expected = [
         json!(["realm.save", {"comment": "first", "config": {"/url": one}}, {"comment": "second", "config": {"/url": other}}]),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use token_server::foundation::clock::{EpochMs, Ms};
 use token_server::foundation::metrics::{
     ClosedLabels, DamageLabels, DeliveryLabels, FetchLabels, LimitLabels, Measured, MeasuredRealm,
-    Metrics, RequestLabels,
+    Metrics, RequestLabels, SinkLabels,
 };
 
 use super::markdown::{code, codes, sentence, table as table_of};
@@ -53,6 +53,9 @@ fn page() -> String {
         .jwks_fetches
         .get_or_create(&FetchLabels { outcome: "done" })
         .inc();
+    let sink = SinkLabels { sink: "file" };
+    metrics.audit_sink_behind.get_or_create(&sink).set(1);
+    metrics.audit_sink_failures.get_or_create(&sink).inc();
     let damage = DamageLabels {
         table: "ts_token",
         column: "token",
