@@ -133,21 +133,21 @@ const key = { params: { path: { id: made.data.id } } };
 await ok("revokeApiKey", client.DELETE("/api/api-key/{id}", key));
 const revoked = await refused("revokeApiKey", client.DELETE("/api/api-key/{id}", key));
 assert(revoked.code === "unknown_api_key", revoked.code);
-const one = { params: { path: { name: "one" } } };
-const saved = await ok("saveIssuer", client.PUT("/api/issuer/{name}", {
-  ...one,
+const issuerPath = { params: { path: { name: "one" } } };
+const issuer = await ok("saveIssuer", client.PUT("/api/issuer/{name}", {
+  ...issuerPath,
   body: {
     issuer: "https://issuer.example",
     audiences: ["a"],
     rules: [{ when: "claims.sub == 'a'", scopes, realms: ["r*"] }],
   },
 }));
-assert(saved.data.rules?.[0]?.keys === null, "a rule without patterns of keys");
+assert(issuer.data.rules?.[0]?.keys === null, "a rule without patterns of keys");
 await ok("listIssuers", client.GET("/api/issuer"));
-await ok("getIssuer", client.GET("/api/issuer/{name}", one));
-await ok("deleteIssuer", client.DELETE("/api/issuer/{name}", one));
-const deleted = await refused("deleteIssuer", client.DELETE("/api/issuer/{name}", one));
-assert(deleted.code === "unknown_issuer", deleted.code);
+await ok("getIssuer", client.GET("/api/issuer/{name}", issuerPath));
+await ok("deleteIssuer", client.DELETE("/api/issuer/{name}", issuerPath));
+const noIssuer = await refused("deleteIssuer", client.DELETE("/api/issuer/{name}", issuerPath));
+assert(noIssuer.code === "unknown_issuer", noIssuer.code);
 await ok("listAuditEntries", client.GET("/api/audit"));
 const metrics = await ok("getMetrics", client.GET("/metrics", { parseAs: "text" }));
 assert(metrics.endsWith("# EOF\n"), "OpenMetrics");

@@ -36,10 +36,10 @@ struct Rights {
 
 impl Rights {
     fn all() -> Vec<Self> {
-        let of = |patterns| move |scope: &&'static str| Rights { scope, patterns };
-        let covering = LIMITED.iter().map(of(Patterns::Covering));
-        let elsewhere = LIMITED.iter().map(of(Patterns::Elsewhere));
-        let everything = SCOPES.iter().map(of(Patterns::None));
+        let of = |patterns| move |scope| Rights { scope, patterns };
+        let covering = LIMITED.into_iter().map(of(Patterns::Covering));
+        let elsewhere = LIMITED.into_iter().map(of(Patterns::Elsewhere));
+        let everything = SCOPES.into_iter().map(of(Patterns::None));
         everything.chain(covering).chain(elsewhere).collect()
     }
 
