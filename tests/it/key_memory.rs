@@ -59,7 +59,11 @@ async fn the_sealing_keys_of_a_file_are_once_in_memory_and_locked_there() {
         return;
     }
     let database = TestDatabase::sqlite();
-    let key: [u8; 32] = std::array::from_fn(|place| 0xA0 ^ (place as u8).wrapping_mul(37));
+    let mut byte = 0_u8;
+    let key: [u8; 32] = std::array::from_fn(|_| {
+        byte = byte.wrapping_add(37);
+        0xA0 ^ byte
+    });
     let text = STANDARD.encode(key);
     let file = tempfile::tempdir().expect("a folder");
     let path = file.path().join("keys");
