@@ -260,7 +260,8 @@ impl Client {
                     connect_timeout: self.settings.connect_timeout,
                 };
                 let request = builder.build().map_err(|error| broken(&error))?;
-                through.exchange(request).await?
+                // Few go this way, and all would carry its size.
+                Box::pin(through.exchange(request)).await?
             }
         };
         let (status, headers) = (response.status(), response.headers().clone());

@@ -126,7 +126,7 @@ impl Egress {
         };
         match scheme {
             Scheme::Plain => Err(Denied::PlainHttp(name.to_owned())),
-            Scheme::Tls if !name.contains('.') || INSIDE.iter().any(|parent| below(&parent)) => {
+            Scheme::Tls if !name.contains('.') || INSIDE.iter().any(below) => {
                 Err(Denied::InsideName(name.to_owned()))
             }
             Scheme::Tls => Ok(()),
