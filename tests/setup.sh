@@ -11,6 +11,8 @@
 #             environment under target/, unless TEST_PYTHON names a Python that has them
 #   nginx     the reference of benchmarks: installed, or unpacked under target/
 #   Prometheus  it and promtool evaluate the alert rules: installed, or unpacked under target/
+#   tinyproxy, microsocks  proxies that providers are reached through: installed, or unpacked
+#             under target/
 #
 # Debian's packages come from apt-get. Where the system's Node is missing or too
 # old, tests/oidc/package-lock.json pins one that npm unpacks beside the other
@@ -81,4 +83,13 @@ fi
 prometheus="$repository/target/servers/prometheus"
 if ! { has prometheus && has promtool; } && [[ ! -x "$prometheus/usr/bin/promtool" ]]; then
     unpack prometheus "$prometheus"
+fi
+
+# The same: a service would start.
+proxies="$repository/target/servers/proxies"
+if ! has tinyproxy && [[ ! -x "$proxies/usr/bin/tinyproxy" ]]; then
+    unpack tinyproxy-bin "$proxies"
+fi
+if ! has microsocks && [[ ! -x "$proxies/usr/bin/microsocks" ]]; then
+    unpack microsocks "$proxies"
 fi

@@ -26,6 +26,7 @@ use token_server::realm::document::ProviderDocument;
 use token_server::realm::expression::Expressions;
 use token_server::secret::params::{ParamChange, Params};
 use token_server::upstream::egress::{Egress, SystemResolver};
+use token_server::upstream::proxy::Proxies;
 use token_server::upstream::{Upstream, UpstreamSettings};
 
 /// Every run stands still here: 2026-01-02T03:04:05.678Z, the time of tests/presets.
@@ -41,6 +42,7 @@ pub static UPSTREAM: LazyLock<Upstream> = LazyLock::new(|| {
     let settings = UpstreamSettings {
         egress: Egress::default(),
         names: Arc::new(SystemResolver),
+        proxies: Proxies::default(),
         authorities: Vec::new(),
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(5),

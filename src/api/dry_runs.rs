@@ -72,6 +72,10 @@ struct RequestView {
     body: Option<Any<Value>>,
     #[oai(skip_serializing_if_is_none)]
     assertion: Option<AssertionView>,
+    /// The proxy that it goes through, by its name in the configuration; absent where it goes
+    /// directly.
+    #[oai(skip_serializing_if_is_none)]
+    proxy: Option<String>,
 }
 
 #[derive(Object)]
@@ -176,6 +180,7 @@ impl From<ShownRequest> for RequestView {
                 header: Any(assertion.header),
                 claims: Any(assertion.claims),
             }),
+            proxy: request.proxy,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::realm::Warning;
 use crate::realm::expression::Expressions;
 use crate::realm::preset::Preset;
 use crate::registry::{Actor, AppliedRealm, FieldChange, RealmPatch};
-use crate::upstream::egress::Egress;
+use crate::upstream::UpstreamSettings;
 
 #[derive(Subcommand)]
 pub enum RealmCommand {
@@ -49,7 +49,7 @@ pub async fn run(
             start_logging(&settings, None)?;
             apply(settings, &files, prune).await
         }
-        RealmCommand::Check { files } => check(&settings()?.upstream.egress, &files),
+        RealmCommand::Check { files } => check(&settings()?.upstream, &files),
         RealmCommand::Schema => say(&crate::realm::schema::text()),
     }
 }
@@ -62,7 +62,7 @@ struct Checked {
 }
 
 /// Reads realms from files and checks them. Warnings are printed.
-fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, CommandFailure> {
+fn checked(upstream: &UpstreamSettings, files: &[PathBuf]) -> Result<Checked, CommandFailure> {
     let (mut patches, mut faults) = (Vec::new(), Vec::new());
     for file in expanded(files)? {
         match read(&file) {
@@ -72,7 +72,7 @@ fn checked(egress: &Egress, files: &[PathBuf]) -> Result<Checked, CommandFailure
     }
     let expressions = Expressions::new();
     for (index, (file, patch)) in patches.iter().enumerate() {
-        match patch.check(&expressions, egress) {
+        match patch.check(&expressions, upstream.into()) {
             Ok(warnings) => warn(file, &warnings)?,
             Err(found) => faults.extend(shown(file, found)),
         }
@@ -95,8 +95,8 @@ fn warn(file: &Path, warnings: &[Warning]) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-fn check(egress: &Egress, files: &[PathBuf]) -> Result<ExitCode, CommandFailure> {
-    let Checked { patches, faults } = checked(egress, files)?;
+fn check(upstream: &UpstreamSettings, files: &[PathBuf]) -> Result<ExitCode, CommandFailure> {
+    let Checked { patches, faults } = checked(upstream, files)?;
     if !faults.is_empty() {
         return Err(CommandFailure::of(faults.join("\n")));
     }
@@ -114,7 +114,7 @@ async fn apply(
     let Checked {
         patches,
         mut faults,
-    } = checked(&settings.upstream.egress, files)?;
+    } = checked(&settings.upstream, files)?;
     let app = open(settings).await?;
     let applied = if faults.is_empty() {
         let patches = patches.into_iter().map(|(_, patch)| patch).collect();

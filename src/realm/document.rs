@@ -99,6 +99,27 @@ pub struct Let {
     pub template: Template,
 }
 
+/// Which proxy a realm's requests go through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProxyChoice {
+    /// That of the server, if it has one.
+    #[default]
+    Unsaid,
+    /// None.
+    Direct,
+    /// The one of this name in the server's configuration.
+    Named(String),
+}
+
+/// What a proxy may be called.
+pub const PROXY_NAME: &str =
+    "must be direct, or the name of a proxy: 1 to 64 of a to z, 0 to 9, - and _";
+
+pub fn is_proxy_name(name: &str) -> bool {
+    let is_of_names = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(is_of_names)
+}
+
 #[derive(Clone, Debug)]
 pub struct ProviderDocument {
     pub params: Vec<ParamRule>,
@@ -108,6 +129,7 @@ pub struct ProviderDocument {
     pub lets: Arc<[Let]>,
     /// Where `stored.extra` may lead beside the domain of the URL itself.
     pub allowed_hosts: Vec<AllowedHost>,
+    pub proxy: ProxyChoice,
     pub way: Way,
     pub assertion: Option<Assertion>,
     pub answer: AnswerRule,

@@ -10,17 +10,49 @@ use crate::realm::expression::Expressions;
 use crate::realm::target::Target;
 use crate::realm::{Fault, Source};
 use crate::upstream::egress::Egress;
+use crate::upstream::proxy::Proxies;
+use crate::upstream::{Upstream, UpstreamSettings};
+
+/// Where requests may go, and through what.
+#[derive(Clone, Copy)]
+pub struct Outbound<'a> {
+    pub egress: &'a Egress,
+    pub proxies: &'a Proxies,
+}
+
+impl<'a> From<&'a Upstream> for Outbound<'a> {
+    fn from(upstream: &'a Upstream) -> Self {
+        Self {
+            egress: upstream.egress(),
+            proxies: upstream.proxies(),
+        }
+    }
+}
+
+impl<'a> From<&'a UpstreamSettings> for Outbound<'a> {
+    fn from(settings: &'a UpstreamSettings) -> Self {
+        Self {
+            egress: &settings.egress,
+            proxies: &settings.proxies,
+        }
+    }
+}
 
 /// Reads a realm, and says what an admin should know of it.
 pub fn check(
     config: Option<&Value>,
     logic_code: Option<&str>,
     expressions: &Expressions,
-    egress: &Egress,
+    outbound: Outbound<'_>,
 ) -> Result<(Source, Vec<Warning>), Vec<Fault>> {
     let (source, mut warnings) = Source::read_new(config, logic_code, expressions)?;
+    if let Source::Provider(document) = &source
+        && let Err(unknown) = outbound.proxies.chosen(&document.proxy)
+    {
+        return Err(vec![Fault::new("/config/proxy", unknown.to_string())]);
+    }
     let mut refused = |pointer: String, url: &Url| {
-        let denied = egress.foresee(url);
+        let denied = outbound.egress.foresee(url);
         warnings.extend(denied.map(|why| Warning::new(pointer, why)));
     };
     match (&source, config) {
@@ -68,9 +100,14 @@ mod tests {
 
     #[test]
     fn no_preset_is_warned_of() {
-        let (expressions, egress) = (Expressions::new(), Egress::default());
+        let expressions = Expressions::new();
+        let (egress, proxies) = (Egress::default(), Proxies::default());
+        let outbound = Outbound {
+            egress: &egress,
+            proxies: &proxies,
+        };
         for (id, preset) in preset::all() {
-            let checked = check(Some(&preset.config), None, &expressions, &egress);
+            let checked = check(Some(&preset.config), None, &expressions, outbound);
             let (_, warnings) = checked.unwrap();
             assert_eq!(warnings, [], "{id}");
         }

@@ -4,7 +4,7 @@
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::check::check;
+use super::check::{Outbound, check};
 use super::{Refusal, Registry, RegistryError, pointer_of, values};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{AttemptId, KeyName, RealmId};
@@ -154,8 +154,8 @@ impl Registry {
         &self,
         trial: &Trial,
     ) -> Result<(Inspected, Vec<Warning>), RegistryError> {
-        let egress = self.upstream.egress();
-        let checked = check(Some(&trial.config), None, &self.expressions, egress);
+        let outbound = Outbound::from(&*self.upstream);
+        let checked = check(Some(&trial.config), None, &self.expressions, outbound);
         let (source, mut warnings) = checked.map_err(Refusal::Faults)?;
         let Source::Provider(document) = &source else {
             return Err(Refusal::NoDocument.into());

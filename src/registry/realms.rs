@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use token_server_entity::realm;
 
-use super::check::check;
+use super::check::{Outbound, check};
 use super::{Actor, FieldChange, Refusal, Registry, RegistryError, audit_change, rights};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
@@ -18,7 +18,6 @@ use crate::realm::{Fault, Realm, Source, UnreadableRealm, Warning};
 use crate::secret::store as secrets;
 use crate::ticket::store as tickets;
 use crate::token::{removal, store as tokens};
-use crate::upstream::egress::Egress;
 
 /// A realm to be made or merged into the one that is there.
 #[derive(Clone, Debug)]
@@ -225,7 +224,7 @@ impl Registry {
             realm.config.as_ref(),
             realm.logic_code.as_deref(),
             &self.expressions,
-            self.upstream.egress(),
+            Outbound::from(&*self.upstream),
         );
         // What a new realm is refused for, an old one is warned of.
         let refused = |faults: Vec<Fault>| {
@@ -241,8 +240,8 @@ impl Registry {
             .as_deref()
             .and_then(|text| serde_json::from_str(text).ok());
         let logic_code = content.logic_code.as_deref();
-        let egress = self.upstream.egress();
-        check(config.as_ref(), logic_code, &self.expressions, egress).map(|(source, _)| source)
+        let outbound = Outbound::from(&*self.upstream);
+        check(config.as_ref(), logic_code, &self.expressions, outbound).map(|(source, _)| source)
     }
 
     /// Deletes a realm; with `cascade` its secrets and tokens, too.
@@ -291,11 +290,11 @@ impl RealmPatch {
     pub fn check(
         &self,
         expressions: &Expressions,
-        egress: &Egress,
+        outbound: Outbound<'_>,
     ) -> Result<Vec<Warning>, Vec<Fault>> {
         let config = self.config.as_ref().set();
         let logic_code = self.logic_code.as_ref().set().map(String::as_str);
-        check(config, logic_code, expressions, egress).map(|(_, warnings)| warnings)
+        check(config, logic_code, expressions, outbound).map(|(_, warnings)| warnings)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Sends one request under the limits: time, size, no redirects, permitted addresses.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -15,11 +16,14 @@ use super::connection_failure::{broken, denied_by, time_is_up};
 use super::deadline::{Deadline, TimelyBody};
 use super::decompression::{ACCEPTED, codings, decompressed, too_large};
 use super::egress::{Egress, PolicyResolver, Scheme};
-use super::settings::UpstreamSettings;
+use super::proxy::{Proxies, Proxy};
+use super::settings::{USER_AGENT, UpstreamSettings};
+use super::through::Through;
 use super::trust::{self, ClientPem, TrustError, certificates_of};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
+use crate::realm::document::ProxyChoice;
 use crate::realm::failure::Failure;
 
 /// Clients kept for realms with certificates of their own; each holds connections.
@@ -59,6 +63,7 @@ pub(super) struct Request {
     pub headers: HeaderMap,
     pub body: Option<Vec<u8>>,
     pub tls: Option<TlsMaterial>,
+    pub proxy: ProxyChoice,
 }
 
 /// A whole answer.
@@ -111,12 +116,20 @@ impl TimeLimit {
     }
 }
 
+/// A client, and whom it trusts: connections through a proxy trust the same.
+#[derive(Clone)]
+struct TrustingClient {
+    http: reqwest::Client,
+    tls: Arc<ClientConfig>,
+}
+
 pub(super) struct Client {
     clock: SharedClock,
-    tls: reqwest::Client,
-    plain: reqwest::Client,
+    tls: TrustingClient,
+    plain: TrustingClient,
     /// For realms with certificates of their own, by fingerprint.
-    own: Mutex<HashMap<[u8; 32], reqwest::Client>>,
+    own: Mutex<HashMap<[u8; 32], TrustingClient>>,
+    tls_of_proxies: Arc<ClientConfig>,
     settings: UpstreamSettings,
 }
 
@@ -129,10 +142,15 @@ impl std::fmt::Debug for Client {
 impl Client {
     pub fn new(settings: &UpstreamSettings, clock: SharedClock) -> Result<Self, Failure> {
         let of = |scheme| client(settings, scheme, Vec::new(), None);
+        let tls = of(Scheme::Tls)?;
+        // CONNECT is of HTTP/1.1.
+        let mut tls_of_proxies = ClientConfig::clone(&tls.tls);
+        tls_of_proxies.alpn_protocols.clear();
         Ok(Self {
             clock,
-            tls: of(Scheme::Tls)?,
+            tls,
             plain: of(Scheme::Plain)?,
+            tls_of_proxies: Arc::new(tls_of_proxies),
             own: Mutex::default(),
             settings: settings.clone(),
         })
@@ -140,6 +158,10 @@ impl Client {
 
     pub fn egress(&self) -> &Egress {
         &self.settings.egress
+    }
+
+    pub fn proxies(&self) -> &Proxies {
+        &self.settings.proxies
     }
 
     /// The limit of what begins now.
@@ -168,10 +190,14 @@ impl Client {
             (Scheme::Tls, None) => self.tls.clone(),
             (Scheme::Tls, Some(material)) => self.own_client(material)?,
         };
+        let proxy = self.proxies().to_send_through(&request.proxy)?;
         let mut headers = request.headers;
         let accepted = HeaderValue::from_static(ACCEPTED);
         headers.entry(ACCEPT_ENCODING).or_insert(accepted);
-        let mut builder = client.request(request.method, request.url).headers(headers);
+        let mut builder = client
+            .http
+            .request(request.method, request.url)
+            .headers(headers);
         let deadline = Deadline {
             clock: self.clock.clone(),
             at: limit.until,
@@ -189,11 +215,12 @@ impl Client {
         let late = if in_time { limit.late } else { Ms::ZERO };
         let patience = Ms(left.0 + late.0);
         // An answer that is in the socket already may hold the only refresh token that is good.
-        let answer = within(patience.as_duration(), self.exchange(builder)).await;
+        let exchange = self.exchange(builder, client.tls, proxy.as_deref());
+        let answer = within(patience.as_duration(), exchange).await;
         answer.unwrap_or_else(|| Err(limit.no_answer()))
     }
 
-    fn own_client(&self, material: &TlsMaterial) -> Result<reqwest::Client, Failure> {
+    fn own_client(&self, material: &TlsMaterial) -> Result<TrustingClient, Failure> {
         let fingerprint = material.fingerprint();
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = own.get(&fingerprint) {
@@ -207,8 +234,28 @@ impl Client {
         Ok(client)
     }
 
-    async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
-        let mut response = builder.send().await.map_err(|error| broken(&error))?;
+    async fn exchange(
+        &self,
+        builder: reqwest::RequestBuilder,
+        tls: Arc<ClientConfig>,
+        proxy: Option<&Proxy>,
+    ) -> Result<HttpAnswer, Failure> {
+        let mut response = match proxy {
+            None => builder.send().await.map_err(|error| broken(&error))?,
+            Some(proxy) => {
+                let through = Through {
+                    proxy,
+                    egress: self.egress(),
+                    names: &self.settings.names,
+                    tls,
+                    tls_of_proxy: &self.tls_of_proxies,
+                    connect_timeout: self.settings.connect_timeout,
+                };
+                let request = builder.build().map_err(|error| broken(&error))?;
+                // Few go this way, and all would carry its size.
+                Box::pin(through.exchange(request)).await?
+            }
+        };
         let (status, headers) = (response.status(), response.headers().clone());
         let max_bytes = self.settings.max_answer_bytes;
         let mut body = Vec::new();
@@ -232,7 +279,7 @@ fn client(
     scheme: Scheme,
     own: Vec<CertificateDer<'static>>,
     certificate: Option<&ClientPem<'_>>,
-) -> Result<reqwest::Client, Failure> {
+) -> Result<TrustingClient, Failure> {
     let authorities = settings.authorities.iter().cloned().chain(own).collect();
     let tls = trust::config(authorities, certificate).map_err(|error| {
         let why = match error {
@@ -244,7 +291,7 @@ fn client(
         };
         Failure::internal(why).unsent()
     })?;
-    reqwest::Client::builder()
+    let http = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
@@ -254,21 +301,25 @@ fn client(
         .pool_max_idle_per_host(0)
         // As curl writes them: some servers know a header by one spelling only.
         .http1_title_case_headers()
-        .user_agent(concat!("token-server/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls)
+        .user_agent(USER_AGENT)
+        .tls_backend_preconfigured(tls.clone())
         .dns_resolver(PolicyResolver {
             egress: settings.egress.clone(),
             names: settings.names.clone(),
             scheme,
         })
         .build()
-        .map_err(|_| Failure::internal("the HTTP client cannot be made").unsent())
+        .map_err(|_| Failure::internal("the HTTP client cannot be made").unsent())?;
+    Ok(TrustingClient {
+        http,
+        tls: Arc::new(tls),
+    })
 }
 
 fn client_of(
     settings: &UpstreamSettings,
     material: &TlsMaterial,
-) -> Result<reqwest::Client, Failure> {
+) -> Result<TrustingClient, Failure> {
     let own = match &material.ca {
         None => Vec::new(),
         Some(ca) => {

@@ -6,13 +6,43 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
+use super::causes::{causes, is_no_http};
 use super::deadline::TimeIsUp;
 use super::egress::{Denied, LookUpFailed};
+use super::proxy::error::TunnelError;
 use super::trust::Untrusted;
 use crate::realm::failure::Failure;
 
 /// Says what broke.
 pub(super) fn broken(error: &reqwest::Error) -> Failure {
+    let phase = if error.is_connect() {
+        Phase::Connecting
+    } else if error.is_timeout() {
+        Phase::TimedOut
+    } else if error.is_body() || error.is_decode() {
+        Phase::Answering
+    } else {
+        Phase::Between
+    };
+    described(error, phase, error.is_timeout())
+}
+
+/// The same of an exchange on a connection that a proxy made.
+pub(super) fn broken_in_tunnel(error: &hyper::Error) -> Failure {
+    described(error, Phase::Between, false)
+}
+
+/// When it broke.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    TimedOut,
+    /// While the body of the answer came.
+    Answering,
+    Between,
+}
+
+fn described(error: &(dyn Error + 'static), phase: Phase, timed_out: bool) -> Failure {
     for cause in causes(error) {
         if let Some(denied) = cause.downcast_ref::<Denied>() {
             return denied_by(denied);
@@ -21,28 +51,28 @@ pub(super) fn broken(error: &reqwest::Error) -> Failure {
             return time_is_up();
         }
         if cause.is::<LookUpFailed>() {
-            return Failure::transient("the name of the server's host cannot be resolved").unsent();
+            return unresolved();
         }
     }
     let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
     let io = causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind))
         .find(|kind| *kind != io::ErrorKind::Other);
-    if error.is_connect() {
+    if phase == Phase::Connecting {
         let what = tls
             .map(of_tls)
-            .or_else(|| error.is_timeout().then_some(TIMED_OUT.to_owned()))
+            .or_else(|| timed_out.then_some(TIMED_OUT.to_owned()))
             .or_else(|| io.map(|kind| of_connecting(kind).to_owned()))
-            .unwrap_or_else(|| "the connection could not be made".to_owned());
+            .unwrap_or_else(|| NOT_MADE.to_owned());
         return Failure::transient(what).unsent();
     }
     // TLS 1.3 tells a client only after its handshake that it wants a certificate.
     if let Some(tls) = tls {
         return Failure::transient(of_tls(tls));
     }
-    let what = if error.is_timeout() {
+    let what = if phase == Phase::TimedOut {
         "the connection timed out before the answer was whole"
-    } else if error.is_body() || error.is_decode() {
+    } else if phase == Phase::Answering {
         "the answer broke off"
     } else if causes(error).any(is_no_http) {
         "the server does not answer with HTTP"
@@ -52,6 +82,56 @@ pub(super) fn broken(error: &reqwest::Error) -> Failure {
         "the exchange broke off"
     };
     Failure::transient(what)
+}
+
+/// Why TLS with a provider failed, on a connection that a proxy made.
+pub(super) fn of_provider(error: &io::Error) -> Failure {
+    described(error, Phase::Connecting, false)
+}
+
+/// Why there is no way through a proxy.
+pub(super) fn of_proxy(name: &str, error: &TunnelError) -> Failure {
+    let what = match error {
+        TunnelError::NameOfProxy => format!("the name of the proxy {name} cannot be resolved"),
+        TunnelError::Unreachable(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::ConnectionRefused => "it refuses connections at this port",
+                io::ErrorKind::TimedOut => "it does not answer",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    "there is no route to it"
+                }
+                _ => "the connection could not be made",
+            };
+            format!("the proxy {name} cannot be reached: {why}")
+        }
+        TunnelError::Tls(error) => {
+            let why = described(error, Phase::Connecting, false);
+            format!("TLS with the proxy {name} itself: {}", why.detail)
+        }
+        TunnelError::Credentials => format!(
+            "the proxy {name} refuses the user and password that the configuration has for it, or \
+             wants some"
+        ),
+        TunnelError::Refused(refusal) => {
+            format!("the proxy {name} does not connect to the provider ({refusal})")
+        }
+        TunnelError::NoProxy => format!(
+            "the proxy {name} answers something else than a proxy of its kind; is its URL right?"
+        ),
+        TunnelError::Broken => {
+            format!("the proxy {name} closed the connection before there was one to the provider")
+        }
+    };
+    Failure::transient(what).unsent()
+}
+
+pub(super) fn not_in_time(proxy: &str) -> Failure {
+    let what = format!("{TIMED_OUT}, through the proxy {proxy}");
+    Failure::transient(what).unsent()
+}
+
+pub(super) fn unresolved() -> Failure {
+    Failure::transient("the name of the server's host cannot be resolved").unsent()
 }
 
 pub(super) fn time_is_up() -> Failure {
@@ -64,21 +144,7 @@ pub(super) fn denied_by(denied: &Denied) -> Failure {
 
 const TIMED_OUT: &str = "the connection could not be made in time (upstream.connect_timeout_s)";
 
-/// The error and what is below it, of which an error of IO hides the one that it wraps.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    std::iter::from_fn(move || {
-        let cause = next?;
-        let wrapped = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => cause.source(),
-        };
-        Some(cause)
-    })
-}
+const NOT_MADE: &str = "the connection could not be made";
 
 fn of_connecting(kind: io::ErrorKind) -> &'static str {
     match kind {
@@ -92,7 +158,7 @@ fn of_connecting(kind: io::ErrorKind) -> &'static str {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe => "the server reset the connection while it was made",
         io::ErrorKind::UnexpectedEof => "the server closed the connection during the TLS handshake",
-        _ => "the connection could not be made",
+        _ => NOT_MADE,
     }
 }
 
@@ -176,22 +242,7 @@ fn of_alert(alert: AlertDescription) -> String {
     text.to_owned()
 }
 
-/// What is no message of HTTP, or comes before anything was asked: that has no name of its own,
-/// and nothing below it.
-fn is_no_http(cause: &(dyn Error + 'static)) -> bool {
-    let http = cause.downcast_ref::<hyper::Error>();
-    http.is_some_and(|http| {
-        let named = http.is_user()
-            || http.is_canceled()
-            || http.is_closed()
-            || http.is_incomplete_message()
-            || http.is_body_write_aborted()
-            || http.is_timeout();
-        http.is_parse() || (!named && http.source().is_none())
-    })
-}
-
-fn closed_early(error: &reqwest::Error, io: Option<io::ErrorKind>) -> bool {
+fn closed_early(error: &(dyn Error + 'static), io: Option<io::ErrorKind>) -> bool {
     let incomplete = |cause: &(dyn Error + 'static)| {
         let http = cause.downcast_ref::<hyper::Error>();
         http.is_some_and(|http| http.is_incomplete_message() || http.is_closed())

@@ -12,7 +12,7 @@ use super::client::{HttpAnswer, Request};
 use super::parsed::{Parsed, is_harmed};
 use super::scope::Previous;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::realm::document::{LIFETIME_MAX_S, ResponseFormat};
+use crate::realm::document::{LIFETIME_MAX_S, ProxyChoice, ResponseFormat};
 use crate::realm::failure::Failure;
 use crate::secret::Secret;
 use crate::token::TokenPayload;
@@ -48,6 +48,7 @@ pub(super) fn request(url: &Url, secret: &Secret, previous: &Previous) -> Reques
         headers,
         body: Some(Value::Object(body).to_string().into_bytes()),
         tls: None,
+        proxy: ProxyChoice::Unsaid,
     }
 }
 

@@ -93,7 +93,9 @@ mod tests {
     use super::super::UpstreamSettings;
     use super::super::client::{Client, Request};
     use super::super::egress::{Egress, Lookup, Resolver};
+    use super::super::proxy::Proxies;
     use crate::foundation::clock::{EpochMs, ManualClock, Ms};
+    use crate::realm::document::ProxyChoice;
     use crate::realm::failure::Failure;
 
     /// A resolver that takes its time.
@@ -131,6 +133,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(EpochMs(0)));
         let settings = UpstreamSettings {
             egress: Egress::new(["127.0.0.0/8".parse().unwrap()]),
+            proxies: Proxies::default(),
             names: Arc::new(SlowNames {
                 clock: clock.clone(),
                 takes,
@@ -148,6 +151,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Some(b"refresh_token=spent".to_vec()),
             tls: None,
+            proxy: ProxyChoice::Direct,
         };
         let answer = client.send(request, client.time_limit(Ms(1000))).await;
         drop(client);

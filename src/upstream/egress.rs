@@ -15,6 +15,10 @@ use url::{Host, Url};
 
 use addresses::{embedded, is_metadata, is_public};
 
+/// Domains of names that lead inside: RFC 6761, RFC 6762, RFC 8375, and what ICANN leaves to
+/// private networks.
+const INSIDE: &[&str] = &["localhost", "local", "home.arpa", "internal"];
+
 /// The policy.
 #[derive(Clone, Debug, Default)]
 pub struct Egress {
@@ -36,6 +40,10 @@ pub enum Denied {
         "{0} leads to the address of a cloud's metadata service; only that address itself, not its network, in upstream.allowed_networks permits it"
     )]
     Metadata(String),
+    #[error(
+        "{0} is a name of the inside, and is not left to a proxy to resolve (resolve = \"proxy\")"
+    )]
+    InsideName(String),
 }
 
 impl Egress {
@@ -108,6 +116,23 @@ impl Egress {
         })
     }
 
+    /// Checks a name that a proxy will resolve: where it leads is for the proxy to judge, but what
+    /// is a name of the inside by itself is not asked for.
+    pub(super) fn check_unresolved(&self, name: &str, scheme: Scheme) -> Result<(), Denied> {
+        let name = name.trim_end_matches('.');
+        let below = |parent: &&str| {
+            name.strip_suffix(*parent)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
+        match scheme {
+            Scheme::Plain => Err(Denied::PlainHttp(name.to_owned())),
+            Scheme::Tls if !name.contains('.') || INSIDE.iter().any(below) => {
+                Err(Denied::InsideName(name.to_owned()))
+            }
+            Scheme::Tls => Ok(()),
+        }
+    }
+
     /// Checks an address that stands in the URL itself; names are checked when resolved.
     pub fn check_literal(&self, url: &Url) -> Result<(), Denied> {
         let address = match url.host() {
@@ -173,26 +198,45 @@ pub struct PolicyResolver {
 
 impl Resolve for PolicyResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (egress, scheme) = (self.egress.clone(), self.scheme);
+        let (egress, names, scheme) = (self.egress.clone(), self.names.clone(), self.scheme);
         let host = name.as_str().to_owned();
-        let found = self.names.look_up(host.clone());
         Box::pin(async move {
-            let found = found.await.map_err(|_| LookUpFailed)?;
-            if found.is_empty() {
-                return Err(LookUpFailed.into());
-            }
-            let (mut permitted, mut denied) = (Vec::new(), None);
-            for address in found {
-                match egress.check(address.ip(), scheme, &host) {
-                    Ok(()) => permitted.push(address),
-                    Err(why) => denied = Some(why),
-                }
-            }
-            match denied {
-                Some(denied) if permitted.is_empty() => Err(denied.into()),
-                _ => Ok(Box::new(permitted.into_iter()) as Addrs),
+            match permitted_addresses(&egress, &*names, scheme, host).await {
+                Ok(permitted) => Ok(Box::new(permitted.into_iter()) as Addrs),
+                Err(NoAddress::LookUpFailed(failed)) => Err(failed.into()),
+                Err(NoAddress::Denied(denied)) => Err(denied.into()),
             }
         })
+    }
+}
+
+/// Why a name leads to no address.
+#[derive(Debug)]
+pub(super) enum NoAddress {
+    LookUpFailed(LookUpFailed),
+    /// Not to one that policy permits.
+    Denied(Denied),
+}
+
+/// The addresses of a name that a request may go to: one at least.
+pub(super) async fn permitted_addresses(
+    egress: &Egress,
+    names: &dyn Resolver,
+    scheme: Scheme,
+    host: String,
+) -> Result<Vec<SocketAddr>, NoAddress> {
+    let found = names.look_up(host.clone()).await.unwrap_or_default();
+    let (mut permitted, mut denied) = (Vec::new(), None);
+    for address in found {
+        match egress.check(address.ip(), scheme, &host) {
+            Ok(()) => permitted.push(address),
+            Err(why) => denied = Some(why),
+        }
+    }
+    match denied {
+        _ if !permitted.is_empty() => Ok(permitted),
+        Some(denied) => Err(NoAddress::Denied(denied)),
+        None => Err(NoAddress::LookUpFailed(LookUpFailed)),
     }
 }
 
@@ -253,6 +297,27 @@ mod tests {
             egress.check_literal(&url("http://8.8.8.8/")),
             Err(Denied::PlainHttp(_))
         ));
+    }
+
+    #[test]
+    fn a_name_of_the_inside_is_not_left_to_a_proxy() {
+        let egress = Egress::new(["127.0.0.0/8".parse().unwrap()]);
+        for name in [
+            "localhost",
+            "a.localhost",
+            "printer",
+            "metadata.google.internal",
+            "nas.local.",
+            "router.home.arpa",
+        ] {
+            let denied = egress.check_unresolved(name, Scheme::Tls);
+            assert!(matches!(denied, Err(Denied::InsideName(_))), "{name}");
+        }
+        for name in ["api.example.com", "internal.example.com", "mylocal.example"] {
+            assert_eq!(egress.check_unresolved(name, Scheme::Tls), Ok(()), "{name}");
+            let denied = egress.check_unresolved(name, Scheme::Plain);
+            assert!(matches!(denied, Err(Denied::PlainHttp(_))), "{name}");
+        }
     }
 
     #[tokio::test]

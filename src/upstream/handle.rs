@@ -2,6 +2,7 @@
 
 use super::client::{Client, TimeLimit};
 use super::egress::Egress;
+use super::proxy::Proxies;
 use super::settings::UpstreamSettings;
 use crate::foundation::clock::{Ms, SharedClock};
 use crate::foundation::randomness::Randomness;
@@ -40,6 +41,11 @@ impl Upstream {
     /// Where requests may go.
     pub fn egress(&self) -> &Egress {
         self.client.egress()
+    }
+
+    /// The proxies that a realm may name.
+    pub fn proxies(&self) -> &Proxies {
+        self.client.proxies()
     }
 
     /// How long one attempt may take in all.

@@ -163,13 +163,18 @@ impl Inspection<'_> {
 
     fn shown(&self, exchange: &Exchange) -> Result<ShownRequest, Failure> {
         let (document, upstream) = (self.asking.document, self.asking.upstream);
-        ShownRequest::of(
+        let shown = ShownRequest::of(
             document,
             &exchange.request,
             &self.masked,
             &upstream.expressions,
             self.values.now(),
-        )
+        )?;
+        let proxy = upstream.proxies().to_send_through(&document.proxy)?;
+        Ok(ShownRequest {
+            proxy: proxy.map(|proxy| proxy.name().to_owned()),
+            ..shown
+        })
     }
 
     /// Later steps see the answer; what is shown of them sees it masked.

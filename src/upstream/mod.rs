@@ -3,6 +3,7 @@
 mod absence;
 mod answer;
 mod assertion;
+mod causes;
 mod client;
 mod clocks;
 mod connection_failure;
@@ -22,11 +23,13 @@ pub mod lifetimes;
 mod lookup;
 mod obtained;
 mod parsed;
+pub mod proxy;
 mod render;
 mod request;
 mod scope;
 mod settings;
 mod shown;
+mod through;
 mod token_request;
 pub mod trust;
 
@@ -37,7 +40,7 @@ use url::Url;
 
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::ids::{KeyName, RealmId};
-use crate::realm::document::{Exchange, ProviderDocument};
+use crate::realm::document::{Exchange, ProviderDocument, ProxyChoice};
 use crate::realm::expression::{AttemptValues, Template};
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source};
@@ -132,6 +135,7 @@ impl Upstream {
             headers,
             body: Some(body),
             tls: None,
+            proxy: ProxyChoice::Unsaid,
         };
         let answer = self.client.send(request, self.time_limit(timeout)).await?;
         Ok(answer.status)

@@ -17,7 +17,7 @@ use super::render::{RenderedArgument, Renderer, plain_text};
 use super::scope::MASK;
 use crate::realm::document::{
     ArgumentPlace, BasicEncoding, ClientAuth, Content, Encoding, Method, NamedArgument,
-    RequestRule, TlsRule,
+    ProxyChoice, RequestRule, TlsRule,
 };
 use crate::realm::expression::{UNRESERVED, without_nulls};
 use crate::realm::failure::Failure;
@@ -231,6 +231,7 @@ pub(super) fn request(
     url: &Url,
     assembled: &Assembled,
     tls: Option<TlsMaterial>,
+    proxy: ProxyChoice,
 ) -> Result<Request, Failure> {
     let mut headers = HeaderMap::new();
     for (name, text) in &assembled.headers {
@@ -264,6 +265,7 @@ pub(super) fn request(
         headers,
         body: if bodiless { Some(Vec::new()) } else { body },
         tls,
+        proxy,
     })
 }
 

@@ -6,12 +6,17 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use super::egress::{Egress, Resolver};
+use super::proxy::Proxies;
+
+/// What providers are told of who asks.
+pub(super) const USER_AGENT: &str = concat!("token-server/", env!("CARGO_PKG_VERSION"));
 
 /// Limits on every exchange with a provider, and where names and trust come from.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
     pub egress: Egress,
     pub names: Arc<dyn Resolver>,
+    pub proxies: Proxies,
     /// Trusted beside the usual ones.
     pub authorities: Vec<CertificateDer<'static>>,
     /// One attempt as a whole, unless the realm says otherwise.

@@ -45,6 +45,8 @@ pub struct ShownRequest {
     /// JSON, a form as an object, or text.
     pub body: Option<Value>,
     pub assertion: Option<ShownAssertion>,
+    /// The name of the proxy that it goes through.
+    pub proxy: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,6 +117,7 @@ impl ShownRequest {
             headers,
             body,
             assertion,
+            proxy: None,
         })
     }
 }

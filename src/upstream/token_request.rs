@@ -168,7 +168,7 @@ impl<'a> TokenRequest<'a> {
             Some(tls) => tls_material(tls, &render)?,
             None => None,
         };
-        request(rule, &url, &assembled, tls)
+        request(rule, &url, &assembled, tls, self.document.proxy.clone())
     }
 
     /// Signs an assertion and puts it into scope, where the document or the client

@@ -15,8 +15,10 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-/// What is spoken over TLS, the better first (RFC 7301).
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// HTTP/2 (RFC 7301).
+pub(super) const HTTP_TWO: &[u8] = b"h2";
+/// What is spoken over TLS, the better first.
+const PROTOCOLS: [&[u8]; 2] = [HTTP_TWO, b"http/1.1"];
 
 /// Why a certificate is not trusted, where the chain ends at nobody who is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,7 @@ mod presets;
 mod private_files;
 mod problems;
 mod properties;
+mod proxies;
 mod quotas;
 mod races;
 mod reads;

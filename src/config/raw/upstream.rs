@@ -1,5 +1,6 @@
 //! `upstream`: how providers are reached.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 
-use super::values::at_least_one;
+use super::values::{SecretText, at_least_one, secret};
 use crate::config::settings::ConfigError;
+use crate::realm::document::is_proxy_name;
 use crate::upstream::UpstreamSettings;
 use crate::upstream::egress::{Egress, SystemResolver};
+use crate::upstream::proxy::{DEFAULT, Proxies, Proxy, ResolvedBy};
 use crate::upstream::trust::certificates_of;
 
 #[derive(Deserialize)]
@@ -23,6 +26,27 @@ pub(super) struct RawUpstream {
     late_answer_s: u32,
     max_answer_bytes: u32,
     ca_file: Option<PathBuf>,
+    proxy: RawProxy,
+    #[serde(default)]
+    proxies: BTreeMap<String, RawProxy>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProxy {
+    url: Option<SecretText>,
+    url_file: Option<PathBuf>,
+    #[serde(default)]
+    resolve: Resolve,
+}
+
+/// Who resolves the names of providers.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Resolve {
+    #[default]
+    Server,
+    Proxy,
 }
 
 impl RawUpstream {
@@ -46,6 +70,7 @@ impl RawUpstream {
         Ok(UpstreamSettings {
             egress: Egress::new(networks),
             names: Arc::new(SystemResolver),
+            proxies: proxies(self.proxy, self.proxies)?,
             authorities: self
                 .ca_file
                 .as_deref()
@@ -55,6 +80,37 @@ impl RawUpstream {
             late_answer: Duration::from_secs(self.late_answer_s.into()),
             max_answer_bytes: self.max_answer_bytes as usize,
         })
+    }
+}
+
+fn proxies(default: RawProxy, named: BTreeMap<String, RawProxy>) -> Result<Proxies, ConfigError> {
+    let mut all = Vec::new();
+    all.extend(default.check("upstream.proxy", DEFAULT)?);
+    for (name, proxy) in named {
+        let key = format!("upstream.proxies.{name}");
+        if !is_proxy_name(&name) || [DEFAULT, "direct"].contains(&&*name) {
+            let what = "must have another name: 1 to 64 of a to z, 0 to 9, - and _, but not \
+                        default or direct";
+            return Err(ConfigError::of_key(&key, what));
+        }
+        let proxy = proxy.check(&key, &name)?;
+        all.push(proxy.ok_or_else(|| ConfigError::of_key(&key, "has no url"))?);
+    }
+    Ok(Proxies::new(all))
+}
+
+impl RawProxy {
+    /// None where it has no URL.
+    fn check(self, key: &str, name: &str) -> Result<Option<Proxy>, ConfigError> {
+        let key = format!("{key}.url");
+        let resolved_by = match self.resolve {
+            Resolve::Server => ResolvedBy::Server,
+            Resolve::Proxy => ResolvedBy::Proxy,
+        };
+        let url = secret(&key, self.url, self.url_file)?;
+        url.map(|url| Proxy::read(name, &url, resolved_by))
+            .transpose()
+            .map_err(|what| ConfigError::of_key(&key, what))
     }
 }
 

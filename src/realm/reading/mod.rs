@@ -24,8 +24,8 @@ use request::Origin;
 use serde_json::Value;
 
 use super::document::{
-    ParamRule, Parent, ProviderDocument, REFRESH_TOKEN, Refresh, ServingTemplate, TicketFormat,
-    TicketRule, Way,
+    PROXY_NAME, ParamRule, Parent, ProviderDocument, ProxyChoice, REFRESH_TOKEN, Refresh,
+    ServingTemplate, TicketFormat, TicketRule, Way, is_proxy_name,
 };
 use super::expression::{ALWAYS, Expressions, Names, RESERVED, STORED};
 use super::policy::Policy;
@@ -108,6 +108,20 @@ fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
     known
 }
 
+/// Only the server's configuration says where a proxy is: a document names one.
+fn read_proxy(fields: &Fields<'_>) -> ProxyChoice {
+    match fields.text("proxy") {
+        None => ProxyChoice::Unsaid,
+        Some("direct") => ProxyChoice::Direct,
+        Some(name) => {
+            if !is_proxy_name(name) {
+                fields.fault("proxy", PROXY_NAME);
+            }
+            ProxyChoice::Named(name.to_owned())
+        }
+    }
+}
+
 impl DocumentReader<'_> {
     fn document(&self, fields: &Fields<'_>, params: Vec<ParamRule>) -> Option<ProviderDocument> {
         let minted = !fields.has("url") && fields.has("token");
@@ -149,6 +163,7 @@ impl DocumentReader<'_> {
             self.used.borrow_mut().insert(REFRESH_TOKEN.to_owned());
         }
         let allowed_hosts = self.allowed_hosts(fields);
+        let proxy = read_proxy(fields);
         self.remark_unused(fields, &params);
         if parent.is_none() {
             error
@@ -171,6 +186,7 @@ impl DocumentReader<'_> {
             uses: self.used.take(),
             lets: self.lets.clone().into(),
             allowed_hosts,
+            proxy,
             way,
             assertion,
             answer: answer?,

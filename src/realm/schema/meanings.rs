@@ -33,6 +33,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "Hosts, such as api.example.com or *.example.com, to which stored.extra may lead a request beside those of the registered domain of the URL that is made without it.",
     ),
     (
+        "proxy",
+        "The proxy that its requests go through, by its name in the server's configuration, or direct. Absent: the server's upstream.proxy, if it has one.",
+    ),
+    (
         "url",
         "Template. An expression may be a whole URL at the beginning, host[:port][/path], a part of the host, or stand in path and query, where its value is percent-encoded. Absent, with token: the token is made here, without HTTP.",
     ),

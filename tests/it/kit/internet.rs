@@ -62,7 +62,7 @@ impl Drop for Internet {
 }
 
 /// An address of loopback that no other test has.
-fn own_address() -> Ipv4Addr {
+pub fn own_address() -> Ipv4Addr {
     static TAKEN: AtomicU8 = AtomicU8::new(1);
     let process = std::process::id().to_le_bytes();
     let number = TAKEN.fetch_add(1, Ordering::Relaxed);
@@ -115,6 +115,11 @@ impl Internet {
     /// For the server's options.
     pub fn for_server(&self) -> (Arc<dyn Resolver>, CertificateDer<'static>) {
         (Arc::new(OneAddress(self.address)), self.authority.clone())
+    }
+
+    /// Where every name leads.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn answer(&self, answering: impl Fn(Arrived) -> Response + Send + Sync + 'static) {

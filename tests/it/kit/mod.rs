@@ -10,12 +10,14 @@ pub mod oidc;
 pub mod process;
 pub mod promtool;
 pub mod provider;
+pub mod proxies;
 pub mod push;
 pub mod python;
 pub mod raw;
 pub mod server;
 pub mod source;
 pub mod strict_json;
+pub mod tls;
 pub mod wechat;
 
 use std::time::Duration;

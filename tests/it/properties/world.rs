@@ -18,6 +18,7 @@ use token_server::realm::{Realm, Source};
 use token_server::secret::Secret;
 use token_server::secret::params::{ParamChange, Params};
 use token_server::upstream::egress::{Egress, SystemResolver};
+use token_server::upstream::proxy::Proxies;
 use token_server::upstream::{Obtained, Previous, Upstream, UpstreamSettings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -130,6 +131,7 @@ impl World {
         let settings = UpstreamSettings {
             egress: Egress::new(["127.0.0.0/8".parse().expect("a network")]),
             names: Arc::new(SystemResolver),
+            proxies: Proxies::default(),
             authorities: Vec::new(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
