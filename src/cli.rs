@@ -20,6 +20,7 @@ use crate::app;
 use crate::config::{Env, Settings};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
+use crate::foundation::server_tls::ServerTls;
 use context::{ambient, say, start_logging};
 use failure::CommandFailure;
 pub use failure::EXIT_CODES;
@@ -135,6 +136,9 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         }
         Command::CheckConfig => {
             let settings = settings()?;
+            if let Some(tls) = &settings.http.tls {
+                ServerTls::load(tls.files.clone()).map_err(CommandFailure::of)?;
+            }
             say(&format!(
                 "the configuration is good: listens on {}, stores in {}, keeps its data in {}\n",
                 settings.http.listen,

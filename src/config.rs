@@ -9,7 +9,7 @@ use std::path::Path;
 use ::config::{Config, Environment, File, FileFormat};
 
 use raw::Raw;
-pub use settings::{ConfigError, Env, HttpSettings, LogSettings, Settings};
+pub use settings::{ConfigError, Env, HttpSettings, LogSettings, Settings, TlsSettings};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -226,6 +226,42 @@ mod tests {
                 "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS",
                 "loopback",
                 "upstream.allowed_networks",
+            ),
+            (
+                "TOKEN_SERVER__UPSTREAM__PROXY__URL",
+                "ftp://user:canary@proxy",
+                "upstream.proxy.url",
+            ),
+            ("TOKEN_SERVER__UPSTREAM__PROXY__RESOLVE", "us", "resolve"),
+            (
+                "TOKEN_SERVER__UPSTREAM__PROXIES__DIRECT__URL",
+                "http://user:canary@proxy",
+                "upstream.proxies.direct",
+            ),
+            (
+                "TOKEN_SERVER__UPSTREAM__PROXIES__NO.NAME__URL",
+                "http://user:canary@proxy",
+                "upstream.proxies",
+            ),
+            (
+                "TOKEN_SERVER__UPSTREAM__PROXIES__HK__RESOLVE",
+                "proxy",
+                "upstream.proxies.hk",
+            ),
+            (
+                "TOKEN_SERVER__HTTP__TLS__CERT_FILE",
+                "/tls.pem",
+                "http.tls.cert_file",
+            ),
+            (
+                "TOKEN_SERVER__HTTP__TLS__KEY_FILE",
+                "/tls.key",
+                "http.tls.key_file",
+            ),
+            (
+                "TOKEN_SERVER__HTTP__TLS__CLIENT_CA_FILE",
+                "/ca.pem",
+                "http.tls.client_ca_file",
             ),
             ("TOKEN_SERVER__LOG__FORMAT", "xml", "log.format"),
             ("TOKEN_SERVER__ADMIN_KEY", "short-canary", "admin_key"),

@@ -6,6 +6,7 @@ mod connection;
 mod connections;
 mod frames;
 mod http;
+mod secured;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::app::App;
+use crate::config::TlsSettings;
 use crate::foundation::descriptors;
+use crate::foundation::server_tls::{ServerTls, TlsFault};
+use crate::jobs::certificates::Certificates;
 use crate::jobs::delivery::Delivery;
 use crate::jobs::follow::Follow;
 use crate::jobs::job::{Job, PassOutcome};
@@ -28,6 +32,7 @@ use crate::memory::follower::Follower;
 use accepting::Accepting;
 use capacity::{TooManyConnections, max_connections};
 use http::Http;
+use secured::{SecuredBy, hsts};
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,8 @@ pub enum ServeError {
     Jobs(#[from] JobsError),
     #[error(transparent)]
     Connections(#[from] TooManyConnections),
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
 }
 
 /// A running server.
@@ -59,16 +66,17 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         address: listen,
         source,
     };
+    let tls = secured_by(app.settings.http.tls.as_ref())?;
     let max_connections = max_connections(&app.settings, descriptors::limit())?;
     let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    let jobs = Jobs::start(jobs_of(&app)).await?;
+    let jobs = Jobs::start(jobs_of(&app, tls.as_ref())).await?;
     let stopping = CancellationToken::new();
     let http = tokio::spawn({
         let (clock, metrics) = (app.clock.clone(), app.metrics.clone());
         let settings = &app.settings.http;
         let routes = api::routes(app.clone());
-        let http = Http::new(routes, settings, clock.clone(), metrics.clone());
+        let http = Http::new(routes, settings, tls, clock.clone(), metrics.clone());
         Accepting::new(listener, http, max_connections, clock, metrics)
             .run(stopping.clone(), settings.grace.as_duration())
     });
@@ -81,8 +89,20 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
     })
 }
 
+/// TLS towards callers, if there is any.
+fn secured_by(settings: Option<&TlsSettings>) -> Result<Option<SecuredBy>, TlsFault> {
+    let Some(settings) = settings else {
+        return Ok(None);
+    };
+    Ok(Some(SecuredBy {
+        tls: Arc::new(ServerTls::load(settings.files.clone())?),
+        hsts: settings.hsts_s.and_then(hsts),
+        clients: settings.clients.clone(),
+    }))
+}
+
 /// Everything that is done in the background.
-fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
+fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
     let maintenance = &app.settings.maintenance;
     let mut jobs: Vec<Arc<dyn Job>> = vec![
         Arc::new(Sweep::new(app.renewals.clone(), app.wake.clone())),
@@ -101,6 +121,9 @@ fn jobs_of(app: &App) -> Vec<Arc<dyn Job>> {
             maintenance.check_sealed_every,
         )),
     ];
+    if let Some(secured) = tls {
+        jobs.push(Arc::new(Certificates::new(secured.tls.clone())));
+    }
     if let Some(delivery_worker) = &app.delivery_worker {
         jobs.push(Arc::new(Delivery::new(delivery_worker.clone())));
     }

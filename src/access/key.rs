@@ -32,6 +32,19 @@ impl KeyHash {
         Self(Sha256::digest(key.expose_secret().as_bytes()).into())
     }
 
+    /// None where it is no hash.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 2 * bytes.len() || !text.is_ascii() {
+            return None;
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).ok()?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
     /// As it is stored.
     pub fn hex(&self) -> String {
         hex(&self.0)

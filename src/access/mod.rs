@@ -1,6 +1,7 @@
 //! Who may do what, and who did what.
 
 pub mod audit;
+pub mod certified;
 pub mod denials;
 pub mod key;
 pub mod scope;

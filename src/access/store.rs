@@ -99,6 +99,18 @@ pub async fn find_good(
     }))
 }
 
+/// The hash of the key of a name. Whether the key is good, [`find_good`] says.
+pub async fn hash_of_named(
+    database: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<KeyHash>, DbErr> {
+    let row = Entity::find()
+        .filter(Column::Name.eq(name))
+        .one(database)
+        .await?;
+    Ok(row.and_then(|row| KeyHash::from_hex(&row.hash)))
+}
+
 /// What a key may do, and until when.
 fn values(row: &api_key::Model) -> RowValues {
     let number = |time: Option<EpochMs>| time.map(|time| time.0);

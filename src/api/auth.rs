@@ -17,6 +17,7 @@ use super::browser;
 use super::http::{RequestId, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
+use crate::access::certified::CertifiedAs;
 use crate::access::denials::{Denial, DenialReason};
 use crate::access::scope::Scope;
 use crate::access::{Caller, Rights};
@@ -232,7 +233,13 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
                 };
                 recognised.map_err(Problem::from)?
             }
-            None => None,
+            None => match request.data::<CertifiedAs>() {
+                Some(CertifiedAs(name)) => {
+                    let recognised = call.app.memory.recognise_named(name).await;
+                    recognised.map_err(Problem::from)?
+                }
+                None => None,
+            },
         };
         if let Some(caller) = &caller {
             tracing::Span::current().record("caller", caller.name.as_str());

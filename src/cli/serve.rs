@@ -21,6 +21,8 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     if demo {
         let loopback = LOOPBACK.parse().map_err(CommandFailure::of)?;
         settings.upstream.egress = settings.upstream.egress.and(loopback);
+        // What it greets with are commands for plain HTTP.
+        settings.http.tls = None;
     }
     // A relative one is found from elsewhere, too.
     let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
@@ -35,6 +37,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     let stored = running.app().counted().await;
     tracing::info!(
         address = %running.address(),
+        tls = running.app().settings.http.tls.is_some(),
         database = %running.app().database.address(),
         database_tls = running.app().settings.database.shown_tls(),
         data_dir = %data_dir.display(),

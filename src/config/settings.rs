@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::access::certified::CertifiedClients;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
+use crate::foundation::server_tls::TlsFiles;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
 use crate::renewal::RenewalSettings;
@@ -66,6 +68,18 @@ pub struct HttpSettings {
     /// None: what the limit of open files leaves.
     pub max_connections: Option<u32>,
     pub max_streams: u32,
+    /// None: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// TLS towards callers.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    pub files: TlsFiles,
+    /// How long browsers are told to come by TLS only, in seconds; none: they are not told.
+    pub hsts_s: Option<u32>,
+    /// The API keys that callers with a certificate act as.
+    pub clients: CertifiedClients,
 }
 
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ pub mod replica;
 pub mod sealing;
 pub mod sealing_keys;
 pub mod seldom;
+pub mod server_tls;
 mod shape;
 pub mod signing;
 pub mod words;

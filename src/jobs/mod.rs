@@ -2,6 +2,7 @@
 //! wakes the tasks that own the work, so that an overlapping, late or doubled tick does no harm:
 //! correctness never rests on the scheduler.
 
+pub mod certificates;
 pub mod delivery;
 pub mod follow;
 pub mod job;

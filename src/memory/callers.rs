@@ -30,7 +30,36 @@ impl Memory {
     /// Where the database cannot be asked, and the key is not remembered, or was confirmed
     /// too long ago.
     pub async fn recognise(&self, key: &SecretString) -> Result<Option<Arc<Caller>>, DbError> {
-        let hash = KeyHash::of(key);
+        self.recognise_hash(KeyHash::of(key)).await
+    }
+
+    /// The caller that a certificate stands for, by the name of an API key.
+    ///
+    /// # Errors
+    /// As for the key itself.
+    pub async fn recognise_named(&self, name: &str) -> Result<Option<Arc<Caller>>, DbError> {
+        let of_name = |caller: &Arc<Caller>| caller.name == name;
+        if let Some(hash) = self.callers.named.get(name) {
+            let found = self.recognise_hash(hash).await?.filter(of_name);
+            if found.is_some() {
+                return Ok(found);
+            }
+            // A bootstrap key is replaced under its name.
+            self.callers.named.remove(name);
+        }
+        let hash = self
+            .database
+            .read_with_retry(|reader| store::hash_of_named(reader, name))
+            .await?;
+        let Some(hash) = hash else { return Ok(None) };
+        let found = self.recognise_hash(hash.clone()).await?.filter(of_name);
+        if found.is_some() {
+            self.callers.named.insert(name.to_owned(), hash);
+        }
+        Ok(found)
+    }
+
+    async fn recognise_hash(&self, hash: KeyHash) -> Result<Option<Arc<Caller>>, DbError> {
         let Moment { wall: now, boot } = self.clock.moment();
         let known = self.callers.find(&hash);
         let look = match known.filter(|known| self.is_trusted(known, boot)) {

@@ -31,6 +31,8 @@ impl Known {
 
 pub(super) struct Callers {
     pub(super) known: Cache<KeyHash, Arc<Known>>,
+    /// Of keys that certificates stand for, by name.
+    pub(super) named: Cache<String, KeyHash>,
     /// How often all were forgotten.
     pub(super) forgotten: AtomicU64,
 }
@@ -39,6 +41,7 @@ impl Callers {
     pub(super) fn new() -> Self {
         Self {
             known: Cache::new(KEYS_MAX),
+            named: Cache::new(KEYS_MAX),
             forgotten: AtomicU64::new(0),
         }
     }

@@ -62,14 +62,16 @@ pub struct Connection<T> {
 }
 
 impl<T> Connection<T> {
+    /// `begun`: when the caller connected; a handshake takes of the time of the first head.
     pub fn new(
         inner: T,
+        begun: BootMs,
         limits: Limits,
         clock: SharedClock,
         connected: Arc<Connected>,
         closed: Family<ClosedLabels, Counter>,
     ) -> Self {
-        let now = clock.boot();
+        let first = limits.shorter().0 - clock.boot().since(begun).0;
         Self {
             inner,
             limits,
@@ -77,9 +79,9 @@ impl<T> Connection<T> {
             connected,
             closed,
             protocol: Protocol::Unknown(0),
-            head_since: Some(now),
-            since: now,
-            look: Box::pin(sleep(limits.shorter().as_duration())),
+            head_since: Some(begun),
+            since: begun,
+            look: Box::pin(sleep(Ms(first.max(0)).as_duration())),
             given_up: false,
         }
     }

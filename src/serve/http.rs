@@ -12,15 +12,19 @@ use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use poem::http::header::STRICT_TRANSPORT_SECURITY;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Body, Endpoint, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::connection::{Connection, Limits};
 use super::connections::{Connected, Slot, Told};
+use super::secured::SecuredBy;
+use crate::access::certified::CertifiedAs;
 use crate::config::HttpSettings;
-use crate::foundation::clock::SharedClock;
+use crate::foundation::clock::{BootMs, SharedClock};
 use crate::foundation::metrics::{ClosedLabels, Metrics};
 
 /// Of a head that is too large, so many times the limit is read: then the front can say so, in a
@@ -39,6 +43,7 @@ pub struct Http<E> {
     endpoint: E,
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
+    tls: Option<SecuredBy>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
 }
@@ -47,6 +52,7 @@ impl<E: Endpoint + 'static> Http<E> {
     pub fn new(
         endpoint: E,
         settings: &HttpSettings,
+        tls: Option<SecuredBy>,
         clock: SharedClock,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -68,6 +74,7 @@ impl<E: Endpoint + 'static> Http<E> {
                 idle: settings.idle_timeout,
                 request: settings.request_timeout,
             },
+            tls,
             clock,
             metrics,
         }
@@ -79,10 +86,41 @@ impl<E: Endpoint + 'static> Http<E> {
             // It has ended already.
             return;
         };
-        let local = LocalAddr(local.into());
+        let mut ends = Ends {
+            begun: self.clock.boot(),
+            local: LocalAddr(local.into()),
+            remote,
+            scheme: Scheme::HTTP,
+            certified: None,
+        };
+        let Some(secured) = &self.tls else {
+            return self.serve_on(stream, ends, slot).await;
+        };
+        let shaken = secured
+            .accept(stream, &slot.connected, self.limits.header)
+            .await;
+        match shaken {
+            Ok(stream) => {
+                ends.scheme = Scheme::HTTPS;
+                ends.certified = secured.certified(&stream);
+                self.serve_on(stream, ends, slot).await;
+            }
+            Err(why) => {
+                if let Some(reason) = why.reason() {
+                    self.count(reason);
+                }
+            }
+        }
+    }
+
+    async fn serve_on<S>(self: Arc<Self>, stream: S, ends: Ends, slot: Slot)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let connected = &slot.connected;
         let io = Connection::new(
             stream,
+            ends.begun,
             self.limits,
             self.clock.clone(),
             connected.clone(),
@@ -91,14 +129,21 @@ impl<E: Endpoint + 'static> Http<E> {
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let turn = Turn::begin(connected.clone(), self.clock.clone());
             let has_body = !request.body().is_end_stream();
-            let mut request: Request =
-                (request, local.clone(), remote.clone(), Scheme::HTTP).into();
+            let (local, remote) = (ends.local.clone(), ends.remote.clone());
+            let mut request: Request = (request, local, remote, ends.scheme.clone()).into();
+            if let Some(certified) = &ends.certified {
+                request.set_data(certified.clone());
+            }
             if has_body {
                 turn.has_body(&mut request);
             }
             let http = self.clone();
             async move {
-                let response = http.endpoint.get_response(request).await;
+                let mut response = http.endpoint.get_response(request).await;
+                if let Some(hsts) = http.tls.as_ref().and_then(|tls| tls.hsts.clone()) {
+                    let headers = response.headers_mut();
+                    headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+                }
                 turn.answered();
                 Ok::<_, Infallible>(hyper::Response::from(response))
             }
@@ -136,6 +181,17 @@ impl<E: Endpoint + 'static> Http<E> {
         let closed = &self.metrics.connections_closed;
         closed.get_or_create(&ClosedLabels { reason }).inc();
     }
+}
+
+/// Who talks on a connection, and how.
+struct Ends {
+    /// When the caller connected.
+    begun: BootMs,
+    local: LocalAddr,
+    remote: RemoteAddr,
+    scheme: Scheme,
+    /// By the caller's certificate.
+    certified: Option<CertifiedAs>,
 }
 
 /// A request that is under way.

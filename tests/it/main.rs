@@ -69,6 +69,7 @@ mod storing;
 mod sweeps;
 mod ten_minutes;
 mod tickets;
+mod tls_listener;
 mod trust;
 mod upstream;
 mod warnings;

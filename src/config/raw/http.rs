@@ -1,12 +1,16 @@
 //! `http`: where the server listens, and how long it waits for whom.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::values::{at_least_one, secs};
-use crate::config::settings::{ConfigError, HttpSettings};
+use crate::access::certified::CertifiedClients;
+use crate::config::settings::{ConfigError, HttpSettings, TlsSettings};
+use crate::foundation::server_tls::TlsFiles;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +25,50 @@ pub(super) struct RawHttp {
     grace_s: u32,
     max_connections: u32,
     max_streams: u32,
+    tls: RawTls,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTls {
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    client_ca_file: Option<PathBuf>,
+    hsts_s: u32,
+    #[serde(default)]
+    clients: BTreeMap<String, String>,
+}
+
+impl RawTls {
+    /// None where there is no certificate.
+    fn check(self) -> Result<Option<TlsSettings>, ConfigError> {
+        let needs = |key: &str, what: &str| Err(ConfigError::of_key(key, what));
+        let (certificate, key) = match (self.cert_file, self.key_file) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => return needs("http.tls.cert_file", "needs http.tls.key_file, too"),
+            (None, Some(_)) => return needs("http.tls.key_file", "needs http.tls.cert_file, too"),
+            (None, None) if self.client_ca_file.is_some() => {
+                return needs(
+                    "http.tls.client_ca_file",
+                    "needs http.tls.cert_file and key_file",
+                );
+            }
+            (None, None) => return Ok(None),
+        };
+        if self.client_ca_file.is_none() && !self.clients.is_empty() {
+            let what = "needs http.tls.client_ca_file, whose certificates callers show";
+            return needs("http.tls.clients", what);
+        }
+        Ok(Some(TlsSettings {
+            files: TlsFiles {
+                certificate,
+                key,
+                client_authorities: self.client_ca_file,
+            },
+            hsts_s: Some(self.hsts_s).filter(|seconds| *seconds > 0),
+            clients: CertifiedClients::new(self.clients),
+        }))
+    }
 }
 
 impl RawHttp {
@@ -57,6 +105,7 @@ impl RawHttp {
             grace: secs(self.grace_s),
             max_connections: Some(self.max_connections).filter(|max| *max > 0),
             max_streams: self.max_streams,
+            tls: self.tls.check()?,
         })
     }
 }

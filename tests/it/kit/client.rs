@@ -67,6 +67,15 @@ impl Client {
         }
     }
 
+    /// By an HTTP client of the test's own.
+    pub fn over(http: reqwest::Client, base: String) -> Self {
+        Self {
+            http,
+            base,
+            key: Some(ADMIN_KEY.to_owned()),
+        }
+    }
+
     pub fn with_key(&self, key: &str) -> Self {
         Self {
             key: Some(key.to_owned()),

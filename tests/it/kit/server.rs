@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -22,6 +23,8 @@ pub const SEALING_KEYS: &str = "test:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE
 #[derive(Clone, Default)]
 pub struct Options {
     pub env: Vec<(&'static str, String)>,
+    /// A file, beside the environment.
+    pub file: Option<PathBuf>,
     pub clock: Option<SharedClock>,
     /// Where names lead, and whom TLS trusts; absent: the system's.
     pub internet: Option<(Arc<dyn Resolver>, CertificateDer<'static>)>,
@@ -65,7 +68,8 @@ impl Server {
                     .or_insert_with(|| value.to_owned());
             }
         }
-        let mut settings = Settings::load(None, &env).expect("the test's configuration is good");
+        let settings = Settings::load(options.file.as_deref(), &env);
+        let mut settings = settings.expect("the test's configuration is good");
         if let Some((names, authority)) = options.internet {
             settings.upstream.names = names;
             settings.upstream.authorities = vec![authority];

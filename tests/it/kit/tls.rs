@@ -41,10 +41,14 @@ impl Authority {
 
     /// A server's certificate and key.
     pub fn issue(&self, name: &str, years: (i32, i32)) -> Issued {
-        let key = key();
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        self.issue_params(params)
+    }
+
+    pub fn issue_params(&self, params: CertificateParams) -> Issued {
+        let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect("it is signed");
         Issued {
             chain: vec![certificate.der().clone()],
