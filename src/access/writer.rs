@@ -113,7 +113,7 @@ impl AuditWriter {
         let now = shared.clock.now();
         let mut due = state.looks.due(now);
         match state.looks.note(look, request_id, now) {
-            Noted::Now(entry) => due.push(entry),
+            Noted::Now(entry) => due.push(*entry),
             Noted::Summed => {}
             Noted::Dropped => {
                 shared.dropped.inc();

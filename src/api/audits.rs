@@ -69,6 +69,7 @@ impl Audits {
     /// one caller, for one reason and by one method, are added up (`count`) when the minute ends,
     /// but for the first, which is there at once.
     #[oai(path = "/api/audit", method = "get", operation_id = "listAuditEntries")]
+    #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn list(
         &self,
         _key: Key<AuditRead>,

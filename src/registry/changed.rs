@@ -46,13 +46,12 @@ pub(super) fn of_realm(before: Option<&RealmContent>, after: Option<&RealmConten
     let side = |content: Option<&RealmContent>, other: Option<&RealmContent>, leaves| {
         let content = content?;
         let mut shown = Map::new();
-        let texts: [(&str, fn(&RealmContent) -> &Option<String>); 2] = [
-            ("comment", |content| &content.comment),
-            ("logic_code", |content| &content.logic_code),
-        ];
-        for (name, of) in texts {
-            if other.is_none_or(|other| of(other) != of(content)) {
-                let text = of(content).as_deref().map(cut);
+        let texts = |content: &RealmContent| [content.comment.clone(), content.logic_code.clone()];
+        let others = other.map(texts);
+        for (index, text) in texts(content).into_iter().enumerate() {
+            let name = ["comment", "logic_code"][index];
+            if others.as_ref().is_none_or(|others| others[index] != text) {
+                let text = text.as_deref().map(cut);
                 shown.insert(name.to_owned(), json!(text));
             }
         }

@@ -172,7 +172,7 @@ async fn the_chains_of_two_replicas_and_of_commands_are_as_they_were_written(
 }
 
 async fn an_entry_that_was_altered_is_named(database: TestDatabase) {
-    let own = written(&database).await;
+    let own = Box::pin(written(&database)).await;
     keep(&database).await;
     let id = &own[1]["id"];
     for change in [
@@ -198,7 +198,7 @@ async fn an_entry_that_was_altered_is_named(database: TestDatabase) {
 }
 
 async fn an_entry_that_was_deleted_is_named(database: TestDatabase) {
-    let own = written(&database).await;
+    let own = Box::pin(written(&database)).await;
     keep(&database).await;
     for entry in &own {
         let id = &entry["id"];
@@ -264,7 +264,7 @@ async fn entries_that_were_deleted_with_the_end_of_their_chain_are_named_by_anot
 }
 
 async fn entries_that_were_moved_are_named(database: TestDatabase) {
-    let own = written(&database).await;
+    let own = Box::pin(written(&database)).await;
     keep(&database).await;
     let (one, other) = (&own[0], &own[1]);
     for column in ["id", "seq"] {
@@ -292,7 +292,7 @@ async fn entries_that_were_moved_are_named(database: TestDatabase) {
 }
 
 async fn entries_that_were_inserted_are_named(database: TestDatabase) {
-    let own = written(&database).await;
+    let own = Box::pin(written(&database)).await;
     keep(&database).await;
     let chain = own[0]["chain"].as_str().expect("a chain");
     let columns = "id, at, actor, action, target, outcome, detail, request_id, count";
@@ -403,7 +403,9 @@ async fn what_is_pruned_by_its_age_is_no_fault_and_what_was_deleted_before_is(
     clock.advance(Ms::from_secs(7000));
     let pruned = maintenance.prune().await.expect("it is pruned");
     assert_eq!(pruned.audit_entries, 4);
-    let entries = server.client.list("/api/audit").await;
+    let mut entries = server.client.list("/api/audit").await;
+    // The server may have recorded where the other's chain ends, too.
+    entries.retain(|entry| entry["action"] != "audit.heads");
     let said: Vec<_> = entries
         .iter()
         .map(|entry| (entry["action"].as_str(), entry["target"].as_str()))
@@ -426,7 +428,7 @@ async fn what_is_pruned_by_its_age_is_no_fault_and_what_was_deleted_before_is(
 async fn chains_are_verified_by_a_server_that_has_only_the_next_sealing_key(
     database: TestDatabase,
 ) {
-    written(&database).await;
+    Box::pin(written(&database)).await;
     let other = SEALING_KEYS
         .replace("AQE", "AgI")
         .replace("test:", "other:");

@@ -56,7 +56,7 @@ struct Sum {
 /// What became of a look.
 pub enum Noted {
     /// The first of its kind in a minute: it is written now.
-    Now(AuditEntry),
+    Now(Box<AuditEntry>),
     Summed,
     /// There are too many kinds.
     Dropped,
@@ -92,7 +92,7 @@ impl Looks {
             None if kinds >= KINDS_MAX => Noted::Dropped,
             None => {
                 self.sums.insert(look.clone(), None);
-                Noted::Now(look.into_entry(first))
+                Noted::Now(Box::new(look.into_entry(first)))
             }
         }
     }
