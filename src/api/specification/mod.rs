@@ -7,6 +7,7 @@ mod draft;
 mod examples;
 mod models;
 mod nullable;
+mod operation;
 mod operations;
 mod parameters;
 mod problems;

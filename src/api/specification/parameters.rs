@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::operations::Operation;
+use super::operation::Operation;
 
 /// Of `Paging`, as `api/extract.rs` reads them.
 const PAGING: [(&str, &str); 2] = [
