@@ -165,10 +165,8 @@ pub(super) async fn forget_keys(
     (clock, randomness, replica): (&SharedClock, &Randomness, &ReplicaId),
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let ring = match configured(settings, database).await? {
-        Some(keys) => Some(Arc::new(KeyRing::of(keys, randomness.clone()))),
-        None => None,
-    };
+    let keys = configured(settings, database).await?;
+    let ring = keys.map(|keys| Arc::new(KeyRing::of(keys, randomness.clone())));
     let own: Vec<String> = match &ring {
         Some(ring) => ring.key_ids().map(str::to_owned).collect(),
         None => Vec::new(),

@@ -44,7 +44,7 @@ class Operations:
             if hasattr(imported, "sync_detailed"):
                 self.modules[module.name.rpartition(".")[2]] = imported
 
-    def call(self, name, model, status=200, **arguments):
+    def call(self, name, model, status=200, /, **arguments):
         self.called.add(name)
         response = self.modules[name].sync_detailed(**arguments)
         assert response.status_code == status, (name, response.status_code, response.content)
@@ -60,7 +60,7 @@ def main():
     admin = package.AuthenticatedClient(base_url=base, token=os.environ["ADMIN_KEY"])
     anybody = package.Client(base_url=base)
 
-    def call(name, model, status=200, **arguments):
+    def call(name, model, status=200, /, **arguments):
         return operations.call(name, model, status, client=admin, **arguments)
 
     operations.call("get_health", models.Success, client=anybody)

@@ -403,7 +403,7 @@ async fn every_change_is_in_the_audit_with_actor_target_and_request(database: Te
             "POST /api/realm" => json!({"id": "r", "comment": "a comment"}),
             "POST /api/preset/{id}" => json!({}),
             "PUT /api/issuer/{name}" => {
-                json!({"issuer": "https://canary.example", "audiences": ["canary"]})
+                json!({"issuer": "https://issuer.example", "audiences": ["a"]})
             }
             _ => secret.clone(),
         };

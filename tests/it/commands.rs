@@ -92,6 +92,7 @@ pages! {
     the_commands_of_replicas: "docs/src/how-to/replicas.md", Nothing, Answers;
     the_commands_of_rotate_keys: "docs/src/how-to/rotate-keys.md", Service, Answers;
     the_commands_of_scheduled_job: SCHEDULED_JOB, Service, Answers;
+    the_commands_of_workloads: "docs/src/how-to/workloads.md", Service, Answers;
 }
 
 /// The database of pages that name one.
@@ -115,6 +116,9 @@ async fn follow(name: &str, before: Before, provider: Provider) {
         scene.reader.replace(DATABASE_URL, &database.url);
     }
     scene.prepare(before).await;
+    for (file, text) in &page.files {
+        scene.reader.save(file, text);
+    }
     let mut wrong = Vec::new();
     for commands in &page.commands {
         if reason(&page, commands).is_none() {

@@ -162,6 +162,7 @@ async fn a_change_shows_what_it_replaced_and_no_secret(database: TestDatabase) {
         json!(["secret.resume", {"paused": true}, {"paused": false}]),
         json!(["api_key.create", null, {
             "name": "made", "scopes": scopes, "realms": ["r*"], "keys": null, "expires_at": null,
+            "rate": null,
         }]),
         json!(["api_key.revoke",
             {"name": "made", "scopes": scopes, "revoked_at": null},
