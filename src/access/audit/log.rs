@@ -19,6 +19,16 @@ use crate::foundation::ids::ReplicaId;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, Resealed};
 
+/// What a server appends to.
+enum Current {
+    GoesOn(audit_chain::Model, ChainKey),
+    /// It has no chain that it can go on with: the one of this number is its next. Whoever has seen
+    /// the same begins that one, too, and is told of the other.
+    Begins {
+        number: i64,
+    },
+}
+
 /// Writes the chain of one server.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -56,12 +66,13 @@ impl AuditLog {
         };
         let rows: Vec<_> = entries.into_iter().map(AuditEntry::into_row).collect();
         let (head, key) = match self.current(transaction).await? {
-            Some(current) => current,
-            None => match self.begin(transaction, now).await {
-                // Another transaction of this server has begun one at the same time.
-                Err(error) if is_duplicate(&error) => {
-                    self.current(transaction).await?.ok_or(error)?
-                }
+            Current::GoesOn(head, key) => (head, key),
+            Current::Begins { number } => match self.begin(transaction, number, now).await {
+                // Another transaction of this server has begun it at the same time.
+                Err(error) if is_duplicate(&error) => match self.current(transaction).await? {
+                    Current::GoesOn(head, key) => (head, key),
+                    Current::Begins { .. } => return Err(error),
+                },
                 other => other?,
             },
         };
@@ -72,29 +83,26 @@ impl AuditLog {
                     row = head.chain,
                     "a chain of the audit goes on after the end that it has: its row was set back; another is begun, and audit verify says more"
                 );
-                let (head, key) = self.begin(transaction, now).await?;
+                let (head, key) = self.begin(transaction, head.number + 1, now).await?;
                 append_to(transaction, head, &key, rows).await
             }
             other => other,
         }
     }
 
-    /// The chain of this server, kept from everybody else until the transaction ends; none where
-    /// it has none that it can go on with.
-    async fn current(
-        &self,
-        transaction: &impl ConnectionTrait,
-    ) -> Result<Option<(audit_chain::Model, ChainKey)>, DbErr> {
-        let Some(id) = self.current_id(transaction).await? else {
-            return Ok(None);
+    /// The chain of this server, kept from everybody else until the transaction ends.
+    async fn current(&self, transaction: &impl ConnectionTrait) -> Result<Current, DbErr> {
+        let Some((id, number)) = self.newest(transaction).await? else {
+            return Ok(Current::Begins { number: 1 });
         };
+        let next = Current::Begins { number: number + 1 };
         // By its number, so that no row of another server is waited for.
         let row = audit_chain::Entity::find_by_id(id).lock_exclusive();
         let Some(row) = row.one(transaction).await? else {
-            return Ok(None);
+            return Ok(next);
         };
         let why = match ChainKey::open(&row, &self.ring) {
-            Ok(key) if key.is_of_head(&row) => return Ok(Some((row, key))),
+            Ok(key) if key.is_of_head(&row) => return Ok(Current::GoesOn(row, key)),
             Ok(_) => "its row was changed".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -104,7 +112,7 @@ impl AuditLog {
             why,
             "a chain of the audit cannot be gone on with: another is begun, and audit verify says more"
         );
-        Ok(None)
+        Ok(next)
     }
 
     pub(super) async fn current_id(
@@ -130,10 +138,9 @@ impl AuditLog {
     async fn begin(
         &self,
         transaction: &impl ConnectionTrait,
+        number: i64,
         now: EpochMs,
     ) -> Result<(audit_chain::Model, ChainKey), DbErr> {
-        let number = self.newest(transaction).await?;
-        let number = number.map_or(1, |(_, last)| last + 1);
         let of = (&self.replica, number);
         let (mut row, key) = new_chain(&self.ring, of, &self.randomness, now);
         let inserted = audit_chain::Entity::insert(audit_chain::ActiveModel {
