@@ -16,7 +16,7 @@ use crate::kit::TestDatabase;
 use crate::kit::database::DatabaseServer;
 use crate::kit::process::ServerProcess;
 use crate::kit::server::Client;
-use crate::load::{self, Answer, Load, token_request};
+use crate::load::{self, Answer, Connecting, Load, token_request};
 use crate::provider::RotatingProvider;
 use crate::report::{Mark, Report, Runs};
 use crate::scene::{APART, LENIENT, held_by, parked, register, rotating_realm, stored};
@@ -168,6 +168,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
     let samples = Samples::default();
     let load = Load {
         address: reads.address,
+        connecting: Connecting::Plain,
         requests: (0..size.beside).map(request).collect(),
         connections: size.connections,
         duration: 2 * size.one_run,

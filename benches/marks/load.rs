@@ -1,13 +1,16 @@
 //! Load: connections that are kept, each with one request after the other, as fast as they are
 //! answered or at a rate of their own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// An answer that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,9 +27,21 @@ pub struct Answer<'a> {
 /// Sees an answer; false where it is wrong.
 pub type Check = Arc<dyn Fn(&Answer) -> bool + Send + Sync>;
 
+/// How connections are made.
+#[derive(Clone)]
+pub enum Connecting {
+    Plain,
+    /// Over TLS; anew for each request, or kept.
+    Tls {
+        connector: TlsConnector,
+        anew: bool,
+    },
+}
+
 #[derive(Clone)]
 pub struct Load {
     pub address: SocketAddr,
+    pub connecting: Connecting,
     /// Each connection begins with another one, and goes round.
     pub requests: Arc<[Vec<u8>]>,
     pub connections: usize,
@@ -96,17 +111,57 @@ pub async fn run(load: &Load) -> Seen {
     all
 }
 
+/// A connection with a server.
+enum Open {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Open {
+    async fn to(address: SocketAddr, connecting: &Connecting) -> std::io::Result<Self> {
+        let open = TcpStream::connect(address).await?;
+        open.set_nodelay(true)?;
+        match connecting {
+            Connecting::Plain => Ok(Self::Plain(open)),
+            Connecting::Tls { connector, .. } => {
+                let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let open = connector.connect(name, open).await?;
+                Ok(Self::Tls(Box::new(open)))
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(open) => open.write_all(bytes).await,
+            Self::Tls(open) => {
+                open.write_all(bytes).await?;
+                open.flush().await
+            }
+        }
+    }
+
+    async fn read(&mut self, into: &mut Vec<u8>) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(open) => open.read_buf(into).await,
+            Self::Tls(open) => open.read_buf(into).await,
+        }
+    }
+}
+
 /// A connection that is kept, and made anew where it breaks.
 pub struct Connection {
     address: SocketAddr,
-    open: Option<TcpStream>,
+    connecting: Connecting,
+    open: Option<Open>,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, connecting: Connecting) -> Self {
         Self {
             address,
+            connecting,
             open: None,
             answer: Vec::with_capacity(4096),
         }
@@ -126,19 +181,18 @@ impl Connection {
 
     /// Reads one answer with a Content-Length; answers where its body begins.
     async fn exchange(&mut self, request: &[u8]) -> std::io::Result<usize> {
+        if matches!(self.connecting, Connecting::Tls { anew: true, .. }) {
+            self.open = None;
+        }
         let open = match &mut self.open {
             Some(open) => open,
-            none => {
-                let open = TcpStream::connect(self.address).await?;
-                open.set_nodelay(true)?;
-                none.insert(open)
-            }
+            none => none.insert(Open::to(self.address, &self.connecting).await?),
         };
-        open.write_all(request).await?;
+        open.write(request).await?;
         self.answer.clear();
         let mut whole = None;
         loop {
-            if open.read_buf(&mut self.answer).await? == 0 {
+            if open.read(&mut self.answer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             if whole.is_none() {
@@ -155,7 +209,7 @@ impl Connection {
 
 /// Asks once. What goes wrong goes wrong again, and is counted then.
 async fn open(load: Load) -> Connection {
-    let mut connection = Connection::new(load.address);
+    let mut connection = Connection::new(load.address, load.connecting.clone());
     let _ = connection.ask(&load.requests[0]).await;
     connection
 }

@@ -44,6 +44,7 @@ mod reads;
 mod renewals;
 mod report;
 mod scaling;
+mod secured;
 mod stock;
 mod world;
 
@@ -104,8 +105,8 @@ async fn main() {
     // Processes of their own, which this program starts.
     match arguments {
         [first, body] if first == plain::ARGUMENT => return plain::serve(body.clone()).await,
-        [first, address, size] if first == alone::ARGUMENT => {
-            return alone::load(address, size).await;
+        [first, address, size, way] if first == alone::ARGUMENT => {
+            return alone::load(address, size, way).await;
         }
         _ => {}
     }
@@ -143,6 +144,9 @@ async fn main() {
     }
     if wanted(&[10]) {
         scaling::measure(size, &mut report).await;
+    }
+    if wanted(&[13]) {
+        secured::measure(size, &mut report).await;
     }
     if whole && chosen.is_empty() {
         keep(&report);

@@ -7,7 +7,7 @@ use crate::cost::resident_kib;
 use crate::kit::TestDatabase;
 use crate::kit::database::DatabaseServer;
 use crate::kit::server::{Options, Server};
-use crate::load::{Connection, token_request};
+use crate::load::{Connecting, Connection, token_request};
 use crate::report::{Mark, Report, Runs};
 use crate::stock;
 use crate::world::{self, Provider, key_name, realm_name};
@@ -84,7 +84,7 @@ pub async fn held(size: &Size, report: &mut Report) {
     let ready = begun.elapsed().as_secs_f64();
     report.one(8, "seconds from start to ready", ready, Mark::AtMost(1.0));
     let key = world::reading_key(&server.client).await;
-    let mut connection = Connection::new(server.address);
+    let mut connection = Connection::new(server.address, Connecting::Plain);
     let mut read_all = async |numbers: std::ops::Range<usize>| {
         for number in numbers {
             let request = token_request(&realm_name(0), &key_name(number), &key);

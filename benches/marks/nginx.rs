@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,6 +24,17 @@ pub struct Nginx {
 impl Nginx {
     /// One process, which returns this body.
     pub fn start(body: &str) -> Self {
+        Self::listening(body, "", "")
+    }
+
+    /// The same over TLS, with a certificate and its key.
+    pub fn start_tls(body: &str, certificate: &Path, key: &Path) -> Self {
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = format!("ssl_certificate {certificate}; ssl_certificate_key {key};");
+        Self::listening(body, " ssl", &tls)
+    }
+
+    fn listening(body: &str, how: &str, tls: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let address = free_address();
         let at = directory.path().display();
@@ -32,7 +44,7 @@ impl Nginx {
              http {{ access_log off; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; \
              fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi; \
              keepalive_requests 1000000000; default_type application/json; \
-             server {{ listen {address}; location / {{ return 200 '{body}'; }} }} }}"
+             server {{ listen {address}{how}; {tls} location / {{ return 200 '{body}'; }} }} }}"
         );
         let file = directory.path().join("nginx.conf");
         fs::write(&file, configuration).expect("the configuration can be written");

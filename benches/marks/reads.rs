@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::Size;
 use crate::cost::cpu_seconds;
 use crate::kit::TestDatabase;
-use crate::load::{self, Load, token_request};
+use crate::load::{self, Connecting, Load, token_request};
 use crate::plain::Plain;
 use crate::report::{Mark, Report, Runs};
 use crate::world::{self, Provider, key_name, realm_name};
@@ -90,6 +90,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
     let length = body.len();
     let load_of = |address| Load {
         address,
+        connecting: Connecting::Plain,
         requests: Arc::from([token_request(&realm, &name, &key)]),
         connections: size.connections,
         duration: size.one_run / u32::try_from(SLICES).expect("a small number"),

@@ -3,30 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::task::block_in_place;
 
 use crate::Size;
-use crate::alone::Alone;
+use crate::alone::{Alone, Way, on_core};
 use crate::kit::TestDatabase;
 use crate::kit::database::DatabaseServer;
 use crate::load::token_request;
 use crate::nginx::Nginx;
 use crate::report::{Mark, Report, Runs};
 use crate::world::{self, Provider, key_name, realm_name};
-
-/// What is started meanwhile runs on one core, and so does its load.
-fn on_core<T>(core: usize, start: impl FnOnce() -> T) -> T {
-    block_in_place(|| {
-        let before = sched_getaffinity(None).expect("threads have an affinity");
-        let mut one = CpuSet::new();
-        one.set(core);
-        sched_setaffinity(None, &one).expect("there is such a core");
-        let started = start();
-        sched_setaffinity(None, &before).expect("it was so before");
-        started
-    })
-}
 
 /// Two of a kind, on a core each.
 struct Pair {
@@ -52,7 +38,7 @@ impl Pair {
     fn load(&mut self, count: usize, connections: usize, time: Duration) -> f64 {
         let start = |(core, address)| {
             on_core(core, || {
-                Alone::start(address, &self.request, connections, time)
+                Alone::start(address, &self.request, &Way::Plain, (connections, time))
             })
         };
         let addresses = self.addresses.into_iter().take(count).enumerate();

@@ -21,7 +21,7 @@ use crate::foundation::sealing::{KeyRing, Resealed};
 
 /// What a server appends to.
 enum Current {
-    GoesOn(audit_chain::Model, ChainKey),
+    GoesOn(Box<(audit_chain::Model, ChainKey)>),
     /// It has no chain that it can go on with: the one of this number is its next. Whoever has seen
     /// the same begins that one, too, and is told of the other.
     Begins {
@@ -66,11 +66,11 @@ impl AuditLog {
         };
         let rows: Vec<_> = entries.into_iter().map(AuditEntry::into_row).collect();
         let (head, key) = match self.current(transaction).await? {
-            Current::GoesOn(head, key) => (head, key),
+            Current::GoesOn(chain) => *chain,
             Current::Begins { number } => match self.begin(transaction, number, now).await {
                 // Another transaction of this server has begun it at the same time.
                 Err(error) if is_duplicate(&error) => match self.current(transaction).await? {
-                    Current::GoesOn(head, key) => (head, key),
+                    Current::GoesOn(chain) => *chain,
                     Current::Begins { .. } => return Err(error),
                 },
                 other => other?,
@@ -102,7 +102,7 @@ impl AuditLog {
             return Ok(next);
         };
         let why = match ChainKey::open(&row, &self.ring) {
-            Ok(key) if key.is_of_head(&row) => return Ok(Current::GoesOn(row, key)),
+            Ok(key) if key.is_of_head(&row) => return Ok(Current::GoesOn(Box::new((row, key)))),
             Ok(_) => "its row was changed".to_owned(),
             Err(error) => error.to_string(),
         };
