@@ -45,24 +45,38 @@ impl AddressRates {
         }
     }
 
-    /// Whether an address may make one more call without a good key.
+    /// Counts a call, before anything is done for it. Who turns out to have a good key has it given
+    /// back.
     ///
     /// # Errors
     ///
-    /// Where it may not: how long it has to wait.
-    pub fn check(&self, address: IpAddr, now: BootMs) -> Result<(), Ms> {
-        match self.buckets.get(&Caller::of(address)) {
-            Some(bucket) => bucket.check(now),
+    /// Where it is one too many: how long to wait for the next.
+    pub fn take(&self, address: IpAddr, now: BootMs) -> Result<(), Ms> {
+        match self.bucket(address) {
+            Some(bucket) => bucket.take(now),
             None => Ok(()),
         }
     }
 
-    /// Counts a call without a good key.
+    /// Takes back what was counted.
+    pub fn give_back(&self, address: IpAddr) {
+        if let Some(bucket) = self.buckets.get(&Caller::of(address)) {
+            bucket.give_back();
+        }
+    }
+
+    /// Counts a call without a good key that was made already.
     pub fn charge(&self, address: IpAddr, now: BootMs) {
-        let Some(rate) = self.rate else { return };
+        if let Some(bucket) = self.bucket(address) {
+            bucket.charge(now);
+        }
+    }
+
+    fn bucket(&self, address: IpAddr) -> Option<Arc<Bucket>> {
+        let rate = self.rate?;
         let new = || Ok::<_, std::convert::Infallible>(Arc::new(Bucket::new(rate)));
         let Ok(bucket) = self.buckets.get_or_insert_with(&Caller::of(address), new);
-        bucket.charge(now);
+        Some(bucket)
     }
 }
 
@@ -90,12 +104,11 @@ mod tests {
         ] {
             let rates = rates();
             for _ in 0..2 {
-                assert_eq!(rates.check(address(calls_from), NOW), Ok(()));
-                rates.charge(address(calls_from), NOW);
+                assert_eq!(rates.take(address(calls_from), NOW), Ok(()));
             }
-            assert_eq!(rates.check(address(calls_from), NOW), Err(Ms(500)));
-            assert_eq!(rates.check(address(same), NOW), Err(Ms(500)));
-            assert_eq!(rates.check(address(other), NOW), Ok(()));
+            assert_eq!(rates.take(address(calls_from), NOW), Err(Ms(500)));
+            assert_eq!(rates.take(address(same), NOW), Err(Ms(500)));
+            assert_eq!(rates.take(address(other), NOW), Ok(()));
         }
     }
 
@@ -114,7 +127,7 @@ mod tests {
         for _ in 0..1000 {
             rates.charge(address("192.0.2.1"), NOW);
         }
-        assert_eq!(rates.check(address("192.0.2.1"), NOW), Ok(()));
+        assert_eq!(rates.take(address("192.0.2.1"), NOW), Ok(()));
         assert_eq!(rates.buckets.len(), 0);
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::audit::{AuditEntry, AuditLog};
 use crate::foundation::clock::SharedClock;
-use crate::foundation::database::{Database, DbError};
+use crate::foundation::database::{Database, DbError, is_bad_value};
 use crate::foundation::randomness::Randomness;
 use looks::{FirstReads, Looks, Noted};
 pub use looks::{GivenToken, Look};
@@ -222,6 +222,10 @@ async fn write(database: Database, log: AuditLog, shared: Arc<Shared>, closing: 
         if !entries.is_empty() {
             match append(&database, &log, &entries).await {
                 Ok(()) => continue,
+                Err(DbError::Failed(error)) if is_bad_value(&error) => {
+                    write_each(&database, &log, &shared, entries).await;
+                    continue;
+                }
                 Err(error) => database.failed(&error, "writing calls to the audit"),
             }
             // It may have been written although nobody heard of it: better twice than not at all.
@@ -241,6 +245,33 @@ async fn write(database: Database, log: AuditLog, shared: Arc<Shared>, closing: 
             () = shared.wake.notified() => pause(LINGER, &closing).await,
             () = tokio::time::sleep(LOOK_EVERY), if shared.is_counting() => {}
             () = closing.cancelled() => {}
+        }
+    }
+}
+
+/// Writes entries one by one, so that one that the database refuses keeps back no other. That one is
+/// counted as missing.
+async fn write_each(
+    database: &Database,
+    log: &AuditLog,
+    shared: &Shared,
+    entries: Vec<AuditEntry>,
+) {
+    let mut entries = entries.into_iter();
+    while let Some(entry) = entries.next() {
+        match append(database, log, std::slice::from_ref(&entry)).await {
+            Ok(()) => {}
+            Err(DbError::Failed(error)) if is_bad_value(&error) => {
+                tracing::error!(
+                    "the database refuses an entry of the audit, which is missing there"
+                );
+                shared.drop_all(std::iter::once(entry));
+            }
+            Err(error) => {
+                database.failed(&error, "writing calls to the audit");
+                shared.give_back(std::iter::once(entry).chain(entries).collect());
+                return;
+            }
         }
     }
 }

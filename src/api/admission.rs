@@ -34,7 +34,7 @@ pub async fn admit(
 ) -> Result<(), Problem> {
     match entrance {
         None | Some(Entrance::Open) => Ok(()),
-        Some(Entrance::Signed) => unless_often(request, app),
+        Some(Entrance::Signed) => take(request, app),
         Some(Entrance::Key) => by_key(request, app).await,
     }
 }
@@ -51,7 +51,7 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
         None => certified.is_some(),
     };
     if !known {
-        unless_often(request, app)?;
+        take(request, app)?;
     }
     let caller = match (&presented, certified) {
         (Some(key), _) => recognise(request, app, key).await?,
@@ -60,9 +60,14 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     };
     let call = Call::by(request, app);
     let Some(caller) = caller else {
-        charge(request, app);
+        if known {
+            charge(request, app);
+        }
         return Err(call.deny(None, DenialReason::Unauthorized));
     };
+    if !known {
+        give_back(request, app);
+    }
     tracing::Span::current().record("caller", caller.name.as_str());
     if let Some(limit) = &caller.limit
         && let Err(wait) = limit.take(app.clock.boot())
@@ -94,21 +99,29 @@ async fn recognise(
     recognised.map_err(Problem::from)
 }
 
-/// Refuses a call without a good key where its address has made too many; counts nothing else.
-fn unless_often(request: &Request, app: &App) -> Result<(), Problem> {
+/// Counts a call by its address, before anything is awaited for it: however many come at once, and
+/// whoever hangs up, is counted. Refuses one too many.
+fn take(request: &Request, app: &App) -> Result<(), Problem> {
     let Some(address) = address(request, app) else {
         return Ok(());
     };
-    let checked = app.address_rates.check(address, app.clock.boot());
-    checked.map_err(|wait| {
+    let taken = app.address_rates.take(address, app.clock.boot());
+    taken.map_err(|wait| {
         count(app, "address");
         let refused = Call::by(request, app).deny(None, DenialReason::AddressRate);
         refused.after(wait)
     })
 }
 
+/// Takes back what was counted: the key is good, or what was sent is signed.
+fn give_back(request: &Request, app: &App) {
+    if let Some(address) = address(request, app) {
+        app.address_rates.give_back(address);
+    }
+}
+
 /// Counts a call without a good key.
-pub fn charge(request: &Request, app: &App) {
+fn charge(request: &Request, app: &App) {
     if let Some(address) = address(request, app) {
         app.address_rates.charge(address, app.clock.boot());
     }

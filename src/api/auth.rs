@@ -12,7 +12,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use secrecy::SecretString;
 
 use super::browser;
-use super::http::{RequestId, note_realm, note_secret};
+use super::http::{RequestId, known_method, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
 use crate::access::key;
@@ -75,7 +75,7 @@ impl Call {
     pub fn by(request: &Request, app: &App) -> Self {
         Self {
             app: app.clone(),
-            method: request.method().to_string(),
+            method: known_method(request.method()).to_owned(),
             path: request.uri().path().to_owned(),
             request_id: RequestId::of(request),
         }

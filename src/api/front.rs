@@ -18,6 +18,7 @@ use super::paths::{Entrance, Paths};
 use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::metrics::{RequestLabels, seconds};
+use crate::ticket::push::BODY_MAX_BYTES;
 
 /// So many times the limit is read of a body that is too large.
 const DRAINED_MAX: usize = 8;
@@ -75,10 +76,8 @@ impl<E: Endpoint + 'static> Front<E> {
             _ => None,
         };
         let answered = self.handle(request, entrance).await;
-        if let (Some(address), Err(_)) = (signed, &answered) {
-            // Whatever was sent, nobody signed it.
-            let now = self.app.clock.boot();
-            self.app.address_rates.charge(address, now);
+        if let (Some(address), Ok(_)) = (signed, &answered) {
+            self.app.address_rates.give_back(address);
         }
         answered
     }
@@ -89,7 +88,11 @@ impl<E: Endpoint + 'static> Front<E> {
         entrance: Option<Entrance>,
     ) -> poem::Result<Response> {
         match entrance {
-            Some(_) => self.take_body(&mut request).await?,
+            Some(Entrance::Signed) => self.take_body(&mut request, BODY_MAX_BYTES + 1).await?,
+            Some(Entrance::Key | Entrance::Open) => {
+                let limit = self.app.settings.http.max_body_bytes;
+                self.take_body(&mut request, limit).await?;
+            }
             None => self.discard_body(&mut request),
         }
         let inner = self.inner.clone();
@@ -105,12 +108,12 @@ impl<E: Endpoint + 'static> Front<E> {
     }
 
     /// Reads the body, within its limits.
-    async fn take_body(&self, request: &mut Request) -> poem::Result<()> {
+    async fn take_body(&self, request: &mut Request, limit: usize) -> poem::Result<()> {
         if !has_body(request.method()) {
             return Ok(());
         }
         let http = &self.app.settings.http;
-        let body = read_limited(request.take_body(), http.max_body_bytes);
+        let body = read_limited(request.take_body(), limit.min(http.max_body_bytes));
         let bytes = tokio::time::timeout(http.body_timeout, body)
             .await
             .map_err(|_elapsed| poem::Error::from(StatusCode::REQUEST_TIMEOUT))??;

@@ -77,17 +77,9 @@ impl Bucket {
         }
     }
 
-    /// Whether a call would be one too many; counts nothing.
-    ///
-    /// # Errors
-    ///
-    /// How long to wait for the next.
-    pub fn check(&self, now: BootMs) -> Result<(), Ms> {
-        let (now, full_at) = (nanoseconds(now), self.full_at.load(Relaxed));
-        match self.wait_at(full_at, now) {
-            Ms::ZERO => Ok(()),
-            wait => Err(wait),
-        }
+    /// Takes back a call that was counted.
+    pub fn give_back(&self) {
+        self.full_at.fetch_sub(self.rate.interval(), Relaxed);
     }
 
     /// Counts a call that was made already, also where it was one too many: those after it wait
@@ -166,16 +158,26 @@ mod tests {
     fn what_is_charged_afterwards_is_waited_for_and_never_long() {
         let bucket = Bucket::new(rate(10, 5));
         for _ in 0..5 {
-            assert_eq!(bucket.check(NOW), Ok(()));
             bucket.charge(NOW);
         }
-        assert_eq!(bucket.check(NOW), Err(Ms(100)));
+        assert_eq!(bucket.take(NOW), Err(Ms(100)));
         for _ in 0..1000 {
             bucket.charge(NOW);
         }
         // Two bursts at most: one is paid off before the next call.
-        assert_eq!(bucket.check(NOW), Err(Ms(600)));
-        assert_eq!(bucket.check(after(600)), Ok(()));
+        assert_eq!(bucket.take(NOW), Err(Ms(600)));
+        assert_eq!(bucket.take(after(600)), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_is_given_back_leaves_what_there_was() {
+        let bucket = Bucket::new(rate(10, 5));
+        for _ in 0..1000 {
+            assert_eq!(bucket.take(NOW), Ok(()));
+            bucket.give_back();
+        }
+        let taken = (0..10).filter(|_| bucket.take(NOW).is_ok()).count();
+        assert_eq!(taken, 5);
     }
 
     #[test]

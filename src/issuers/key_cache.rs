@@ -105,18 +105,34 @@ impl KeyCache {
             }
             Step::Wait(retry_after) => Err(Unavailable { retry_after }),
             Step::FetchFirst(_) => {
-                let _flight = self.flight.lock().await;
-                // Somebody else may have fetched them meanwhile.
-                match self.step(id, fetching) {
-                    Step::Use(keys) | Step::UseAndRefresh(keys) => Ok(keys),
-                    Step::Wait(retry_after) => Err(Unavailable { retry_after }),
-                    Step::FetchFirst(kept) => {
-                        let fetched = self.fetch(issuer, fetching).await;
-                        fetched.or(kept).ok_or(Unavailable {
-                            retry_after: APART_WITHOUT_KEYS,
-                        })
-                    }
-                }
+                // A caller that goes away interrupts no fetch that others wait for.
+                let (cache, issuer) = (self.clone(), issuer.clone());
+                let (fetching, id) = (fetching.clone(), id.map(str::to_owned));
+                let fetched = async move { cache.fetch_first(&issuer, id, &fetching).await };
+                let fetched = tokio::spawn(fetched.in_current_span()).await;
+                fetched.unwrap_or(Err(Unavailable {
+                    retry_after: APART_WITHOUT_KEYS,
+                }))
+            }
+        }
+    }
+
+    async fn fetch_first(
+        &self,
+        issuer: &Issuer,
+        id: Option<String>,
+        fetching: &Fetching,
+    ) -> Result<Arc<KeySet>, Unavailable> {
+        let _flight = self.flight.lock().await;
+        // Somebody else may have fetched them meanwhile.
+        match self.step(id.as_deref(), fetching) {
+            Step::Use(keys) | Step::UseAndRefresh(keys) => Ok(keys),
+            Step::Wait(retry_after) => Err(Unavailable { retry_after }),
+            Step::FetchFirst(kept) => {
+                let fetched = self.fetch(issuer, fetching).await;
+                fetched.or(kept).ok_or(Unavailable {
+                    retry_after: APART_WITHOUT_KEYS,
+                })
             }
         }
     }

@@ -92,6 +92,7 @@ impl Issuers {
         match Box::pin(self.verify(&token, issuer, &issuers)).await? {
             Ok(verified) => Ok(Some(memory.remember_verified(hash, verified, &issuers))),
             Err(fault) => {
+                memory.forget_verified(&hash);
                 self.tell_refused(issuer, &fault);
                 Ok(None)
             }

@@ -79,12 +79,17 @@ impl Memory {
             checked: AtomicI64::new(issuers.read_at.0),
             confirmed: issuers.read_at,
         };
-        self.callers.known.insert(hash.clone(), Arc::new(known));
+        self.callers.remember(&hash, known);
         if self.callers.times_forgotten() != issuers.forgotten {
             // An issuer was changed while this was verified.
             self.callers.known.remove(&hash);
         }
         caller
+    }
+
+    /// A JWT that is good no more.
+    pub fn forget_verified(&self, hash: &KeyHash) {
+        self.callers.forget(hash);
     }
 
     /// The caller of a credential that was recognised before, however long ago it was confirmed.
@@ -164,12 +169,12 @@ impl Memory {
         } = match found {
             FoundKey::Good(key) => key,
             FoundKey::NotAuthentic(error) => {
-                self.callers.known.remove(&hash);
+                self.callers.forget(&hash);
                 self.tell_refused(&error);
                 return Ok(None);
             }
             FoundKey::None => {
-                self.callers.known.remove(&hash);
+                self.callers.forget(&hash);
                 return Ok(None);
             }
         };
@@ -183,7 +188,7 @@ impl Memory {
             checked: AtomicI64::new(read_at.0),
             confirmed: read_at,
         };
-        self.callers.known.insert(hash.clone(), Arc::new(known));
+        self.callers.remember(&hash, known);
         if self.callers.times_forgotten() != forgotten {
             // A key was revoked while this one was read.
             self.callers.known.remove(&hash);
@@ -218,6 +223,6 @@ impl Memory {
 
     /// Whether a credential is remembered: then it takes no guess to show it.
     pub fn remembers(&self, key: &SecretString) -> bool {
-        self.callers.find(&KeyHash::of(key)).is_some()
+        self.callers.recognised.get(&KeyHash::of(key)).is_some()
     }
 }

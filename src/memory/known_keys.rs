@@ -45,6 +45,8 @@ pub(super) struct Callers {
     pub(super) known: Cache<KeyHash, Arc<Known>>,
     /// Of keys that certificates stand for, by name.
     pub(super) named: Cache<String, KeyHash>,
+    /// Whoever was recognised, and not refused since: to show such a credential is no guess.
+    pub(super) recognised: Cache<KeyHash, ()>,
     /// How often all were forgotten.
     forgotten: AtomicU64,
     /// What is left of the rates of keys: it outlives what is known of them.
@@ -56,6 +58,7 @@ impl Callers {
         Self {
             known: Cache::new(KEYS_MAX),
             named: Cache::new(KEYS_MAX),
+            recognised: Cache::new(KEYS_MAX),
             forgotten: AtomicU64::new(0),
             limits: Cache::new(KEYS_MAX),
         }
@@ -63,6 +66,17 @@ impl Callers {
 
     pub(super) fn find(&self, hash: &KeyHash) -> Option<Arc<Known>> {
         self.known.get(hash)
+    }
+
+    pub(super) fn remember(&self, hash: &KeyHash, known: Known) {
+        self.known.insert(hash.clone(), Arc::new(known));
+        self.recognised.insert(hash.clone(), ());
+    }
+
+    /// A credential that is good no more.
+    pub(super) fn forget(&self, hash: &KeyHash) {
+        self.known.remove(hash);
+        self.recognised.remove(hash);
     }
 
     /// What a caller has left of its rate.

@@ -97,7 +97,19 @@ fn differing(left: &Leaves, right: &Leaves) -> Vec<String> {
     let both = [left, right].into_iter().flatten();
     let names: BTreeSet<_> = both.flat_map(BTreeMap::keys).collect();
     let differs = |name: &&String| value(left, name) != value(right, name);
-    names.into_iter().filter(differs).cloned().collect()
+    let mut names: Vec<_> = names.into_iter().filter(differs).cloned().collect();
+    // Where something goes comes first: whatever else was changed, it is not left out.
+    names.sort_by_key(|name| !is_destination(name));
+    names
+}
+
+fn is_destination(pointer: &str) -> bool {
+    let mut fields = pointer.split('/').skip(1);
+    let begins = fields.next().unwrap_or_default();
+    matches!(
+        begins,
+        "parent" | "proxy" | "tls" | "allowed_hosts" | "issuer" | "jwks_url"
+    ) || pointer.ends_with("/url")
 }
 
 /// What a document holds of what differs, of bounded size.

@@ -167,7 +167,12 @@ pub(super) fn masked_value(name: &str, value: &Value, scope: &ExpressionScope) -
             .collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, item)| (without_tokens(name), masked_value(name, item, scope)))
+            .map(|(name, item)| {
+                (
+                    without_tokens(&scope.mask(name)),
+                    masked_value(name, item, scope),
+                )
+            })
             .collect::<Map<_, _>>()
             .into(),
         plain => plain.clone(),

@@ -64,7 +64,10 @@ fn is_base64(run: &str) -> bool {
         && has(|byte| byte.is_ascii_digit())
         && has(u8::is_ascii_lowercase)
         && has(u8::is_ascii_uppercase)
-        && (run.contains('+') || run.ends_with('='))
+        && (run.contains(['+', '/']) && !run.contains('.') || run.ends_with('='))
+        && !parts(run)
+            .flat_map(|part| part.split(['-', '_']))
+            .all(is_word)
 }
 
 fn is_token_like(part: &str) -> bool {
@@ -117,6 +120,7 @@ mod tests {
             "MTIzNDU2Nzg5MGFi+Y2RlZg==",
             "aG9/bGE+cXVl/dGFs9Zm9v+bGFy4Yg==",
             "QwErTyUiOpAsDfGhJkLzXcVbNm",
+            "k7Tz9Qw/3mXv8Lp2Rb/5nGh1Ys4Dc",
             "abCDefGHijKLmnOPqrSTuvWXyz",
             "72_Vb1xG9Hq0RrTn2oYkP3sLw8uDfE5jZaCiMt7",
         ] {
@@ -141,6 +145,7 @@ mod tests {
             "invalid credential, access_token is invalid or not latest, rid: 61a1c2d4-1a2b3c4d-5e6f7a8b",
             "see https://developer.example.com/docs/oauth2/client-credentials-2024/errors.html",
             "unsupported_grant_type: urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "POST /api/OAuth2/accessToken/issue2 failed",
             "code Forbidden.AccessDenied.QpsLimitForAppkeyAndApi",
             "OAuthClientAuthenticationFailedException in application/x-www-form-urlencoded",
             "dop.token-generate-failed:no-authorization at 2026-11-29T10:11:12.123456Z",

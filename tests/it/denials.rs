@@ -12,6 +12,7 @@ use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 on_every_database! {
     a_flood_of_denied_calls_adds_rows_by_the_minute_and_each_call_is_counted,
     calls_are_counted_apart_by_caller_reason_method_and_minute,
+    a_method_that_nobody_knows_keeps_no_entry_out_of_the_audit,
     a_stopping_server_writes_what_it_has_counted,
     what_a_database_does_not_take_is_written_later,
     what_was_never_written_is_counted_as_dropped,
@@ -177,6 +178,23 @@ async fn calls_are_counted_apart_by_caller_reason_method_and_minute(database: Te
             "{entry}"
         );
     }
+}
+
+async fn a_method_that_nobody_knows_keeps_no_entry_out_of_the_audit(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    for length in [1, 300] {
+        let method = Method::from_bytes(&vec![b'A'; length]).expect("a method");
+        let request = client.without_key().request(method, "/x?flush");
+        let request = request.header("origin", "null");
+        let refused = request.send().await.expect("the server answers");
+        assert_eq!(refused.status(), 403);
+    }
+    client.without_key().get("/api/realm").await.expect(401);
+    server.stop().await;
+    let methods = "SELECT COUNT(*) FROM ts_audit WHERE action IN ('other', 'GET')";
+    assert_eq!(database.number(methods).await, 3);
+    assert_eq!(database.number(CALLS).await, 3);
 }
 
 async fn a_stopping_server_writes_what_it_has_counted(database: TestDatabase) {

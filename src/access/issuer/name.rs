@@ -59,8 +59,13 @@ pub fn is_reserved(name: &str) -> bool {
     };
     let is_seen = |c: &char| c.is_alphanumeric() || c.is_ascii_punctuation();
     let seen = name.chars().map(narrow).filter(is_seen);
-    let begin: String = seen.take(NAME_PREFIX.len()).collect();
-    begin.eq_ignore_ascii_case(NAME_PREFIX)
+    let begin: Vec<char> = seen.take(NAME_PREFIX.len()).collect();
+    // A letter of another script may look like one of these.
+    let is_alike = |(one, other): (&char, char)| {
+        one.eq_ignore_ascii_case(&other) || other != ':' && !one.is_ascii()
+    };
+    let is_as_long = begin.len() == NAME_PREFIX.len();
+    is_as_long && begin.iter().zip(NAME_PREFIX.chars()).all(is_alike)
 }
 
 #[cfg(test)]

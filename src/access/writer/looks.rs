@@ -11,8 +11,13 @@ use crate::access::audit::{AuditEntry, AuditOutcome, Change};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::randomness::Randomness;
 
-/// Kinds that are added up in a minute. What comes beyond is counted and dropped.
+/// Kinds that are added up in a minute for one caller. Beyond, what he looks at is one sum for each
+/// action.
+const KINDS_OF_ACTOR_MAX: usize = 200;
+/// The same of all callers; but sums of a caller go on being made up to twice as many. What comes
+/// beyond that is counted and dropped.
 const KINDS_MAX: usize = 5000;
+const SEVERAL: &str = "(several)";
 /// Reads that are remembered. One that was forgotten is noted again.
 const READS_MAX: usize = 50_000;
 const MINUTE_MS: i64 = 60_000;
@@ -68,6 +73,8 @@ pub struct Looks {
     /// Since the epoch.
     minute: i64,
     sums: HashMap<Look, Option<Sum>>,
+    /// Kinds of each caller.
+    of_actors: HashMap<String, usize>,
 }
 
 impl Looks {
@@ -79,6 +86,16 @@ impl Looks {
             last_request_id: request_id,
         };
         let kinds = self.sums.len();
+        let of_actor = self.of_actors.get(&look.actor).copied().unwrap_or(0);
+        let is_full = of_actor >= KINDS_OF_ACTOR_MAX || kinds >= KINDS_MAX;
+        let look = match is_full && !self.sums.contains_key(&look) {
+            true => Look {
+                target: SEVERAL.to_owned(),
+                detail: None,
+                ..look
+            },
+            false => look,
+        };
         match self.sums.get_mut(&look) {
             Some(Some(sum)) => {
                 sum.count = sum.count.saturating_add(1);
@@ -89,8 +106,9 @@ impl Looks {
                 *none = Some(first);
                 Noted::Summed
             }
-            None if kinds >= KINDS_MAX => Noted::Dropped,
+            None if kinds >= 2 * KINDS_MAX => Noted::Dropped,
             None => {
+                *self.of_actors.entry(look.actor.clone()).or_default() += 1;
                 self.sums.insert(look.clone(), None);
                 Noted::Now(Box::new(look.into_entry(first)))
             }
@@ -109,6 +127,7 @@ impl Looks {
 
     /// Ends the minute before its time.
     pub fn end(&mut self) -> Vec<AuditEntry> {
+        self.of_actors.clear();
         let sums = self.sums.drain();
         let mut entries: Vec<_> = sums
             .filter_map(|(look, sum)| Some(look.into_entry(sum?)))
@@ -187,6 +206,25 @@ impl FirstReads {
 mod tests {
     use super::*;
 
+    #[test]
+    fn who_looks_at_too_much_has_it_added_up_and_keeps_nobody_else_out() {
+        let mut looks = Looks::default();
+        looks.due(EpochMs(0));
+        let many = KINDS_OF_ACTOR_MAX * 3;
+        let written = (0..many).filter(|number| noted(&mut looks, &number.to_string(), 0));
+        // One of each kind, and the first of those that are added up.
+        assert_eq!(written.count(), KINDS_OF_ACTOR_MAX + 1);
+        let other = Look {
+            actor: "b".to_owned(),
+            ..look("x")
+        };
+        assert!(matches!(looks.note(other, None, EpochMs(0)), Noted::Now(_)));
+        let sums = looks.end();
+        assert_eq!(sums.len(), 1);
+        let sum = &sums[0];
+        assert_eq!((sum.target.as_str(), sum.count.get()), (SEVERAL, 399));
+    }
+
     fn look(target: &str) -> Look {
         Look {
             actor: "a".to_owned(),
@@ -232,12 +270,21 @@ mod tests {
     #[test]
     fn more_kinds_than_are_added_up_are_dropped() {
         let mut looks = Looks::default();
-        for number in 0..KINDS_MAX {
-            assert!(noted(&mut looks, &number.to_string(), 1));
+        let of = |number: usize| Look {
+            actor: number.to_string(),
+            ..look("r/k")
+        };
+        for number in 0..2 * KINDS_MAX {
+            let noted = looks.note(of(number), None, EpochMs(1));
+            let Noted::Now(entry) = noted else {
+                panic!("{number} is not written");
+            };
+            assert_eq!(entry.target == SEVERAL, number >= KINDS_MAX);
         }
-        let beyond = looks.note(look("beyond"), None, EpochMs(1));
+        let beyond = looks.note(of(2 * KINDS_MAX), None, EpochMs(1));
         assert!(matches!(beyond, Noted::Dropped));
-        assert!(!noted(&mut looks, "7", 1));
+        let known = looks.note(of(7), None, EpochMs(1));
+        assert!(matches!(known, Noted::Summed));
     }
 
     #[test]

@@ -71,6 +71,15 @@ pub fn is_duplicate(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
+/// Whether the database refuses a value as such (SQLSTATE class 22): the same statement will never
+/// do.
+pub fn is_bad_value(error: &DbErr) -> bool {
+    let Some(SqlxError::Database(error)) = of_driver(error) else {
+        return false;
+    };
+    error.code().is_some_and(|code| code.starts_with("22"))
+}
+
 /// Whether the server is away, going or coming.
 fn is_outage(error: &DbErr) -> bool {
     if matches!(error, DbErr::ConnectionAcquire(_)) {

@@ -18,6 +18,9 @@ const PRIORITY: u8 = 13 * 8 + 6;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest name of a kind of message.
 const MSGID_MAX: usize = 32;
+/// Longer messages do not fit into a datagram everywhere.
+const DATAGRAM_MAX_BYTES: usize = 32 * 1024;
+const LEFT_OUT: &str = "before and after are left out: too long for a datagram";
 
 /// Where a syslog server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub(super) async fn send(address: &SyslogAddress, entries: &[audit::Model]) -> s
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
                 for row in entries {
-                    socket.send(message(row).as_bytes()).await?;
+                    socket.send(datagram(row).as_bytes()).await?;
                 }
             }
             SyslogAddress::Udp(authority) => {
@@ -85,7 +88,7 @@ pub(super) async fn send(address: &SyslogAddress, entries: &[audit::Model]) -> s
                 };
                 socket.connect(authority).await?;
                 for row in entries {
-                    socket.send(message(row).as_bytes()).await?;
+                    socket.send(datagram(row).as_bytes()).await?;
                 }
             }
             SyslogAddress::Tcp(authority) => {
@@ -104,6 +107,20 @@ pub(super) async fn send(address: &SyslogAddress, entries: &[audit::Model]) -> s
     sent.unwrap_or_else(|_elapsed| {
         let why = format!("no answer within {} s", TIMEOUT.as_secs());
         Err(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
+    })
+}
+
+/// A message that fits into a datagram: where it would not, without what was before and after.
+fn datagram(row: &audit::Model) -> String {
+    let whole = message(row);
+    if whole.len() <= DATAGRAM_MAX_BYTES {
+        return whole;
+    }
+    message(&audit::Model {
+        before_value: None,
+        after_value: None,
+        detail: Some(LEFT_OUT.to_owned()),
+        ..row.clone()
     })
 }
 

@@ -56,6 +56,8 @@ const METADATA: &[&str] = &[
     "169.254.170.23",
     "fd00:ec2::23",
     "fd00:ec2::254",
+    // Akamai (Linode), beside the first.
+    "fd00:a9fe:a9fe::1",
     // Alibaba Cloud.
     "100.100.100.200",
     // Azure, beside the first.

@@ -14,6 +14,7 @@ use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 on_every_database! {
     a_rotated_key_is_fetched_by_the_first_token_of_it_and_an_unknown_one_once_a_minute,
     however_many_call_at_once_the_keys_are_fetched_once,
+    a_caller_that_hangs_up_interrupts_no_fetch,
     keys_are_good_for_a_day_while_the_issuer_is_away,
     where_keys_were_never_had_it_is_said_that_the_issuer_is_away_and_when_to_come_again,
     a_withdrawn_key_is_good_for_an_hour_at_most,
@@ -89,6 +90,35 @@ async fn however_many_call_at_once_the_keys_are_fetched_once(database: TestDatab
     for caller in callers {
         assert_eq!(caller.await.expect("it calls to the end"), 200);
     }
+    let found = ["/.well-known/openid-configuration", "/jwks"];
+    assert_eq!(scene.publisher.asked(), found);
+}
+
+async fn a_caller_that_hangs_up_interrupts_no_fetch(database: TestDatabase) {
+    let scene = Scene::set(&database).await;
+    scene.register_cluster().await;
+    scene.publisher.hold();
+    let unsigned = SigningKey::new("unknown", "RS256");
+    let (caller, connections) = {
+        let caller = token(&scene, &unsigned, 1);
+        let connections = &scene.server.app().metrics.connections;
+        (
+            tokio::spawn(async move { status(&caller).await }),
+            connections,
+        )
+    };
+    eventually("the issuer is asked", async || {
+        (!scene.publisher.asked().is_empty()).then_some(())
+    })
+    .await;
+    let before = connections.get();
+    caller.abort();
+    eventually("the server has seen it", async || {
+        (connections.get() < before).then_some(())
+    })
+    .await;
+    scene.publisher.release();
+    assert_eq!(status(&token(&scene, &scene.key, 2)).await, 200);
     let found = ["/.well-known/openid-configuration", "/jwks"];
     assert_eq!(scene.publisher.asked(), found);
 }
