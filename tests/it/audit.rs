@@ -1,6 +1,7 @@
 //! The audit: entries are chained, so that whatever somebody does to them in the database is named.
 
 mod sinks;
+mod tampering;
 mod uses;
 
 use std::process::Command;
@@ -16,12 +17,6 @@ use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     the_chains_of_two_replicas_and_of_commands_are_as_they_were_written,
-    an_entry_that_was_altered_is_named,
-    an_entry_that_was_deleted_is_named,
-    entries_that_were_deleted_with_the_end_of_their_chain_are_named_by_another_chain,
-    entries_that_were_moved_are_named,
-    entries_that_were_inserted_are_named,
-    a_chain_whose_row_was_changed_is_named_and_gone_on_with_in_another,
     changes_at_once_on_two_replicas_make_no_gap_and_no_fork,
     what_is_pruned_by_its_age_is_no_fault_and_what_was_deleted_before_is,
     chains_are_verified_by_a_server_that_has_only_the_next_sealing_key,
@@ -104,30 +99,17 @@ async fn written(database: &TestDatabase) -> Vec<Value> {
     own
 }
 
-/// The database as it was, for the next attack.
-async fn keep(database: &TestDatabase) {
-    for table in ["ts_audit", "ts_audit_chain"] {
-        let sql = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
-        database.run(&sql).await;
-    }
-}
-
-async fn put_back(database: &TestDatabase) {
-    for table in ["ts_audit", "ts_audit_chain"] {
-        database.run(&format!("DELETE FROM {table}")).await;
-        let sql = format!("INSERT INTO {table} SELECT * FROM kept_{table}");
-        database.run(&sql).await;
-    }
-    expect_whole(database);
-}
-
-fn row(entry: &Value) -> String {
-    format!(
-        "ts_audit row {} (entry {} of chain {})",
-        entry["id"],
-        entry["seq"],
-        entry["chain"].as_str().expect("a chain")
-    )
+/// Deletes entries older than a day.
+fn maintenance(server: &Server) -> Maintenance {
+    let settings = MaintenanceSettings {
+        schedule: "0 0 0 * * *".to_owned(),
+        history: Ms::from_secs(86_400),
+        audit: Ms::from_secs(86_400),
+        check_sealed_every: Ms::ZERO,
+    };
+    let app = server.app();
+    let (audit, clock) = (app.audit.clone(), app.clock.clone());
+    Maintenance::new(app.database.clone(), audit, clock, settings)
 }
 
 async fn the_chains_of_two_replicas_and_of_commands_are_as_they_were_written(
@@ -171,190 +153,6 @@ async fn the_chains_of_two_replicas_and_of_commands_are_as_they_were_written(
     assert!(said.starts_with("9 entries in 3 chains "), "{said}");
 }
 
-async fn an_entry_that_was_altered_is_named(database: TestDatabase) {
-    let own = Box::pin(written(&database)).await;
-    keep(&database).await;
-    let id = &own[1]["id"];
-    for change in [
-        "at = at + 1",
-        "actor = 'somebody'",
-        "actor = NULL",
-        "action = 'realm.delete'",
-        "target = 'other'",
-        "outcome = 'denied'",
-        "detail = ''",
-        "request_id = NULL",
-        "count = 2",
-        "before_value = '{}'",
-        "after_value = '{}'",
-        "mac = NULL",
-    ] {
-        database
-            .run(&format!("UPDATE ts_audit SET {change} WHERE id = {id}"))
-            .await;
-        expect_named(&database, &[row(&own[1]), "altered".to_owned()]);
-        put_back(&database).await;
-    }
-}
-
-async fn an_entry_that_was_deleted_is_named(database: TestDatabase) {
-    let own = Box::pin(written(&database)).await;
-    keep(&database).await;
-    for entry in &own {
-        let id = &entry["id"];
-        database
-            .run(&format!("DELETE FROM ts_audit WHERE id = {id}"))
-            .await;
-        let chain = entry["chain"].as_str().expect("a chain");
-        let named = format!("(entry {} of chain {chain}): missing", entry["seq"]);
-        expect_named(&database, &[named]);
-        put_back(&database).await;
-    }
-}
-
-async fn entries_that_were_deleted_with_the_end_of_their_chain_are_named_by_another_chain(
-    database: TestDatabase,
-) {
-    let servers = [
-        Server::start(&database).await,
-        Server::start(&database).await,
-    ];
-    save(&servers[0], "a").await;
-    save(&servers[1], "b0").await;
-    // What somebody keeps who can write to the database, to put it back later.
-    let chains = "CREATE TABLE earlier AS SELECT * FROM ts_audit_chain";
-    database.run(chains).await;
-    save(&servers[1], "b1").await;
-    signer(&servers[0]).sign().await.expect("it is recorded");
-    let entry = &servers[1].client.list("/api/audit?target=b1").await[0];
-    let chain = entry["chain"].as_str().expect("a chain").to_owned();
-    for server in servers {
-        server.stop().await;
-    }
-    keep(&database).await;
-    database
-        .run("DELETE FROM ts_audit WHERE target = 'b1'")
-        .await;
-    database
-        .run(&format!(
-            "DELETE FROM ts_audit_chain WHERE chain = '{chain}'"
-        ))
-        .await;
-    database
-        .run(&format!(
-            "INSERT INTO ts_audit_chain SELECT * FROM earlier WHERE chain = '{chain}'"
-        ))
-        .await;
-    let named = [
-        format!("(entry 2 of chain {chain})"),
-        "cut off at the end".to_owned(),
-    ];
-    expect_named(&database, &named);
-    put_back(&database).await;
-    // The whole of it.
-    for table in ["ts_audit", "ts_audit_chain"] {
-        let sql = format!("DELETE FROM {table} WHERE chain = '{chain}'");
-        database.run(&sql).await;
-    }
-    let named = [
-        format!("(entry 2 of chain {chain})"),
-        "cut off at the end".to_owned(),
-    ];
-    expect_named(&database, &named);
-}
-
-async fn entries_that_were_moved_are_named(database: TestDatabase) {
-    let own = Box::pin(written(&database)).await;
-    keep(&database).await;
-    let (one, other) = (&own[0], &own[1]);
-    for column in ["id", "seq"] {
-        let (first, second) = (&one[column], &other[column]);
-        for sql in [
-            format!(
-                "UPDATE ts_audit SET {column} = 1000000 WHERE id = {}",
-                one["id"]
-            ),
-            format!(
-                "UPDATE ts_audit SET {column} = {first} WHERE id = {}",
-                other["id"]
-            ),
-            format!("UPDATE ts_audit SET {column} = {second} WHERE {column} = 1000000"),
-        ] {
-            database.run(&sql).await;
-        }
-        let chain = one["chain"].as_str().expect("a chain").to_owned();
-        expect_named(
-            &database,
-            &[format!("of chain {chain}): "), "reordered".to_owned()],
-        );
-        put_back(&database).await;
-    }
-}
-
-async fn entries_that_were_inserted_are_named(database: TestDatabase) {
-    let own = Box::pin(written(&database)).await;
-    keep(&database).await;
-    let chain = own[0]["chain"].as_str().expect("a chain");
-    let columns = "id, at, actor, action, target, outcome, detail, request_id, count";
-    for (of_chain, seq) in [
-        ("NULL".to_owned(), "NULL".to_owned()),
-        (format!("'{chain}'"), "4".to_owned()),
-        (format!("'{chain}'"), "0".to_owned()),
-        ("'unknown'".to_owned(), "1".to_owned()),
-    ] {
-        let sql = format!(
-            "INSERT INTO ts_audit ({columns}, chain, seq, mac) SELECT 5000, at, actor, action, \
-             'forged', outcome, detail, request_id, count, {of_chain}, {seq}, mac \
-             FROM kept_ts_audit WHERE id = {}",
-            own[2]["id"]
-        );
-        database.run(&sql).await;
-        expect_named(
-            &database,
-            &["ts_audit row 5000".to_owned(), "inserted".to_owned()],
-        );
-        put_back(&database).await;
-    }
-}
-
-async fn a_chain_whose_row_was_changed_is_named_and_gone_on_with_in_another(
-    database: TestDatabase,
-) {
-    let server = Server::start(&database).await;
-    save(&server, "a").await;
-    let chain = server.client.list("/api/audit").await[0]["chain"].clone();
-    keep(&database).await;
-    for change in [
-        "seq = seq - 1, said_seq = said_seq - 1",
-        "pruned_seq = 1",
-        "replica = 'other'",
-        "head_mac = 'none'",
-    ] {
-        database
-            .run(&format!("UPDATE ts_audit_chain SET {change}"))
-            .await;
-        expect_named(
-            &database,
-            &["ts_audit_chain row 1".to_owned(), "altered".to_owned()],
-        );
-        save(&server, "b").await;
-        let last = &server.client.list("/api/audit").await[0];
-        assert_eq!(last["target"], "b");
-        assert!(last["chain"] != chain && last["seq"] == 1, "{last}");
-        put_back(&database).await;
-    }
-    // Set back to what it was: no entry takes the place of another.
-    save(&server, "c").await;
-    database.run("DELETE FROM ts_audit_chain").await;
-    let kept = "INSERT INTO ts_audit_chain SELECT * FROM kept_ts_audit_chain";
-    database.run(kept).await;
-    save(&server, "d").await;
-    expect_named(
-        &database,
-        &["(entry 3 of chain".to_owned(), "inserted".to_owned()],
-    );
-}
-
 async fn changes_at_once_on_two_replicas_make_no_gap_and_no_fork(database: TestDatabase) {
     const EACH: usize = 12;
     let servers = [
@@ -389,15 +187,7 @@ async fn what_is_pruned_by_its_age_is_no_fault_and_what_was_deleted_before_is(
     save(&other, "b").await;
     signer(&server).sign().await.expect("it is recorded");
     other.stop().await;
-    let settings = MaintenanceSettings {
-        schedule: "0 0 0 * * *".to_owned(),
-        history: Ms::from_secs(86_400),
-        audit: Ms::from_secs(86_400),
-        check_sealed_every: Ms::ZERO,
-    };
-    let app = server.app();
-    let (audit, clock_of_app) = (app.audit.clone(), app.clock.clone());
-    let maintenance = Maintenance::new(app.database.clone(), audit, clock_of_app, settings);
+    let maintenance = maintenance(&server);
     clock.advance(Ms::from_secs(80_000));
     save(&server, "c").await;
     clock.advance(Ms::from_secs(7000));

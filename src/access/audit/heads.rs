@@ -1,11 +1,14 @@
 //! Records in this server's chain where the others end, so that it is found where their last entries
 //! are deleted: nobody can take back what another chain holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 use serde_json::{Value, json};
+use token_server_entity::audit;
 use token_server_entity::audit_chain::{Column, Entity, Model};
 use tokio::sync::Mutex;
 
@@ -120,22 +123,115 @@ fn entry(heads: &[Model], now: EpochMs) -> AuditEntry {
 /// A chain's end, as another chain recorded it.
 #[derive(Clone, Debug)]
 pub(super) struct RecordedHead {
-    pub(super) chain: String,
     pub(super) seq: i64,
     /// In hexadecimal digits.
-    pub(super) mac: String,
+    mac: String,
+    /// The chain that recorded it, and when.
+    pub(super) by: String,
+    pub(super) at: EpochMs,
 }
 
-/// What an entry records; nothing where it is not as it was written.
-pub(super) fn recorded_in(after: &str) -> Vec<RecordedHead> {
+/// What the records of one chain say of it.
+#[derive(Debug)]
+pub(super) struct OfChain {
+    pub(super) farthest: RecordedHead,
+    /// The farthest whose entry is not there.
+    pub(super) absent: Option<RecordedHead>,
+    /// The first in whose place another entry is, and the number of that.
+    pub(super) replaced: Option<(i64, RecordedHead)>,
+}
+
+/// All records that good entries hold, each compared with what is in its place. An entry was
+/// there before another chain recorded it, so one that is not there was deleted.
+#[derive(Debug, Default)]
+pub(super) struct Records(pub(super) BTreeMap<String, OfChain>);
+
+impl Records {
+    /// Adds what entries record.
+    pub(super) async fn add(
+        &mut self,
+        database: &impl ConnectionTrait,
+        entries: &[audit::Model],
+    ) -> Result<(), DbErr> {
+        let mut by_chain: BTreeMap<String, Vec<RecordedHead>> = BTreeMap::new();
+        for (chain, head) in entries.iter().flat_map(recorded_in) {
+            if chain != head.by {
+                by_chain.entry(chain).or_default().push(head);
+            }
+        }
+        for (chain, heads) in by_chain {
+            let there = there(database, &chain, &heads).await?;
+            for head in heads {
+                let there = there.get(&head.seq);
+                self.add_compared(&chain, head, there);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_compared(&mut self, chain: &str, head: RecordedHead, there: Option<&(i64, String)>) {
+        let of_chain = self.0.entry(chain.to_owned()).or_insert_with(|| OfChain {
+            farthest: head.clone(),
+            absent: None,
+            replaced: None,
+        });
+        if head.seq > of_chain.farthest.seq {
+            of_chain.farthest = head.clone();
+        }
+        match there {
+            None => {
+                let known = of_chain.absent.as_ref();
+                if known.is_none_or(|known| head.seq > known.seq) {
+                    of_chain.absent = Some(head);
+                }
+            }
+            Some((id, mac)) if *mac != head.mac => {
+                let known = of_chain.replaced.as_ref();
+                if known.is_none_or(|(_, known)| head.seq < known.seq) {
+                    of_chain.replaced = Some((*id, head));
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// By place, the number and the code of the entries that are where some were recorded.
+async fn there(
+    database: &impl ConnectionTrait,
+    chain: &str,
+    heads: &[RecordedHead],
+) -> Result<HashMap<i64, (i64, String)>, DbErr> {
+    let rows: Vec<(i64, i64, Option<Vec<u8>>)> = audit::Entity::find()
+        .select_only()
+        .columns([audit::Column::Id, audit::Column::Seq, audit::Column::Mac])
+        .filter(audit::Column::Chain.eq(chain))
+        .filter(audit::Column::Seq.is_in(heads.iter().map(|head| head.seq)))
+        .into_tuple()
+        .all(database)
+        .await?;
+    let there = rows
+        .into_iter()
+        .map(|(id, seq, mac)| (seq, (id, hex(mac.as_deref().unwrap_or_default()))));
+    Ok(there.collect())
+}
+
+/// What an entry records of other chains, by their names.
+fn recorded_in(row: &audit::Model) -> Vec<(String, RecordedHead)> {
+    if row.action != HEADS {
+        return Vec::new();
+    }
+    let after = row.after_value.as_deref().unwrap_or_default();
     let after: Value = serde_json::from_str(after).unwrap_or_default();
     let heads = after["heads"].as_array().into_iter().flatten();
     let head = |head: &Value| {
-        Some(RecordedHead {
-            chain: head["chain"].as_str()?.to_owned(),
+        let recorded = RecordedHead {
             seq: head["seq"].as_i64()?,
             mac: head["mac"].as_str()?.to_owned(),
-        })
+            by: row.chain.clone()?,
+            at: row.at,
+        };
+        Some((head["chain"].as_str()?.to_owned(), recorded))
     };
     heads.filter_map(head).collect()
 }

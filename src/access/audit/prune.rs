@@ -1,5 +1,6 @@
 //! Deletes entries that are older than they are kept. A chain then begins later: its row says
 //! where, and with the code of which entry, so that a verification can tell this from a theft.
+//! Only what is as it was written is deleted so: the row of the chain then vouches for it.
 
 use std::num::NonZeroU32;
 
@@ -94,13 +95,20 @@ async fn prune_chain(
     let key = key.ok().filter(|key| key.is_of_head(&head));
     let from = match key {
         Some(_) => head.pruned_seq,
-        None => 0,
+        None => i64::MIN,
     };
     let rows = in_chain(transaction, &head.chain, from, limit).await?;
     let old = rows.into_iter().take_while(|row| row.at < before);
-    let Some(last) = old.last() else { return Ok(0) };
+    let old = match &key {
+        Some(key) => good(&head, key, old),
+        None => old.collect(),
+    };
+    let Some(last) = old.into_iter().next_back() else {
+        return Ok(0);
+    };
     let deleted = audit::Entity::delete_many()
         .filter(audit::Column::Chain.eq(head.chain.as_str()))
+        .filter(audit::Column::Seq.gt(from))
         .filter(audit::Column::Seq.lte(last.seq))
         .exec(transaction)
         .await?;
@@ -112,7 +120,39 @@ async fn prune_chain(
     Ok(deleted.rows_affected)
 }
 
-/// Deletes the rows of chains whose last entry is gone; answers their names.
+/// The first entries of a chain, up to one that is not as it was written: a verification names it
+/// as long as it is there.
+fn good(
+    head: &audit_chain::Model,
+    key: &ChainKey,
+    rows: impl Iterator<Item = audit::Model>,
+) -> Vec<audit::Model> {
+    let mut good = Vec::new();
+    let (mut seq, mut mac) = (head.pruned_seq, head.pruned_mac.clone());
+    for row in rows {
+        let is_next = row.seq == Some(seq + 1) && seq < head.seq;
+        let is_end = row.seq == Some(head.seq);
+        if !is_next
+            || !key.is_of_entry(&row, &mac)
+            || (is_end && row.mac.as_ref() != Some(&head.mac))
+        {
+            tracing::error!(
+                table = "ts_audit",
+                row = row.id,
+                chain = head.chain,
+                "an entry of the audit is not as it was written: it and what follows are not pruned, and audit verify says more"
+            );
+            break;
+        }
+        seq += 1;
+        mac = row.mac.clone().unwrap_or_default();
+        good.push(row);
+    }
+    good
+}
+
+/// Deletes the rows of chains whose last entry was pruned; answers their names. A row that is not
+/// as it was written stays, for a verification to name it.
 async fn end_chains(
     transaction: &impl ConnectionTrait,
     log: &AuditLog,
@@ -131,8 +171,10 @@ async fn end_chains(
         let Some(row) = locked.one(transaction).await? else {
             continue;
         };
+        let key = ChainKey::open(&row, log.ring());
+        let is_good = key.is_ok_and(|key| key.is_of_head(&row)) && row.pruned_seq == row.seq;
         let entries = audit::Entity::find().filter(audit::Column::Chain.eq(row.chain.as_str()));
-        if row.updated_at < before && entries.count(transaction).await? == 0 {
+        if is_good && row.updated_at < before && entries.count(transaction).await? == 0 {
             audit_chain::Entity::delete_by_id(row.id)
                 .exec(transaction)
                 .await?;
@@ -167,7 +209,11 @@ fn entry(deleted: u64, ended: &[String], before: EpochMs, now: EpochMs) -> Audit
 }
 
 /// The chains that an entry says have ended.
-pub(super) fn ended_in(after: &str) -> Vec<String> {
+pub(super) fn ended_in(row: &audit::Model) -> Vec<String> {
+    if row.action != PRUNE {
+        return Vec::new();
+    }
+    let after = row.after_value.as_deref().unwrap_or_default();
     let after: Value = serde_json::from_str(after).unwrap_or_default();
     let ended = after["ended_chains"].as_array().into_iter().flatten();
     ended

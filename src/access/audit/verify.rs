@@ -1,6 +1,6 @@
 //! Goes through all chains, and names the first entry of each that is not as it was written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
@@ -10,18 +10,16 @@ use sea_orm::{
 use token_server_entity::{audit, audit_chain};
 
 use super::chain::ChainKey;
-use super::entry::{HEADS, PRUNE};
 use super::fault::{AuditFault, FaultKind};
-use super::heads::recorded_in;
+use super::heads::{RecordedHead, Records};
 use super::prune::ended_in;
-use super::store::{AuditFilter, after, in_chain};
-use crate::foundation::clock::EpochMs;
-use crate::foundation::hex;
+use super::store::in_chain;
 use crate::foundation::sealing::KeyRing;
 
 /// Entries read at once.
 const PAGE_ROWS: u64 = 500;
-/// A chain whose beginning is pruned meanwhile is gone through again.
+/// A chain whose beginning is pruned meanwhile is gone through again, and all of them where one
+/// ends meanwhile.
 const TRIES: usize = 5;
 
 /// What a verification has found.
@@ -35,85 +33,80 @@ pub struct Verification {
     pub faults: Vec<AuditFault>,
 }
 
-/// Where another chain has recorded that a chain ended.
-struct Recorded {
-    seq: i64,
-    mac: String,
-    by: String,
-    at: EpochMs,
+/// What good entries tell of other chains. Nobody else is believed.
+#[derive(Default)]
+struct Told {
+    records: Records,
+    /// Chains that ended by their age.
+    ended: HashSet<String>,
 }
 
 pub async fn verify(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
 ) -> Result<Verification, DbErr> {
-    let mut verified = Verification::default();
-    let recorded = recorded(database).await?;
-    let ids: Vec<i64> = audit_chain::Entity::find()
+    let mut tries = TRIES;
+    loop {
+        let ids = chains(database).await?;
+        let verified = verify_once(database, ring, &ids).await?;
+        tries -= 1;
+        if tries == 0 || verified.faults.is_empty() {
+            return Ok(verified);
+        }
+        // The entry that tells of an end may be in a chain that was gone through before it.
+        let now: HashSet<i64> = chains(database).await?.into_iter().collect();
+        if ids.iter().all(|id| now.contains(id)) {
+            return Ok(verified);
+        }
+    }
+}
+
+/// The numbers of the rows of all chains.
+async fn chains(database: &impl ConnectionTrait) -> Result<Vec<i64>, DbErr> {
+    audit_chain::Entity::find()
         .select_only()
         .column(audit_chain::Column::Id)
         .order_by_asc(audit_chain::Column::Id)
         .into_tuple()
         .all(database)
-        .await?;
-    let mut known = HashSet::new();
+        .await
+}
+
+async fn verify_once(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    ids: &[i64],
+) -> Result<Verification, DbErr> {
+    let (mut verified, mut told) = (Verification::default(), Told::default());
+    let mut walked = Vec::new();
     for id in ids {
         let mut tries = TRIES;
-        while let Some(row) = of_chain(database, ring, id, &recorded, &mut verified).await? {
+        while let Some(one) = of_chain(database, ring, *id, &mut told).await? {
             tries -= 1;
-            if row.is_over || tries == 0 {
-                known.insert(row.chain);
+            if one.is_over || tries == 0 {
+                walked.push(one);
                 break;
             }
         }
     }
-    gone(database, &recorded, &known, &mut verified).await?;
+    let mut known = HashSet::new();
+    for one in walked {
+        verified.entries += one.entries;
+        verified.chains += 1;
+        let fault = with_records(database, &one, &told.records).await?;
+        verified.faults.extend(fault);
+        known.insert(one.head.chain);
+    }
+    gone(&told, &known, &mut verified);
     in_no_chain(database, &mut verified).await?;
     Ok(verified)
 }
 
-/// The farthest end of each chain that another has recorded.
-async fn recorded(database: &impl ConnectionTrait) -> Result<HashMap<String, Recorded>, DbErr> {
-    let mut all: HashMap<String, Recorded> = HashMap::new();
-    each_of_action(database, HEADS, |row| {
-        let text = row.after_value.as_deref().unwrap_or_default();
-        for head in recorded_in(text) {
-            let by = row.chain.clone().unwrap_or_default();
-            let known = all.get(&head.chain);
-            if known.is_none_or(|known| known.seq < head.seq) && by != head.chain {
-                let (seq, mac, at) = (head.seq, head.mac, row.at);
-                all.insert(head.chain, Recorded { seq, mac, by, at });
-            }
-        }
-    })
-    .await?;
-    Ok(all)
-}
-
-/// Goes through all entries of an action.
-async fn each_of_action(
-    database: &impl ConnectionTrait,
-    action: &str,
-    mut each: impl FnMut(&audit::Model),
-) -> Result<(), DbErr> {
-    let filter = AuditFilter {
-        action: Some(action),
-        ..AuditFilter::default()
-    };
-    let mut place = i64::MIN;
-    loop {
-        let rows = after(database, place, &filter, PAGE_ROWS).await?;
-        let Some(last) = rows.last() else {
-            return Ok(());
-        };
-        place = last.id;
-        rows.iter().for_each(&mut each);
-    }
-}
-
 /// A chain that was gone through.
 struct Walked {
-    chain: String,
+    head: audit_chain::Model,
+    entries: u64,
+    fault: Option<AuditFault>,
     /// False where its beginning was pruned meanwhile.
     is_over: bool,
 }
@@ -123,8 +116,7 @@ async fn of_chain(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
     id: i64,
-    recorded: &HashMap<String, Recorded>,
-    verified: &mut Verification,
+    told: &mut Told,
 ) -> Result<Option<Walked>, DbErr> {
     let Some(first_look) = audit_chain::Entity::find_by_id(id).one(database).await? else {
         return Ok(None);
@@ -134,30 +126,90 @@ async fn of_chain(
     let Some(head) = audit_chain::Entity::find_by_id(id).one(database).await? else {
         return Ok(None);
     };
-    let chain = head.chain.clone();
     let walk = Walk {
         database,
         head: &head,
-        recorded: recorded.get(&chain),
     };
-    let key = ChainKey::open(&head, ring);
-    let (entries, fault) = match key {
-        Err(error) => (0, Some(walk.of_head(FaultKind::Closed(error.to_string())))),
-        Ok(key) if !key.is_of_head(&head) => (0, Some(walk.of_head(FaultKind::Altered))),
-        Ok(key) => walk.go(&key, newest).await?,
+    let (entries, fault) = match ChainKey::open(&head, ring) {
+        Err(error) => {
+            let kind = FaultKind::Closed(error.to_string());
+            (0, Some(of_head(&head, kind)))
+        }
+        Ok(key) if !key.is_of_head(&head) => (0, Some(of_head(&head, FaultKind::Altered))),
+        Ok(key) => walk.go(&key, newest, told).await?,
     };
-    if fault.is_some() {
+    let is_over = fault.is_none() || {
         let now = audit_chain::Entity::find_by_id(id).one(database).await?;
-        if now.is_none_or(|now| now.pruned_seq != head.pruned_seq) {
-            let is_over = false;
-            return Ok(Some(Walked { chain, is_over }));
+        now.is_some_and(|now| now.pruned_seq == head.pruned_seq)
+    };
+    Ok(Some(Walked {
+        head,
+        entries,
+        fault,
+        is_over,
+    }))
+}
+
+/// The first fault of a chain, by its entries and by what others have recorded of it.
+async fn with_records(
+    database: &impl ConnectionTrait,
+    walked: &Walked,
+    records: &Records,
+) -> Result<Option<AuditFault>, DbErr> {
+    let (head, fault) = (&walked.head, walked.fault.clone());
+    let Some(of_chain) = records.0.get(&head.chain) else {
+        return Ok(fault);
+    };
+    // A fault of the row says that nothing of the chain is sure.
+    let is_before = |recorded: &RecordedHead| match &fault {
+        Some(fault) => fault.seq.is_some_and(|seq| recorded.seq < seq),
+        None => true,
+    };
+    if let Some((id, recorded)) = &of_chain.replaced
+        && recorded.seq > head.pruned_seq
+        && is_before(recorded)
+    {
+        return Ok(Some(at(head, Some(*id), recorded.seq, cut_off(recorded))));
+    }
+    if let Some(recorded) = &of_chain.absent
+        && is_before(recorded)
+    {
+        // It may have been pruned since the chain was gone through.
+        let now = audit_chain::Entity::find_by_id(head.id)
+            .one(database)
+            .await?;
+        if recorded.seq > now.map_or(head.pruned_seq, |now| now.pruned_seq) {
+            return Ok(Some(at(head, None, recorded.seq, cut_off(recorded))));
         }
     }
-    verified.entries += entries;
-    verified.chains += 1;
-    verified.faults.extend(fault);
-    let is_over = true;
-    Ok(Some(Walked { chain, is_over }))
+    Ok(fault)
+}
+
+fn cut_off(recorded: &RecordedHead) -> FaultKind {
+    FaultKind::CutOff {
+        by: recorded.by.clone(),
+        at: recorded.at,
+    }
+}
+
+fn of_head(head: &audit_chain::Model, kind: FaultKind) -> AuditFault {
+    AuditFault {
+        table: "ts_audit_chain",
+        id: Some(head.id),
+        chain: Some(head.chain.clone()),
+        seq: None,
+        kind,
+    }
+}
+
+fn at(head: &audit_chain::Model, id: Option<i64>, seq: i64, kind: FaultKind) -> AuditFault {
+    AuditFault {
+        table: "ts_audit",
+        id,
+        chain: Some(head.chain.clone()),
+        seq: Some(seq),
+        kind,
+    }
 }
 
 /// The number and the place of the last entry of a chain.
@@ -175,133 +227,110 @@ async fn newest(database: &impl ConnectionTrait, chain: &str) -> Result<Option<(
 struct Walk<'a, C> {
     database: &'a C,
     head: &'a audit_chain::Model,
-    recorded: Option<&'a Recorded>,
+}
+
+/// How far a walk is: all up to there is good.
+struct Place {
+    entries: u64,
+    seq: i64,
+    mac: Vec<u8>,
+    /// The number of the last entry.
+    id: Option<i64>,
 }
 
 impl<C: ConnectionTrait> Walk<'_, C> {
-    fn of_head(&self, kind: FaultKind) -> AuditFault {
-        AuditFault {
-            table: "ts_audit_chain",
-            id: Some(self.head.id),
-            chain: Some(self.head.chain.clone()),
-            seq: None,
-            kind,
-        }
-    }
-
-    fn at(&self, id: Option<i64>, seq: i64, kind: FaultKind) -> AuditFault {
-        AuditFault {
-            table: "ts_audit",
-            id,
-            chain: Some(self.head.chain.clone()),
-            seq: Some(seq),
-            kind,
-        }
-    }
-
     /// How many entries are good, and the first that is not.
     async fn go(
         &self,
         key: &ChainKey,
         newest: Option<(i64, i64)>,
+        told: &mut Told,
     ) -> Result<(u64, Option<AuditFault>), DbErr> {
         let head = self.head;
-        let (mut entries, mut place) = (0, head.pruned_seq);
-        let mut mac = head.pruned_mac.clone();
-        let mut before: Option<i64> = None;
+        let mut place = Place {
+            entries: 0,
+            seq: head.pruned_seq,
+            mac: head.pruned_mac.clone(),
+            id: None,
+        };
         let pruned = in_chain(self.database, &head.chain, i64::MIN, 1).await?;
         if let Some((row, seq)) = pruned.first().and_then(|row| Some((row, row.seq?)))
             && seq <= head.pruned_seq
         {
-            let fault = self.at(Some(row.id), seq, FaultKind::Inserted);
-            return Ok((entries, Some(fault)));
+            let fault = at(head, Some(row.id), seq, FaultKind::Inserted);
+            return Ok((0, Some(fault)));
         }
-        while place < head.seq {
-            let rows = in_chain(self.database, &head.chain, place, PAGE_ROWS).await?;
-            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            for (index, row) in rows.into_iter().enumerate() {
-                let seq = row.seq.unwrap_or(0);
-                if place == head.seq {
-                    break;
-                }
-                if seq != place + 1 {
-                    let fault = self.at(None, place + 1, FaultKind::Missing);
-                    return Ok((entries, Some(fault)));
-                }
-                let follows = before.is_none_or(|before| before < row.id);
-                let is_followed = ids.get(index + 1).is_none_or(|next| row.id < *next);
-                let good = key.is_of_entry(&row, &mac);
-                let kind = match (follows, good, is_followed) {
-                    (false, _, _) | (_, false, false) => Some(FaultKind::Reordered),
-                    (true, false, true) => Some(FaultKind::Altered),
-                    (true, true, _) => self.contradicted(&row).then_some(FaultKind::Altered),
-                };
-                if let Some(kind) = kind {
-                    return Ok((entries, Some(self.at(Some(row.id), seq, kind))));
-                }
-                (entries, place, before) = (entries + 1, seq, Some(row.id));
-                mac = row.mac.unwrap_or_default();
-            }
-            if ids.is_empty() {
-                let fault = self.at(None, place + 1, FaultKind::Missing);
-                return Ok((entries, Some(fault)));
+        while place.seq < head.seq {
+            let mut rows = in_chain(self.database, &head.chain, place.seq, PAGE_ROWS).await?;
+            let (good, fault) = self.page(key, &rows, &mut place);
+            rows.truncate(good);
+            told.ended.extend(rows.iter().flat_map(ended_in));
+            told.records.add(self.database, &rows).await?;
+            if fault.is_some() {
+                return Ok((place.entries, fault));
             }
         }
-        if mac != head.mac {
-            return Ok((entries, Some(self.of_head(FaultKind::Altered))));
-        }
-        if let Some(recorded) = self.recorded.filter(|recorded| recorded.seq > head.seq) {
-            let (by, at) = (recorded.by.clone(), recorded.at);
-            let fault = self.at(None, recorded.seq, FaultKind::CutOff { by, at });
-            return Ok((entries, Some(fault)));
+        if place.mac != head.mac {
+            let fault = of_head(head, FaultKind::Altered);
+            return Ok((place.entries, Some(fault)));
         }
         let beyond = newest.filter(|(_, seq)| *seq > head.seq);
-        let fault = beyond.map(|(id, seq)| self.at(Some(id), seq, FaultKind::Inserted));
-        Ok((entries, fault))
+        let fault = beyond.map(|(id, seq)| at(head, Some(id), seq, FaultKind::Inserted));
+        Ok((place.entries, fault))
     }
 
-    /// Whether another chain has recorded another entry in this place.
-    fn contradicted(&self, row: &audit::Model) -> bool {
-        let here = self.recorded.filter(|known| Some(known.seq) == row.seq);
-        here.is_some_and(|known| row.mac.as_deref().map(hex).as_ref() != Some(&known.mac))
+    /// Goes on through some entries: how many of them are good, and the first that is not.
+    fn page(
+        &self,
+        key: &ChainKey,
+        rows: &[audit::Model],
+        place: &mut Place,
+    ) -> (usize, Option<AuditFault>) {
+        for (index, row) in rows.iter().enumerate() {
+            if place.seq == self.head.seq {
+                return (index, None);
+            }
+            let seq = place.seq + 1;
+            if row.seq != Some(seq) {
+                let fault = at(self.head, None, seq, FaultKind::Missing);
+                return (index, Some(fault));
+            }
+            let follows = place.id.is_none_or(|before| before < row.id);
+            let is_followed = rows.get(index + 1).is_none_or(|next| row.id < next.id);
+            let good = key.is_of_entry(row, &place.mac);
+            let kind = match (follows, good, is_followed) {
+                (false, _, _) | (_, false, false) => Some(FaultKind::Reordered),
+                (true, false, true) => Some(FaultKind::Altered),
+                (true, true, _) => None,
+            };
+            if let Some(kind) = kind {
+                let fault = at(self.head, Some(row.id), seq, kind);
+                return (index, Some(fault));
+            }
+            place.entries += 1;
+            (place.seq, place.id) = (seq, Some(row.id));
+            place.mac = row.mac.clone().unwrap_or_default();
+        }
+        let fault = rows
+            .is_empty()
+            .then(|| at(self.head, None, place.seq + 1, FaultKind::Missing));
+        (rows.len(), fault)
     }
 }
 
 /// Chains that others have recorded, that did not end by their age, and that are not there.
-async fn gone(
-    database: &impl ConnectionTrait,
-    recorded: &HashMap<String, Recorded>,
-    known: &HashSet<String>,
-    verified: &mut Verification,
-) -> Result<(), DbErr> {
-    let mut missing: Vec<_> = recorded
-        .iter()
-        .filter(|(chain, _)| !known.contains(*chain))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    missing.sort_by_key(|(chain, _)| chain.as_str());
-    let mut ended = HashSet::new();
-    each_of_action(database, PRUNE, |row| {
-        ended.extend(ended_in(row.after_value.as_deref().unwrap_or_default()));
-    })
-    .await?;
-    for (chain, recorded) in missing {
-        if !ended.contains(chain) {
+fn gone(told: &Told, known: &HashSet<String>, verified: &mut Verification) {
+    for (chain, of_chain) in &told.records.0 {
+        if !known.contains(chain) && !told.ended.contains(chain) {
             verified.faults.push(AuditFault {
                 table: "ts_audit_chain",
                 id: None,
                 chain: Some(chain.clone()),
-                seq: Some(recorded.seq),
-                kind: FaultKind::CutOff {
-                    by: recorded.by.clone(),
-                    at: recorded.at,
-                },
+                seq: Some(of_chain.farthest.seq),
+                kind: cut_off(&of_chain.farthest),
             });
         }
     }
-    Ok(())
 }
 
 /// Entries that are in no chain: those of an earlier version come before all others.
