@@ -102,7 +102,7 @@ pub struct Let {
 /// Which proxy a realm's requests go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ProxyChoice {
-    /// That of the server, if it has one.
+    /// That of the server, if it has one; over plain http none.
     #[default]
     Unsaid,
     /// None.

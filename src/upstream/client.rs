@@ -198,11 +198,8 @@ impl Client {
             (Scheme::Tls, None) => self.tls.clone(),
             (Scheme::Tls, Some(material)) => self.own_client(material)?,
         };
-        let proxy = match (&request.proxy, Scheme::of(&request.url)) {
-            // What is in the clear is for this network, and would be read on the way.
-            (ProxyChoice::Unsaid, Scheme::Plain) => None,
-            (choice, _) => self.proxies().to_send_through(choice)?,
-        };
+        let scheme = Scheme::of(&request.url);
+        let proxy = self.proxies().to_send_through(&request.proxy, scheme)?;
         let mut headers = request.headers;
         let accepted = HeaderValue::from_static(ACCEPTED);
         headers.entry(ACCEPT_ENCODING).or_insert(accepted);

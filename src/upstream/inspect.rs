@@ -5,6 +5,7 @@ mod reading;
 
 use minijinja::Value as ScopeValue;
 
+use super::egress::Scheme;
 use super::handle::Upstream;
 use super::parsed::Parsed;
 use super::scope::{ExpressionScope, Inputs};
@@ -170,7 +171,12 @@ impl Inspection<'_> {
             &upstream.expressions,
             self.values.now(),
         )?;
-        let proxy = upstream.proxies().to_send_through(&document.proxy)?;
+        let scheme = match shown.url.starts_with("https://") {
+            true => Scheme::Tls,
+            false => Scheme::Plain,
+        };
+        let proxies = upstream.proxies();
+        let proxy = proxies.to_send_through(&document.proxy, scheme)?;
         Ok(ShownRequest {
             proxy: proxy.map(|proxy| proxy.name().to_owned()),
             ..shown

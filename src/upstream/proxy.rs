@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
+use super::egress::Scheme;
 use crate::realm::document::ProxyChoice;
 use crate::realm::failure::Failure;
 
@@ -161,10 +162,16 @@ impl Proxies {
         }
     }
 
+    /// The proxy of one request. What is in the clear is for this network, and would be read on the
+    /// way: it goes through none that nobody named.
     pub(super) fn to_send_through(
         &self,
         choice: &ProxyChoice,
+        scheme: Scheme,
     ) -> Result<Option<Arc<Proxy>>, Failure> {
+        if (choice, scheme) == (&ProxyChoice::Unsaid, Scheme::Plain) {
+            return Ok(None);
+        }
         let unknown = |why| Failure::internal(format!("proxy: {why}")).unsent();
         self.chosen(choice).map_err(unknown)
     }

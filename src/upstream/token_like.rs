@@ -59,6 +59,8 @@ fn parts(run: &str) -> impl Iterator<Item = &str> {
 
 /// Base64 has separators of its own, so that none of its parts may be long.
 fn is_base64(run: &str) -> bool {
+    // It may end a sentence.
+    let run = run.trim_end_matches('.');
     let has = |what: fn(&u8) -> bool| run.bytes().any(|byte| what(&byte));
     run.len() >= FROM_CHARS
         && has(|byte| byte.is_ascii_digit())

@@ -249,8 +249,9 @@ async fn a_registration_holds_from_the_next_call_on(database: TestDatabase) {
 async fn what_the_page_registers_is_taken_and_lets_in_whom_it_says(database: TestDatabase) {
     let scene = Scene::set(&database).await;
     let page = read(&root().join("docs/src/how-to/workloads.md"));
-    let blocks = page.split("```json\n").skip(1);
-    let blocks: Vec<_> = blocks.filter_map(|block| block.split_once("```")).collect();
+    let blocks = page.split("```json file=").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once('\n')?.1.split_once("```"));
+    let blocks: Vec<_> = blocks.collect();
     assert_eq!(blocks.len(), 3);
     let oidc = |issuer: &str| {
         let mut claims = service_account(issuer, "-", "-", &*scene.clock);
