@@ -62,9 +62,16 @@ impl Server {
         let mut env = environment(database, &options.env);
         if options.clock.is_some() {
             // A clock of the test's own agrees with no database, and a pace needs one that
-            // runs.
-            for (name, value) in [("MAX_SKEW_MS", "0"), ("REALM_RATE", "1000000")] {
-                env.entry(format!("TOKEN_SERVER__RENEWAL__{name}"))
+            // runs. Connections outlive its steps: one that were closed for them might be so
+            // while the test's next request is on its way.
+            for (name, value) in [
+                ("RENEWAL__MAX_SKEW_MS", "0"),
+                ("RENEWAL__REALM_RATE", "1000000"),
+                ("HTTP__HEADER_TIMEOUT_S", "4000000000"),
+                ("HTTP__IDLE_TIMEOUT_S", "4000000000"),
+                ("HTTP__REQUEST_TIMEOUT_S", "4000000000"),
+            ] {
+                env.entry(format!("TOKEN_SERVER__{name}"))
                     .or_insert_with(|| value.to_owned());
             }
         }
