@@ -119,3 +119,25 @@ pub async fn add_column(
         .alter_table(Table::alter().table(table).add_column(column).take())
         .await
 }
+
+/// Drops a column if it is there.
+pub async fn drop_column(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: &str,
+) -> Result<(), DbErr> {
+    if !manager.has_column(table, column).await? {
+        return Ok(());
+    }
+    let column = column.to_owned();
+    manager
+        .alter_table(Table::alter().table(table).drop_column(column).take())
+        .await
+}
+
+/// Drops a table if it is there.
+pub async fn drop_table(manager: &SchemaManager<'_>, table: &'static str) -> Result<(), DbErr> {
+    manager
+        .drop_table(Table::drop().table(table).if_exists().take())
+        .await
+}

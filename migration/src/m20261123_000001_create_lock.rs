@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, drop_table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -14,9 +14,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("ts_lock").if_exists().take())
-            .await
+        drop_table(manager, "ts_lock").await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, create_index};
+use crate::dialect::{Dialect, create_index, drop_table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -34,8 +34,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("ts_api_key").if_exists().take())
-            .await
+        drop_table(manager, "ts_api_key").await
     }
 }

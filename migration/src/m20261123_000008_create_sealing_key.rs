@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, drop_table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -25,8 +25,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("ts_sealing_key").if_exists().take())
-            .await
+        drop_table(manager, "ts_sealing_key").await
     }
 }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, create_index};
+use crate::dialect::{Dialect, create_index, drop_table};
 
 /// The last generation of secrets that were deleted.
 #[derive(DeriveMigrationName)]
@@ -33,8 +33,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(TABLE).if_exists().take())
-            .await
+        drop_table(manager, TABLE).await
     }
 }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column, create_index};
+use crate::dialect::{Dialect, add_column, create_index, drop_column};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -31,10 +31,7 @@ impl MigrationTrait for Migration {
             .drop_index(Index::drop().name(INDEX).table(TABLE).to_owned())
             .await?;
         for column in columns(Dialect::of(manager)) {
-            let name = column.get_column_name();
-            manager
-                .alter_table(Table::alter().table(TABLE).drop_column(name).take())
-                .await?;
+            drop_column(manager, TABLE, &column.get_column_name()).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, drop_table};
 
 /// The feed of changes that readers follow.
 #[derive(DeriveMigrationName)]
@@ -28,8 +28,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(TABLE).if_exists().take())
-            .await
+        drop_table(manager, TABLE).await
     }
 }

@@ -3,7 +3,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column};
+use crate::dialect::{Dialect, add_column, drop_column};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -36,10 +36,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for column in columns(Dialect::of(manager)) {
-            let name = column.get_column_name();
-            manager
-                .alter_table(Table::alter().table(TABLE).drop_column(name).take())
-                .await?;
+            drop_column(manager, TABLE, &column.get_column_name()).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column};
+use crate::dialect::{Dialect, add_column, drop_column};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -22,9 +22,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         for table in TABLES {
-            manager
-                .alter_table(Table::alter().table(table).drop_column(COLUMN).take())
-                .await?;
+            drop_column(manager, table, COLUMN).await?;
         }
         Ok(())
     }

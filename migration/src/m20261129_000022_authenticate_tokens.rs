@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column};
+use crate::dialect::{Dialect, add_column, drop_column};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -18,8 +18,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .alter_table(Table::alter().table(TABLE).drop_column(COLUMN).take())
-            .await
+        drop_column(manager, TABLE, COLUMN).await
     }
 }

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, add_column, create_index, drop_index};
+use crate::dialect::{Dialect, add_column, create_index, drop_column, drop_index, drop_table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -56,14 +56,10 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(CHAIN).if_exists().take())
-            .await?;
+        drop_table(manager, CHAIN).await?;
         drop_index(manager, AUDIT, PLACES).await?;
         for column in COLUMNS {
-            manager
-                .alter_table(Table::alter().table(AUDIT).drop_column(column).take())
-                .await?;
+            drop_column(manager, AUDIT, column).await?;
         }
         Ok(())
     }

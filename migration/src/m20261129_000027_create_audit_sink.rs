@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::dialect::{Dialect, create_index};
+use crate::dialect::{Dialect, create_index, drop_table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -30,8 +30,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(TABLE).if_exists().take())
-            .await
+        drop_table(manager, TABLE).await
     }
 }

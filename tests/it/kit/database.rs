@@ -16,7 +16,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait,
+};
 use tempfile::TempDir;
 
 use super::eventually;
@@ -162,11 +164,14 @@ impl TestDatabase {
         let ring = ring.expect("a key ring");
         let connection = self.connect().await;
         let mut after = SecretId(i64::MIN);
-        while let Some((last, _)) = authenticate_after(&connection, &ring, after)
-            .await
-            .expect("the database answers")
-        {
-            after = last;
+        loop {
+            let transaction = connection.begin().await.expect("a transaction begins");
+            let done = authenticate_after(&transaction, &ring, after).await;
+            transaction.commit().await.expect("it is committed");
+            match done.expect("the database answers") {
+                Some((last, _)) => after = last,
+                None => break,
+            }
         }
         connection.close().await.expect("the connection closes");
     }
