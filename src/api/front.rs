@@ -147,45 +147,12 @@ impl<E: Endpoint + 'static> Front<E> {
         });
     }
 
-    /// Says so where the fault is not the caller's.
-    fn log(&self, problem: &Problem) {
-        if let Some(error) = problem.database() {
-            self.app.database.failed(error, "a request");
-        } else if problem.status().is_server_error() {
-            tracing::warn!(
-                status = problem.status().as_u16(),
-                code = problem.code(),
-                "a request failed"
-            );
-        }
-    }
-
-    fn count(&self, method: &Method, path: &str, status: StatusCode) {
-        let method = match *method {
-            Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
-                method.to_string()
-            }
-            _ => "other".to_owned(),
-        };
-        let labels = RequestLabels {
-            route: self.paths.label(path).to_owned(),
-            method,
-            status: status.as_u16(),
-        };
-        self.app.metrics.requests.get_or_create(&labels).inc();
-    }
-}
-
-impl<E: Endpoint + 'static> Endpoint for Front<E> {
-    type Output = Response;
-
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let refused = Head::of(&request).refusal(self.app.settings.http.max_header_bytes);
-        if refused.is_none()
-            && let Some(response) = self.hot.answer(&self.app, &request)
-        {
-            return Ok(response);
-        }
+    /// Everything but a token that is in memory.
+    async fn go_the_long_way(
+        &self,
+        mut request: Request,
+        refused: Option<poem::Error>,
+    ) -> Response {
         let id = self.app.randomness.id();
         request.set_data(RequestId(id.clone()));
         let begun = self.app.clock.boot();
@@ -234,6 +201,49 @@ impl<E: Endpoint + 'static> Endpoint for Front<E> {
         let took = self.app.clock.boot().since(begun);
         self.app.metrics.request_seconds.observe(seconds(took));
         self.count(&method, &path, status);
-        Ok(response)
+        response
+    }
+
+    /// Says so where the fault is not the caller's.
+    fn log(&self, problem: &Problem) {
+        if let Some(error) = problem.database() {
+            self.app.database.failed(error, "a request");
+        } else if problem.status().is_server_error() {
+            tracing::warn!(
+                status = problem.status().as_u16(),
+                code = problem.code(),
+                "a request failed"
+            );
+        }
+    }
+
+    fn count(&self, method: &Method, path: &str, status: StatusCode) {
+        let method = match *method {
+            Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
+                method.to_string()
+            }
+            _ => "other".to_owned(),
+        };
+        let labels = RequestLabels {
+            route: self.paths.label(path).to_owned(),
+            method,
+            status: status.as_u16(),
+        };
+        self.app.metrics.requests.get_or_create(&labels).inc();
+    }
+}
+
+impl<E: Endpoint + 'static> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let refused = Head::of(&request).refusal(self.app.settings.http.max_header_bytes);
+        if refused.is_none()
+            && let Some(response) = self.hot.answer(&self.app, &request)
+        {
+            return Ok(response);
+        }
+        // It is large, and would be moved about with each request that does not need it.
+        Ok(Box::pin(self.go_the_long_way(request, refused)).await)
     }
 }
