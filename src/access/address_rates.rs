@@ -2,6 +2,7 @@
 //! replica. Only addresses that made some are remembered, and so many at most: those that have not
 //! called for longest are forgotten.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -36,6 +37,12 @@ impl CallerAddress {
             }
             v4 => v4,
         })
+    }
+}
+
+impl fmt::Display for CallerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

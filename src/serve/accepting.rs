@@ -153,6 +153,7 @@ impl<E: Endpoint + 'static> Accepting<E> {
             if let Some(connections) = self.address_full.count(self.clock.boot()) {
                 tracing::warn!(
                     connections,
+                    %address,
                     address_connections = max,
                     "an address had as many connections as one may have, so some of its own were closed for new ones; see http.address_connections_percent, and http.trusted_proxies if it is a proxy's"
                 );

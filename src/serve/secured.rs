@@ -114,7 +114,9 @@ impl SecuredBy {
     ) -> Result<Secured, NotSecured> {
         let failed = |_| NotSecured::Failed;
         let mut first = [0];
-        stream.peek(&mut first).await.map_err(failed)?;
+        if stream.peek(&mut first).await.map_err(failed)? == 0 {
+            return Err(NotSecured::Failed);
+        }
         // A handshake begins with 22 (RFC 8446, section 5.1), a request with its method.
         if first[0].is_ascii_alphabetic() {
             // What is left unread would reset the connection before the answer is read.
