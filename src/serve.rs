@@ -2,6 +2,7 @@
 
 mod accepting;
 mod capacity;
+mod connected;
 mod connection;
 mod connections;
 mod frames;
@@ -15,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::address_rates::AddressRates;
 use crate::access::audit::HeadSigner;
 use crate::api;
 use crate::app::App;
-use crate::config::TlsSettings;
 use crate::foundation::descriptors;
 use crate::foundation::server_tls::{ServerTls, TlsFault};
 use crate::jobs::audit_heads::AuditHeads;
@@ -32,7 +33,7 @@ use crate::jobs::sweep::Sweep;
 use crate::jobs::{Jobs, JobsError};
 use crate::memory::follower::Follower;
 use accepting::Accepting;
-use capacity::{TooManyConnections, max_connections};
+use capacity::{Places, TooManyConnections};
 use http::Http;
 use secured::{SecuredBy, hsts};
 
@@ -68,8 +69,8 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         address: listen,
         source,
     };
-    let tls = secured_by(app.settings.http.tls.as_ref())?;
-    let max_connections = max_connections(&app.settings, descriptors::limit())?;
+    let tls = secured_by(&app)?;
+    let places = Places::new(&app.settings, descriptors::limit())?;
     let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
     let jobs = Jobs::start(jobs_of(&app, tls.as_ref())).await?;
@@ -79,7 +80,8 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
         let settings = &app.settings.http;
         let routes = api::routes(app.clone());
         let http = Http::new(routes, settings, tls, clock.clone(), metrics.clone());
-        Accepting::new(listener, http, max_connections, clock, metrics)
+        let proxies = settings.trusted_proxies.clone();
+        Accepting::new(listener, http, places, proxies, clock, metrics)
             .run(stopping.clone(), settings.grace.as_duration())
     });
     Ok(Running {
@@ -92,14 +94,18 @@ pub async fn start(app: App) -> Result<Running, ServeError> {
 }
 
 /// TLS towards callers, if there is any.
-fn secured_by(settings: Option<&TlsSettings>) -> Result<Option<SecuredBy>, TlsFault> {
-    let Some(settings) = settings else {
+fn secured_by(app: &App) -> Result<Option<SecuredBy>, TlsFault> {
+    let Some(settings) = &app.settings.http.tls else {
         return Ok(None);
     };
+    let tls = Arc::new(ServerTls::load(settings.files.clone())?);
+    app.metrics.certificate_ends(tls.ends());
     Ok(Some(SecuredBy {
-        tls: Arc::new(ServerTls::load(settings.files.clone())?),
+        tls,
         hsts: settings.hsts_s.and_then(hsts),
         clients: settings.clients.clone(),
+        rates: Arc::new(AddressRates::new(settings.handshake_rate)),
+        clock: app.clock.clone(),
     }))
 }
 
@@ -128,7 +134,9 @@ fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
     let heads = AuditHeads::new(signer, app.database.clone(), app.clock.clone());
     jobs.push(Arc::new(heads));
     if let Some(secured) = tls {
-        jobs.push(Arc::new(Certificates::new(secured.tls.clone())));
+        let (tls, clock) = (secured.tls.clone(), app.clock.clone());
+        let certificates = Certificates::new(tls, clock, app.metrics.clone());
+        jobs.push(Arc::new(certificates));
     }
     if let Some(sinks) = &app.audit_sinks {
         jobs.push(sinks.clone());

@@ -35,6 +35,8 @@ mod scene;
 mod alone;
 mod beside;
 mod cost;
+mod flood;
+mod floods;
 mod herd;
 mod load;
 mod many;
@@ -67,6 +69,10 @@ struct Size {
     held: usize,
     seeds: u64,
     herd: usize,
+    sockets: usize,
+    denied: u64,
+    /// How long a flood is looked at.
+    flooded: Duration,
 }
 
 const WHOLE: Size = Size {
@@ -81,6 +87,9 @@ const WHOLE: Size = Size {
     held: 100_000,
     seeds: 20,
     herd: 100_000,
+    sockets: 20_000,
+    denied: 3000,
+    flooded: Duration::from_secs(120),
 };
 
 const SMALL: Size = Size {
@@ -95,6 +104,9 @@ const SMALL: Size = Size {
     held: 500,
     seeds: 2,
     herd: 1000,
+    sockets: 100,
+    denied: 50,
+    flooded: Duration::from_millis(100),
 };
 
 #[tokio::main]
@@ -107,6 +119,9 @@ async fn main() {
         [first, body] if first == plain::ARGUMENT => return plain::serve(body.clone()).await,
         [first, address, size, way] if first == alone::ARGUMENT => {
             return alone::load(address, size, way).await;
+        }
+        [first, address, size] if first == flood::ARGUMENT => {
+            return flood::flood(address, size).await;
         }
         _ => {}
     }
@@ -144,6 +159,9 @@ async fn main() {
     }
     if wanted(&[10]) {
         scaling::measure(size, &mut report).await;
+    }
+    if wanted(&[12]) {
+        floods::measure(size, &mut report).await;
     }
     if wanted(&[13]) {
         secured::measure(size, &mut report).await;

@@ -1,8 +1,11 @@
-//! How many calls without a good key an address may make, on this replica. Only addresses that made
-//! some are remembered, and so many at most: those that have not called for longest are forgotten.
+//! How many calls without a good key an address may make, and how many handshakes of TLS, on this
+//! replica. Only addresses that made some are remembered, and so many at most: those that have not
+//! called for longest are forgotten.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use quick_cache::sync::Cache;
 
@@ -18,15 +21,15 @@ const NETWORK_BITS: u32 = 64;
 pub struct AddressRates {
     /// None: nobody is limited.
     rate: Option<Rate>,
-    buckets: Cache<Caller, Arc<Bucket>>,
+    buckets: Cache<CallerAddress, Arc<Bucket>>,
 }
 
 /// What is one caller: an address of IPv4, or a network of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Caller(IpAddr);
+pub struct CallerAddress(IpAddr);
 
-impl Caller {
-    fn of(address: IpAddr) -> Self {
+impl CallerAddress {
+    pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let network = v6.to_bits() >> NETWORK_BITS << NETWORK_BITS;
@@ -34,6 +37,18 @@ impl Caller {
             }
             v4 => v4,
         })
+    }
+}
+
+impl fmt::Display for CallerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<IpAddr> for CallerAddress {
+    fn from(address: IpAddr) -> Self {
+        Self::of(address)
     }
 }
 
@@ -51,32 +66,73 @@ impl AddressRates {
     /// # Errors
     ///
     /// Where it is one too many: how long to wait for the next.
-    pub fn take(&self, address: IpAddr, now: BootMs) -> Result<(), Ms> {
-        match self.bucket(address) {
+    pub fn take(&self, address: impl Into<CallerAddress>, now: BootMs) -> Result<(), Ms> {
+        match self.bucket(address.into()) {
             Some(bucket) => bucket.take(now),
             None => Ok(()),
         }
     }
 
     /// Takes back what was counted.
-    pub fn give_back(&self, address: IpAddr) {
-        if let Some(bucket) = self.buckets.get(&Caller::of(address)) {
+    pub fn give_back(&self, address: impl Into<CallerAddress>) {
+        if let Some(bucket) = self.buckets.get(&address.into()) {
             bucket.give_back();
         }
     }
 
     /// Counts a call without a good key that was made already.
-    pub fn charge(&self, address: IpAddr, now: BootMs) {
-        if let Some(bucket) = self.bucket(address) {
+    pub fn charge(&self, address: impl Into<CallerAddress>, now: BootMs) {
+        if let Some(bucket) = self.bucket(address.into()) {
             bucket.charge(now);
         }
     }
 
-    fn bucket(&self, address: IpAddr) -> Option<Arc<Bucket>> {
+    fn bucket(&self, address: CallerAddress) -> Option<Arc<Bucket>> {
         let rate = self.rate?;
         let new = || Ok::<_, std::convert::Infallible>(Arc::new(Bucket::new(rate)));
-        let Ok(bucket) = self.buckets.get_or_insert_with(&Caller::of(address), new);
+        let Ok(bucket) = self.buckets.get_or_insert_with(&address, new);
         Some(bucket)
+    }
+}
+
+/// A handshake that was counted, until a good key comes on its connection.
+#[derive(Clone)]
+pub struct ChargedHandshake(Arc<Charge>);
+
+struct Charge {
+    rates: Arc<AddressRates>,
+    address: CallerAddress,
+    stands: AtomicBool,
+}
+
+impl ChargedHandshake {
+    /// Counts a handshake, before any work is done for it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is one too many: how long to wait for the next.
+    pub fn take(
+        rates: &Arc<AddressRates>,
+        address: CallerAddress,
+        now: BootMs,
+    ) -> Result<Self, Ms> {
+        rates.take(address, now)?;
+        Ok(Self(Arc::new(Charge {
+            rates: rates.clone(),
+            address,
+            stands: AtomicBool::new(true),
+        })))
+    }
+
+    pub fn stands(&self) -> bool {
+        self.0.stands.load(Relaxed)
+    }
+
+    /// A good key has come: the handshake is counted no more.
+    pub fn give_back(&self) {
+        if self.0.stands.swap(false, Relaxed) {
+            self.0.rates.give_back(self.0.address);
+        }
     }
 }
 
@@ -110,6 +166,22 @@ mod tests {
             assert_eq!(rates.take(address(same), NOW), Err(Ms(500)));
             assert_eq!(rates.take(address(other), NOW), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_handshake_is_given_back_once() {
+        let rates = Arc::new(rates());
+        let from = CallerAddress::of(address("192.0.2.1"));
+        let take = || ChargedHandshake::take(&rates, from, NOW);
+        let (first, second) = (take().unwrap(), take().unwrap());
+        assert!(take().is_err());
+        assert!(first.stands());
+        for _ in 0..3 {
+            first.give_back();
+        }
+        assert!(!first.stands() && second.stands());
+        assert!(take().is_ok());
+        assert!(take().is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::forwarded::address_of;
 use super::paths::Entrance;
 use super::problem::Problem;
 use crate::access::Caller;
+use crate::access::address_rates::ChargedHandshake;
 use crate::access::certified::CertifiedAs;
 use crate::access::key::KeyHash;
 use crate::access::writer::DenialReason;
@@ -41,9 +42,11 @@ pub async fn admit(
 
 async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     let presented = presented(request);
-    let certified = request
-        .data::<CertifiedAs>()
-        .filter(|_| presented.is_none());
+    let certified = match &presented {
+        Some(_) => None,
+        None => request.data::<CertifiedAs>(),
+    };
+    let certified = certified.and_then(|certified| certified.key(app.clock.now()));
     // Whoever shows a key that is remembered, or a certificate, guesses none, and is held up by
     // nobody who does.
     let known = match &presented {
@@ -55,7 +58,7 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     }
     let caller = match (&presented, certified) {
         (Some(key), _) => recognise(request, app, key).await?,
-        (None, Some(CertifiedAs(name))) => app.memory.recognise_named(name).await?,
+        (None, Some(name)) => app.memory.recognise_named(name).await?,
         (None, None) => None,
     };
     let call = Call::by(request, app);
@@ -68,6 +71,7 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     if !known {
         give_back(request, app);
     }
+    is_good(request);
     tracing::Span::current().record("caller", caller.name.as_str());
     if let Some(limit) = &caller.limit
         && let Err(wait) = limit.take(app.clock.boot())
@@ -113,10 +117,41 @@ fn take(request: &Request, app: &App) -> Result<(), Problem> {
     })
 }
 
-/// Takes back what was counted: the key is good, or what was sent is signed.
+/// Takes back what was counted: the key is good.
 fn give_back(request: &Request, app: &App) {
     if let Some(address) = address(request, app) {
         app.address_rates.give_back(address);
+    }
+}
+
+/// What was counted of a push until it turns out to be signed.
+pub struct Counted {
+    address: Option<IpAddr>,
+    handshake: Option<ChargedHandshake>,
+}
+
+impl Counted {
+    pub fn of(request: &Request, app: &App) -> Self {
+        Self {
+            address: address(request, app),
+            handshake: request.data::<ChargedHandshake>().cloned(),
+        }
+    }
+
+    pub fn give_back(self, app: &App) {
+        if let Some(address) = self.address {
+            app.address_rates.give_back(address);
+        }
+        if let Some(handshake) = self.handshake {
+            handshake.give_back();
+        }
+    }
+}
+
+/// Whoever has a good key shakes hands as often as he likes.
+pub fn is_good(request: &Request) {
+    if let Some(handshake) = request.data::<ChargedHandshake>() {
+        handshake.give_back();
     }
 }
 
@@ -128,7 +163,7 @@ fn charge(request: &Request, app: &App) {
 }
 
 /// None where the caller has no address.
-pub fn address(request: &Request, app: &App) -> Option<IpAddr> {
+fn address(request: &Request, app: &App) -> Option<IpAddr> {
     let peer = request.remote_addr().as_socket_addr()?;
     let proxies = &app.settings.http.trusted_proxies;
     Some(address_of(peer.ip(), request.headers(), proxies))

@@ -8,7 +8,7 @@ use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, IntoResponse, Request, Response};
 use tracing::Instrument;
 
-use super::admission;
+use super::admission::{self, Counted};
 use super::auth;
 use super::browser;
 use super::head::Head;
@@ -71,13 +71,13 @@ impl<E: Endpoint + 'static> Front<E> {
             self.discard_body(&mut request);
             return Err(refused.into());
         }
-        let signed = match entrance {
-            Some(Entrance::Signed) => admission::address(&request, &self.app),
+        let pushed = match entrance {
+            Some(Entrance::Signed) => Some(Counted::of(&request, &self.app)),
             _ => None,
         };
         let answered = self.handle(request, entrance).await;
-        if let (Some(address), Ok(_)) = (signed, &answered) {
-            self.app.address_rates.give_back(address);
+        if let (Some(counted), Ok(_)) = (pushed, &answered) {
+            counted.give_back(&self.app);
         }
         answered
     }

@@ -7,6 +7,7 @@ use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
 
+use super::admission::is_good;
 use super::auth::presented;
 use super::browser::NOSNIFF;
 use super::http::{NO_STORE, REQUEST_ID};
@@ -55,6 +56,7 @@ impl Hot {
             // One too many is told on the long way.
             limit.take(now.boot).ok()?;
         }
+        is_good(request);
         let id = app.randomness.id();
         let read = GivenToken {
             actor: &caller.name,

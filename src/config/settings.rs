@@ -86,6 +86,8 @@ pub struct HttpSettings {
     pub grace: Ms,
     /// None: what the limit of open files leaves.
     pub max_connections: Option<u32>,
+    /// Of all connections, those that one address may have; none: all.
+    pub address_connections_percent: Option<u8>,
     pub max_streams: u32,
     /// Of these, the `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -97,6 +99,8 @@ pub struct HttpSettings {
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
     pub files: TlsFiles,
+    /// Of handshakes that no good key follows, of one address; none: they are not limited.
+    pub handshake_rate: Option<Rate>,
     /// How long browsers are told to come by TLS only, in seconds; none: they are not told.
     pub hsts_s: Option<u32>,
     /// The API keys that callers with a certificate act as.

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::foundation::clock::EpochMs;
 use measured::MeasuredMetrics;
 pub use measured::{Measured, MeasuredRealm};
 use realm_labels::RealmLabels;
@@ -67,6 +68,11 @@ pub struct DamageLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CertificateLabels {
+    certificate: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct SinkLabels {
     pub sink: &'static str,
 }
@@ -86,6 +92,7 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_closed: Family<ClosedLabels, Counter>,
     pub accept_failures: Counter,
+    certificate_expiry: Family<CertificateLabels, SecondsGauge>,
     pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
     pub quota_spent: Counter,
@@ -130,6 +137,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             accept_failures: Counter::default(),
+            certificate_expiry: Family::default(),
             limited: Family::default(),
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
@@ -195,6 +203,12 @@ impl Metrics {
             "http_accept_failures",
             "Times that the system gave no new connection",
             self.accept_failures.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate that callers are shown ends, or the first of those that issued it; absent without TLS",
+            Unit::Seconds,
+            self.certificate_expiry.clone(),
         );
         registry.register(
             "requests_limited",
@@ -321,6 +335,20 @@ impl Metrics {
             class,
         };
         self.renewals.get_or_create(&labels).inc();
+    }
+
+    /// Shows when the server's certificate ends; none: it is not known.
+    pub fn certificate_ends(&self, at: Option<EpochMs>) {
+        let labels = CertificateLabels {
+            certificate: "server",
+        };
+        match at {
+            Some(at) => {
+                let gauge = self.certificate_expiry.get_or_create(&labels);
+                gauge.set(timestamp(at));
+            }
+            None => drop(self.certificate_expiry.remove(&labels)),
+        }
     }
 
     /// Shows what the database says of all secrets; none: it is not known.

@@ -13,6 +13,8 @@ use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::certificate::first_end;
+use super::clock::EpochMs;
 use super::private::check_key_file;
 
 /// What is spoken over TLS, the better first (RFC 7301).
@@ -42,7 +44,7 @@ pub struct TlsFault {
 pub enum Reloaded {
     Unchanged,
     Changed,
-    /// What was in use stays so. It is told once of what is there now.
+    /// What was in use stays so, while there is what cannot be used.
     Kept(TlsFault),
 }
 
@@ -55,8 +57,22 @@ pub struct ServerTls {
 struct State {
     config: Arc<ServerConfig>,
     used: Fingerprint,
-    /// What could not be used, and whether it was told.
-    refused: Option<(Fingerprint, bool)>,
+    /// When the first certificate of the chain ends; none where that cannot be read.
+    ends: Option<EpochMs>,
+    /// What could not be used.
+    refused: Option<Fingerprint>,
+}
+
+impl State {
+    fn of(read: &Contents, config: Arc<ServerConfig>) -> Self {
+        let chain = certificates(&read.certificate);
+        Self {
+            config,
+            used: read.fingerprint(),
+            ends: chain.and_then(|chain| first_end(&chain)),
+            refused: None,
+        }
+    }
 }
 
 /// Tells one content of all files from another.
@@ -75,11 +91,7 @@ impl ServerTls {
     /// Where a file cannot be read or used, or any user of the machine can read the key.
     pub fn load(files: TlsFiles) -> Result<Self, TlsFault> {
         let read = Contents::read(&files)?;
-        let state = State {
-            config: read.config(&files)?,
-            used: read.fingerprint(),
-            refused: None,
-        };
+        let state = State::of(&read, read.config(&files)?);
         Ok(Self {
             files,
             state: Mutex::new(state),
@@ -91,8 +103,14 @@ impl ServerTls {
         self.state().config.clone()
     }
 
+    /// When the certificate in use ends, or one that it was issued by; none where that cannot be
+    /// read.
+    pub fn ends(&self) -> Option<EpochMs> {
+        self.state().ends
+    }
+
     /// Looks at the files. Whoever replaces them writes one after the other: what cannot be used is
-    /// told when it is seen for the second time.
+    /// told from when it is seen for the second time.
     pub fn reload(&self) -> Reloaded {
         let read = Contents::read(&self.files);
         let fingerprint = match &read {
@@ -104,22 +122,19 @@ impl ServerTls {
             state.refused = None;
             return Reloaded::Unchanged;
         }
-        match read.and_then(|contents| contents.config(&self.files)) {
-            Ok(config) => {
-                *state = State {
-                    config,
-                    used: fingerprint,
-                    refused: None,
-                };
+        let usable = read.and_then(|contents| {
+            let config = contents.config(&self.files)?;
+            Ok(State::of(&contents, config))
+        });
+        match usable {
+            Ok(usable) => {
+                *state = usable;
                 Reloaded::Changed
             }
-            Err(fault) => {
-                let seen = state.refused.filter(|(seen, _)| *seen == fingerprint);
-                state.refused = Some((fingerprint, seen.is_some()));
-                match seen {
-                    Some((_, false)) => Reloaded::Kept(fault),
-                    _ => Reloaded::Unchanged,
-                }
+            Err(fault) if state.refused == Some(fingerprint) => Reloaded::Kept(fault),
+            Err(_first_seen) => {
+                state.refused = Some(fingerprint);
+                Reloaded::Unchanged
             }
         }
     }
@@ -276,16 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_taken_when_both_files_have_changed_and_a_broken_one_is_told_once() {
+    fn a_pair_is_taken_when_both_files_have_changed_and_a_broken_one_is_told_while_it_lasts() {
         let pair = Pair::new();
         let tls = ServerTls::load(pair.files()).unwrap();
+        assert!(tls.ends().is_some());
         let first = tls.config();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
         // The key is replaced before its certificate.
         let certificate = pair.write_key();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
-        assert!(matches!(tls.reload(), Reloaded::Kept(_)));
-        assert_eq!(tls.reload(), Reloaded::Unchanged);
+        for _ in 0..3 {
+            assert!(matches!(tls.reload(), Reloaded::Kept(_)));
+        }
         assert!(Arc::ptr_eq(&first, &tls.config()));
         pair.write_certificate(&certificate);
         assert_eq!(tls.reload(), Reloaded::Changed);

@@ -1,11 +1,14 @@
 //! Takes a new certificate of this server once its files have changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::job::{Job, PassOutcome, Trigger};
+use crate::foundation::clock::SharedClock;
+use crate::foundation::metrics::Metrics;
+use crate::foundation::seldom::Seldom;
 use crate::foundation::server_tls::{Reloaded, ServerTls};
 
 /// Between two looks at the files.
@@ -13,11 +16,26 @@ const EVERY: Duration = Duration::from_secs(2);
 
 pub struct Certificates {
     tls: Arc<ServerTls>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    refused: Mutex<Seldom>,
 }
 
 impl Certificates {
-    pub fn new(tls: Arc<ServerTls>) -> Self {
-        Self { tls }
+    pub fn new(tls: Arc<ServerTls>, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
+        Self {
+            tls,
+            clock,
+            metrics,
+            refused: Mutex::default(),
+        }
+    }
+
+    /// Looks since it was last told, where it is to be told again.
+    fn looks(&self) -> Option<u64> {
+        let refused = self.refused.lock();
+        let now = self.clock.boot();
+        refused.unwrap_or_else(PoisonError::into_inner).count(now)
     }
 }
 
@@ -43,14 +61,18 @@ impl Job for Certificates {
         match reloaded {
             Ok(Reloaded::Unchanged) => PassOutcome::Idle,
             Ok(Reloaded::Changed) => {
+                self.metrics.certificate_ends(self.tls.ends());
                 tracing::info!("the server's certificate was read anew: new connections get it");
                 PassOutcome::Done
             }
             Ok(Reloaded::Kept(fault)) => {
-                tracing::warn!(
-                    %fault,
-                    "the files of the server's certificate have changed and cannot be used; the one before stays in use"
-                );
+                if let Some(looks) = self.looks() {
+                    tracing::warn!(
+                        %fault,
+                        looks,
+                        "the files of the server's certificate have changed and cannot be used; the one before stays in use"
+                    );
+                }
                 PassOutcome::Failed
             }
             Err(_ended) => PassOutcome::Failed,

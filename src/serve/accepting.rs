@@ -1,10 +1,14 @@
-//! Accepts connections, as many as there may be. Beyond, whoever has kept the server waiting
-//! longest makes room. Where the system gives no connection, nothing spins.
+//! Accepts connections, as many as there may be, and of each address a part of them. Beyond, whoever
+//! has kept the server waiting longest makes room: of all, or of that address. Where the system gives
+//! no connection, nothing spins.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use poem::Endpoint;
 use poem::web::RemoteAddr;
 use rustix::io::Errno;
@@ -12,10 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Connections, Told, WaitingConnection};
+use super::capacity::Places;
+use super::connected::Told;
+use super::connections::{Connections, WaitingConnection, Whose};
 use super::http::Http;
+use crate::access::address_rates::CallerAddress;
 use crate::foundation::clock::SharedClock;
-use crate::foundation::metrics::Metrics;
+use crate::foundation::metrics::{ClosedLabels, Metrics};
 use crate::foundation::seldom::Seldom;
 
 /// How long accepting pauses after a failure; twice as long after each more, up to the longest.
@@ -27,6 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// for each of its own.
 const ONE_AHEAD_OF: usize = 64;
 const AHEAD_MAX: usize = 64;
+/// Addresses of which some are looked for ahead.
+const ADDRESSES_AHEAD_MAX: usize = 64;
 /// Where descriptors have run out, so many connections are closed at once: renewals need some.
 const FREED: usize = 32;
 
@@ -34,22 +43,25 @@ pub struct Accepting<E> {
     listener: TcpListener,
     http: Arc<Http<E>>,
     connections: Arc<Connections>,
-    /// The most connections.
-    max: usize,
+    places: Places,
+    /// They bring many callers: their addresses are nobody's.
+    proxies: Vec<IpNet>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     /// Who makes room next, the last first.
-    ahead: Vec<WaitingConnection>,
+    ahead: HashMap<Whose, Vec<WaitingConnection>>,
     pause: Duration,
     failed: Seldom,
     full: Seldom,
+    address_full: Seldom,
 }
 
 impl<E: Endpoint + 'static> Accepting<E> {
     pub fn new(
         listener: TcpListener,
         http: Http<E>,
-        max: usize,
+        places: Places,
+        proxies: Vec<IpNet>,
         clock: SharedClock,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -57,13 +69,15 @@ impl<E: Endpoint + 'static> Accepting<E> {
             listener,
             http: Arc::new(http),
             connections: Arc::new(Connections::new(metrics.connections.clone())),
-            max,
+            places,
+            proxies,
             clock,
             metrics,
-            ahead: Vec::new(),
+            ahead: HashMap::new(),
             pause: PAUSE,
             failed: Seldom::default(),
             full: Seldom::default(),
+            address_full: Seldom::default(),
         }
     }
 
@@ -86,55 +100,109 @@ impl<E: Endpoint + 'static> Accepting<E> {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
                     self.pause = PAUSE;
-                    self.make_room().await;
-                    self.serve(stream, RemoteAddr(remote.into()));
+                    let address = self.address(remote.ip());
+                    if self.has_place(address).await {
+                        self.make_room().await;
+                        self.serve(stream, RemoteAddr(remote.into()), address);
+                    }
                 }
                 Err(error) => self.wait_after(&error).await,
             }
         }
     }
 
-    fn serve(&self, stream: TcpStream, remote: RemoteAddr) {
-        let slot = self.connections.add(self.clock.boot());
+    /// Whose connection it is; none where it is a proxy's.
+    fn address(&self, peer: IpAddr) -> Option<CallerAddress> {
+        let peer = peer.to_canonical();
+        let is_proxy = self.proxies.iter().any(|network| network.contains(&peer));
+        (!is_proxy).then(|| CallerAddress::of(peer))
+    }
+
+    fn serve(&self, stream: TcpStream, remote: RemoteAddr, address: Option<CallerAddress>) {
+        let slot = self.connections.add(address, self.clock.boot());
         tokio::spawn(self.http.clone().serve(stream, remote, slot));
     }
 
     /// Waits until there is room for one more.
     async fn make_room(&mut self) {
-        while self.connections.count() >= self.max {
-            if self.ask_one() {
+        let max = self.places.max;
+        while self.connections.count(Whose::Everybody) >= max {
+            if self.ask_one(Whose::Everybody) {
                 let now = self.clock.boot();
                 if let Some(connections) = self.full.count(now) {
                     tracing::warn!(
                         connections,
-                        max_connections = self.max,
+                        max_connections = max,
                         "all connections were in use, so those that had kept the server waiting longest were closed for new ones; see http.max_connections"
                     );
                 }
             }
-            let ended = self.connections.one_ended();
-            let _ = tokio::time::timeout(LOOK_AGAIN, ended).await;
+            self.wait_for_place(Whose::Everybody, max).await;
         }
     }
 
-    /// Asks whoever has kept the server waiting longest to end; false where nobody has.
-    fn ask_one(&mut self) -> bool {
-        while let Some(candidate) = self.ahead.pop() {
+    /// Whether an address may have one more connection, once another of its own has made room. Where
+    /// all of them are worked on, nobody else waits for that.
+    async fn has_place(&mut self, address: Option<CallerAddress>) -> bool {
+        let (Some(address), Some(max)) = (address, self.places.of_address) else {
+            return true;
+        };
+        let whose = Whose::Of(address);
+        while self.connections.count(whose) >= max {
+            let asked = self.ask_one(whose);
+            if let Some(connections) = self.address_full.count(self.clock.boot()) {
+                tracing::warn!(
+                    connections,
+                    %address,
+                    address_connections = max,
+                    "an address had as many connections as one may have, so some of its own were closed for new ones; see http.address_connections_percent, and http.trusted_proxies if it is a proxy's"
+                );
+            }
+            if !asked {
+                let labels = ClosedLabels { reason: "address" };
+                self.metrics.connections_closed.get_or_create(&labels).inc();
+                return false;
+            }
+            self.wait_for_place(whose, max).await;
+        }
+        true
+    }
+
+    /// Waits until who was asked has ended, for a while.
+    async fn wait_for_place(&self, whose: Whose, max: usize) {
+        let below = async {
+            while self.connections.count(whose) >= max {
+                self.connections.one_ended().await;
+            }
+        };
+        let _ = tokio::time::timeout(LOOK_AGAIN, below).await;
+    }
+
+    /// Asks whoever of these has kept the server waiting longest to end; false where nobody has.
+    fn ask_one(&mut self, whose: Whose) -> bool {
+        if self.ahead.len() > ADDRESSES_AHEAD_MAX {
+            self.ahead.clear();
+        }
+        let ahead = self.ahead.entry(whose).or_default();
+        while let Some(candidate) = ahead.pop() {
             if candidate.ask() {
                 return true;
             }
         }
-        let ahead = (self.max / ONE_AHEAD_OF).clamp(1, AHEAD_MAX);
+        let count = (self.places.max / ONE_AHEAD_OF).clamp(1, AHEAD_MAX);
         let now = self.clock.boot();
-        self.ahead = self.connections.longest_waiting(now, ahead);
-        self.ahead.pop().is_some_and(|candidate| candidate.ask())
+        *ahead = self.connections.longest_waiting(whose, now, count);
+        ahead.pop().is_some_and(|candidate| candidate.ask())
     }
 
     async fn wait_after(&mut self, error: &io::Error) {
         self.metrics.accept_failures.inc();
         if is_out_of_descriptors(error) {
             let now = self.clock.boot();
-            for candidate in self.connections.longest_waiting(now, FREED) {
+            for candidate in self
+                .connections
+                .longest_waiting(Whose::Everybody, now, FREED)
+            {
                 candidate.ask();
             }
         }

@@ -1,5 +1,5 @@
 //! How many connections are accepted: so many that enough descriptors are left for what renews
-//! tokens, however many callers there are.
+//! tokens, however many callers there are; and how many of one address.
 
 use crate::config::Settings;
 
@@ -21,6 +21,25 @@ const USUAL_MAX: u64 = 10_000;
 const ENOUGH: u64 = 1000;
 /// However low that limit is: an operator must get in.
 const LEAST: u64 = 16;
+
+/// The most connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub max: usize,
+    /// Of them, those of one address; none: as many as there are.
+    pub of_address: Option<usize>,
+}
+
+impl Places {
+    /// # Errors
+    /// Where `http.max_connections` is more than fits, when so many files may be open.
+    pub fn new(settings: &Settings, limit: u64) -> Result<Self, TooManyConnections> {
+        let max = max_connections(settings, limit)?;
+        let percent = settings.http.address_connections_percent;
+        let of_address = percent.map(|percent| (max.saturating_mul(percent.into()) / 100).max(1));
+        Ok(Self { max, of_address })
+    }
+}
 
 /// `http.max_connections` does not fit this process.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +63,7 @@ fn reserve(settings: &Settings) -> u64 {
 }
 
 /// The most connections, where so many files may be open.
-pub fn max_connections(settings: &Settings, limit: u64) -> Result<usize, TooManyConnections> {
+fn max_connections(settings: &Settings, limit: u64) -> Result<usize, TooManyConnections> {
     let reserve = reserve(settings);
     let fits = limit.saturating_sub(reserve);
     let max = match settings.http.max_connections.map(u64::from) {
@@ -78,10 +97,17 @@ mod tests {
     /// 128 attempts and ten connections to the database.
     const RESERVE: u64 = 128 * 4 + 15 * 3 + 64;
 
+    fn settings(variables: &[(&str, u32)]) -> Settings {
+        let variable = |(name, value): &(&str, u32)| {
+            let name = format!("TOKEN_SERVER__{name}");
+            (name, value.to_string())
+        };
+        let env: Env = variables.iter().map(variable).collect();
+        Settings::load(None, &env).unwrap()
+    }
+
     fn max(configured: u32, limit: u64) -> Result<usize, String> {
-        let name = "TOKEN_SERVER__HTTP__MAX_CONNECTIONS".to_owned();
-        let env = Env::from([(name, configured.to_string())]);
-        let settings = Settings::load(None, &env).unwrap();
+        let settings = settings(&[("HTTP__MAX_CONNECTIONS", configured)]);
         max_connections(&settings, limit).map_err(|error| error.to_string())
     }
 
@@ -109,10 +135,34 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_its_part_of_the_places_and_at_least_one() {
+        for (max, percent, expected) in [
+            (0, 50, Some(5000)),
+            (1000, 7, Some(70)),
+            (3, 50, Some(1)),
+            (16, 1, Some(1)),
+            (16, 100, Some(16)),
+            (16, 0, None),
+        ] {
+            let settings = settings(&[
+                ("HTTP__MAX_CONNECTIONS", max),
+                ("HTTP__ADDRESS_CONNECTIONS_PERCENT", percent),
+            ]);
+            let places = Places::new(&settings, 1 << 20).unwrap();
+            assert_eq!(places.of_address, expected, "{percent} % of {max}");
+        }
+        // As it is built in: however many places there are, no address has all of them.
+        let places = Places::new(&settings(&[]), RESERVE + 400).unwrap();
+        let expected = Places {
+            max: 400,
+            of_address: Some(200),
+        };
+        assert_eq!(places, expected);
+    }
+
+    #[test]
     fn the_largest_concurrency_overflows_nothing() {
-        let name = "TOKEN_SERVER__RENEWAL__CONCURRENCY".to_owned();
-        let env = Env::from([(name, u32::MAX.to_string())]);
-        let settings = Settings::load(None, &env).unwrap();
+        let settings = settings(&[("RENEWAL__CONCURRENCY", u32::MAX)]);
         assert_eq!(max_connections(&settings, 1024).ok(), Some(16));
     }
 }

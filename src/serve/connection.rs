@@ -1,6 +1,6 @@
-//! Connections that end when no request comes on them, when its head does not come in time, or when
-//! its answer does not. It is told by the bytes that pass, so that a request costs no timer and no
-//! task.
+//! Connections that end when no request comes on them, when its head does not come in time, when
+//! its answer does not, or when the caller does not read that. It is told by the bytes that pass, so
+//! that a request costs no timer and no task.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::Connected;
+use super::connected::Connected;
 use super::frames::{Frames, PREFACE};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::metrics::ClosedLabels;
@@ -23,7 +23,8 @@ pub struct Limits {
     /// From the first byte of a request's head to its last; at first, from the start of the
     /// connection.
     pub header: Ms,
-    /// Between an answer and the next request.
+    /// Between an answer and the next request; also how long the caller may read nothing of what is
+    /// sent.
     pub idle: Ms,
     /// From the first byte of a request to the first of its answer.
     pub request: Ms,
@@ -44,6 +45,15 @@ enum Protocol {
     Http2(Frames),
 }
 
+/// The caller does not take what is sent, since then.
+#[derive(Clone, Copy, Debug)]
+enum Unread {
+    /// There is no room for more.
+    Write(BootMs),
+    /// TLS has taken it, and cannot pass it on: it takes more beside that.
+    Flush(BootMs),
+}
+
 pub struct Connection<T> {
     inner: T,
     limits: Limits,
@@ -56,6 +66,7 @@ pub struct Connection<T> {
     /// When the request that is under way began to come, or when it was last written, whichever is
     /// later.
     since: BootMs,
+    unread: Option<Unread>,
     /// Looks at the clock now and then, no later than something may have run out.
     look: Pin<Box<Sleep>>,
     given_up: bool,
@@ -81,6 +92,7 @@ impl<T> Connection<T> {
             protocol: Protocol::Unknown(0),
             head_since: Some(begun),
             since: begun,
+            unread: None,
             look: Box::pin(sleep(Ms(first.max(0)).as_duration())),
             given_up: false,
         }
@@ -131,7 +143,6 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Who does not read the answer keeps the connection no longer than who asks nothing.
     fn has_written(
         &mut self,
         context: &mut Context<'_>,
@@ -143,7 +154,36 @@ impl<T> Connection<T> {
             self.since = self.clock.boot();
         }
         if written.is_ready() {
+            if let Some(Unread::Write(_)) = self.unread {
+                self.unread = None;
+            }
             return written;
+        }
+        // Once there is room again, the caller has read something.
+        self.unread = Some(Unread::Write(self.unread_since()));
+        ready!(self.poll_left(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn unread_since(&self) -> BootMs {
+        match self.unread {
+            Some(Unread::Write(since) | Unread::Flush(since)) => since,
+            None => self.clock.boot(),
+        }
+    }
+
+    /// All that was written has been passed on, or not yet.
+    fn has_flushed(
+        &mut self,
+        context: &mut Context<'_>,
+        flushed: Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        if flushed.is_ready() {
+            self.unread = None;
+            return flushed;
+        }
+        if self.unread.is_none() {
+            self.unread = Some(Unread::Flush(self.clock.boot()));
         }
         ready!(self.poll_left(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -154,10 +194,16 @@ impl<T> Connection<T> {
         let now = self.clock.boot();
         let left = |limit: Ms, since: BootMs| Ms(limit.0 - now.since(since).0);
         let request = (left(self.limits.request, self.since), "request_timeout");
-        match self.head_since {
+        let waits = match self.head_since {
             _ if self.connected.is_busy() => request,
             Some(since) => request.min((left(self.limits.header, since), "header_timeout")),
             None => (left(self.limits.idle, self.since), "idle_timeout"),
+        };
+        // Who does not read keeps the connection no longer than who asks nothing, whatever else he
+        // sends.
+        match self.unread {
+            Some(_) => waits.min((left(self.limits.idle, self.unread_since()), "idle_timeout")),
+            None => waits,
         }
     }
 
@@ -224,10 +270,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.has_flushed(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.has_flushed(context, shut)
     }
 }

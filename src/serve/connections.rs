@@ -1,16 +1,15 @@
-//! Who is connected, what each of them is waiting for, and who has kept the server waiting
-//! longest. A request touches only what belongs to its own connection, and no lock.
+//! Who is connected, and who has kept the server waiting longest: of all, or of one address.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
-use futures_util::task::AtomicWaker;
 use prometheus_client::metrics::gauge::Gauge;
-use strum::VariantArray;
 use tokio::sync::Notify;
 
+use super::connected::{Connected, Told, Waits, locked};
+use crate::access::address_rates::CallerAddress;
 use crate::foundation::clock::{BootMs, Ms};
 
 /// Whoever has sent no request for so long is closed before those who have sent some, however long
@@ -18,139 +17,26 @@ use crate::foundation::clock::{BootMs, Ms};
 /// not closed for the next.
 const FIRST_REQUEST: Ms = Ms::from_secs(1);
 
-/// What a connection is told by others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub enum Told {
-    Nothing,
-    /// End, for a newcomer's sake, if the caller is still waited for.
-    MakeRoom,
-    /// Answer what has been asked, and end.
-    Finish,
-    /// End now.
-    End,
+/// Whose connections are looked through for one that makes room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    Everybody,
+    Of(CallerAddress),
 }
 
-impl Told {
-    const ALL: &'static [Self] = Self::VARIANTS;
-}
-
-/// What is known of one connection. Its own task changes it, and the tasks of its HTTP/2 streams.
-#[derive(Debug)]
-pub struct Connected {
-    /// When the caller was last answered, began to send a body, or connected.
-    since: AtomicI64,
-    /// Requests that began.
-    begun: AtomicU64,
-    /// Of them, those that have no answer yet.
-    under_way: AtomicU32,
-    /// Of those, the ones that wait for more of their body.
-    waiting: AtomicU32,
-    /// Requests that the caller took back, less those that were answered since.
-    taken_back: AtomicU32,
-    told: AtomicU8,
-    /// How it waited when it was told to make room.
-    asked: Mutex<Option<Waits>>,
-    waker: AtomicWaker,
-}
-
-/// Since when a connection has waited for its caller, and what had happened until then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waits {
-    since: BootMs,
-    begun: u64,
-    under_way: u32,
-}
-
-impl Connected {
-    fn new(now: BootMs) -> Self {
-        Self {
-            since: AtomicI64::new(now.0),
-            begun: AtomicU64::new(0),
-            under_way: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
-            taken_back: AtomicU32::new(0),
-            told: AtomicU8::new(Told::Nothing as u8),
-            asked: Mutex::new(None),
-            waker: AtomicWaker::new(),
+impl Whose {
+    fn has(self, address: Option<CallerAddress>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Of(one) => address == Some(one),
         }
     }
 
-    /// A request has come, and is worked on.
-    pub fn begin(&self) {
-        self.begun.fetch_add(1, Relaxed);
-        self.under_way.fetch_add(1, Relaxed);
-    }
-
-    /// It is answered, or the caller took it back.
-    pub fn end(&self, now: BootMs, answered: bool) {
-        self.since.store(now.0, Relaxed);
-        if !answered {
-            self.taken_back.fetch_add(1, Relaxed);
-        } else if self.taken_back.load(Relaxed) > 0 {
-            // Two that end at once take off one too many: nothing is below zero.
-            let less = |taken_back: u32| taken_back.checked_sub(1);
-            let _ = self.taken_back.fetch_update(Relaxed, Relaxed, less);
+    fn told(self) -> Told {
+        match self {
+            Self::Everybody => Told::MakeRoom,
+            Self::Of(_) => Told::MakeRoomInAddress,
         }
-        self.under_way.fetch_sub(1, Relaxed);
-    }
-
-    /// A request has a body, and the caller is sending it.
-    pub fn has_body(&self, now: BootMs) {
-        self.since.store(now.0, Relaxed);
-    }
-
-    /// Work on a request waits for more of its body.
-    pub fn wait_for_body(&self) {
-        self.waiting.fetch_add(1, Relaxed);
-    }
-
-    pub fn go_on(&self) {
-        self.waiting.fetch_sub(1, Relaxed);
-    }
-
-    pub fn is_busy(&self) -> bool {
-        self.under_way.load(Relaxed) > 0
-    }
-
-    pub fn begun(&self) -> u64 {
-        self.begun.load(Relaxed)
-    }
-
-    pub fn taken_back(&self) -> u32 {
-        self.taken_back.load(Relaxed)
-    }
-
-    /// None where a request is worked on.
-    fn waits(&self) -> Option<Waits> {
-        let under_way = self.under_way.load(Relaxed);
-        (under_way <= self.waiting.load(Relaxed)).then(|| Waits {
-            since: BootMs(self.since.load(Relaxed)),
-            begun: self.begun(),
-            under_way,
-        })
-    }
-
-    fn tell(&self, what: Told) {
-        self.told.store(what as u8, Relaxed);
-        self.waker.wake();
-    }
-
-    fn listens(&self) -> bool {
-        self.told.load(Relaxed) == Told::Nothing as u8
-    }
-
-    /// What it was told. Its task is woken when it is told anything.
-    pub fn told(&self, waker: &Waker) -> Told {
-        self.waker.register(waker);
-        let told = usize::from(self.told.load(Relaxed));
-        let told = Told::ALL.get(told).copied().unwrap_or(Told::End);
-        if told == Told::MakeRoom && self.waits() != *locked(&self.asked) {
-            // A request has come meanwhile.
-            let (from, to) = (told as u8, Told::Nothing as u8);
-            let _ = self.told.compare_exchange(from, to, Relaxed, Relaxed);
-            return Told::Nothing;
-        }
-        told
     }
 }
 
@@ -159,6 +45,7 @@ impl Connected {
 pub struct WaitingConnection {
     connected: Arc<Connected>,
     waits: Waits,
+    asked_for: Whose,
 }
 
 impl WaitingConnection {
@@ -167,16 +54,43 @@ impl WaitingConnection {
         if self.connected.waits() != Some(self.waits) || !self.connected.listens() {
             return false;
         }
-        *locked(&self.connected.asked) = Some(self.waits);
-        self.connected.tell(Told::MakeRoom);
+        self.connected.ask(self.waits, self.asked_for.told());
         true
+    }
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: HashMap<u64, One>,
+    /// How many each address has; none has 0.
+    of_address: HashMap<CallerAddress, usize>,
+}
+
+#[derive(Debug)]
+struct One {
+    connected: Arc<Connected>,
+    /// None: it counts for no address.
+    address: Option<CallerAddress>,
+}
+
+impl Open {
+    fn remove(&mut self, id: u64) {
+        let address = self.all.remove(&id).and_then(|one| one.address);
+        if let Some(address) = address
+            && let Entry::Occupied(mut count) = self.of_address.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
 /// All that are open.
 #[derive(Debug)]
 pub struct Connections {
-    open: Mutex<HashMap<u64, Arc<Connected>>>,
+    open: Mutex<Open>,
     next: AtomicU64,
     left: Notify,
     gauge: Gauge,
@@ -193,19 +107,32 @@ impl Connections {
     }
 
     /// One more; it is counted until what is answered is dropped.
-    pub fn add(self: &Arc<Self>, now: BootMs) -> Slot {
+    pub fn add(self: &Arc<Self>, address: Option<CallerAddress>, now: BootMs) -> Slot {
         let slot = Slot {
             id: self.next.fetch_add(1, Relaxed),
+            address,
             connected: Arc::new(Connected::new(now)),
             connections: self.clone(),
         };
-        locked(&self.open).insert(slot.id, slot.connected.clone());
+        let mut open = locked(&self.open);
+        let one = One {
+            connected: slot.connected.clone(),
+            address,
+        };
+        open.all.insert(slot.id, one);
+        if let Some(address) = address {
+            *open.of_address.entry(address).or_default() += 1;
+        }
         self.gauge.inc();
         slot
     }
 
-    pub fn count(&self) -> usize {
-        locked(&self.open).len()
+    pub fn count(&self, whose: Whose) -> usize {
+        let open = locked(&self.open);
+        match whose {
+            Whose::Everybody => open.all.len(),
+            Whose::Of(address) => open.of_address.get(&address).copied().unwrap_or(0),
+        }
     }
 
     /// Waits until one has ended since it was last waited for.
@@ -214,26 +141,36 @@ impl Connections {
     }
 
     pub async fn all_ended(&self) {
-        while self.count() > 0 {
+        while self.count(Whose::Everybody) > 0 {
             self.one_ended().await;
         }
     }
 
     pub fn tell_all(&self, what: Told) {
-        let all: Vec<_> = locked(&self.open).values().cloned().collect();
+        let connected = |one: &One| one.connected.clone();
+        let all: Vec<_> = locked(&self.open).all.values().map(connected).collect();
         all.iter().for_each(|connected| connected.tell(what));
     }
 
     /// Those that have kept the server waiting longest, at most so many, the longest last.
-    pub fn longest_waiting(&self, now: BootMs, count: usize) -> Vec<WaitingConnection> {
-        let candidate = |connected: &Arc<Connected>| {
+    pub fn longest_waiting(
+        &self,
+        whose: Whose,
+        now: BootMs,
+        count: usize,
+    ) -> Vec<WaitingConnection> {
+        let candidate = |one: &One| {
+            let connected = Some(&one.connected).filter(|_| whose.has(one.address))?;
             let waits = connected.waits().filter(|_| connected.listens())?;
             Some(WaitingConnection {
                 connected: connected.clone(),
                 waits,
+                asked_for: whose,
             })
         };
-        let mut all: Vec<_> = locked(&self.open).values().filter_map(candidate).collect();
+        let open = locked(&self.open);
+        let mut all: Vec<_> = open.all.values().filter_map(candidate).collect();
+        drop(open);
         let key = |candidate: &WaitingConnection| {
             let Waits { since, begun, .. } = candidate.waits;
             let has_asked = begun > 0 || now.since(since) < FIRST_REQUEST;
@@ -252,25 +189,24 @@ impl Connections {
 #[derive(Debug)]
 pub struct Slot {
     id: u64,
+    /// None: it counts for no address.
+    pub address: Option<CallerAddress>,
     pub connected: Arc<Connected>,
     connections: Arc<Connections>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        locked(&self.connections.open).remove(&self.id);
+        locked(&self.connections.open).remove(self.id);
         self.connections.gauge.dec();
         self.connections.left.notify_one();
     }
 }
 
-/// Nothing that holds a lock here can leave its value half changed.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     const NOW: BootMs = BootMs(100_000);
@@ -278,7 +214,7 @@ mod tests {
 
     /// Those that would be asked, the first first, by the time they came.
     fn order(connections: &Connections) -> Vec<i64> {
-        let all = connections.longest_waiting(NOW, 10);
+        let all = connections.longest_waiting(Whose::Everybody, NOW, 10);
         all.iter().rev().map(|one| one.waits.since.0).collect()
     }
 
@@ -288,7 +224,7 @@ mod tests {
 
     /// Has asked and been answered.
     fn idle(connections: &Arc<Connections>, since: i64) -> Slot {
-        let slot = connections.add(BootMs(0));
+        let slot = connections.add(None, BootMs(0));
         slot.connected.begin();
         slot.connected.end(BootMs(since), true);
         slot
@@ -300,15 +236,15 @@ mod tests {
         let _places = [
             idle(&connections, 10),
             idle(&connections, 99_990),
-            connections.add(BootMs(98_000)),
-            connections.add(BootMs(99_000)),
+            connections.add(None, BootMs(98_000)),
+            connections.add(None, BootMs(99_000)),
             // They have only just come.
-            connections.add(BootMs(99_001)),
-            connections.add(NOW),
+            connections.add(None, BootMs(99_001)),
+            connections.add(None, NOW),
         ];
         let expected = [98_000, 99_000, 10, 99_001, 99_990, 100_000];
         assert_eq!(order(&connections), expected);
-        let two = connections.longest_waiting(NOW, 2);
+        let two = connections.longest_waiting(Whose::Everybody, NOW, 2);
         let two: Vec<_> = two.iter().map(|one| one.waits.since.0).collect();
         assert_eq!(two, [99_000, 98_000]);
     }
@@ -316,7 +252,7 @@ mod tests {
     #[test]
     fn whose_request_is_worked_on_is_not_asked_but_whose_body_is_waited_for_is() {
         let connections = connections();
-        let slot = connections.add(BootMs(10));
+        let slot = connections.add(None, BootMs(10));
         let connected = &slot.connected;
         connected.begin();
         assert_eq!(order(&connections), NOBODY);
@@ -337,9 +273,11 @@ mod tests {
     #[test]
     fn who_was_asked_and_has_sent_a_request_meanwhile_stays() {
         let connections = connections();
-        let slot = connections.add(BootMs(10));
+        let slot = connections.add(None, BootMs(10));
         let connected = &slot.connected;
-        let candidate = connections.longest_waiting(NOW, 1).remove(0);
+        let candidate = connections
+            .longest_waiting(Whose::Everybody, NOW, 1)
+            .remove(0);
         assert!(candidate.ask());
         // It is asked once.
         assert!(!candidate.ask());
@@ -348,17 +286,44 @@ mod tests {
         connected.end(BootMs(50), true);
         assert_eq!(connected.told(Waker::noop()), Told::Nothing);
         assert!(!candidate.ask());
-        let candidate = connections.longest_waiting(NOW, 1).remove(0);
+        let candidate = connections
+            .longest_waiting(Whose::Everybody, NOW, 1)
+            .remove(0);
         assert!(candidate.ask());
         assert_eq!(connected.told(Waker::noop()), Told::MakeRoom);
         drop(slot);
-        assert_eq!(connections.count(), 0);
+        assert_eq!(connections.count(Whose::Everybody), 0);
+    }
+
+    #[test]
+    fn each_address_has_a_count_and_makes_room_among_its_own() {
+        let connections = connections();
+        let [one, other] = ["192.0.2.1", "192.0.2.2"]
+            .map(|text| CallerAddress::of(text.parse().expect("an address")));
+        let from = |address, since| connections.add(address, BootMs(since));
+        let of_nobody = from(None, 5);
+        let first = from(Some(one), 20);
+        let _others = [from(Some(other), 10), from(Some(one), 30)];
+        let counts = || [Whose::Everybody, Whose::Of(one), Whose::Of(other)];
+        let counts = || counts().map(|whose| connections.count(whose));
+        assert_eq!(counts(), [4, 2, 1]);
+        let mut waiting = connections.longest_waiting(Whose::Of(one), NOW, 1);
+        let candidate = waiting.remove(0);
+        assert_eq!(candidate.waits.since, BootMs(20));
+        assert!(candidate.ask());
+        let told = first.connected.told(Waker::noop());
+        assert_eq!(told, Told::MakeRoomInAddress);
+        drop((first, of_nobody));
+        assert_eq!(counts(), [2, 1, 1]);
+        drop(_others);
+        assert_eq!(counts(), [0, 0, 0]);
+        assert!(locked(&connections.open).of_address.is_empty());
     }
 
     #[test]
     fn an_answer_makes_up_for_a_request_that_was_taken_back() {
         let connections = connections();
-        let slot = connections.add(BootMs(10));
+        let slot = connections.add(None, BootMs(10));
         for answered in [true, false, false, true] {
             slot.connected.begin();
             slot.connected.end(NOW, answered);

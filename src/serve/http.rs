@@ -19,9 +19,11 @@ use poem::{Body, Endpoint, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::connected::{Connected, Told};
 use super::connection::{Connection, Limits};
-use super::connections::{Connected, Slot, Told};
+use super::connections::Slot;
 use super::secured::SecuredBy;
+use crate::access::address_rates::ChargedHandshake;
 use crate::access::certified::CertifiedAs;
 use crate::config::HttpSettings;
 use crate::foundation::clock::{BootMs, SharedClock};
@@ -92,18 +94,20 @@ impl<E: Endpoint + 'static> Http<E> {
             remote,
             scheme: Scheme::HTTP,
             certified: None,
+            charged: None,
         };
         let Some(secured) = &self.tls else {
             return self.serve_on(stream, ends, slot).await;
         };
         let shaken = secured
-            .accept(stream, &slot.connected, self.limits.header)
+            .accept(stream, slot.address, &slot.connected, self.limits.header)
             .await;
         match shaken {
-            Ok(stream) => {
+            Ok(shaken) => {
                 ends.scheme = Scheme::HTTPS;
-                ends.certified = secured.certified(&stream);
-                self.serve_on(stream, ends, slot).await;
+                ends.certified = secured.certified(&shaken.stream);
+                ends.charged = shaken.charged;
+                self.serve_on(shaken.stream, ends, slot).await;
             }
             Err(why) => {
                 if let Some(reason) = why.reason() {
@@ -134,6 +138,9 @@ impl<E: Endpoint + 'static> Http<E> {
             if let Some(certified) = &ends.certified {
                 request.set_data(certified.clone());
             }
+            if let Some(charged) = ends.charged.as_ref().filter(|charged| charged.stands()) {
+                request.set_data(charged.clone());
+            }
             if has_body {
                 turn.has_body(&mut request);
             }
@@ -161,8 +168,8 @@ impl<E: Endpoint + 'static> Http<E> {
                 connection.as_mut().graceful_shutdown();
                 context.waker().wake_by_ref();
             }
-            if told == Told::MakeRoom {
-                self.count("full");
+            if let Some(reason) = told.makes_room() {
+                self.count(reason);
                 return Poll::Ready(());
             }
             if connected.taken_back() > TAKEN_BACK_MAX {
@@ -192,6 +199,8 @@ struct Ends {
     scheme: Scheme,
     /// By the caller's certificate.
     certified: Option<CertifiedAs>,
+    /// The handshake, until a good key comes.
+    charged: Option<ChargedHandshake>,
 }
 
 /// A request that is under way.
@@ -258,6 +267,130 @@ impl<S> Drop for Coming<S> {
     fn drop(&mut self) {
         if self.waits {
             self.connected.go_on();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use poem::endpoint::make_sync;
+    use prometheus_client::metrics::gauge::Gauge;
+    use rcgen::generate_simple_self_signed;
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{interval, timeout};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::config::{Env, Settings};
+    use crate::foundation::clock::{Ms, SystemClock};
+    use crate::serve::connections::Connections;
+
+    /// Far more than the way to the caller holds, and no more than TLS takes at once.
+    const ANSWER: usize = 16 * 1024;
+    const HELD: usize = 1024;
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    /// The preface, empty SETTINGS, and a head: GET, https, `/`, an authority (RFC 7541).
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+        \0\0\x09\x01\x05\0\0\0\x01\x82\x87\x84\x41\x04test";
+    /// A WINDOW_UPDATE of the whole connection, which belongs to no request.
+    const NO_REQUEST: &[u8] = b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01";
+
+    async fn secured(
+        theirs: DuplexStream,
+        ours: DuplexStream,
+    ) -> (impl AsyncRead + AsyncWrite, impl AsyncRead + AsyncWrite) {
+        let made = generate_simple_self_signed(["test".to_owned()]).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let name = "test".try_into().unwrap();
+        let (theirs, ours) = tokio::join!(
+            TlsConnector::from(Arc::new(client)).connect(name, theirs),
+            TlsAcceptor::from(Arc::new(server)).accept(ours),
+        );
+        (theirs.unwrap(), ours.unwrap())
+    }
+
+    /// A caller asks, and reads nothing; now and then it sends `more`.
+    async fn is_given_up(
+        mut caller: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        asks: &'static [u8],
+        more: &'static [u8],
+    ) {
+        let settings = Settings::load(None, &Env::new()).unwrap();
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new(1)));
+        let endpoint = make_sync(|_| vec![b'x'; ANSWER]);
+        let mut http = Http::new(
+            endpoint,
+            &settings.http,
+            None,
+            clock.clone(),
+            metrics.clone(),
+        );
+        http.limits.idle = Ms(100);
+        let slot = Arc::new(Connections::new(Gauge::default())).add(None, http.clock.boot());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let ends = Ends {
+            begun: http.clock.boot(),
+            local: LocalAddr(address.into()),
+            remote: RemoteAddr(address.into()),
+            scheme: Scheme::HTTPS,
+            certified: None,
+            charged: None,
+        };
+        let asking = tokio::spawn(async move {
+            caller.write_all(asks).await.unwrap();
+            caller.flush().await.unwrap();
+            let mut pace = interval(Duration::from_millis(20));
+            loop {
+                pace.tick().await;
+                let _ = caller.write_all(more).await;
+                let _ = caller.flush().await;
+            }
+        });
+        let ended = timeout(PATIENCE, Arc::new(http).serve_on(stream, ends, slot)).await;
+        asking.abort();
+        assert!(ended.is_ok(), "the connection stays open");
+        let reason = "idle_timeout";
+        let closed = &metrics.connections_closed;
+        assert_eq!(closed.get_or_create(&ClosedLabels { reason }).get(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_does_not_read_the_answer_is_given_up() {
+        for (asks, more) in [(HTTP1, &b""[..]), (HTTP2, b""), (HTTP2, NO_REQUEST)] {
+            let (theirs, ours) = duplex(HELD);
+            is_given_up(theirs, ours, asks, more).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_over_tls_and_does_not_read_the_answer_is_given_up() {
+        for (asks, more) in [(HTTP1, &b""[..]), (HTTP2, b""), (HTTP2, NO_REQUEST)] {
+            let (theirs, ours) = duplex(HELD);
+            let (theirs, ours) = secured(theirs, ours).await;
+            is_given_up(theirs, ours, asks, more).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use poem::http::HeaderValue;
+use rustls::pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -12,9 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
 
-use super::connections::{Connected, Told};
+use super::connected::{Connected, Told};
+use crate::access::address_rates::{AddressRates, CallerAddress, ChargedHandshake};
 use crate::access::certified::{CertifiedAs, CertifiedClients};
-use crate::foundation::clock::Ms;
+use crate::foundation::certificate;
+use crate::foundation::clock::{Ms, SharedClock};
 use crate::foundation::server_tls::ServerTls;
 
 /// What somebody is told who speaks plain HTTP.
@@ -27,6 +30,8 @@ pub enum NotSecured {
     TooSlow,
     /// The caller broke it off, trusts another certificate or speaks another TLS.
     Failed,
+    /// The caller's address has begun too many that no good key followed.
+    TooMany,
     /// The server needs the place, or stops.
     Told(Told),
 }
@@ -37,8 +42,8 @@ impl NotSecured {
         match self {
             Self::TooSlow => Some("header_timeout"),
             Self::Failed => Some("tls"),
-            Self::Told(Told::MakeRoom) => Some("full"),
-            Self::Told(_) => None,
+            Self::TooMany => Some("handshake_rate"),
+            Self::Told(told) => told.makes_room(),
         }
     }
 }
@@ -48,6 +53,16 @@ pub struct SecuredBy {
     pub tls: Arc<ServerTls>,
     pub hsts: Option<HeaderValue>,
     pub clients: CertifiedClients,
+    /// Of handshakes.
+    pub rates: Arc<AddressRates>,
+    pub clock: SharedClock,
+}
+
+/// A connection that is secured.
+pub struct Secured {
+    pub stream: TlsStream<TcpStream>,
+    /// Of its caller's address; none where that is a proxy's.
+    pub charged: Option<ChargedHandshake>,
 }
 
 /// `Strict-Transport-Security` (RFC 6797).
@@ -58,65 +73,70 @@ pub fn hsts(seconds: u32) -> Option<HeaderValue> {
 impl SecuredBy {
     /// Whom a caller's certificate stands for; its authority was verified by the handshake.
     pub fn certified(&self, stream: &TlsStream<TcpStream>) -> Option<CertifiedAs> {
-        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-        let certificate = EndEntityCert::try_from(certificate).ok()?;
+        let chain: &[CertificateDer<'_>] = stream.get_ref().1.peer_certificates()?;
+        let ends = certificate::first_end(chain)?;
+        let certificate = EndEntityCert::try_from(chain.first()?).ok()?;
         let uris = certificate.valid_uri_names();
-        self.clients.of(uris.chain(certificate.valid_dns_names()))
+        let names = uris.chain(certificate.valid_dns_names());
+        self.clients.of(names, ends)
     }
 
-    /// Shakes hands.
+    /// Shakes hands. A proxy has no address here.
     pub async fn accept(
         &self,
         stream: TcpStream,
+        address: Option<CallerAddress>,
         connected: &Connected,
         limit: Ms,
-    ) -> Result<TlsStream<TcpStream>, NotSecured> {
-        secured(stream, &self.tls, connected, limit).await
-    }
-}
-
-async fn secured(
-    stream: TcpStream,
-    tls: &ServerTls,
-    connected: &Connected,
-    limit: Ms,
-) -> Result<TlsStream<TcpStream>, NotSecured> {
-    let told = poll_fn(|context| match connected.told(context.waker()) {
-        Told::Nothing => Poll::Pending,
-        told => Poll::Ready(told),
-    });
-    tokio::select! {
-        shaken = timeout(limit.as_duration(), handshake(stream, tls)) => {
-            shaken.unwrap_or(Err(NotSecured::TooSlow))
+    ) -> Result<Secured, NotSecured> {
+        let told = poll_fn(|context| match connected.told(context.waker()) {
+            Told::Nothing => Poll::Pending,
+            told => Poll::Ready(told),
+        });
+        tokio::select! {
+            shaken = timeout(limit.as_duration(), self.handshake(stream, address)) => {
+                shaken.unwrap_or(Err(NotSecured::TooSlow))
+            }
+            told = told => Err(NotSecured::Told(told)),
         }
-        told = told => Err(NotSecured::Told(told)),
     }
-}
 
-async fn handshake(
-    mut stream: TcpStream,
-    tls: &ServerTls,
-) -> Result<TlsStream<TcpStream>, NotSecured> {
-    let failed = |_| NotSecured::Failed;
-    let mut first = [0];
-    stream.peek(&mut first).await.map_err(failed)?;
-    // A handshake begins with 22 (RFC 8446, section 5.1), a request with its method.
-    if first[0].is_ascii_alphabetic() {
-        // What is left unread would reset the connection before the answer is read.
-        let _ = stream.try_read(&mut [0; 4096]);
-        let answer = format!(
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{NO_TLS}",
-            NO_TLS.len()
-        );
-        stream.write_all(answer.as_bytes()).await.map_err(failed)?;
-        let _ = stream.shutdown().await;
-        return Err(NotSecured::Failed);
+    /// Counts a handshake that begins.
+    fn charge(&self, address: CallerAddress) -> Result<ChargedHandshake, NotSecured> {
+        ChargedHandshake::take(&self.rates, address, self.clock.boot())
+            .map_err(|_wait| NotSecured::TooMany)
     }
-    // Its messages are small, and would wait for each other.
-    stream.set_nodelay(true).map_err(failed)?;
-    TlsAcceptor::from(tls.config())
-        .accept(stream)
-        .await
-        .map_err(failed)
+
+    async fn handshake(
+        &self,
+        mut stream: TcpStream,
+        address: Option<CallerAddress>,
+    ) -> Result<Secured, NotSecured> {
+        let failed = |_| NotSecured::Failed;
+        let mut first = [0];
+        if stream.peek(&mut first).await.map_err(failed)? == 0 {
+            return Err(NotSecured::Failed);
+        }
+        // A handshake begins with 22 (RFC 8446, section 5.1), a request with its method.
+        if first[0].is_ascii_alphabetic() {
+            // What is left unread would reset the connection before the answer is read.
+            let _ = stream.try_read(&mut [0; 4096]);
+            let answer = format!(
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                 content-length: {}\r\nconnection: close\r\n\r\n{NO_TLS}",
+                NO_TLS.len()
+            );
+            stream.write_all(answer.as_bytes()).await.map_err(failed)?;
+            let _ = stream.shutdown().await;
+            return Err(NotSecured::Failed);
+        }
+        let charged = address.map(|address| self.charge(address)).transpose()?;
+        // Its messages are small, and would wait for each other.
+        stream.set_nodelay(true).map_err(failed)?;
+        let stream = TlsAcceptor::from(self.tls.config())
+            .accept(stream)
+            .await
+            .map_err(failed)?;
+        Ok(Secured { stream, charged })
+    }
 }

@@ -150,7 +150,12 @@ impl Scene {
             descriptors::limit() >= DESCRIPTORS,
             "this test needs {DESCRIPTORS} descriptors of its own: raise the hard limit (ulimit -Hn)"
         );
-        let server = ServerProcess::start_limited(&database, &[], limits);
+        // All these sockets have one address.
+        let any = (
+            "TOKEN_SERVER__HTTP__ADDRESS_CONNECTIONS_PERCENT",
+            "0".to_owned(),
+        );
+        let server = ServerProcess::start_limited(&database, &[any], limits);
         let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
         let mut realm = rotating_realm(&provider);
         realm["policy"]["timeout_s"] = json!(5);

@@ -27,6 +27,7 @@ const AWAY: &str = "TokenServerDatabaseAway";
 const CLOCK: &str = "TokenServerClockOff";
 const DROPPED: &str = "TokenServerAuditDropped";
 const BEHIND: &str = "TokenServerAuditSinkBehind";
+const ENDS: &str = "TokenServerCertificateEnds";
 const ABSENT: &str = "TokenServerAbsent";
 
 on_every_database! {
@@ -37,13 +38,14 @@ on_every_database! {
     a_sweep_that_hangs_is_stuck,
     denied_calls_that_miss_the_audit_are_told_of,
     a_sink_that_takes_no_entries_of_the_audit_is_told_of,
+    a_certificate_that_ends_soon_is_told_of,
 }
 
 /// So that a new rule is not forgotten here.
 #[test]
 fn every_alert_that_is_shipped_is_tried() {
     let tried = [
-        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, DROPPED, BEHIND, ABSENT,
+        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, DROPPED, BEHIND, ENDS, ABSENT,
     ];
     let tried: BTreeSet<String> = tried.map(str::to_owned).into_iter().collect();
     assert_eq!(shipped_alerts(), tried);
@@ -215,6 +217,21 @@ async fn a_sink_that_takes_no_entries_of_the_audit_is_told_of(database: TestData
     watched.scrapes.assert_firing(10, &[]);
     watched.lives(7).await;
     watched.scrapes.assert_firing(17, &[BEHIND]);
+}
+
+async fn a_certificate_that_ends_soon_is_told_of(database: TestDatabase) {
+    let mut watched = Watched::start(&database).await;
+    // Where it comes from: tls_listener::ends::
+    let metrics = watched.server.app().metrics.clone();
+    let in_a_week = watched.clock.now().plus(Ms::from_secs(7 * 86_400));
+    metrics.certificate_ends(Some(in_a_week.plus(Ms::from_secs(5 * 60))));
+    watched.lives(19).await;
+    watched.scrapes.assert_fired(&[]);
+    watched.lives(4).await;
+    watched.scrapes.assert_firing(23, &[ENDS]);
+    metrics.certificate_ends(Some(in_a_week.plus(Ms::from_secs(86_400))));
+    watched.lives(2).await;
+    watched.scrapes.assert_firing(25, &[]);
 }
 
 mod a_replica_whose_clock_is_not_the_databases_is_told_of {

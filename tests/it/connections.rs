@@ -1,5 +1,6 @@
 //! Connections end when nothing is asked on them, or when a request takes too long.
 
+mod address;
 mod full;
 mod heads;
 mod http2;

@@ -1,6 +1,9 @@
 //! TLS towards callers: versions and protocols, new certificates, callers with certificates, and
 //! who does not shake hands.
 
+mod ends;
+mod handshakes;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

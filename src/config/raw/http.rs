@@ -1,6 +1,7 @@
 //! `http`: where the server listens, and how long it waits for whom.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,12 @@ use serde::Deserialize;
 use super::values::{at_least_one, networks, secs};
 use crate::access::certified::CertifiedClients;
 use crate::config::settings::{ConfigError, HttpSettings, TlsSettings};
+use crate::foundation::rate::{RATE_MAX, Rate};
 use crate::foundation::server_tls::TlsFiles;
+
+/// So many seconds' worth of handshakes may come at once: callers come back together, as after a
+/// restart.
+const HANDSHAKES_AT_ONCE_S: u32 = 4;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +30,7 @@ pub(super) struct RawHttp {
     request_timeout_s: u32,
     grace_s: u32,
     max_connections: u32,
+    address_connections_percent: u8,
     max_streams: u32,
     trusted_proxies: String,
     tls: RawTls,
@@ -35,6 +42,7 @@ struct RawTls {
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     client_ca_file: Option<PathBuf>,
+    address_handshake_rate: u32,
     hsts_s: u32,
     #[serde(default)]
     clients: BTreeMap<String, String>,
@@ -56,6 +64,14 @@ impl RawTls {
             }
             (None, None) => return Ok(None),
         };
+        if self.address_handshake_rate > RATE_MAX / HANDSHAKES_AT_ONCE_S {
+            let what = format!("must be {} or less", RATE_MAX / HANDSHAKES_AT_ONCE_S);
+            return needs("http.tls.address_handshake_rate", &what);
+        }
+        let handshake_rate = NonZeroU32::new(self.address_handshake_rate).map(|rate| {
+            let at_once = NonZeroU32::MIN.saturating_add(HANDSHAKES_AT_ONCE_S - 1);
+            Rate::new(rate, rate.saturating_mul(at_once))
+        });
         if self.client_ca_file.is_none() && !self.clients.is_empty() {
             let what = "needs http.tls.client_ca_file, whose certificates callers show";
             return needs("http.tls.clients", what);
@@ -66,6 +82,7 @@ impl RawTls {
                 key,
                 client_authorities: self.client_ca_file,
             },
+            handshake_rate,
             hsts_s: Some(self.hsts_s).filter(|seconds| *seconds > 0),
             clients: CertifiedClients::new(self.clients),
         }))
@@ -80,6 +97,13 @@ impl RawHttp {
             let (least, most) = (HEADER_BYTES.start(), HEADER_BYTES.end());
             let what = format!("must be from {least} to {most}");
             return Err(ConfigError::of_key("http.max_header_bytes", what));
+        }
+        if self.address_connections_percent > 100 {
+            let what = "must be from 0 to 100";
+            return Err(ConfigError::of_key(
+                "http.address_connections_percent",
+                what,
+            ));
         }
         at_least_one(&[
             ("http.max_body_bytes", self.max_body_bytes.into()),
@@ -105,6 +129,8 @@ impl RawHttp {
             request_timeout: secs(self.request_timeout_s),
             grace: secs(self.grace_s),
             max_connections: Some(self.max_connections).filter(|max| *max > 0),
+            address_connections_percent: Some(self.address_connections_percent)
+                .filter(|percent| *percent > 0),
             max_streams: self.max_streams,
             trusted_proxies: networks("http.trusted_proxies", &self.trusted_proxies)?,
             tls: self.tls.check()?,

@@ -9,13 +9,23 @@ use super::*;
 use crate::kit::process::command;
 
 const MAX: &str = "TOKEN_SERVER__HTTP__MAX_CONNECTIONS";
+/// All callers of these tests have one address.
+const ANY_ADDRESS: (&str, &str) = ("TOKEN_SERVER__HTTP__ADDRESS_CONNECTIONS_PERCENT", "0");
 
 /// So many may be connected; time stands still until the test moves it.
 async fn small(max: usize) -> (TestDatabase, Server, std::sync::Arc<ManualClock>) {
     let database = TestDatabase::sqlite();
-    let options = Options::default().with(&[(MAX, &max.to_string())]);
+    let options = Options::default().with(&[(MAX, &max.to_string()), ANY_ADDRESS]);
     let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     (database, server, clock)
+}
+
+/// The same, on the time that passes.
+async fn small_now(max: usize) -> (TestDatabase, Server) {
+    let database = TestDatabase::sqlite();
+    let options = Options::default().with(&[(MAX, &max.to_string()), ANY_ADDRESS]);
+    let server = Server::start_with(&database, options).await;
+    (database, server)
 }
 
 /// Waits until so many are connected.
@@ -101,7 +111,7 @@ async fn who_has_only_just_come_does_not_make_room_for_the_next() {
 
 #[tokio::test]
 async fn many_who_send_half_a_request_do_not_keep_others_out() {
-    let (_database, server) = server_with(MAX, 8).await;
+    let (_database, server) = small_now(8).await;
     let mut half_open = Vec::new();
     for _ in 0..50 {
         let mut connection = connect(&server).await;
@@ -117,7 +127,7 @@ async fn many_who_send_half_a_request_do_not_keep_others_out() {
 
 #[tokio::test]
 async fn no_request_that_is_worked_on_makes_room() {
-    let (_database, server) = server_with(MAX, 2).await;
+    let (_database, server) = small_now(2).await;
     let provider = Provider::start().await;
     provider.hold();
     let url = provider.url("/token");
@@ -149,7 +159,7 @@ async fn no_request_that_is_worked_on_makes_room() {
 
 #[tokio::test]
 async fn a_request_whose_body_does_not_come_makes_room() {
-    let (_database, server) = server_with(MAX, 1).await;
+    let (_database, server) = small_now(1).await;
     let mut connection = connect(&server).await;
     let head = format!(
         "POST /api/realm HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\

@@ -41,6 +41,7 @@ fn page() -> String {
         .connections_closed
         .get_or_create(&ClosedLabels { reason: "full" })
         .inc();
+    metrics.certificate_ends(Some(EpochMs(1)));
     let limit = LimitLabels { limit: "key" };
     metrics.limited.get_or_create(&limit).inc();
     metrics
