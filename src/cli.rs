@@ -2,18 +2,29 @@
 
 mod api_key;
 mod audit;
+mod client;
 mod context;
 mod failure;
+mod help;
+mod metrics_file;
+mod papers;
 mod realm;
 mod renew;
+mod renewal;
 mod sealing_key;
+mod secret;
 mod serve;
+mod signals;
+mod table;
+mod time;
+mod token;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use secrecy::ExposeSecret;
 
 use crate::api;
@@ -25,6 +36,7 @@ use crate::foundation::server_tls::ServerTls;
 use context::{ambient, say, start_logging};
 use failure::CommandFailure;
 pub use failure::EXIT_CODES;
+use help::{ON_NOTHING, ON_THE_DATABASE};
 
 /// Holds the credentials of third-party APIs, renews every token before it expires, and
 /// hands tokens to applications.
@@ -41,26 +53,33 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server
+    #[command(after_help = ON_THE_DATABASE)]
     Serve {
         /// Attach a simulated provider with short-lived tokens, and register it
         #[arg(long)]
         demo: bool,
     },
-    /// Renew what is due, once, and exit: 0 all renewed, 1 some failed, 2 could not run
-    Renew {
-        /// One realm only
-        #[arg(long)]
-        realm: Option<String>,
-        /// Due or not
-        #[arg(long)]
-        all: bool,
-    },
+    /// Renew what is due, once, and exit: 0 all renewed, 1 something is left, 2 could not run
+    #[command(after_help = renew::EXIT_CODES)]
+    Renew(renew::RenewArguments),
     /// Bring the database's schema up to date
+    #[command(after_help = ON_THE_DATABASE)]
     Migrate,
     /// Print the OpenAPI specification
+    #[command(after_help = ON_NOTHING)]
     Openapi,
     /// Check the configuration, and say what it comes to
+    #[command(after_help = ON_NOTHING)]
     CheckConfig,
+    /// Print a token of a running server
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// List and change secrets of a running server
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// List attempts to obtain tokens, of a running server
+    #[command(subcommand)]
+    Renewal(renewal::RenewalCommand),
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
@@ -71,11 +90,13 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Seal everything with another sealing key, while servers run: 0 all, 1 some values are left
+    #[command(after_help = ON_THE_DATABASE)]
     RotateKey {
         /// The key's ID; without it, the first of sealing.keys
         id: Option<String>,
     },
     /// Give up a sealing key that is lost for good, and what was sealed with it
+    #[command(after_help = ON_THE_DATABASE)]
     ForgetKey {
         /// The key's ID
         #[arg(required_unless_present = "all")]
@@ -83,6 +104,15 @@ enum Command {
         /// All keys that stored values need and that sealing.keys lacks
         #[arg(long, conflicts_with = "id")]
         all: bool,
+    },
+    /// Print what completes these commands in a shell
+    #[command(after_help = ON_NOTHING)]
+    Completions { shell: Shell },
+    /// Write the manual pages of these commands
+    #[command(after_help = ON_NOTHING)]
+    Man {
+        /// An existing folder; the first page is token-server.1
+        folder: PathBuf,
     },
 }
 
@@ -123,8 +153,13 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
     let settings = || Settings::load(arguments.config.as_deref(), env);
     match arguments.command {
         Command::Openapi => say(&api::specification()),
+        Command::Completions { shell } => say(&papers::completions(Arguments::command(), shell)?),
+        Command::Man { folder } => papers::write_manual(Arguments::command(), &folder),
+        Command::Token(command) => Box::pin(token::run(command)).await,
+        Command::Secret(command) => Box::pin(secret::run(command)).await,
+        Command::Renewal(command) => Box::pin(renewal::run(command)).await,
         Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
-        Command::Renew { realm, all } => Box::pin(renew::run(settings()?, realm, all)).await,
+        Command::Renew(arguments) => Box::pin(renew::run(settings()?, arguments)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,

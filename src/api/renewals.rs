@@ -71,7 +71,7 @@ impl From<token_server_entity::renewal::Model> for RenewalView {
 pub struct RunView {
     renewed: u64,
     failed: u64,
-    /// Results that were void because something changed meanwhile.
+    /// Results that were discarded because something changed meanwhile.
     discarded: u64,
     /// Something must come first that did not come: a parent's token, a pushed ticket.
     waiting: u64,

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
+use super::help::ON_THE_DATABASE;
+use super::table::{ListFormat, aligned, json_array};
 use crate::access::scope::Scope;
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
@@ -26,6 +29,7 @@ const DAY_S: i64 = 86_400;
 #[derive(Subcommand)]
 pub enum ApiKeyCommand {
     /// Make a key; it is shown once
+    #[command(after_help = ON_THE_DATABASE)]
     Create {
         /// Names the key in lists and in the audit
         name: String,
@@ -44,9 +48,14 @@ pub enum ApiKeyCommand {
         #[arg(long, value_name = "CALLS", value_parser = rate)]
         rate: Option<NonZeroU32>,
     },
-    /// List keys, without themselves
-    List,
+    /// List keys with their limits: scopes, patterns, rate, expiry; without themselves
+    #[command(after_help = ON_THE_DATABASE)]
+    List {
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+    },
     /// Revoke a key, at once and for good
+    #[command(after_help = ON_THE_DATABASE)]
     Revoke {
         /// Its ID: the number that `api-key list` shows first
         #[arg(value_parser = id)]
@@ -104,7 +113,7 @@ pub async fn run(settings: Settings, command: ApiKeyCommand) -> Result<ExitCode,
             };
             create(&app, &new).await
         }
-        ApiKeyCommand::List => list(&app).await,
+        ApiKeyCommand::List { format } => list(&app, format).await,
         ApiKeyCommand::Revoke { id } => revoke(&app, id).await,
     };
     app.close().await;
@@ -150,9 +159,9 @@ fn refused(error: RegistryError) -> CommandFailure {
     }
 }
 
-async fn list(app: &App) -> Result<ExitCode, CommandFailure> {
+async fn list(app: &App, format: ListFormat) -> Result<ExitCode, CommandFailure> {
     let now = app.clock.now();
-    let mut rows = vec![HEADER.map(str::to_owned)];
+    let (mut rows, mut objects) = (vec![HEADER.map(str::to_owned)], Vec::new());
     for number in 1.. {
         let page = Page::new(number, PAGE_SIZE_MAX).map_err(CommandFailure::of)?;
         let keys = app
@@ -163,9 +172,15 @@ async fn list(app: &App) -> Result<ExitCode, CommandFailure> {
         if keys.list.is_empty() {
             break;
         }
-        rows.extend(keys.list.into_iter().map(|key| row(key, now)));
+        match format {
+            ListFormat::Table => rows.extend(keys.list.into_iter().map(|key| row(key, now))),
+            ListFormat::Json => objects.extend(keys.list.into_iter().map(object)),
+        }
     }
-    say(&aligned(&rows))
+    say(&match format {
+        ListFormat::Table => aligned(&rows),
+        ListFormat::Json => json_array(&objects),
+    })
 }
 
 const HEADER: [&str; 8] = [
@@ -202,22 +217,21 @@ fn row(key: ListedKey, now: EpochMs) -> [String; HEADER.len()] {
     ]
 }
 
-/// Columns as wide as what is in them, two spaces apart.
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    });
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+/// With the fields of `GET /api/api-key`.
+fn object(key: ListedKey) -> Value {
+    let texts = |patterns: Vec<Pattern>| -> Vec<String> {
+        let texts = patterns.iter().map(|pattern| pattern.as_str().to_owned());
+        texts.collect()
+    };
+    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
+    json!({
+        "id": key.id, "name": key.name, "hint": key.hint, "scopes": scopes,
+        "realms": key.coverage.realms.map(texts), "keys": key.coverage.keys.map(texts),
+        "created_at": key.created_at.to_rfc3339(),
+        "expires_at": key.expires_at.map(Timeline::to_rfc3339),
+        "revoked_at": key.revoked_at.map(Timeline::to_rfc3339),
+        "rate": key.rate.map(NonZeroU32::get), "authentic": key.authentic,
+    })
 }
 
 async fn revoke(app: &App, id: i64) -> Result<ExitCode, CommandFailure> {

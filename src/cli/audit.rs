@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
+use super::help::ON_THE_DATABASE;
 use crate::access::audit::{self, AuditFilter, Verification};
 use crate::app::App;
 use crate::config::Settings;
@@ -20,8 +21,10 @@ const PAGE_ROWS: u64 = 1000;
 #[derive(Subcommand)]
 pub enum AuditCommand {
     /// Name the first entry of each chain that was altered, deleted, moved or inserted: 0 none
+    #[command(after_help = ON_THE_DATABASE)]
     Verify,
     /// Write entries as lines of JSON, oldest first
+    #[command(after_help = ON_THE_DATABASE)]
     Export {
         /// Entries from then on, such as 2026-11-29T10:00:00Z
         #[arg(long, value_name = "DATE", value_parser = date)]

@@ -15,10 +15,10 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
         "Done. `renew`: all that was due was renewed. `serve`: stopped by SIGTERM or SIGINT",
     ),
     (
-        1,
-        "`renew`: some failed, a result was discarded (the lease was lost, or the secret or realm \
-         changed meanwhile; a rotated pair is kept), or something still waits. `audit verify`: the \
-         audit is not as it was written",
+        EXIT_REFUSED,
+        "`renew`: a renewal failed or waits, its result was discarded, a secret needs attention, or \
+         something due is left. `audit verify`: the audit is not as it was written. `token`, `secret`, \
+         `renewal`: the server refused",
     ),
     (
         EXIT_COULD_NOT_RUN,
@@ -32,6 +32,9 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
 
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
 const EXIT_CONFIG: u8 = 64;
+
+/// It ran, and not all is well.
+const EXIT_REFUSED: u8 = 1;
 
 /// The command could not run.
 const EXIT_COULD_NOT_RUN: u8 = 2;
@@ -56,6 +59,9 @@ pub(super) enum CommandFailure {
         address: DbAddress,
         data_dir: PathBuf,
     },
+    /// By a running server.
+    #[error("the server refused: {0}")]
+    Refused(String),
     #[error("{0}")]
     Command(String),
 }
@@ -77,6 +83,7 @@ impl CommandFailure {
                 | StartError::WrongSealingKey(_)
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
+            Self::Refused(_) => EXIT_REFUSED,
             Self::Start(_)
             | Self::Serve(_)
             | Self::Randomness(_)

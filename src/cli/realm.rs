@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
+use super::help::{ON_NOTHING, ON_THE_DATABASE};
 use crate::config::{ConfigError, Settings};
 use crate::foundation::fields::{Fault, Faults, Fields};
 use crate::foundation::ids::RealmId;
@@ -21,6 +22,7 @@ use crate::upstream::UpstreamSettings;
 #[derive(Subcommand)]
 pub enum RealmCommand {
     /// Make the registered realms as the files say
+    #[command(after_help = ON_THE_DATABASE)]
     Apply {
         /// Files of realms or presets (JSON), or folders of them
         #[arg(required = true)]
@@ -30,12 +32,14 @@ pub enum RealmCommand {
         prune: bool,
     },
     /// Say what is wrong with the files, and what is most likely not meant; change nothing
+    #[command(after_help = ON_NOTHING)]
     Check {
         /// Files of realms or presets (JSON), or folders of them
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// Print the JSON Schema of the realm document
+    #[command(after_help = ON_NOTHING)]
     Schema,
 }
 

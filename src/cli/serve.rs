@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::context::{open_or_make, say, start_logging};
 use super::failure::CommandFailure;
+use super::signals::Signals;
 use crate::config::Settings;
 use crate::demo;
 use crate::foundation::descriptors;
@@ -76,26 +76,4 @@ fn greet(running: &Running) -> Result<(), CommandFailure> {
            curl -H 'Authorization: Bearer {key}' 'http://{address}/api/token?realm={realm}&key={name}'\n\n"
     ))?;
     Ok(())
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -154,7 +154,7 @@ impl FlushDenied {
             FlightOutcome::Sealed(error) => Self::Waiting(error.to_string()),
             FlightOutcome::Fetched(_) => Self::ExpiredMeanwhile,
             FlightOutcome::Elsewhere(_) | FlightOutcome::StillWaiting => Self::NotInTime,
-            FlightOutcome::Void => Self::Paused,
+            FlightOutcome::GoneOrPaused => Self::Paused,
             FlightOutcome::DatabaseFailed => Self::DatabaseUnavailable,
         }
     }

@@ -29,6 +29,6 @@ pub enum FlightOutcome {
     /// No result within the time a reader waits.
     StillWaiting,
     /// The secret is gone, or paused.
-    Void,
+    GoneOrPaused,
     DatabaseFailed,
 }

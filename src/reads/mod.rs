@@ -200,7 +200,7 @@ impl Reads {
             | FlightOutcome::Waiting(_)
             | FlightOutcome::Spent(_)
             | FlightOutcome::Sealed(_)
-            | FlightOutcome::Void
+            | FlightOutcome::GoneOrPaused
             | FlightOutcome::DatabaseFailed => Waited::Ended(self.find(ask).await?),
         })
     }
@@ -319,7 +319,7 @@ impl Reads {
                     unavailable(None, &waiting.why, RETRY_LATER)
                 }
             },
-            FlightOutcome::Void => unavailable(
+            FlightOutcome::GoneOrPaused => unavailable(
                 None,
                 "renewal is paused, or the secret was deleted",
                 RETRY_SOON,

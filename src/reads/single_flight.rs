@@ -193,7 +193,7 @@ impl SingleFlight {
                         return Ok(FlightOutcome::Elsewhere(Box::new(record)));
                     }
                     Some(record) => seen = record,
-                    None => return Ok(FlightOutcome::Void),
+                    None => return Ok(FlightOutcome::GoneOrPaused),
                 }
                 continue;
             }
@@ -264,14 +264,14 @@ impl SingleFlight {
         }
     }
 
-    /// A result was void: because a newer token has come, or because something changed.
+    /// A result was discarded: because a newer token has come, or because something changed.
     async fn overtaken(&self, (id, generation): (SecretId, Generation)) -> FlightOutcome {
         match store::find_by_id(self.parts.database.causal(), id).await {
             Ok(Some(record)) if record.generation > generation => {
                 FlightOutcome::Elsewhere(Box::new(record))
             }
             Ok(Some(_)) => FlightOutcome::StillWaiting,
-            Ok(None) => FlightOutcome::Void,
+            Ok(None) => FlightOutcome::GoneOrPaused,
             Err(_) => FlightOutcome::DatabaseFailed,
         }
     }
@@ -281,7 +281,7 @@ impl SingleFlight {
         loop {
             let record = store::find_by_id(self.parts.database.causal(), seen.secret_id).await?;
             let Some(record) = record.filter(|record| !record.paused) else {
-                return Ok(Watched::Ended(FlightOutcome::Void));
+                return Ok(Watched::Ended(FlightOutcome::GoneOrPaused));
             };
             if record.generation > seen.generation {
                 return Ok(Watched::Ended(FlightOutcome::Elsewhere(Box::new(record))));

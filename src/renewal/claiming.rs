@@ -8,7 +8,7 @@ use super::skew::ClockCheck;
 use super::watch::FenceWatch;
 use crate::foundation::clock::{BootMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
-use crate::foundation::ids::{AttemptId, ClaimId, ReplicaId, SecretId};
+use crate::foundation::ids::{AttemptId, ClaimId, RealmId, ReplicaId, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::realm::Realm;
@@ -94,9 +94,9 @@ impl Claimer {
             .unwrap_or(self.parts.realm_concurrency)
     }
 
-    /// Leases that are held, or were by whoever will not give them back.
-    pub(super) async fn suspects(&self) -> Result<Vec<Suspect>, DbError> {
-        Ok(suspect::held(self.parts.database.reader(), SUSPECTS_MAX).await?)
+    /// Leases that are held, or were by whoever will not give them back; of all realms or of one.
+    pub(super) async fn suspects(&self, realm: Option<&RealmId>) -> Result<Vec<Suspect>, DbError> {
+        Ok(suspect::held(self.parts.database.reader(), realm, SUSPECTS_MAX).await?)
     }
 
     /// Those that have run out by the wall clock, and whose holder was watched long enough to

@@ -34,7 +34,7 @@ pub enum Attempted {
     Spent(Spent),
     /// This server has not the key that something is sealed with; others may have it.
     Sealed(OpenError),
-    /// The lease was lost, or secret or realm changed meanwhile: the result is void.
+    /// The lease was lost, or secret or realm changed meanwhile: the result is discarded.
     Discarded,
     /// The database failed; the result could not be stored.
     Unstored,

@@ -1,10 +1,15 @@
 //! One run through all that is due, to the end: the scheduled container job, and cloud
 //! timers.
 
-use std::collections::HashSet;
+mod left;
+mod scope;
+mod summary;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::attempt::AttemptRunner;
@@ -14,77 +19,25 @@ use super::claiming::Claimer;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
 use super::realms::RealmCache;
-use crate::foundation::clock::{Ms, SharedClock};
+use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
-use crate::foundation::ids::{KeyName, RealmId, SecretId};
-use crate::realm::failure::{Failure, FailureClass};
+use crate::foundation::ids::{Fence, KeyName, RealmId, SecretId};
 use crate::realm::{Realm, store as realm_store};
 use crate::token::claim::Claimed;
+use crate::token::due::{self, Wanted};
 use crate::token::lease::ClaimCondition;
-use crate::token::{TokenRecord, due};
 use crate::upstream::Upstream;
+use left::LeftCounter;
+pub use scope::{Reach, RunScope};
+pub use summary::{NamedFailure, RunSummary, came_of};
 
-/// Failures that a summary names; beyond, it counts.
-const NAMED_FAILURES_MAX: usize = 100;
 /// The longest chain of tokens derived from each other that one run goes through.
 const ROUNDS_MAX: usize = 8;
+/// Between two looks at leases that others hold.
+const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The action of a run in the audit.
 pub const RUN: &str = "renewal.run";
-
-/// What a run covers.
-#[derive(Clone, Debug, Default)]
-pub struct RunScope {
-    /// One realm only.
-    pub realm: Option<RealmId>,
-    /// Due or not.
-    pub all: bool,
-    /// First wait for leases that a killed process left over, and take them over. For a
-    /// process without a sweep, which does that in a server.
-    pub recover: bool,
-}
-
-impl RunScope {
-    /// What the audit says that it covers.
-    pub fn target(&self) -> String {
-        match &self.realm {
-            Some(realm) => realm.to_string(),
-            None => "(all realms)".to_owned(),
-        }
-    }
-}
-
-/// What the audit says of what came of a run.
-pub fn came_of(run: &Result<RunSummary, DbError>) -> String {
-    match run {
-        Ok(summary) => format!("{} renewed, {} failed", summary.renewed, summary.failed),
-        Err(_) => "the database failed".to_owned(),
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct NamedFailure {
-    pub realm: RealmId,
-    pub key: KeyName,
-    pub class: FailureClass,
-    pub detail: String,
-}
-
-/// What a run did.
-#[derive(Clone, Debug, Default)]
-pub struct RunSummary {
-    pub renewed: u64,
-    pub failed: u64,
-    /// What something else must come before, and that did not come.
-    pub waiting: u64,
-    /// Results that were void because something changed meanwhile, or could not be stored.
-    pub discarded: u64,
-    pub failures: Vec<NamedFailure>,
-    pub duration: Ms,
-    /// Attempts that ended in waiting, and those that ended otherwise.
-    waited: HashSet<SecretId>,
-    attempted: HashSet<SecretId>,
-}
 
 /// Told of a run as it goes.
 pub trait Progress: Sync {
@@ -127,23 +80,57 @@ impl Runner {
         scope: &RunScope,
         progress: &dyn Progress,
     ) -> Result<RunSummary, DbError> {
-        let begun = self.parts.clock.boot();
+        let (begun_boot, begun) = (self.parts.clock.boot(), self.parts.clock.now());
         let mut summary = RunSummary::default();
-        if scope.recover {
-            self.recover(progress, &mut summary).await?;
+        if scope.job {
+            // The watch begins now: what a killed process left is taken over the sooner.
+            let held = self.parts.claims.suspects(scope.realm.as_ref()).await?;
+            self.parts.claims.abandoned(&held);
         }
-        let mut broken = None;
-        // What waits for its parent is due again once that is stored.
-        for round in 0..ROUNDS_MAX {
-            let again = RunScope {
-                all: scope.all && round == 0,
-                ..scope.clone()
+        let mut ended = self.rounds(scope, begun, progress, &mut summary).await;
+        if scope.job && ended.is_ok() {
+            let waited = self.wait_for_others(scope, progress, &mut summary).await;
+            ended = match waited {
+                // What they gave back is due, and so may be what waited for theirs.
+                Ok(true) => {
+                    let rest = RunScope {
+                        reach: Reach::Due,
+                        ..scope.clone()
+                    };
+                    self.rounds(&rest, begun, progress, &mut summary).await
+                }
+                other => other.map(|_| ()),
             };
+        }
+        summary.waiting = summary.still_waiting();
+        if scope.job && ended.is_ok() {
+            let counter = LeftCounter {
+                database: &self.parts.database,
+                clock: &self.parts.clock,
+                realms: &self.parts.realms,
+            };
+            counter.count_left(scope, begun, &mut summary).await?;
+            counter.count_attention(scope, &mut summary).await?;
+        }
+        summary.duration = self.parts.clock.boot().since(begun_boot);
+        ended.map(|()| summary)
+    }
+
+    async fn rounds(
+        &self,
+        scope: &RunScope,
+        begun: EpochMs,
+        progress: &dyn Progress,
+        summary: &mut RunSummary,
+    ) -> Result<(), DbError> {
+        let mut broken = None;
+        for round in 0..ROUNDS_MAX {
             let before = summary.attempts();
-            let realms = self.realms_in(&again).await?;
+            let wanted = &scope.wanted(round, begun);
+            let realms = self.realms_in(scope, wanted).await?;
             let mut running: FuturesUnordered<_> = realms
                 .iter()
-                .map(|realm| self.run_realm(realm, again.all, progress))
+                .map(|realm| self.run_realm(realm, wanted, &scope.stop, progress))
                 .collect();
             while let Some((of_realm, ended)) = running.next().await {
                 summary.add(of_realm);
@@ -153,64 +140,91 @@ impl Runner {
                 break;
             }
         }
-        summary.waiting = summary.still_waiting();
-        summary.duration = self.parts.clock.boot().since(begun);
-        broken.map_or(Ok(summary), Err)
+        broken.map_or(Ok(()), Err)
     }
 
-    /// Watches leases that have run out for as long as they were given for.
-    async fn recover(
+    /// Waits until every lease that others hold now was given back, and takes over those whose
+    /// holder went silent. Answers whether there was any.
+    async fn wait_for_others(
         &self,
+        scope: &RunScope,
         progress: &dyn Progress,
         summary: &mut RunSummary,
-    ) -> Result<(), DbError> {
-        let (suspects, now) = (self.parts.claims.suspects().await?, self.parts.clock.now());
-        self.parts.claims.abandoned(&suspects);
-        let run_out = suspects.iter().filter(|suspect| suspect.has_run_out(now));
-        let Some(longest) = run_out.map(|suspect| suspect.lease).max() else {
-            return Ok(());
-        };
-        tokio::time::sleep(longest.as_duration()).await;
-        let suspects = self.parts.claims.suspects().await?;
-        for suspect in self.parts.claims.abandoned(&suspects) {
-            if let Some(claimed) = self.parts.claims.take_over(&suspect).await? {
-                let realm = claimed.record.realm.clone();
-                let permit = self.parts.permits.take_one(&realm, usize::MAX).await;
-                self.attempt_all(vec![(claimed, permit)], progress, summary)
-                    .await;
+    ) -> Result<bool, DbError> {
+        let claims = &self.parts.claims;
+        let mut suspects = claims.suspects(scope.realm.as_ref()).await?;
+        let mut held: Vec<(SecretId, Fence)> = suspects.iter().map(|s| (s.id, s.fence)).collect();
+        let any = !held.is_empty();
+        while !held.is_empty() {
+            for suspect in claims.abandoned(&suspects) {
+                if scope.stop.is_cancelled() {
+                    return Ok(any);
+                }
+                if let Some(claimed) = claims.take_over(&suspect).await? {
+                    progress.found(1);
+                    let realm = claimed.record.realm.clone();
+                    let permit = self.parts.permits.take_one(&realm, usize::MAX).await;
+                    self.attempt_all(vec![(claimed, permit)], progress, summary)
+                        .await;
+                }
             }
+            tokio::select! {
+                () = scope.stop.cancelled() => return Ok(any),
+                () = tokio::time::sleep(LOOKS_EVERY) => {}
+            }
+            suspects = claims.suspects(scope.realm.as_ref()).await?;
+            held.retain(|(id, fence)| suspects.iter().any(|s| s.id == *id && s.fence == *fence));
         }
-        Ok(())
+        Ok(any)
     }
 
-    async fn realms_in(&self, scope: &RunScope) -> Result<Vec<RealmId>, DbError> {
+    async fn realms_in(
+        &self,
+        scope: &RunScope,
+        wanted: &[Option<Wanted>],
+    ) -> Result<Vec<RealmId>, DbError> {
         let reader = self.parts.database.reader();
-        match &scope.realm {
-            Some(realm) => Ok(vec![realm.clone()]),
-            None if scope.all => Ok(realm_store::all_ids(reader).await?),
-            None => {
-                let now = self.parts.clock.now();
-                let open = realm_store::open_ids(reader, now).await?;
-                Ok(due::due_among(reader, &open, now).await?)
+        if let Some(realm) = &scope.realm {
+            return Ok(vec![realm.clone()]);
+        }
+        let now = self.parts.clock.now();
+        let mut by = now;
+        for wanted in wanted.iter().flatten() {
+            match wanted.by() {
+                Some(later) => by = by.max(later),
+                None => return Ok(realm_store::all_ids(reader).await?),
             }
         }
+        let open = realm_store::open_ids(reader, now).await?;
+        Ok(due::due_among(reader, &open, by).await?)
     }
 
     async fn run_realm(
         &self,
         id: &RealmId,
-        all: bool,
+        wanted: &[Option<Wanted>],
+        stop: &CancellationToken,
         progress: &dyn Progress,
     ) -> (RunSummary, Result<(), DbError>) {
         let mut summary = RunSummary::default();
-        let ended = self.run_batches(id, all, progress, &mut summary).await;
-        (summary, ended)
+        for wanted in wanted {
+            let ended = self
+                .run_batches(id, *wanted, stop, progress, &mut summary)
+                .await;
+            if ended.is_err() {
+                return (summary, ended);
+            }
+        }
+        (summary, Ok(()))
     }
 
+    /// Claims and attempts what is wanted, or where nothing is named, what is due by now, longest
+    /// due first.
     async fn run_batches(
         &self,
         id: &RealmId,
-        all: bool,
+        wanted: Option<Wanted>,
+        stop: &CancellationToken,
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
@@ -219,22 +233,28 @@ impl Runner {
         let mut after = SecretId(i64::MIN);
         // Read anew for each batch: a rate limit met meanwhile holds.
         while let Some(realm) = self.open_realm(id).await? {
-            let permits = self.take_permits(&realm).await;
+            let permits = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                permits = self.take_permits(&realm) => permits,
+            };
             let (reader, limit) = (self.parts.database.reader(), permits.len() as u64);
-            let ids = if all {
-                due::renewable_in(reader, id, after, &passed_over, limit).await?
-            } else {
-                due::due_in(reader, id, self.parts.clock.now(), &passed_over, limit).await?
+            let ids = match wanted {
+                Some(wanted) => {
+                    due::free_and_wanted_in(reader, id, wanted, after, &passed_over, limit).await?
+                }
+                None => {
+                    due::due_in(reader, id, self.parts.clock.now(), &passed_over, limit).await?
+                }
             };
             let Some(last) = ids.iter().max() else {
                 return Ok(());
             };
             after = *last;
             let timeout = self.parts.upstream.timeout(&realm.source);
-            let condition = if all {
-                ClaimCondition::Unconditional(ids.clone())
-            } else {
-                ClaimCondition::Due(ids.clone())
+            let condition = match wanted {
+                Some(wanted) => ClaimCondition::Wanted(ids.clone(), wanted),
+                None => ClaimCondition::Due(ids.clone()),
             };
             let claimed = self.parts.claims.claim(&condition, timeout).await?;
             progress.found(claimed.len() as u64);
@@ -265,7 +285,7 @@ impl Runner {
     }
 
     /// Makes attempts that outlive whoever asked for the run; answers those whose result
-    /// was void.
+    /// was discarded.
     async fn attempt_all(
         &self,
         claimed: Vec<(Claimed, Permit)>,
@@ -286,7 +306,7 @@ impl Runner {
                 async move { (record, attempt.await) }
             })
             .collect();
-        let mut void = Vec::new();
+        let mut discarded = Vec::new();
         while let Some((record, attempted)) = running.next().await {
             // An attempt that panicked stored nothing.
             let attempted = attempted.unwrap_or(Attempted::Unstored);
@@ -297,57 +317,10 @@ impl Runner {
                 attempted,
                 Attempted::Sealed(_) | Attempted::Discarded | Attempted::Unstored
             ) {
-                void.push(record.secret_id);
+                discarded.push(record.secret_id);
             }
             summary.count(record, attempted);
         }
-        void
-    }
-}
-
-impl RunSummary {
-    fn count(&mut self, record: TokenRecord, outcome: Attempted) {
-        if let Attempted::Waiting(_) = &outcome {
-            self.waited.insert(record.secret_id);
-        } else {
-            self.attempted.insert(record.secret_id);
-        }
-        match outcome {
-            Attempted::Stored(_) => self.renewed += 1,
-            Attempted::Waiting(_) | Attempted::Spent(_) => {}
-            Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
-            Attempted::Sealed(error) => self.fail(record, Failure::internal(error.to_string())),
-            Attempted::Failed { failure, .. } => self.fail(record, failure),
-        }
-    }
-
-    fn fail(&mut self, record: TokenRecord, failure: Failure) {
-        self.failed += 1;
-        if self.failures.len() < NAMED_FAILURES_MAX {
-            self.failures.push(NamedFailure {
-                realm: record.realm,
-                key: record.key,
-                class: failure.class,
-                detail: failure.detail,
-            });
-        }
-    }
-
-    fn still_waiting(&self) -> u64 {
-        self.waited.difference(&self.attempted).count() as u64
-    }
-
-    fn attempts(&self) -> u64 {
-        self.renewed + self.failed + self.discarded
-    }
-
-    fn add(&mut self, other: Self) {
-        self.renewed += other.renewed;
-        self.failed += other.failed;
-        self.discarded += other.discarded;
-        self.waited.extend(other.waited);
-        self.attempted.extend(other.attempted);
-        self.failures.extend(other.failures);
-        self.failures.truncate(NAMED_FAILURES_MAX);
+        discarded
     }
 }

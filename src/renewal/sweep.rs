@@ -121,7 +121,7 @@ impl Sweeper {
     }
 
     async fn sweep_abandoned(&self) -> Result<(), DbError> {
-        let suspects = self.parts.claims.suspects().await?;
+        let suspects = self.parts.claims.suspects(None).await?;
         for suspect in self.parts.claims.abandoned(&suspects) {
             // Set off one by one: what is taken over here nobody else will look after.
             if let Some(claimed) = self.parts.claims.take_over(&suspect).await? {

@@ -4,17 +4,93 @@ use std::collections::HashMap;
 
 use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 use token_server_entity::token::{Column, Entity};
 
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
-use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
 
 /// Realms of one question to the database.
 const REALMS_AT_ONCE: usize = 64;
+
+/// Which tokens a run is to renew, by their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Due at that time.
+    DueAt(EpochMs),
+    /// Due by then, and in no trouble: what backs off or waits keeps its date. A token obtained
+    /// since the run began is fresh, however short its life.
+    Soon { by: EpochMs, begun: EpochMs },
+    /// Whatever can be renewed and was not obtained since the run began.
+    Any { begun: EpochMs },
+}
+
+impl Wanted {
+    /// The latest date of what it covers; none: any.
+    pub fn by(self) -> Option<EpochMs> {
+        match self {
+            Self::DueAt(by) | Self::Soon { by, .. } => Some(by),
+            Self::Any { .. } => None,
+        }
+    }
+
+    pub(super) fn filter(self) -> Condition {
+        let not_since = |begun: EpochMs| {
+            Condition::any()
+                .add(Column::ObtainedAt.is_null())
+                .add(Column::ObtainedAt.lte(begun))
+        };
+        match self {
+            Self::DueAt(by) => Condition::all().add(Column::RenewAt.lte(by)),
+            Self::Soon { by, begun } => Condition::all()
+                .add(Column::RenewAt.lte(by))
+                .add(Column::FailureClass.is_null())
+                .add(Column::Waiting.is_null())
+                .add(not_since(begun)),
+            Self::Any { begun } => Condition::all()
+                .add(Column::RenewAt.is_not_null())
+                .add(not_since(begun)),
+        }
+    }
+}
+
+/// A token that a run wanted.
+#[derive(Clone, Debug)]
+pub struct WantedToken {
+    pub id: SecretId,
+    pub key: KeyName,
+    pub is_held: bool,
+}
+
+/// What is wanted of a realm, held by somebody or not, after a place in the list.
+pub async fn wanted_in(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    wanted: Wanted,
+    after: SecretId,
+    limit: u64,
+) -> Result<Vec<WantedToken>, DbErr> {
+    let rows: Vec<(i64, String, Option<String>)> = Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(wanted.filter())
+        .filter(Column::SecretId.gt(after.0))
+        .order_by(Column::SecretId, Order::Asc)
+        .select_only()
+        .columns([Column::SecretId, Column::KeyName, Column::LeaseOwner])
+        .limit(limit)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let token = |(id, key, owner): (i64, String, Option<String>)| WantedToken {
+        id: SecretId(id),
+        key: KeyName::stored(key),
+        is_held: owner.is_some(),
+    };
+    Ok(rows.into_iter().map(token).collect())
+}
 
 /// Those of some realms that have something due, maybe held by somebody. Costs one index probe
 /// a realm, however many tokens there are.
@@ -115,19 +191,20 @@ fn due(realm: &RealmId, now: EpochMs, except: &[SecretId]) -> sea_orm::Select<En
         .order_by(Column::RenewAt, Order::Asc)
 }
 
-/// Everything that can be renewed in a realm, due or not, after a place in the list.
-pub async fn renewable_in(
+/// What is wanted of a realm and held by nobody, but for some, after a place in the list.
+pub async fn free_and_wanted_in(
     database: &impl ConnectionTrait,
     realm: &RealmId,
+    wanted: Wanted,
     after: SecretId,
     except: &[SecretId],
     limit: u64,
 ) -> Result<Vec<SecretId>, DbErr> {
-    let renewable = free_in(realm, except)
-        .filter(Column::RenewAt.is_not_null())
+    let query = free_in(realm, except)
+        .filter(wanted.filter())
         .filter(Column::SecretId.gt(after.0))
         .order_by(Column::SecretId, Order::Asc);
-    ids(database, renewable, limit).await
+    ids(database, query, limit).await
 }
 
 fn free_in(realm: &RealmId, except: &[SecretId]) -> sea_orm::Select<Entity> {

@@ -11,6 +11,7 @@ use token_server_entity::{secret, token};
 
 use super::TokenRecord;
 use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
+use super::due::Wanted;
 use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
@@ -27,8 +28,8 @@ pub enum ClaimCondition {
     AsSeen(Seen),
     /// The same, and a caller reported the token as refused: it must be replaced, not repeated.
     Reported(Seen),
-    /// Chosen by an operator, due or not; held by nobody.
-    Unconditional(Vec<SecretId>),
+    /// Chosen by an operator, due or not; held by nobody, and still as it was wanted.
+    Wanted(Vec<SecretId>, Wanted),
     /// Held by a replica that was watched and gave no sign of life under this fence.
     Abandoned(SecretId, Fence),
 }
@@ -36,7 +37,7 @@ pub enum ClaimCondition {
 impl ClaimCondition {
     fn ids(&self) -> Vec<SecretId> {
         match self {
-            Self::Due(ids) | Self::Unconditional(ids) => ids.clone(),
+            Self::Due(ids) | Self::Wanted(ids, _) => ids.clone(),
             Self::AsSeen(seen) | Self::Reported(seen) => vec![seen.id],
             Self::Abandoned(id, _) => vec![*id],
         }
@@ -47,7 +48,7 @@ impl ClaimCondition {
         let free = || these.clone().add(Column::LeaseOwner.is_null());
         match self {
             Self::Due(_) => free().add(Column::RenewAt.lte(now)),
-            Self::Unconditional(_) => free().add(Column::RenewAt.is_not_null()),
+            Self::Wanted(_, wanted) => free().add(wanted.filter()),
             Self::AsSeen(seen) | Self::Reported(seen) => free()
                 .add(Column::Fence.eq(seen.fence.0))
                 .add(Column::Generation.eq(seen.generation.0))
@@ -62,7 +63,7 @@ impl ClaimCondition {
     fn busy(&self) -> Busy {
         match self {
             Self::AsSeen(_) | Self::Reported(_) => Busy::Await,
-            Self::Due(_) | Self::Unconditional(_) | Self::Abandoned(..) => Busy::LeaveOut,
+            Self::Due(_) | Self::Wanted(..) | Self::Abandoned(..) => Busy::LeaveOut,
         }
     }
 }
@@ -78,9 +79,7 @@ pub async fn claim(
         match condition {
             ClaimCondition::Abandoned(..) => row.end_lease(RefreshTokenRisk::Awaited),
             ClaimCondition::Reported(_) => row.force(true),
-            ClaimCondition::Due(_)
-            | ClaimCondition::Unconditional(_)
-            | ClaimCondition::AsSeen(_) => {}
+            ClaimCondition::Due(_) | ClaimCondition::Wanted(..) | ClaimCondition::AsSeen(_) => {}
         }
         row.claim(claim);
     }

@@ -1,12 +1,13 @@
 //! Leases that may have been left behind.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use token_server_entity::token::{Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
-use crate::foundation::ids::{Fence, SecretId};
+use crate::foundation::ids::{Fence, RealmId, SecretId};
 
 /// A row that somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,16 @@ impl Suspect {
     }
 }
 
-/// The leases that end first. That one has run out by the wall clock does not allow taking
-/// over.
-pub async fn held(database: &impl ConnectionTrait, limit: u64) -> Result<Vec<Suspect>, DbErr> {
+/// The leases that end first, of all realms or of one. That one has run out by the wall clock
+/// does not allow taking over.
+pub async fn held(
+    database: &impl ConnectionTrait,
+    realm: Option<&RealmId>,
+    limit: u64,
+) -> Result<Vec<Suspect>, DbErr> {
+    let of_realm = realm.map(|realm| Column::RealmId.eq(realm.as_str()));
     let rows: Vec<(i64, i64, EpochMs, Option<EpochMs>)> = Entity::find()
+        .filter(Condition::all().add_option(of_realm))
         .select_only()
         .columns([Column::SecretId, Column::Fence])
         .columns([Column::LeaseUntil, Column::LastAttemptAt])

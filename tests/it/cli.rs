@@ -47,7 +47,7 @@ pub struct Ended {
 }
 
 /// Runs a command to its end.
-async fn end(command: &mut Command) -> Ended {
+pub async fn end(command: &mut Command) -> Ended {
     let [mut stdout, mut stderr] =
         [(); 2].map(|()| tempfile::tempfile().expect("a temporary file can be made"));
     let write_to = |file: &File| file.try_clone().expect("a file can be shared");
@@ -78,12 +78,12 @@ pub async fn run(database: &TestDatabase, arguments: &str) -> Ended {
 }
 
 /// The summary of a `renew`, which is all it prints.
-fn summary(ended: &Ended) -> Value {
+pub fn summary(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).expect("standard output is one JSON document")
 }
 
 /// Has a first token obtained for `a/1`, `a/2` and `b/1`, so long ago.
-async fn obtain(database: &TestDatabase, provider: &Provider, ago: Ms) {
+pub async fn obtain(database: &TestDatabase, provider: &Provider, ago: Ms) {
     let clock = Arc::new(ManualClock::at(SystemClock.now().minus(ago)));
     let options = Options {
         clock: Some(clock),
@@ -100,7 +100,7 @@ async fn obtain(database: &TestDatabase, provider: &Provider, ago: Ms) {
 }
 
 /// So long ago that its tokens have expired since.
-const LONG_AGO: Ms = Ms::from_secs(10_000);
+pub const LONG_AGO: Ms = Ms::from_secs(10_000);
 
 async fn renew_obtains_what_is_due_and_exits_0(database: TestDatabase) {
     let provider = Provider::start().await;
@@ -110,7 +110,8 @@ async fn renew_obtains_what_is_due_and_exits_0(database: TestDatabase) {
     let mut told = summary(&ended);
     assert!(told["duration_ms"].take().is_i64(), "{told}");
     let expected = json!({
-        "renewed": 3, "failed": 0, "discarded": 0, "waiting": 0, "duration_ms": null, "failures": [],
+        "renewed": 3, "failed": 0, "discarded": 0, "waiting": 0, "left": 0, "needs_attention": 0,
+        "duration_ms": null, "failures": [], "left_secrets": [], "needs_attention_secrets": [],
     });
     assert_eq!(told, expected);
     assert_eq!(provider.request_count(), 6);
@@ -192,7 +193,18 @@ const NEED_ONE: [(&str, &str); 9] = [
     ("renew", ""),
     ("rotate-key", ""),
 ];
-const NEED_NONE: [&str; 4] = ["check-config", "openapi", "realm check", "realm schema"];
+const NEED_NONE: [&str; 10] = [
+    "check-config",
+    "completions",
+    "man",
+    "openapi",
+    "realm check",
+    "realm schema",
+    "renewal list",
+    "secret list",
+    "secret set",
+    "token get",
+];
 
 /// The commands that need a database, as they are run.
 pub fn which_need_one() -> impl Iterator<Item = String> {

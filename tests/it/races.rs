@@ -13,7 +13,7 @@ use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
-    a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result_void,
+    a_change_that_commits_while_a_result_waits_for_the_row_has_it_discarded,
     a_flush_during_a_renewal_joins_it_and_answers_the_new_token,
     flushes_join_the_one_that_is_under_way,
     a_flush_asks_no_provider_that_is_backing_off,
@@ -25,7 +25,7 @@ on_every_database! {
 
 const START: EpochMs = EpochMs(1_700_000_000_000);
 
-async fn a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result_void(
+async fn a_change_that_commits_while_a_result_waits_for_the_row_has_it_discarded(
     database: TestDatabase,
 ) {
     let (provider, server) = (Provider::start().await, Server::start(&database).await);
@@ -57,7 +57,7 @@ async fn a_change_that_commits_while_a_result_waits_for_the_row_makes_the_result
         .await;
     }
     run("COMMIT").await;
-    // The first result is void; what was due is asked again, with the new version.
+    // The first result is discarded; what was due is asked again, with the new version.
     client.generation("r", "k", 1).await;
     assert_eq!(
         client.token("r", "k").await.expect(200).json()["token"],

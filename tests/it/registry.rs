@@ -7,6 +7,7 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, ManualClock, Ms};
+use token_server::renewal::{Reach, RunScope};
 
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
@@ -226,8 +227,8 @@ async fn a_realm_with_secrets_is_deleted_only_with_them(database: TestDatabase) 
 
 /// Renews what is due, or with `all` whatever can be, and answers how many were tried.
 async fn run(server: &Server, all: bool) -> u64 {
-    let scope = token_server::renewal::RunScope {
-        all,
+    let scope = RunScope {
+        reach: if all { Reach::All } else { Reach::Due },
         ..Default::default()
     };
     let renewals = &server.app().renewals;

@@ -110,7 +110,7 @@ impl NewResult {
         }
     }
 
-    /// For the history; of what was stored with the generation of its token, else void.
+    /// For the history; of what was stored with the generation of its token, else discarded.
     pub(super) fn ended(&self, stored: Option<Generation>) -> Ended<'_> {
         let (outcome, generation) = match (self, stored) {
             (_, None) => (RenewalOutcome::Discarded, None),

@@ -26,12 +26,13 @@ use crate::kit::source::root;
 const ADDRESS: &str = "127.0.0.1:8080";
 
 /// Folders of a machine that pages name. The reader's folder has them below it.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "/backup",
     "/drill",
     "/elsewhere",
     "/etc/prometheus",
     "/etc/token-server",
+    "/var/lib/node-exporter",
     "/var/lib/token-server",
 ];
 

@@ -145,7 +145,7 @@ async fn a_change_of_the_secret_meanwhile_keeps_the_refresh_token_and_not_the_to
     let change = json!({"realm": "r", "key": "k", "params": {"client_secret": "another-secret"}});
     let client = &scene.server.client;
     client.post("/api/secret", &change).await.expect(200);
-    // What was obtained with the old parameters is void, but its refresh token is the newest.
+    // What was obtained with the old parameters is discarded, but its refresh token is the newest.
     scene.next(Some("fourth"));
     scene.provider.release();
     client.generation("r", "k", 2).await;

@@ -1,0 +1,159 @@
+//! The command `secret`: secrets of a running server, always masked.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Map, json};
+
+use super::client::{ServerArguments, ServerClient, exposed, read_value};
+use super::context::say;
+use super::failure::CommandFailure;
+use super::help::WITH_A_SERVER;
+use super::table::{ListFormat, json_array, of_objects};
+use crate::foundation::logging::on_one_line;
+
+#[derive(Subcommand)]
+pub enum SecretCommand {
+    /// List secrets and the states of their tokens, newest first
+    #[command(after_help = WITH_A_SERVER)]
+    List {
+        #[command(flatten)]
+        server: ServerArguments,
+        /// One realm only
+        #[arg(long)]
+        realm: Option<String>,
+        /// One state only, such as needs_attention
+        #[arg(long)]
+        state: Option<String>,
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+    },
+    /// Make a secret, or change parameters of one; the others keep their values
+    #[command(after_help = WITH_A_SERVER)]
+    Set {
+        #[command(flatten)]
+        server: ServerArguments,
+        #[arg(value_name = "REALM/KEY", value_parser = secret)]
+        secret: SecretNames,
+        /// A parameter and the file that holds its value; @- reads standard input. A line end at
+        /// the end of the file is left out
+        #[arg(value_name = "NAME=@FILE", required = true)]
+        params: Vec<String>,
+    },
+}
+
+/// A secret's two names.
+#[derive(Clone, Debug)]
+pub struct SecretNames {
+    realm: String,
+    key: String,
+}
+
+fn secret(text: &str) -> Result<SecretNames, String> {
+    match text.split_once('/') {
+        Some((realm, key)) if !realm.is_empty() && !key.is_empty() => Ok(SecretNames {
+            realm: realm.to_owned(),
+            key: key.to_owned(),
+        }),
+        _ => Err("must be a realm and a key, such as wxgzh/shop".to_owned()),
+    }
+}
+
+/// A parameter, and where its value is read from.
+struct Param {
+    name: String,
+    from: String,
+}
+
+/// Not read by clap, which would repeat a value that somebody has typed.
+fn param(text: &str) -> Result<Param, CommandFailure> {
+    match text.split_once("=@") {
+        Some((name, from)) if !name.is_empty() && !from.is_empty() && !name.contains('=') => {
+            Ok(Param {
+                name: name.to_owned(),
+                from: from.to_owned(),
+            })
+        }
+        _ => Err(CommandFailure::of(
+            "a parameter must be NAME=@FILE or NAME=@-: a value on the command line is seen by others",
+        )),
+    }
+}
+
+pub async fn run(command: SecretCommand) -> Result<ExitCode, CommandFailure> {
+    match command {
+        SecretCommand::List {
+            server,
+            realm,
+            state,
+            format,
+        } => list(server, realm, state, format).await,
+        SecretCommand::Set {
+            server,
+            secret,
+            params,
+        } => set(server, secret, params).await,
+    }
+}
+
+async fn list(
+    server: ServerArguments,
+    realm: Option<String>,
+    state: Option<String>,
+    format: ListFormat,
+) -> Result<ExitCode, CommandFailure> {
+    let filter = [("realm", realm), ("state", state)];
+    let secrets = ServerClient::new(server)?
+        .list(&["api", "secret"], &filter, None)
+        .await?;
+    say(&match format {
+        ListFormat::Json => json_array(&secrets),
+        ListFormat::Table => of_objects(
+            [
+                ("REALM", "/realm"),
+                ("KEY", "/key"),
+                ("STATE", "/state"),
+                ("GENERATION", "/generation"),
+                ("EXPIRES", "/expires_at"),
+                ("DUE", "/renew_at"),
+                ("LAST ERROR", "/last_error/detail"),
+            ],
+            &secrets,
+        ),
+    })
+}
+
+async fn set(
+    server: ServerArguments,
+    secret: SecretNames,
+    params: Vec<String>,
+) -> Result<ExitCode, CommandFailure> {
+    let params = params.iter().map(|text| param(text));
+    let params = params.collect::<Result<Vec<_>, _>>()?;
+    let mut names = HashSet::new();
+    if let Some(twice) = params.iter().find(|param| !names.insert(&param.name)) {
+        return Err(CommandFailure::of(format!("{} is given twice", twice.name)));
+    }
+    if params.iter().filter(|param| param.from == "-").count() > 1 {
+        return Err(CommandFailure::of("standard input holds one value only"));
+    }
+    let client = ServerClient::new(server)?;
+    let mut values = Map::new();
+    for Param { name, from } in params {
+        let value =
+            read_value(&from).map_err(|error| CommandFailure::of(format!("{name}: {error}")))?;
+        values.insert(name, exposed(&value));
+    }
+    let SecretNames { realm, key } = secret;
+    let body = json!({"realm": realm, "key": key, "params": values});
+    let answer = client.post(&["api", "secret"], body).await?;
+    let saved = &answer["data"];
+    let text = |name: &str| on_one_line(saved[name].as_str().unwrap_or_default());
+    let mut told = format!("{}/{}: {}\n", text("realm"), text("key"), text("state"));
+    for warning in saved["warnings"].as_array().into_iter().flatten() {
+        let detail = on_one_line(warning["detail"].as_str().unwrap_or_default());
+        told.push_str(&format!("  warning: {detail}\n"));
+    }
+    say(&told)
+}

@@ -1,0 +1,103 @@
+//! What a run has left: what was due and was not attempted, and what needs a human.
+
+use super::scope::RunScope;
+use super::summary::{NAMED_MAX, NamedFailure, RunSummary};
+use crate::foundation::clock::{EpochMs, SharedClock, Timeline};
+use crate::foundation::database::{Database, DbError};
+use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::page::Page;
+use crate::realm::store as realm_store;
+use crate::renewal::realms::RealmCache;
+use crate::token::due;
+use crate::token::listing::{self, SecretFilter};
+use crate::token::state::State;
+
+/// Rows of one page of what is left.
+const LEFT_PAGE_ROWS: u64 = 1000;
+
+/// What counts what is left.
+pub(super) struct LeftCounter<'a> {
+    pub database: &'a Database,
+    pub clock: &'a SharedClock,
+    pub realms: &'a RealmCache,
+}
+
+impl LeftCounter<'_> {
+    /// Counts and names what was to be renewed and was not attempted.
+    pub(super) async fn count_left(
+        &self,
+        scope: &RunScope,
+        begun: EpochMs,
+        summary: &mut RunSummary,
+    ) -> Result<(), DbError> {
+        let reader = self.database.causal();
+        let all = match &scope.realm {
+            Some(realm) => vec![realm.clone()],
+            None => realm_store::all_ids(reader).await?,
+        };
+        for wanted in scope.should_have_renewed(begun) {
+            let realms = match wanted.by() {
+                Some(by) => due::due_among(reader, &all, by).await?,
+                None => all.clone(),
+            };
+            for realm in realms {
+                let why = self.why_left(&realm, scope).await?;
+                let mut after = SecretId(i64::MIN);
+                loop {
+                    let page =
+                        due::wanted_in(reader, &realm, wanted, after, LEFT_PAGE_ROWS).await?;
+                    let Some(last) = page.last() else { break };
+                    after = last.id;
+                    for token in page {
+                        if !summary.has_tried(token.id) {
+                            let why = match token.is_held {
+                                true => "another process is renewing it",
+                                false => why.as_str(),
+                            };
+                            summary.leave(token.id, &realm, token.key, why);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn why_left(&self, id: &RealmId, scope: &RunScope) -> Result<String, DbError> {
+        let Some(row) = realm_store::find(self.database.reader(), id).await? else {
+            return Ok("its realm was deleted meanwhile".to_owned());
+        };
+        let now = self.clock.now();
+        Ok(match self.realms.read(&row) {
+            Err(unreadable) => unreadable.to_string(),
+            Ok(realm) => match realm.blocked_until {
+                Some(until) if until > now => {
+                    format!("the provider limits the realm until {}", until.to_rfc3339())
+                }
+                _ if scope.stop.is_cancelled() => "the run was ended before its turn".to_owned(),
+                _ => "it was given back while the run ended".to_owned(),
+            },
+        })
+    }
+
+    pub(super) async fn count_attention(
+        &self,
+        scope: &RunScope,
+        summary: &mut RunSummary,
+    ) -> Result<(), DbError> {
+        let (reader, now) = (self.database.causal(), self.clock.now());
+        let filter = SecretFilter {
+            realm: scope.realm.as_ref().map(RealmId::as_str),
+            state: Some(State::NeedsAttention),
+            ..SecretFilter::default()
+        };
+        let Ok(first) = Page::new(1, NAMED_MAX as u64) else {
+            return Ok(());
+        };
+        let listed = listing::list(reader, first, &filter, now).await?;
+        summary.needs_attention = listed.total;
+        let named = listed.list.into_iter().filter_map(NamedFailure::of_trouble);
+        summary.needs_attention_secrets = named.collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! What a run covers.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::ids::RealmId;
+use crate::token::due::Wanted;
+
+/// How far a run reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// What is due.
+    #[default]
+    Due,
+    /// What is due, then what will be due within that time.
+    Within(Ms),
+    /// Due or not.
+    All,
+}
+
+/// What a run covers.
+#[derive(Clone, Debug, Default)]
+pub struct RunScope {
+    /// One realm only.
+    pub realm: Option<RealmId>,
+    pub reach: Reach,
+    /// Of a job, a process without a sweep: leases that a killed process left are watched and
+    /// taken over, as a server does, and what is left is counted.
+    pub job: bool,
+    /// Ends the run early: nothing more is claimed, attempts under way end.
+    pub stop: CancellationToken,
+}
+
+impl RunScope {
+    /// What the audit says that it covers.
+    pub fn target(&self) -> String {
+        match &self.realm {
+            Some(realm) => realm.to_string(),
+            None => "(all realms)".to_owned(),
+        }
+    }
+
+    /// What its rounds claim, one after the other. What waits for its parent is due again once
+    /// that is stored: later rounds look for that only.
+    pub(super) fn wanted(&self, round: usize, begun: EpochMs) -> Vec<Option<Wanted>> {
+        match self.reach {
+            Reach::Within(time) if round == 0 => vec![None, Some(soon(time, begun))],
+            Reach::All if round == 0 => vec![Some(Wanted::Any { begun })],
+            Reach::Due | Reach::Within(_) | Reach::All => vec![None],
+        }
+    }
+
+    /// What it should have renewed, of what was stored when it began.
+    pub(super) fn should_have_renewed(&self, begun: EpochMs) -> Vec<Wanted> {
+        match self.reach {
+            Reach::Due => vec![Wanted::DueAt(begun)],
+            Reach::Within(time) => vec![Wanted::DueAt(begun), soon(time, begun)],
+            Reach::All => vec![Wanted::Any { begun }],
+        }
+    }
+}
+
+fn soon(time: Ms, begun: EpochMs) -> Wanted {
+    Wanted::Soon {
+        by: begun.plus(time),
+        begun,
+    }
+}

@@ -1,0 +1,160 @@
+//! What a run did, and what it left.
+
+use std::collections::HashSet;
+
+use crate::foundation::clock::Ms;
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::realm::failure::{Failure, FailureClass};
+use crate::renewal::outcome::Attempted;
+use crate::token::TokenRecord;
+
+/// Secrets of one kind that a summary names; beyond, it counts.
+pub const NAMED_MAX: usize = 100;
+
+/// What the audit says of what came of a run.
+pub fn came_of(run: &Result<RunSummary, DbError>) -> String {
+    match run {
+        Ok(summary) => format!("{} renewed, {} failed", summary.renewed, summary.failed),
+        Err(_) => "the database failed".to_owned(),
+    }
+}
+
+/// A secret whose attempt failed, or that needs attention.
+#[derive(Clone, Debug)]
+pub struct NamedFailure {
+    pub realm: RealmId,
+    pub key: KeyName,
+    pub class: FailureClass,
+    pub detail: String,
+}
+
+impl NamedFailure {
+    /// Of a secret in trouble.
+    pub(super) fn of_trouble(record: TokenRecord) -> Option<Self> {
+        let trouble = record.trouble?;
+        Some(Self {
+            realm: record.realm,
+            key: record.key,
+            class: trouble.class,
+            detail: trouble.detail,
+        })
+    }
+}
+
+/// A secret that was to be renewed, and was not attempted.
+#[derive(Clone, Debug)]
+pub struct NamedLeft {
+    pub realm: RealmId,
+    pub key: KeyName,
+    /// For humans.
+    pub why: String,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct RunSummary {
+    pub renewed: u64,
+    pub failed: u64,
+    /// What something else must come before, and that did not come.
+    pub waiting: u64,
+    /// Results that were discarded because something changed meanwhile, or could not be stored.
+    pub discarded: u64,
+    /// What was to be renewed and was not attempted. Counted for a job only.
+    pub left: u64,
+    /// Secrets in scope that need attention after the run. Counted for a job only.
+    pub needs_attention: u64,
+    pub failures: Vec<NamedFailure>,
+    pub left_secrets: Vec<NamedLeft>,
+    pub needs_attention_secrets: Vec<NamedFailure>,
+    pub duration: Ms,
+    /// Attempts that ended in waiting, and those that ended otherwise.
+    waited: HashSet<SecretId>,
+    attempted: HashSet<SecretId>,
+    left_ids: HashSet<SecretId>,
+}
+
+impl RunSummary {
+    /// Whether all that was due was renewed, and nothing needs a human.
+    pub fn is_clean(&self) -> bool {
+        let Self {
+            failed,
+            waiting,
+            discarded,
+            left,
+            needs_attention,
+            ..
+        } = self;
+        [failed, waiting, discarded, left, needs_attention]
+            .into_iter()
+            .all(|count| *count == 0)
+    }
+
+    pub(super) fn count(&mut self, record: TokenRecord, outcome: Attempted) {
+        if let Attempted::Waiting(_) = &outcome {
+            self.waited.insert(record.secret_id);
+        } else {
+            self.attempted.insert(record.secret_id);
+        }
+        match outcome {
+            Attempted::Stored(_) => self.renewed += 1,
+            Attempted::Waiting(_) | Attempted::Spent(_) => {}
+            Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
+            Attempted::Sealed(error) => self.fail(
+                record,
+                Failure::internal(format!(
+                    "{error}: put that key into sealing.keys of this job"
+                )),
+            ),
+            Attempted::Failed { failure, .. } => self.fail(record, failure),
+        }
+    }
+
+    fn fail(&mut self, record: TokenRecord, failure: Failure) {
+        self.failed += 1;
+        if self.failures.len() < NAMED_MAX {
+            self.failures.push(NamedFailure {
+                realm: record.realm,
+                key: record.key,
+                class: failure.class,
+                detail: failure.detail,
+            });
+        }
+    }
+
+    pub(super) fn leave(&mut self, id: SecretId, realm: &RealmId, key: KeyName, why: &str) {
+        if !self.left_ids.insert(id) {
+            return;
+        }
+        self.left += 1;
+        if self.left_secrets.len() < NAMED_MAX {
+            self.left_secrets.push(NamedLeft {
+                realm: realm.clone(),
+                key,
+                why: why.to_owned(),
+            });
+        }
+    }
+
+    pub(super) fn has_tried(&self, id: SecretId) -> bool {
+        self.attempted.contains(&id) || self.waited.contains(&id)
+    }
+
+    pub(super) fn still_waiting(&self) -> u64 {
+        self.waited.difference(&self.attempted).count() as u64
+    }
+
+    pub(super) fn attempts(&self) -> u64 {
+        self.renewed + self.failed + self.discarded
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.renewed += other.renewed;
+        self.failed += other.failed;
+        self.discarded += other.discarded;
+        self.waited.extend(other.waited);
+        self.attempted.extend(other.attempted);
+        self.failures.extend(other.failures);
+        self.failures.truncate(NAMED_MAX);
+    }
+}
