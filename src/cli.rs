@@ -4,6 +4,7 @@ mod api_key;
 mod audit;
 mod context;
 mod failure;
+mod healthcheck;
 mod realm;
 mod renew;
 mod sealing_key;
@@ -12,6 +13,7 @@ mod serve;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
@@ -61,6 +63,12 @@ enum Command {
     Openapi,
     /// Check the configuration, and say what it comes to
     CheckConfig,
+    /// Ask the server of this configuration for /healthz: 0 healthy, 1 not
+    Healthcheck {
+        /// How long it may take to answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+        timeout: u64,
+    },
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
@@ -129,6 +137,9 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,
+        Command::Healthcheck { timeout } => {
+            Box::pin(healthcheck::run(settings()?, Duration::from_secs(timeout))).await
+        }
         Command::ForgetKey { id, all: _ } => Box::pin(sealing_key::forget(settings()?, id)).await,
         Command::Migrate => {
             let settings = settings()?;

@@ -18,7 +18,7 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
         1,
         "`renew`: some failed, a result was discarded (the lease was lost, or the secret or realm \
          changed meanwhile; a rotated pair is kept), or something still waits. `audit verify`: the \
-         audit is not as it was written",
+         audit is not as it was written. `healthcheck`: the server does not answer, or not with 200",
     ),
     (
         EXIT_COULD_NOT_RUN,
@@ -32,6 +32,9 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
 
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
 const EXIT_CONFIG: u8 = 64;
+
+/// `healthcheck`: what orchestrators take for unhealthy.
+const EXIT_UNHEALTHY: u8 = 1;
 
 /// The command could not run.
 const EXIT_COULD_NOT_RUN: u8 = 2;
@@ -56,6 +59,9 @@ pub(super) enum CommandFailure {
         address: DbAddress,
         data_dir: PathBuf,
     },
+    /// The server that was asked does not live.
+    #[error("unhealthy: {url} {what}")]
+    Unhealthy { url: String, what: String },
     #[error("{0}")]
     Command(String),
 }
@@ -77,6 +83,7 @@ impl CommandFailure {
                 | StartError::WrongSealingKey(_)
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
+            Self::Unhealthy { .. } => EXIT_UNHEALTHY,
             Self::Start(_)
             | Self::Serve(_)
             | Self::Randomness(_)

@@ -47,7 +47,7 @@ pub struct Ended {
 }
 
 /// Runs a command to its end.
-async fn end(command: &mut Command) -> Ended {
+pub async fn end(command: &mut Command) -> Ended {
     let [mut stdout, mut stderr] =
         [(); 2].map(|()| tempfile::tempfile().expect("a temporary file can be made"));
     let write_to = |file: &File| file.try_clone().expect("a file can be shared");
@@ -192,7 +192,13 @@ const NEED_ONE: [(&str, &str); 9] = [
     ("renew", ""),
     ("rotate-key", ""),
 ];
-const NEED_NONE: [&str; 4] = ["check-config", "openapi", "realm check", "realm schema"];
+const NEED_NONE: [&str; 5] = [
+    "check-config",
+    "healthcheck",
+    "openapi",
+    "realm check",
+    "realm schema",
+];
 
 /// The commands that need a database, as they are run.
 pub fn which_need_one() -> impl Iterator<Item = String> {
