@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod context;
 mod failure;
+mod healthcheck;
 mod help;
 mod metrics_file;
 mod papers;
@@ -22,6 +23,7 @@ mod token;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -80,6 +82,12 @@ enum Command {
     /// List attempts to obtain tokens, of a running server
     #[command(subcommand)]
     Renewal(renewal::RenewalCommand),
+    /// Ask the server of this configuration for /healthz: 0 healthy, 1 not
+    Healthcheck {
+        /// How long it may take to answer
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+        timeout: u64,
+    },
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
@@ -164,6 +172,9 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,
+        Command::Healthcheck { timeout } => {
+            Box::pin(healthcheck::run(settings()?, Duration::from_secs(timeout))).await
+        }
         Command::ForgetKey { id, all: _ } => Box::pin(sealing_key::forget(settings()?, id)).await,
         Command::Migrate => {
             let settings = settings()?;

@@ -18,7 +18,7 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
         EXIT_REFUSED,
         "`renew`: a renewal failed or waits, its result was discarded, a secret needs attention, or \
          something due is left. `audit verify`: the audit is not as it was written. `token`, `secret`, \
-         `renewal`: the server refused",
+         `renewal`: the server refused. `healthcheck`: the server does not answer, or not with 200",
     ),
     (
         EXIT_COULD_NOT_RUN,
@@ -33,7 +33,7 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
 /// EX_USAGE of sysexits(3): the configuration cannot be used.
 const EXIT_CONFIG: u8 = 64;
 
-/// It ran, and not all is well.
+/// It ran, and not all is well; `healthcheck`: what orchestrators take for unhealthy.
 const EXIT_REFUSED: u8 = 1;
 
 /// The command could not run.
@@ -62,6 +62,9 @@ pub(super) enum CommandFailure {
     /// By a running server.
     #[error("the server refused: {0}")]
     Refused(String),
+    /// The server that was asked does not live.
+    #[error("unhealthy: {url} {what}")]
+    Unhealthy { url: String, what: String },
     #[error("{0}")]
     Command(String),
 }
@@ -83,7 +86,7 @@ impl CommandFailure {
                 | StartError::WrongSealingKey(_)
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
-            Self::Refused(_) => EXIT_REFUSED,
+            Self::Refused(_) | Self::Unhealthy { .. } => EXIT_REFUSED,
             Self::Start(_)
             | Self::Serve(_)
             | Self::Randomness(_)

@@ -193,9 +193,10 @@ const NEED_ONE: [(&str, &str); 9] = [
     ("renew", ""),
     ("rotate-key", ""),
 ];
-const NEED_NONE: [&str; 10] = [
+const NEED_NONE: [&str; 11] = [
     "check-config",
     "completions",
+    "healthcheck",
     "man",
     "openapi",
     "realm check",

@@ -34,6 +34,7 @@ mod dry_runs;
 mod edge;
 mod expiry;
 mod failed_starts;
+mod healthcheck;
 mod house;
 mod issuers;
 mod jobs;
