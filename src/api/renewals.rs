@@ -11,12 +11,15 @@ use super::group::Group;
 use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use crate::app::App;
-use crate::foundation::clock::Timeline;
+use crate::foundation::clock::{Ms, Timeline};
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
 use crate::renewal::{RUN, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
+
+/// The longest `timeout_s` of a run: a day.
+pub const RUN_TIMEOUT_MAX_S: i64 = 86_400;
 
 /// One attempt to obtain a token.
 #[derive(Object)]
@@ -75,6 +78,8 @@ pub struct RunView {
     discarded: u64,
     /// Something must come first that did not come: a parent's token, a pushed ticket.
     waiting: u64,
+    /// Due still, since `timeout_s` was over.
+    left: u64,
     duration_ms: i64,
 }
 
@@ -85,6 +90,7 @@ impl From<RunSummary> for RunView {
             failed: summary.failed,
             discarded: summary.discarded,
             waiting: summary.waiting,
+            left: summary.left,
             duration_ms: summary.duration.0,
         }
     }
@@ -120,7 +126,8 @@ impl RenewalApi {
 
     /// Renew what is due now
     ///
-    /// For cloud timers that wake a frozen instance: answers when all is attempted.
+    /// For cloud timers that wake a frozen instance: answers when all is attempted, or, with
+    /// `timeout_s`, when the attempts that have begun by then have ended.
     #[oai(
         path = "/api/renewal/run",
         method = "post",
@@ -132,11 +139,20 @@ impl RenewalApi {
         app: State<&App>,
         /// One realm only.
         realm: Query<Option<String>>,
+        /// No attempt begins later than so many seconds after the call. Those that have begun are
+        /// waited for, `upstream.timeout_s` at most, or what their realm's policy says.
+        #[oai(name = "timeout_s")]
+        timeout_s: Query<Option<i64>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
         let realm = realm.0.map(realm_id).transpose()?;
         key.must_cover_all(realm.as_ref())?;
+        if !timeout_s.is_none_or(|timeout| (1..=RUN_TIMEOUT_MAX_S).contains(&timeout)) {
+            let why = format!("must be from 1 to {RUN_TIMEOUT_MAX_S} (seconds)");
+            return Err(Problem::invalid_parameter("timeout_s", why));
+        }
         let scope = RunScope {
             realm,
+            timeout: timeout_s.map(Ms::from_secs),
             ..RunScope::default()
         };
         let summary = app.renewals.run(&scope, &()).await;

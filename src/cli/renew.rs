@@ -41,6 +41,7 @@ pub async fn run(
         realm,
         all,
         recover: true,
+        timeout: None,
     };
     let bar = if on_terminal {
         bar()

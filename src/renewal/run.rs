@@ -14,7 +14,7 @@ use super::claiming::Claimer;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
 use super::realms::RealmCache;
-use crate::foundation::clock::{Ms, SharedClock};
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::failure::{Failure, FailureClass};
@@ -42,6 +42,9 @@ pub struct RunScope {
     /// First wait for leases that a killed process left over, and take them over. For a
     /// process without a sweep, which does that in a server.
     pub recover: bool,
+    /// No attempt begins later; those that the sweep beside it has under way are waited for until
+    /// then, too. None: it goes on until nothing is due.
+    pub timeout: Option<Ms>,
 }
 
 impl RunScope {
@@ -79,6 +82,8 @@ pub struct RunSummary {
     pub waiting: u64,
     /// Results that were void because something changed meanwhile, or could not be stored.
     pub discarded: u64,
+    /// Due still, since the time was up.
+    pub left: u64,
     pub failures: Vec<NamedFailure>,
     pub duration: Ms,
     /// Attempts that ended in waiting, and those that ended otherwise.
@@ -132,6 +137,7 @@ impl Runner {
         if scope.recover {
             self.recover(progress, &mut summary).await?;
         }
+        let until = scope.timeout.map(|timeout| begun.plus(timeout));
         let mut broken = None;
         // What waits for its parent is due again once that is stored.
         for round in 0..ROUNDS_MAX {
@@ -143,19 +149,36 @@ impl Runner {
             let realms = self.realms_in(&again).await?;
             let mut running: FuturesUnordered<_> = realms
                 .iter()
-                .map(|realm| self.run_realm(realm, again.all, progress))
+                .map(|realm| self.run_realm(realm, again.all, until, progress))
                 .collect();
             while let Some((of_realm, ended)) = running.next().await {
                 summary.add(of_realm);
                 broken = broken.or(ended.err());
             }
-            if summary.still_waiting() == 0 || summary.attempts() == before {
+            let is_done = summary.still_waiting() == 0 || summary.attempts() == before;
+            if is_done || self.is_over(until) {
                 break;
             }
+        }
+        if let Some(until) = until {
+            self.wait_for_the_sweep(until).await;
+            let realms = self.realms_in(scope).await?;
+            let (reader, now) = (self.parts.database.reader(), self.parts.clock.now());
+            summary.left = due::count(reader, &realms, now).await?;
         }
         summary.waiting = summary.still_waiting();
         summary.duration = self.parts.clock.boot().since(begun);
         broken.map_or(Ok(summary), Err)
+    }
+
+    fn is_over(&self, until: Option<BootMs>) -> bool {
+        until.is_some_and(|until| self.parts.clock.boot() >= until)
+    }
+
+    /// Waits for attempts that somebody else has set off in this process.
+    async fn wait_for_the_sweep(&self, until: BootMs) {
+        let left = until.since(self.parts.clock.boot()).as_duration();
+        let _ = tokio::time::timeout(left, self.parts.permits.all_given_back()).await;
     }
 
     /// Watches leases that have run out for as long as they were given for.
@@ -200,10 +223,13 @@ impl Runner {
         &self,
         id: &RealmId,
         all: bool,
+        until: Option<BootMs>,
         progress: &dyn Progress,
     ) -> (RunSummary, Result<(), DbError>) {
         let mut summary = RunSummary::default();
-        let ended = self.run_batches(id, all, progress, &mut summary).await;
+        let ended = self
+            .run_batches(id, all, until, progress, &mut summary)
+            .await;
         (summary, ended)
     }
 
@@ -211,6 +237,7 @@ impl Runner {
         &self,
         id: &RealmId,
         all: bool,
+        until: Option<BootMs>,
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
@@ -220,6 +247,9 @@ impl Runner {
         // Read anew for each batch: a rate limit met meanwhile holds.
         while let Some(realm) = self.open_realm(id).await? {
             let permits = self.take_permits(&realm).await;
+            if self.is_over(until) {
+                return Ok(());
+            }
             let (reader, limit) = (self.parts.database.reader(), permits.len() as u64);
             let ids = if all {
                 due::renewable_in(reader, id, after, &passed_over, limit).await?

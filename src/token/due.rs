@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sea_orm::sea_query::{Alias, Expr, Query, SelectStatement, UnionType};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait,
 };
 use token_server_entity::token::{Column, Entity};
 
@@ -113,6 +113,20 @@ fn due(realm: &RealmId, now: EpochMs, except: &[SecretId]) -> sea_orm::Select<En
     free_in(realm, except)
         .filter(Column::RenewAt.lte(now))
         .order_by(Column::RenewAt, Order::Asc)
+}
+
+/// How much is due in some realms and held by nobody.
+pub async fn count(
+    database: &impl ConnectionTrait,
+    realms: &[RealmId],
+    now: EpochMs,
+) -> Result<u64, DbErr> {
+    let mut count = 0;
+    for realm in realms {
+        let due = free_in(realm, &[]).filter(Column::RenewAt.lte(now));
+        count += due.count(database).await?;
+    }
+    Ok(count)
 }
 
 /// Everything that can be renewed in a realm, due or not, after a place in the list.

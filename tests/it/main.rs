@@ -33,6 +33,7 @@ mod dry_runs;
 mod edge;
 mod expiry;
 mod failed_starts;
+mod frozen;
 mod house;
 mod issuers;
 mod jobs;
