@@ -9,6 +9,7 @@
 #   scripts    of the shell (shellcheck)
 #   workflows  actions by hash, least permissions (zizmor)
 #   openapi    the specification (Redocly, openapi/redocly.yaml)
+#   manifests  of Kubernetes, strictly, on three of its versions (kubernetes-validate)
 #   advisories on what is built in (cargo-deny): only where it is named, as it needs the network
 #
 # Installs what is missing, prints a line for each, and what is wrong. Ends with 1 if anything is.
@@ -66,9 +67,11 @@ openapi() {
             --config openapi/redocly.yaml --format stylish
 }
 
+manifests() { python tests/tools/manifests.py; }
+
 wrong=0
 if (($# == 0)); then
-    set -- versions licences unused spelling scripts workflows openapi
+    set -- versions licences unused spelling scripts workflows openapi manifests
 fi
 for check in "$@"; do
     begun="${EPOCHREALTIME/./}"
