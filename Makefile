@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-galera test-upgrade fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-galera: ## the fault tests on a Galera cluster of three nodes that this sta
 	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults on_galera \
 		-- --skip broken
 	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults broken
+
+test-upgrade: setup ## the server of COMMIT (UPGRADE_FROM=COMMIT) and this one on one database, under load
+	tests/upgrade.sh "$(UPGRADE_FROM)" $(CARGO) test --locked --features upgrade --test faults upgrade::
 
 fuzz: ## an hour of fuzzing of what reads other people's input
 	@fuzz/run.sh 3600

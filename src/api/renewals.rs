@@ -1,5 +1,8 @@
 //! The history of attempts over HTTP, and a run of what is due.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
@@ -11,12 +14,15 @@ use super::group::Group;
 use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use crate::app::App;
-use crate::foundation::clock::Timeline;
+use crate::foundation::clock::{Ms, Timeline};
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
-use crate::renewal::{RUN, RunScope, RunSummary, came_of};
+use crate::renewal::{RUN, RunBy, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
+
+/// The longest `timeout_s` of a run: a day.
+pub const RUN_TIMEOUT_MAX_S: i64 = 86_400;
 
 /// One attempt to obtain a token.
 #[derive(Object)]
@@ -75,6 +81,8 @@ pub struct RunView {
     discarded: u64,
     /// Something must come first that did not come: a parent's token, a pushed ticket.
     waiting: u64,
+    /// Due still, since `timeout_s` was over.
+    left: u64,
     duration_ms: i64,
 }
 
@@ -85,6 +93,7 @@ impl From<RunSummary> for RunView {
             failed: summary.failed,
             discarded: summary.discarded,
             waiting: summary.waiting,
+            left: summary.left,
             duration_ms: summary.duration.0,
         }
     }
@@ -120,7 +129,8 @@ impl RenewalApi {
 
     /// Renew what is due now
     ///
-    /// For cloud timers that wake a frozen instance: answers when all is attempted.
+    /// For cloud timers that wake a frozen instance: answers when all is attempted, or, with
+    /// `timeout_s`, when the attempts that have begun by then have ended.
     #[oai(
         path = "/api/renewal/run",
         method = "post",
@@ -132,14 +142,38 @@ impl RenewalApi {
         app: State<&App>,
         /// One realm only.
         realm: Query<Option<String>>,
+        /// No attempt begins later than so many seconds after the call. Those that have begun are
+        /// waited for, `upstream.timeout_s` at most, or what their realm's policy says.
+        #[oai(name = "timeout_s")]
+        timeout_s: Query<Option<i64>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
         let realm = realm.0.map(realm_id).transpose()?;
         key.must_cover_all(realm.as_ref())?;
+        if !timeout_s.is_none_or(|timeout| (1..=RUN_TIMEOUT_MAX_S).contains(&timeout)) {
+            let why = format!("must be from 1 to {RUN_TIMEOUT_MAX_S} (seconds)");
+            return Err(Problem::invalid_parameter("timeout_s", why));
+        }
         let scope = RunScope {
             realm,
+            by: match timeout_s.0 {
+                Some(_) => RunBy::TimedCall,
+                None => RunBy::Call,
+            },
             ..RunScope::default()
         };
-        let summary = app.renewals.run(&scope, &()).await;
+        let summary = {
+            let mut run = pin!(app.renewals.run(&scope, &()));
+            let time_is_up = timeout_s.map_or(Duration::MAX, |timeout| {
+                Ms::from_secs(timeout).as_duration()
+            });
+            tokio::select! {
+                run = &mut run => run,
+                () = tokio::time::sleep(time_is_up) => {
+                    scope.stop.cancel();
+                    run.await
+                }
+            }
+        };
         key.has_looked(RUN, scope.target(), Some(came_of(&summary)));
         let summary = summary?;
         Ok(Json(data(summary.into())))

@@ -27,7 +27,13 @@ pub(super) fn start_logging(
 pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), CommandFailure> {
     let clock: SharedClock = match settings.renewal.max_skew {
         Ms::ZERO => Arc::new(SystemClock),
-        followed => Arc::new(SteadyClock::new(Arc::new(SystemClock), followed)),
+        followed => {
+            let clock = SteadyClock::new(Arc::new(SystemClock), followed);
+            Arc::new(match settings.http.frozen_between_requests {
+                true => clock.of_a_machine_that_may_be_paused(),
+                false => clock,
+            })
+        }
     };
     Ok((clock, Randomness::from_system()?))
 }

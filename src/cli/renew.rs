@@ -24,7 +24,7 @@ use crate::foundation::descriptors;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::logging::on_one_line;
 use crate::registry::COMMAND_LINE;
-use crate::renewal::{NamedFailure, Progress, RUN, Reach, RunScope, RunSummary, came_of};
+use crate::renewal::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, came_of};
 
 /// What the exit codes of `renew` mean, for its help.
 pub(super) const EXIT_CODES: &str = "\
@@ -93,7 +93,7 @@ pub async fn run(
             Some(within) => Reach::Within(within),
             None => Reach::Due,
         },
-        job: true,
+        by: RunBy::Job,
         ..RunScope::default()
     };
     let metrics_file = metrics_file.map(MetricsFile::begin).transpose()?;

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod database;
 mod http;
+mod platform;
 mod renewal;
 mod sealing;
 mod upstream;
@@ -98,17 +99,19 @@ impl Raw {
         at_least_one(&[("ticket.tolerance_s", self.ticket.tolerance_s.into())])?;
         let webhook = self.webhook.check()?;
         let access = self.access.check()?;
+        let http = self.http.check(env)?;
         Ok(Settings {
             admin_key,
             sealing,
-            http: self.http.check()?,
             database,
             renewal: self.renewal.check(&self.read, webhook.as_ref())?,
             memory: MemorySettings {
                 max_bytes: u64::from(self.read.memory_mib) << 20,
                 trust: access.trust,
                 key_rate: access.key_rate,
+                frozen_between_requests: http.frozen_between_requests,
             },
+            http,
             address_rate: access.address_rate,
             upstream: self.upstream.check()?,
             ticket: TicketSettings {

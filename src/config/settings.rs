@@ -91,6 +91,8 @@ pub struct HttpSettings {
     pub max_streams: u32,
     /// Of these, the `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The platform stops this process, or its machine, while no request is under way.
+    pub frozen_between_requests: bool,
     /// None: plain HTTP.
     pub tls: Option<TlsSettings>,
 }

@@ -145,6 +145,9 @@ impl Clock for SystemClock {
 pub struct SteadyClock {
     source: SharedClock,
     followed: Ms,
+    /// A step of the wall clock into the future is followed: a machine that is paused has a boot
+    /// clock that stands still, and its wall clock is set when it goes on.
+    may_be_paused: bool,
     /// What the wall clock is believed to be, at boot.
     believed: AtomicI64,
 }
@@ -155,8 +158,22 @@ impl SteadyClock {
         Self {
             source,
             followed,
+            may_be_paused: false,
             believed,
         }
+    }
+
+    /// Of a machine that may be paused: it follows steps into the future.
+    #[must_use]
+    pub fn of_a_machine_that_may_be_paused(mut self) -> Self {
+        self.may_be_paused = true;
+        self
+    }
+
+    /// Whether the wall clock is not followed where it is so far ahead of what is believed.
+    fn is_step(&self, ahead: Ms) -> bool {
+        let followed = self.may_be_paused && ahead > Ms::ZERO;
+        ahead.0.abs() > self.followed.0 && !followed
     }
 
     fn wall_at_boot(source: &dyn Clock) -> i64 {
@@ -173,7 +190,7 @@ impl Clock for SteadyClock {
     fn moment(&self) -> Moment {
         let (wall, boot) = (self.source.now(), self.source.boot());
         let believed = EpochMs(self.believed.load(Ordering::Relaxed) + boot.0);
-        if wall == believed || wall.since(believed).0.abs() > self.followed.0 {
+        if wall == believed || self.is_step(wall.since(believed)) {
             let wall = believed;
             return Moment { wall, boot };
         }
@@ -187,12 +204,8 @@ impl Clock for SteadyClock {
 
     fn step(&self) -> Ms {
         let wall = Self::wall_at_boot(self.source.as_ref());
-        let step = wall - self.believed.load(Ordering::Relaxed);
-        if step.abs() <= self.followed.0 {
-            Ms::ZERO
-        } else {
-            Ms(step)
-        }
+        let step = Ms(wall - self.believed.load(Ordering::Relaxed));
+        if self.is_step(step) { step } else { Ms::ZERO }
     }
 
     fn trust_wall(&self) {
@@ -274,6 +287,22 @@ mod tests {
                 (EpochMs(1_000_001_000), Ms::ZERO)
             );
         }
+    }
+
+    #[test]
+    fn a_machine_that_may_be_paused_follows_its_wall_clock_into_the_future_only() {
+        let (manual, steady) = clocks();
+        let steady = steady.of_a_machine_that_may_be_paused();
+        manual.step_wall(Ms(3_600_000));
+        assert_eq!(
+            (steady.now(), steady.step()),
+            (EpochMs(1_003_600_000), Ms::ZERO)
+        );
+        manual.step_wall(Ms(-3_600_000));
+        assert_eq!(
+            (steady.now(), steady.step()),
+            (EpochMs(1_003_600_000), Ms(-3_600_000))
+        );
     }
 
     #[test]

@@ -26,22 +26,23 @@ pub const JWT_REMEMBERED: Ms = Ms::from_secs(300);
 impl Memory {
     /// Whether a key may be taken for good without asking the database. It is told by the
     /// feed, too, of keys that were revoked: while that is followed, all are confirmed.
-    pub(super) fn is_trusted(&self, known: &Known, now: BootMs) -> bool {
+    pub(super) fn is_trusted(&self, known: &Known, now: Moment) -> bool {
         self.is_trusted_since(known.confirmed, now)
     }
 
     /// The same of whatever the database confirmed then.
-    pub(super) fn is_trusted_since(&self, confirmed: BootMs, now: BootMs) -> bool {
+    pub(super) fn is_trusted_since(&self, confirmed: BootMs, now: Moment) -> bool {
         let followed = BootMs(self.followed.load(Ordering::Acquire));
-        now.since(confirmed.max(followed)) < self.trust
+        let heard_of = confirmed.max(followed);
+        now.boot.since(heard_of) < self.trust && !self.is_before_thaw(heard_of, now)
     }
 
     /// Whether nothing speaks against a caller, so that nobody need be asked.
-    pub(super) fn is_sure(&self, known: &Known, now: BootMs) -> bool {
+    pub(super) fn is_sure(&self, known: &Known, now: Moment) -> bool {
         let is_sure = match known.voucher {
-            Voucher::ApiKey => !self.is_doubtful(&known.checked, false, now),
+            Voucher::ApiKey => !self.is_doubtful(&known.checked, false, now.boot),
             // Its issuer is followed by the feed.
-            Voucher::Issuer(until) => now < until && !self.is_late(now),
+            Voucher::Issuer(until) => now.boot < until && !self.is_late(now.boot),
         };
         is_sure && self.is_trusted(known, now)
     }
@@ -49,11 +50,11 @@ impl Memory {
     /// The caller whose JWT was verified a moment ago. Only for who has just asked for the issuers:
     /// where one of them has changed, all callers are forgotten.
     pub fn verified(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
-        let Moment { wall, boot } = self.clock.moment();
+        let now = self.clock.moment();
         let known = self.callers.find(hash)?;
         match known.voucher {
-            Voucher::Issuer(until) if boot < until && self.is_trusted(&known, boot) => {
-                known.good_at(wall)
+            Voucher::Issuer(until) if now.boot < until && self.is_trusted(&known, now) => {
+                known.good_at(now.wall)
             }
             Voucher::Issuer(_) | Voucher::ApiKey => None,
         }
@@ -134,10 +135,11 @@ impl Memory {
     }
 
     async fn recognise_hash(&self, hash: KeyHash) -> Result<Option<Arc<Caller>>, DbError> {
-        let Moment { wall: now, boot } = self.clock.moment();
+        let moment = self.clock.moment();
+        let now = moment.wall;
         let known = self.callers.find(&hash);
         let is_good =
-            |known: &Arc<Known>| known.voucher == Voucher::ApiKey && self.is_trusted(known, boot);
+            |known: &Arc<Known>| known.voucher == Voucher::ApiKey && self.is_trusted(known, moment);
         let look = match known.filter(is_good) {
             Some(known) if self.is_to_compare(&known.checked, false) => {
                 MemoryLookup::Doubtful(known)

@@ -74,8 +74,11 @@ impl Memory {
         &self,
         before: Option<Followed>,
     ) -> Result<Followed, (Option<Followed>, DbError)> {
-        let now = self.clock.boot();
-        let current = before.filter(|before| now.since(before.read_at) <= BEHIND_MAX);
+        let moment = self.clock.moment();
+        let now = moment.boot;
+        let current = before.filter(|before| {
+            now.since(before.read_at) <= BEHIND_MAX && !self.is_before_thaw(before.read_at, moment)
+        });
         let mut followed = match current {
             Some(followed) => followed,
             None => match feed::newest(self.database.reader()).await {

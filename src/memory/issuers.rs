@@ -45,7 +45,7 @@ impl Memory {
 
     /// What is remembered and may be used without asking the database.
     fn good_issuers(&self) -> Option<Arc<KnownIssuers>> {
-        let now = self.clock.boot();
+        let now = self.clock.moment();
         let is_good = |known: &Arc<KnownIssuers>| {
             known.forgotten == self.callers.times_forgotten()
                 && self.is_trusted_since(known.read_at, now)

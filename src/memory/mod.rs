@@ -10,6 +10,7 @@ mod known_issuers;
 mod known_keys;
 mod position;
 mod recent;
+mod thaw;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,7 @@ pub use known_issuers::KnownIssuers;
 use known_keys::Callers;
 use recent::Recent;
 pub use recent::Since;
+use thaw::Thaw;
 
 /// What is remembered is compared with the database so often, whatever the feed says.
 const COMPARED_EVERY: Ms = Ms::from_secs(60);
@@ -55,6 +57,9 @@ pub struct MemorySettings {
     pub trust: Ms,
     /// Of keys that have no rate of their own; none: they are not limited.
     pub key_rate: Option<Rate>,
+    /// A platform freezes this process between requests: after that, nothing is served that was not
+    /// compared with the database since.
+    pub frozen_between_requests: bool,
 }
 
 /// Shared by readers, by whoever stores a token, and by the follower of the feed.
@@ -75,6 +80,8 @@ pub struct Inner {
     key_rate: Option<Rate>,
     /// When the feed was last read to its end, by the boot clock; negative before.
     followed: AtomicI64,
+    /// None: nobody freezes this process.
+    thaw: Option<Thaw>,
     times_followed: Counter,
     damaged_values: Family<DamageLabels, Counter>,
     /// Calls with keys that are not authentic.
@@ -114,6 +121,9 @@ impl Memory {
             trust: settings.trust,
             key_rate: settings.key_rate,
             followed: AtomicI64::new(i64::MIN),
+            thaw: settings
+                .frozen_between_requests
+                .then(|| Thaw::new(clock.moment())),
             times_followed: metrics.followed.clone(),
             damaged_values: metrics.damaged_values.clone(),
             refused: Mutex::default(),
@@ -127,11 +137,16 @@ impl Memory {
     pub fn sure_token(&self, realm: &str, key: &str, now: Moment) -> Option<Arc<Remembered>> {
         let cell = self.cells.find(realm, key)?;
         let due = cell.is_due(now.wall);
-        (!self.is_doubtful(&cell.checked, due, now.boot)).then_some(cell)
+        let sure = !self.is_doubtful(&cell.checked, due, now.boot)
+            && !self.is_before_thaw(read_at(&cell.checked), now);
+        sure.then_some(cell)
     }
 
     pub fn token(&self, realm: &RealmId, key: &KeyName) -> MemoryLookup<Arc<Remembered>> {
         match self.cells.find(realm.as_str(), key.as_str()) {
+            Some(cell) if self.is_before_thaw(read_at(&cell.checked), self.clock.moment()) => {
+                MemoryLookup::Nothing
+            }
             Some(cell) => {
                 let due = cell.is_due(self.clock.now());
                 match self.is_to_compare(&cell.checked, due) {
@@ -146,7 +161,7 @@ impl Memory {
     /// A caller that nothing speaks against; decides nothing for others.
     pub fn sure_caller(&self, hash: &KeyHash, now: Moment) -> Option<Arc<Caller>> {
         let known = self.callers.find(hash)?;
-        if !self.is_sure(&known, now.boot) {
+        if !self.is_sure(&known, now) {
             return None;
         }
         known.good_at(now.wall)
@@ -156,6 +171,13 @@ impl Memory {
     pub fn last_followed(&self) -> Option<BootMs> {
         let followed = self.followed.load(Ordering::Acquire);
         (followed != i64::MIN).then_some(BootMs(followed))
+    }
+
+    /// Whether this process was frozen after the database was read then, in a mode in which
+    /// somebody freezes it.
+    fn is_before_thaw(&self, read_at: BootMs, now: Moment) -> bool {
+        let thawed = self.thaw.as_ref().map(|thaw| thaw.at_work(now));
+        thawed.is_some_and(|thawed| read_at <= thawed)
     }
 
     /// Whether the feed has not been followed for a while.
@@ -231,4 +253,9 @@ impl Memory {
     pub fn keys_changed(&self) {
         self.callers.forget_all();
     }
+}
+
+/// When what is remembered was last compared with the database.
+fn read_at(checked: &AtomicI64) -> BootMs {
+    BootMs(checked.load(Ordering::Acquire))
 }

@@ -57,7 +57,7 @@ pub(crate) use permits::Permits;
 pub(crate) use quota::Quotas;
 pub(crate) use realms::RealmCache;
 use replay::SpoolReplay;
-pub use run::{NamedFailure, Progress, RUN, Reach, RunScope, RunSummary, came_of};
+pub use run::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, came_of};
 use run::{Runner, RunnerParts};
 pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
 use sealed_check::{SealedCheck, SealedCheckParts};

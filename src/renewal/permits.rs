@@ -93,6 +93,19 @@ impl Permits {
         }
     }
 
+    /// Waits until nobody holds one.
+    pub async fn all_given_back(&self) {
+        loop {
+            let freed = self.0.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.taken().total == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
     fn take(&self, taken: &mut Taken, realm: &RealmId, count: usize) -> Vec<Permit> {
         if count == 0 {
             return Vec::new();
@@ -157,6 +170,22 @@ mod tests {
         assert_eq!(of_b.len(), 2);
         drop(of_a);
         assert_eq!(permits.take_free(&b, 3).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_all_permits_goes_on_when_the_last_is_given_back() {
+        let permits = permits(2);
+        permits.all_given_back().await;
+        let mut held = permits.take_free(&realm("a"), 2);
+        let waiting = tokio::spawn({
+            let permits = permits.clone();
+            async move { permits.all_given_back().await }
+        });
+        held.pop();
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.await.unwrap();
     }
 
     #[tokio::test]

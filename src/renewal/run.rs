@@ -28,7 +28,7 @@ use crate::token::due::{self, Wanted};
 use crate::token::lease::ClaimCondition;
 use crate::upstream::Upstream;
 use left::LeftCounter;
-pub use scope::{Reach, RunScope};
+pub use scope::{Reach, RunBy, RunScope};
 pub use summary::{NamedFailure, RunSummary, came_of};
 
 /// The longest chain of tokens derived from each other that one run goes through.
@@ -82,13 +82,13 @@ impl Runner {
     ) -> Result<RunSummary, DbError> {
         let (begun_boot, begun) = (self.parts.clock.boot(), self.parts.clock.now());
         let mut summary = RunSummary::default();
-        if scope.job {
+        if scope.by == RunBy::Job {
             // The watch begins now: what a killed process left is taken over the sooner.
             let held = self.parts.claims.suspects(scope.realm.as_ref()).await?;
             self.parts.claims.abandoned(&held);
         }
         let mut ended = self.rounds(scope, begun, progress, &mut summary).await;
-        if scope.job && ended.is_ok() {
+        if scope.by == RunBy::Job && ended.is_ok() {
             let waited = self.wait_for_others(scope, progress, &mut summary).await;
             ended = match waited {
                 // What they gave back is due, and so may be what waited for theirs.
@@ -103,17 +103,39 @@ impl Runner {
             };
         }
         summary.waiting = summary.still_waiting();
-        if scope.job && ended.is_ok() {
-            let counter = LeftCounter {
-                database: &self.parts.database,
-                clock: &self.parts.clock,
-                realms: &self.parts.realms,
-            };
-            counter.count_left(scope, begun, &mut summary).await?;
-            counter.count_attention(scope, &mut summary).await?;
+        if ended.is_ok() {
+            self.look_back(scope, begun, &mut summary).await?;
         }
         summary.duration = self.parts.clock.boot().since(begun_boot);
         ended.map(|()| summary)
+    }
+
+    /// Counts what is left.
+    async fn look_back(
+        &self,
+        scope: &RunScope,
+        begun: EpochMs,
+        summary: &mut RunSummary,
+    ) -> Result<(), DbError> {
+        let counter = LeftCounter {
+            database: &self.parts.database,
+            clock: &self.parts.clock,
+            realms: &self.parts.realms,
+        };
+        match scope.by {
+            RunBy::Call => Ok(()),
+            RunBy::TimedCall => {
+                tokio::select! {
+                    () = scope.stop.cancelled() => {}
+                    () = self.parts.permits.all_given_back() => {}
+                }
+                counter.count_left(scope, begun, summary).await
+            }
+            RunBy::Job => {
+                counter.count_left(scope, begun, summary).await?;
+                counter.count_attention(scope, summary).await
+            }
+        }
     }
 
     async fn rounds(
@@ -136,7 +158,8 @@ impl Runner {
                 summary.add(of_realm);
                 broken = broken.or(ended.err());
             }
-            if summary.still_waiting() == 0 || summary.attempts() == before {
+            let is_done = summary.still_waiting() == 0 || summary.attempts() == before;
+            if is_done || scope.stop.is_cancelled() {
                 break;
             }
         }

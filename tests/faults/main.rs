@@ -25,3 +25,5 @@ mod shutdown;
 mod simulation;
 mod sockets;
 mod stopped;
+#[cfg(feature = "upgrade")]
+mod upgrade;

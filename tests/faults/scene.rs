@@ -59,6 +59,14 @@ impl Scene {
         ServerProcess::start(&self.database, &self.environment(name))
     }
 
+    /// A replica of another binary.
+    #[cfg(feature = "upgrade")]
+    pub fn replica_by(&self, mut binary: Command, name: &str) -> ServerProcess {
+        let environment = crate::kit::server::environment(&self.database, &self.environment(name));
+        binary.env_clear().envs(environment);
+        ServerProcess::start_by(binary)
+    }
+
     /// Another command of a replica.
     pub fn command(&self, replica: &str) -> Command {
         let mut command = command(&self.database, &self.environment(replica));

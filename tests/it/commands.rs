@@ -25,6 +25,10 @@ enum Why {
     /// They change the machine: its programs, users, services.
     Machine,
     Docker,
+    /// They need a cluster of Kubernetes.
+    Cluster,
+    /// They need an account of a platform, and its tool.
+    Account,
     /// They need a client of MySQL, which tests do without.
     MysqlClient,
     /// They run these tests.
@@ -32,18 +36,24 @@ enum Why {
 }
 
 /// Blocks that are not run: page, first line.
-const LISTED: [(&str, &str, Why); 6] = [
+const LISTED: [(&str, &str, Why); 10] = [
     ("README.md", "make test", Why::Tests),
     (FIRST_TOKEN, "git clone REPOSITORY", Why::Repository),
     (INSTALL, "git clone REPOSITORY", Why::Machine),
     (INSTALL, "sudo systemctl enable", Why::Machine),
     (BACK_UP, "mariadb-dump", Why::MysqlClient),
     (SCHEDULED_JOB, "docker compose", Why::Docker),
+    (KUBERNETES, "kubectl create namespace", Why::Cluster),
+    (KUBERNETES, "kubectl -n shop", Why::Cluster),
+    (SERVERLESS, "export IMAGE", Why::Account),
+    (SERVERLESS, "cd docker/serverless/tencent-scf", Why::Account),
 ];
 
 const FIRST_TOKEN: &str = "docs/src/tutorial/first-token.md";
 const INSTALL: &str = "docs/src/how-to/install-and-run.md";
 const BACK_UP: &str = "docs/src/how-to/back-up-and-restore.md";
+const KUBERNETES: &str = "docs/src/how-to/kubernetes.md";
+const SERVERLESS: &str = "docs/src/how-to/serverless.md";
 const REGISTER: &str = "docs/src/how-to/register-a-provider.md";
 const SCHEDULED_JOB: &str = "docs/src/how-to/scheduled-job.md";
 
@@ -92,6 +102,8 @@ pages! {
     the_commands_of_replicas: "docs/src/how-to/replicas.md", Nothing, Answers;
     the_commands_of_rotate_keys: "docs/src/how-to/rotate-keys.md", Service, Answers;
     the_commands_of_scheduled_job: SCHEDULED_JOB, Service, Answers;
+    the_commands_of_kubernetes: KUBERNETES, Nothing, Answers;
+    the_commands_of_serverless: SERVERLESS, Service, Answers;
     the_commands_of_workloads: "docs/src/how-to/workloads.md", Service, Answers;
 }
 

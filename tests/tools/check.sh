@@ -10,6 +10,7 @@
 #   workflows  actions by hash, least permissions (zizmor); their form (check-jsonschema)
 #   compose    docker/compose.yaml, by the schema of the Compose specification (check-jsonschema)
 #   openapi    the specification (Redocly, openapi/redocly.yaml)
+#   manifests  of Kubernetes, strictly, on three of its versions (kubernetes-validate)
 #   advisories on what is built in (cargo-deny): only where it is named, as it needs the network
 #
 # Installs what is missing, prints a line for each, and what is wrong. Ends with 1 if anything is.
@@ -73,9 +74,11 @@ openapi() {
             --config openapi/redocly.yaml --format stylish
 }
 
+manifests() { python tests/tools/manifests.py; }
+
 wrong=0
 if (($# == 0)); then
-    set -- versions licences unused spelling scripts workflows compose openapi
+    set -- versions licences unused spelling scripts workflows compose openapi manifests
 fi
 for check in "$@"; do
     begun="${EPOCHREALTIME/./}"

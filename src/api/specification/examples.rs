@@ -234,7 +234,9 @@ fn renewals() -> Value {
 }
 
 fn run() -> Value {
-    data(json!({"renewed": 1, "failed": 0, "discarded": 0, "waiting": 0, "duration_ms": 12}))
+    data(
+        json!({"renewed": 1, "failed": 0, "discarded": 0, "waiting": 0, "left": 0, "duration_ms": 12}),
+    )
 }
 
 fn metrics() -> Value {

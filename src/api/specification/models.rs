@@ -177,7 +177,14 @@ const FIELDS: &[Known] = &[
     ("Renewal", &["generation", "duration_ms"], count),
     (
         "RenewalRun",
-        &["renewed", "failed", "discarded", "waiting", "duration_ms"],
+        &[
+            "renewed",
+            "failed",
+            "discarded",
+            "waiting",
+            "left",
+            "duration_ms",
+        ],
         count,
     ),
     ("ApiKey", &["scopes"], scopes),

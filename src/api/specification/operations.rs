@@ -7,6 +7,7 @@ use super::operation::{Operation, Parameter, operation};
 use super::problems as problem;
 use crate::access::issuer::IssuerName;
 use crate::api::named_models as named;
+use crate::api::renewals::RUN_TIMEOUT_MAX_S;
 use crate::api::tokens::MIN_TTL_MAX_S;
 use crate::foundation::ids::name_schema;
 use crate::foundation::page::{PAGE_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
@@ -25,6 +26,10 @@ fn page_size() -> Value {
 
 fn min_ttl_s() -> Value {
     json!({"minimum": 0, "maximum": MIN_TTL_MAX_S, "default": 0})
+}
+
+fn run_timeout_s() -> Value {
+    json!({"minimum": 1, "maximum": RUN_TIMEOUT_MAX_S})
 }
 
 fn generation() -> Value {
@@ -259,7 +264,12 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         &[],
     ),
-    operation("runRenewals", "What was done.", &[REALM], &[]),
+    operation(
+        "runRenewals",
+        "What was done.",
+        &[REALM, Parameter("timeout_s", run_timeout_s)],
+        &[],
+    ),
     operation(
         "listApiKeys",
         "A page of API keys, without the keys themselves.",

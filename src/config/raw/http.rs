@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::platform::{self, Platform};
 use super::values::{at_least_one, networks, secs};
 use crate::access::certified::CertifiedClients;
-use crate::config::settings::{ConfigError, HttpSettings, TlsSettings};
+use crate::config::settings::{ConfigError, Env, HttpSettings, TlsSettings};
 use crate::foundation::rate::{RATE_MAX, Rate};
 use crate::foundation::server_tls::TlsFiles;
 
@@ -33,6 +34,7 @@ pub(super) struct RawHttp {
     address_connections_percent: u8,
     max_streams: u32,
     trusted_proxies: String,
+    frozen_between_requests: Option<bool>,
     tls: RawTls,
 }
 
@@ -90,7 +92,7 @@ impl RawTls {
 }
 
 impl RawHttp {
-    pub(super) fn check(self) -> Result<HttpSettings, ConfigError> {
+    pub(super) fn check(self, env: &Env) -> Result<HttpSettings, ConfigError> {
         /// Less would refuse what browsers send; more is no head of a request.
         const HEADER_BYTES: RangeInclusive<usize> = 4096..=1 << 20;
         if !HEADER_BYTES.contains(&self.max_header_bytes) {
@@ -119,8 +121,9 @@ impl RawHttp {
                 "must be an address and a port, such as 0.0.0.0:8080",
             )
         })?;
+        let platform = Platform::of(env);
         Ok(HttpSettings {
-            listen,
+            listen: platform::listen(platform, listen, env)?,
             max_body_bytes: self.max_body_bytes as usize,
             max_header_bytes: self.max_header_bytes,
             header_timeout: secs(self.header_timeout_s),
@@ -133,6 +136,7 @@ impl RawHttp {
                 .filter(|percent| *percent > 0),
             max_streams: self.max_streams,
             trusted_proxies: networks("http.trusted_proxies", &self.trusted_proxies)?,
+            frozen_between_requests: self.frozen_between_requests.unwrap_or(platform.is_some()),
             tls: self.tls.check()?,
         })
     }

@@ -18,15 +18,27 @@ pub enum Reach {
     All,
 }
 
+/// Who runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunBy {
+    /// A call to a server: what the sweep beside it has under way is left to that.
+    #[default]
+    Call,
+    /// A call that ends in time: attempts of the sweep are waited for until then, since the process
+    /// may be frozen after it, and what is left is counted.
+    TimedCall,
+    /// A process without a sweep: leases that a killed process left are watched and taken over, as
+    /// a server does, and what is left and what needs attention is counted.
+    Job,
+}
+
 /// What a run covers.
 #[derive(Clone, Debug, Default)]
 pub struct RunScope {
     /// One realm only.
     pub realm: Option<RealmId>,
     pub reach: Reach,
-    /// Of a job, a process without a sweep: leases that a killed process left are watched and
-    /// taken over, as a server does, and what is left is counted.
-    pub job: bool,
+    pub by: RunBy,
     /// Ends the run early: nothing more is claimed, attempts under way end.
     pub stop: CancellationToken,
 }

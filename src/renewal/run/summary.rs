@@ -60,7 +60,7 @@ pub struct RunSummary {
     pub waiting: u64,
     /// Results that were discarded because something changed meanwhile, or could not be stored.
     pub discarded: u64,
-    /// What was to be renewed and was not attempted. Counted for a job only.
+    /// What was to be renewed and was not attempted. Not counted for a call without a time limit.
     pub left: u64,
     /// Secrets in scope that need attention after the run. Counted for a job only.
     pub needs_attention: u64,

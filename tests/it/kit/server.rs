@@ -59,6 +59,16 @@ impl Server {
     }
 
     pub async fn start_with(database: &TestDatabase, options: Options) -> Self {
+        let app = Self::opened(database, options).await;
+        let running = Box::pin(serve::start(app))
+            .await
+            .expect("the server starts");
+        let client = Client::new(format!("http://{}", running.address()));
+        Self { running, client }
+    }
+
+    /// All that a server is made of, before it serves and sweeps.
+    pub async fn opened(database: &TestDatabase, options: Options) -> App {
         let mut env = environment(database, &options.env);
         if options.clock.is_some() {
             // A clock of the test's own agrees with no database, and a pace needs one that
@@ -89,11 +99,7 @@ impl Server {
         app.ensure_admin_key()
             .await
             .expect("the administrator's key is stored");
-        let running = Box::pin(serve::start(app))
-            .await
-            .expect("the server starts");
-        let client = Client::new(format!("http://{}", running.address()));
-        Self { running, client }
+        app
     }
 
     /// With more in its environment.

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs a command with the server of an earlier commit beside: `tests/upgrade.sh COMMIT COMMAND…`.
+#
+# It is built once, from Git, under target/upgrade, and the command finds it in TEST_EARLIER_BINARY.
+set -euo pipefail
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$repository"
+script=upgrade
+source tests/packages.sh
+
+commit="$(git rev-parse --verify "$1^{commit}")"
+shift
+folder="$repository/target/upgrade/$commit"
+binary="$folder/token-server"
+if [[ ! -x "$binary" ]]; then
+    sources="$(mktemp -d)"
+    trap 'rm -rf "$sources"' EXIT
+    say "builds the server of ${commit:0:12} (some minutes, once)"
+    git archive "$commit" | tar -x -C "$sources"
+    (cd "$sources" && CARGO_TARGET_DIR="$repository/target/upgrade/build" \
+        cargo build --locked --package token-server --bin token-server)
+    mkdir -p "$folder"
+    cp "$repository/target/upgrade/build/debug/token-server" "$binary"
+fi
+TEST_EARLIER_BINARY="$binary" "$@"
