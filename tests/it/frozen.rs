@@ -210,7 +210,11 @@ async fn a_process_that_was_stopped_serves_no_older_token_and_a_timer_has_all_re
         let served = reply.expect(200).json();
         assert!(served["expires_in"].as_i64() > Some(0), "{served}");
         match key {
-            "replaced" => assert_eq!(served["token"], newest),
+            // The stored one, or another where that has expired, too; never the one before.
+            "replaced" => assert!(
+                number_of(&served["token"]) >= number_of(&newest),
+                "{served}"
+            ),
             _ => assert!(number_of(&served["token"]) > given, "{served}"),
         }
     }
