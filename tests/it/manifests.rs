@@ -4,6 +4,7 @@
 mod serverless;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,6 +113,8 @@ fn environment(workload: &Workload, folder: &Path) -> Env {
                 let content = content_of(name);
                 let file = folder.join(value.trim_start_matches('/').replace('/', "_"));
                 std::fs::write(&file, content).expect("the file is written");
+                let own = std::fs::Permissions::from_mode(0o600);
+                std::fs::set_permissions(&file, own).expect("the mode is set");
                 assert_mounted(workload, value);
                 file.display().to_string()
             }
