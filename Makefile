@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-galera fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,20 @@ soak-faults: setup ## five replicas killed and stopped at random: half an hour, 
 # Some of them: cargo bench --bench marks -- 1 3. Single functions: cargo bench --bench hot
 bench: setup ## measures every mark, prints the table and keeps it in benches/RESULTS.md
 	$(CARGO) bench --locked --bench marks
+
+image: ## the container image token-server, by docker, podman or buildah
+	docker/build.sh
+
+test-image: ## the image built and run without a registry; prints its size and start time; as root
+	tests/image/test.sh
+
+# The completions and the manual are in the archive once `token-server completions` and `token-server
+# man` exist: packaging/dist.sh asks the binary.
+dist: ## what is released, below target/release-files: archive, Debian package, SBOM, checksums
+	packaging/dist.sh
+
+test-package: dist ## installs, upgrades and purges the Debian package in a fresh root; as root
+	tests/package/test.sh
 
 openapi: ## writes openapi/openapi.json and openapi/realm.schema.json
 	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json

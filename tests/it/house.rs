@@ -1,6 +1,7 @@
 //! The house itself: arrows between rooms, and what is generated.
 
 mod circles;
+mod image;
 mod papers;
 mod pinned;
 

@@ -1,4 +1,4 @@
-# Sourced by the scripts that start database servers.
+# Sourced by the scripts that start servers or make roots of Debian.
 # shellcheck shell=bash
 
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -40,4 +40,16 @@ need_root() {
         say "must be run by root: it makes other users' processes and a root of its own" >&2
         exit 1
     fi
+}
+
+# The mirror of Debian that this machine takes its own packages from.
+mirror() {
+    local lists=(/etc/apt/sources.list /etc/apt/sources.list.d/debian.sources) found
+    found="$({ grep -hoE '(https?|file)://[^ ]+/debian/?( |$)' "${lists[@]}" 2>/dev/null || true; } |
+        head -n 1 | tr -d ' ')"
+    if [[ -z "$found" ]]; then
+        say "no mirror of Debian is configured for apt" >&2
+        return 1
+    fi
+    echo "$found"
 }

@@ -12,19 +12,8 @@ has debootstrap || install debootstrap
 
 root="$repository/target/servers/mysql"
 
-# The mirror that this machine takes its own packages from.
-mirror() {
-    local lists=(/etc/apt/sources.list /etc/apt/sources.list.d/debian.sources)
-    { grep -hoE '(https?|file)://[^ ]+/debian/?( |$)' "${lists[@]}" 2>/dev/null || true; } |
-        head -n 1 | tr -d ' '
-}
-
 if [[ ! -x "$root/usr/sbin/mysqld" ]]; then
     from="$(mirror)"
-    if [[ -z "$from" ]]; then
-        say "no mirror of Debian is configured for apt" >&2
-        exit 1
-    fi
     say "debootstrap mysql-server-core (about a minute, once)"
     rm -rf "$root"
     mkdir -p "$root"

@@ -12,10 +12,11 @@ const RESOLVING: [&str; 11] = [
     "tree",
 ];
 /// Beside the files below these folders.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "Makefile",
     ".ci/run",
     "docker/Dockerfile",
+    "docker/build.sh",
     "docker/compose.yaml",
     "fuzz/run.sh",
 ];

@@ -1,0 +1,145 @@
+//! That the image can be built: whatever its build reads is copied into it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::read;
+use crate::kit::process::BINARY;
+use crate::kit::source::root;
+
+const DOCKERFILE: &str = "docker/Dockerfile";
+/// What cargo reads by itself, beside the manifests of the workspace.
+const READ_BY_CARGO: [&str; 3] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+
+/// The instructions of the stage that builds, each on one line.
+fn build_stage(dockerfile: &str) -> Vec<String> {
+    let joined = dockerfile.replace("\\\n", " ");
+    let lines = joined
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let stage = lines
+        .skip_while(|line| !line.ends_with(" AS build"))
+        .take_while(|line| line.ends_with(" AS build") || !line.starts_with("FROM "));
+    stage.map(str::to_owned).collect()
+}
+
+/// What an instruction copies, if it does. All has the same name in the image.
+fn copied(instruction: &str) -> Vec<&str> {
+    let Some(words) = instruction.strip_prefix("COPY ") else {
+        return Vec::new();
+    };
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    let to = words.pop().expect("a destination");
+    let has_same_name = |from: &&str| to == *from || (to == "./" && !from.contains('/'));
+    assert!(words.iter().all(has_same_name), "{instruction}");
+    words
+}
+
+fn is_below(file: &str, paths: &[&str]) -> bool {
+    paths.iter().any(|path| Path::new(file).starts_with(path))
+}
+
+/// Below the root, with its name as from there.
+fn name(file: &Path) -> Option<String> {
+    let below = file.strip_prefix(root()).ok()?;
+    Some(below.to_str().expect("a name in UTF-8").to_owned())
+}
+
+/// What the compiler read for the binary, by its own list: sources, and what they include.
+fn read_by_the_compiler() -> BTreeSet<String> {
+    let list = read(&Path::new(BINARY).with_extension("d"));
+    let (_, files) = list.split_once(": ").expect("a rule of make");
+    let spaced = files.replace("\\ ", "\0");
+    let files = spaced
+        .split_whitespace()
+        .map(|file| file.replace('\0', " "));
+    let files = files.map(PathBuf::from).filter_map(|file| name(&file));
+    files.filter(|file| !file.starts_with("target/")).collect()
+}
+
+/// The folders of the workspace's other crates.
+fn members() -> Vec<String> {
+    let manifest = read(&root().join("Cargo.toml"));
+    let (_, members) = manifest.split_once("members = [").expect("a workspace");
+    let (members, _) = members.split_once(']').expect("an end");
+    let members = members.split('"').skip(1).step_by(2);
+    members.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_file_that_the_build_reads_is_copied_into_the_image() {
+    let mut files = read_by_the_compiler();
+    assert!(files.len() > 300, "the list is read: {}", files.len());
+    for known in ["src/main.rs", "config/default.toml", "entity/src/lib.rs"] {
+        assert!(files.contains(known), "{known}");
+    }
+    assert!(files.iter().any(|file| is_below(file, &["presets"])));
+    files.extend(READ_BY_CARGO.map(str::to_owned));
+    files.extend(
+        members()
+            .iter()
+            .map(|member| format!("{member}/Cargo.toml")),
+    );
+    if root().join("build.rs").exists() {
+        files.insert("build.rs".to_owned());
+    }
+    let stage = build_stage(&read(&root().join(DOCKERFILE)));
+    let copied: Vec<_> = stage.iter().flat_map(|line| copied(line)).collect();
+    let missing: Vec<_> = files
+        .iter()
+        .filter(|file| !is_below(file, &copied))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{DOCKERFILE} lacks COPY of {missing:#?}"
+    );
+
+    let ignore = read(&root().join(".dockerignore"));
+    let mut patterns = ignore.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(patterns.next(), Some("*"), "all else stays out");
+    let kept = patterns.map(|line| line.strip_prefix('!').expect("only what is kept"));
+    let kept: Vec<_> = kept.collect();
+    let missing: Vec<_> = files.iter().filter(|file| !is_below(file, &kept)).collect();
+    assert!(missing.is_empty(), ".dockerignore keeps out {missing:#?}");
+}
+
+/// Whether cargo takes the manifests of a folder: their members and targets are there.
+fn takes(folder: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    let metadata = ["metadata", "--no-deps", "--offline", "--locked"];
+    let cargo = cargo.args(metadata).args(["--format-version", "1"]);
+    let ended = cargo.current_dir(folder).output().expect("cargo starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+}
+
+#[test]
+fn cargo_takes_what_is_copied_into_the_image_before_and_after_the_dependencies() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut builds = 0;
+    for instruction in build_stage(&read(&root().join(DOCKERFILE))) {
+        for path in copied(&instruction) {
+            let to = folder.path().join(path);
+            fs::create_dir_all(to.parent().expect("a folder")).expect("it can be made");
+            let mut copy = Command::new("cp");
+            let copy = copy.args(["-R", "-T"]).arg(root().join(path)).arg(to);
+            assert!(copy.status().expect("cp starts").success(), "{path}");
+        }
+        let Some(script) = instruction.strip_prefix("RUN ") else {
+            continue;
+        };
+        let Some((before, _)) = script.split_once("cargo build ") else {
+            continue;
+        };
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-ec", &format!("{before} true")]);
+        let ended = shell.current_dir(folder.path()).status();
+        assert!(ended.expect("a shell starts").success(), "{before}");
+        takes(folder.path());
+        builds += 1;
+    }
+    assert_eq!(builds, 2, "the dependencies, then the binary");
+}
