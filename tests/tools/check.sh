@@ -7,7 +7,8 @@
 #   unused     dependencies and files that nothing uses (cargo-shear)
 #   spelling   of all texts (typos, typos.toml)
 #   scripts    of the shell (shellcheck)
-#   workflows  actions by hash, least permissions (zizmor)
+#   workflows  actions by hash, least permissions (zizmor); their form (check-jsonschema)
+#   compose    docker/compose.yaml, by the schema of the Compose specification (check-jsonschema)
 #   openapi    the specification (Redocly, openapi/redocly.yaml)
 #   advisories on what is built in (cargo-deny): only where it is named, as it needs the network
 #
@@ -57,7 +58,13 @@ spelling() { typos --format brief; }
 
 scripts() { git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck; }
 
-workflows() { zizmor --offline --no-progress .github; }
+workflows() {
+    zizmor --offline --no-progress .github &&
+        check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+}
+
+# The schema comes with the tool: nothing is fetched.
+compose() { check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml; }
 
 openapi() {
     npm_tools &&
@@ -68,7 +75,7 @@ openapi() {
 
 wrong=0
 if (($# == 0)); then
-    set -- versions licences unused spelling scripts workflows openapi
+    set -- versions licences unused spelling scripts workflows compose openapi
 fi
 for check in "$@"; do
     begun="${EPOCHREALTIME/./}"
