@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Makes what is released, below target/release-files: an archive of the stripped binary, its unit and
+# its documents; the Debian package; the list of all crates in it (CycloneDX); checksums.
+#
+# The binary is for this machine's kind, and loads glibc of this machine's version or later.
+set -euo pipefail
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$repository"
+script=dist
+source tests/packages.sh
+
+cargo="${CARGO:-cargo}"
+target="${CARGO_TARGET_DIR:-$repository/target}"
+tools="$repository/target/tools/cargo"
+version="$("$cargo" metadata --no-deps --locked --format-version 1 |
+    jq -r '.packages[] | select(.name == "token-server").version')"
+host="$(rustc -vV | sed -n 's/^host: //p')"
+name="token-server-$version-$host"
+out="$repository/target/release-files"
+
+# tool NAME VERSION: a subcommand of cargo, compiled once.
+tool() {
+    local has_version="cargo-$1 v$2"
+    grep -qsF "\"cargo-$1 $2 " "$tools/.crates.toml" && return
+    say "cargo install $has_version (some minutes, once)"
+    quietly "$cargo" install "cargo-$1" --locked --version "$2" --root "$tools"
+}
+tool deb 3.8.0
+tool cyclonedx 0.5.9
+PATH="$tools/bin:$PATH"
+
+say "cargo build --profile dist (some minutes)"
+quietly "$cargo" build --profile dist --locked --package token-server --bin token-server
+binary="$target/dist/token-server"
+
+rm -rf "$out"
+archive="$out/$name"
+mkdir -p "$archive"
+install -m 0755 "$binary" "$archive/"
+install -m 0644 README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT \
+    packaging/token-server.service "$archive/"
+install -D -m 0644 config/default.toml "$archive/config/default.toml"
+
+# Completions and the manual, once the binary makes them.
+for shell in bash zsh fish; do
+    if "$binary" completions "$shell" >"$out/completion" 2>/dev/null; then
+        install -D -m 0644 "$out/completion" "$archive/completions/token-server.$shell"
+    fi
+done
+if "$binary" man >"$out/man" 2>/dev/null; then
+    install -D -m 0644 "$out/man" "$archive/man/token-server.1"
+fi
+rm -f "$out/completion" "$out/man"
+
+tar --create --gzip --sort=name --owner=0 --group=0 --numeric-owner \
+    --file "$out/$name.tar.gz" --directory "$out" "$name"
+
+say "cargo deb"
+quietly cargo-deb --no-build --no-strip --locked --profile dist --output "$out/"
+
+# Beside the manifests, one for each crate of the workspace: the server's is kept.
+say "cargo cyclonedx"
+quietly cargo-cyclonedx cyclonedx --format json --target "$host" --spec-version 1.5 \
+    --override-filename sbom.cdx
+mv sbom.cdx.json "$out/$name.cdx.json"
+rm -f entity/sbom.cdx.json migration/sbom.cdx.json
+
+rm -r "$archive"
+(cd "$out" && sha256sum -- * >SHA256SUMS)
+(cd "$out" && ls -l --block-size=K && cat SHA256SUMS)
