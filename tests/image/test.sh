@@ -15,7 +15,7 @@ cd "$repository"
 
 limit_mib="${IMAGE_MIB:-30}"
 packages=()
-for program in buildah podman crun debootstrap curl jq python3; do
+for program in buildah podman runc debootstrap curl jq python3; do
     has "$program" || packages+=("$program")
 done
 ((${#packages[@]} == 0)) || install "${packages[@]}"
@@ -28,14 +28,16 @@ driver = "overlay"
 graphroot = "$kept/storage"
 runroot = "$kept/run"
 EOF
+open_files="$(ulimit -Hn)"
 cat >"$kept/containers.conf" <<EOF
 [containers]
-cgroups = "disabled"
 netns = "host"
 log_driver = "k8s-file"
+# The machine may permit no more.
+default_ulimits = ["nofile=$open_files:$open_files", "nproc=4096:4096"]
 default_sysctls = []
 [engine]
-runtime = "crun"
+runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 EOF
@@ -113,7 +115,7 @@ is "the user" "$(podman image inspect "$image" --format '{{.Config.User}}')" 100
 
 # As it is deployed. The network is the machine's, for the provider on loopback.
 options=(--network host --read-only --read-only-tmpfs=false --cap-drop all
-    --security-opt no-new-privileges --security-opt seccomp=unconfined
+    --security-opt no-new-privileges
     --env TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS=127.0.0.0/8)
 port="$(free_port)"
 provider_port="$(free_port)"
@@ -131,9 +133,10 @@ call() {
 
 running+=("$image-serve")
 begun="${EPOCHREALTIME/./}"
+# Without systemd, podman runs no health check by itself, and says so.
 podman run --detach --name "$image-serve" "${options[@]}" --volume "$image-test:/data" \
     --env "TOKEN_SERVER__HTTP__LISTEN=127.0.0.1:$port" --env "TOKEN_SERVER__ADMIN_KEY=$admin_key" \
-    "$image" >/dev/null
+    "$image" >"$work/run" 2>&1 || fail "podman run: $(cat "$work/run")"
 until curl -fsS -o "$work/health" "$url/healthz" 2>/dev/null; do
     (((${EPOCHREALTIME/./} - begun) < 20000000)) || {
         podman logs "$image-serve" >&2
@@ -170,7 +173,7 @@ is "the health check of a server that stands still ($(cat "$work/health"))" "$co
 
 grace_s="$(sed -n 's/^grace_s = //p' config/default.toml)"
 begun="${EPOCHREALTIME/./}"
-podman stop --time $((grace_s + 5)) "$image-serve" >/dev/null
+podman stop --time $((grace_s + 5)) "$image-serve" >"$work/run" 2>&1 || fail "podman stop: $(cat "$work/run")"
 ms=$(((${EPOCHREALTIME/./} - begun) / 1000))
 ((ms < grace_s * 1000)) || fail "it stopped after $ms ms, and has $grace_s s"
 is "the exit code after SIGTERM" "$(podman inspect "$image-serve" --format '{{.State.ExitCode}}')" 0
