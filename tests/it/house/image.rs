@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::read;
-use crate::kit::process::BINARY;
-use crate::kit::source::root;
+use crate::kit::source::{root, sources};
 
 const DOCKERFILE: &str = "docker/Dockerfile";
 /// What cargo reads by itself, beside the manifests of the workspace.
@@ -48,16 +47,29 @@ fn name(file: &Path) -> Option<String> {
     Some(below.to_str().expect("a name in UTF-8").to_owned())
 }
 
-/// What the compiler read for the binary, by its own list: sources, and what they include.
+/// Sources, and what they include. What lies below `tests` is included by unit tests only.
 fn read_by_the_compiler() -> BTreeSet<String> {
-    let list = read(&Path::new(BINARY).with_extension("d"));
-    let (_, files) = list.split_once(": ").expect("a rule of make");
-    let spaced = files.replace("\\ ", "\0");
-    let files = spaced
-        .split_whitespace()
-        .map(|file| file.replace('\0', " "));
-    let files = files.map(PathBuf::from).filter_map(|file| name(&file));
-    files.filter(|file| !file.starts_with("target/")).collect()
+    let crates = [".".to_owned()].into_iter().chain(members());
+    let sources = crates.flat_map(|member| sources(&root().join(member).join("src")));
+    let mut files = BTreeSet::new();
+    for source in sources {
+        let text = read(&source);
+        let folder = source.parent().expect("a folder");
+        let included = ["include_str!(\"", "include_bytes!(\""].into_iter();
+        let included = included.flat_map(|include| text.split(include).skip(1));
+        let included = included.map(|rest| folder.join(first_literal(rest)));
+        let embedded = text.split("#[folder = \"").skip(1);
+        let embedded = embedded.map(|rest| root().join(first_literal(rest)));
+        let all = included.chain(embedded).chain([source.clone()]);
+        let all = all.map(|path| path.canonicalize().expect("it is there"));
+        files.extend(all.filter_map(|path| name(&path)));
+    }
+    files.retain(|file| !file.starts_with("tests/"));
+    files
+}
+
+fn first_literal(rest: &str) -> &str {
+    rest.split('"').next().expect("a first part")
 }
 
 /// The folders of the workspace's other crates.

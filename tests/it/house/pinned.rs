@@ -93,7 +93,9 @@ fn unpinned(line: &str) -> Option<&'static str> {
         .strip_prefix("FROM ")
         .or_else(|| bare.strip_prefix("image: "));
     if let Some(image) = image.and_then(|image| image.split_whitespace().next()) {
-        let is_own = image == "token-server" || image.starts_with("${{");
+        // Nothing at all; a target of make.
+        let is_none = image == "scratch" || image == "##";
+        let is_own = is_none || image == "token-server" || image.starts_with("${{");
         let tag = image.split_once(':').map(|(_, tag)| tag);
         let is_pinned = tag.is_some_and(|tag| !tag.is_empty() && !tag.starts_with("latest"));
         return (!is_own && !is_pinned).then_some("an image that no version names");
