@@ -8,13 +8,13 @@ use serde_json::json;
 
 use super::context::{open, say, start_logging};
 use super::failure::CommandFailure;
+use crate::access::key_name::COMMAND_LINE;
 use crate::access::writer::Look;
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
 use crate::foundation::descriptors;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::logging::on_one_line;
-use crate::registry::COMMAND_LINE;
 use crate::renewal::{Progress, RUN, RunScope, RunSummary, came_of};
 
 pub async fn run(

@@ -1,6 +1,7 @@
 //! What every room stands on: time, randomness, names, the database, sealing, telemetry.
 
 pub mod alike;
+pub mod clear_name;
 pub mod clock;
 pub mod database;
 pub mod descriptors;

@@ -43,6 +43,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod missing_fields;
+mod names;
 mod oauth;
 mod oauth_servers;
 mod predecessor;
