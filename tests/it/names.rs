@@ -15,7 +15,7 @@ use crate::kit::process::command;
 use crate::kit::{Reply, Server, TestDatabase, on_every_database};
 
 on_every_database! {
-    an_api_key_cannot_have_a_name_that_could_be_taken_for_anothers,
+    an_api_key_cannot_have_a_name_that_could_be_taken_for_that_of_another,
     a_pattern_and_a_new_realm_or_secret_hold_nothing_that_nobody_sees,
     names_that_were_stored_before_go_on_working,
 }
@@ -29,7 +29,9 @@ fn refused(reply: Reply, pointer: &str, why: &str) {
     assert!(detail.contains(why), "{detail}");
 }
 
-async fn an_api_key_cannot_have_a_name_that_could_be_taken_for_anothers(database: TestDatabase) {
+async fn an_api_key_cannot_have_a_name_that_could_be_taken_for_that_of_another(
+    database: TestDatabase,
+) {
     let server = Server::start(&database).await;
     let client = &server.client;
     let before = client.list("/api/api-key").await;
