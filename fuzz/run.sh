@@ -21,7 +21,7 @@ repository="$(dirname "$fuzz")"
 seconds="${1:-}"
 rss_limit_mb=1024
 timeout_s=10
-read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push api_key_header sealed_value configuration}"
+read -ra targets <<<"${FUZZ_TARGETS:-realm_document answer_json answer_xml answer_text_headers expiry_values expression ticket_push api_key_header sealed_value configuration jwt}"
 
 script=fuzz
 source "$repository/tests/tools/install.sh"

@@ -215,6 +215,7 @@ impl App {
                 audit.clone(),
                 clock.clone(),
                 &randomness,
+                settings.audit_reads,
                 metrics.audit_dropped.clone(),
             ),
             audit,

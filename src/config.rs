@@ -287,6 +287,27 @@ mod tests {
                 "/ca.pem",
                 "http.tls.client_ca_file",
             ),
+            (
+                "TOKEN_SERVER__WEBHOOK__PROXY",
+                "nowhere",
+                "webhook.proxy names \"nowhere\"",
+            ),
+            (
+                "TOKEN_SERVER__AUDIT__PROXY",
+                "http://u:canary@h",
+                "audit.proxy must be direct",
+            ),
+            (
+                "TOKEN_SERVER__AUDIT__PROXY",
+                "default",
+                "audit.proxy names the default proxy",
+            ),
+            ("TOKEN_SERVER__AUDIT__READS", "all", "audit.reads"),
+            (
+                "TOKEN_SERVER__TICKET__APPLICATIONS_MAX",
+                "0",
+                "ticket.applications_max",
+            ),
             ("TOKEN_SERVER__LOG__FORMAT", "xml", "log.format"),
             ("TOKEN_SERVER__ADMIN_KEY", "short-canary", "admin_key"),
             ("TOKEN_SERVER__SEALING", "k1:canary", "sealing"),

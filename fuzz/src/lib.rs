@@ -9,6 +9,7 @@ pub mod configurations;
 pub mod expiries;
 pub mod expressions;
 pub mod held;
+pub mod jwts;
 #[path = "../../tests/it/kit/push.rs"]
 #[allow(dead_code, clippy::duplicate_mod)] // The integration tests' kit has it, too.
 pub mod pushes;

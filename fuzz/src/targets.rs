@@ -1,7 +1,7 @@
 //! All targets, by name: each has a shell for libFuzzer in fuzz_targets/, and inputs in corpus/.
 
 use super::{
-    answers, api_keys, configurations, expiries, expressions, realm_documents, sealed_values,
+    answers, api_keys, configurations, expiries, expressions, jwts, realm_documents, sealed_values,
     seeds, ticket_pushes,
 };
 
@@ -50,6 +50,11 @@ pub const EXPRESSION: Target = Target {
     seeds: seeds::expressions,
     fuzz: expressions::fuzz,
 };
+pub const JWT: Target = Target {
+    name: "jwt",
+    seeds: jwts::seeds,
+    fuzz: jwts::fuzz,
+};
 pub const REALM_DOCUMENT: Target = Target {
     name: "realm_document",
     seeds: seeds::realm_documents,
@@ -66,7 +71,7 @@ pub const TICKET_PUSH: Target = Target {
     fuzz: ticket_pushes::fuzz,
 };
 
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 11] = [
     ANSWER_JSON,
     ANSWER_TEXT_HEADERS,
     ANSWER_XML,
@@ -74,6 +79,7 @@ pub const ALL: [Target; 10] = [
     CONFIGURATION,
     EXPIRY_VALUES,
     EXPRESSION,
+    JWT,
     REALM_DOCUMENT,
     SEALED_VALUE,
     TICKET_PUSH,

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod certified;
 pub mod issuer;
 pub mod key;
+pub mod key_name;
 pub mod scope;
 pub mod store;
 pub mod writer;

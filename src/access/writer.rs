@@ -35,6 +35,14 @@ const LINGER: Duration = Duration::from_millis(100);
 /// How often is looked whether the minute has ended, and tried again what could not be written.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Which reads of tokens are noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditedReads {
+    /// The first of each generation by each caller.
+    First,
+    Off,
+}
+
 /// Takes entries. Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct AuditWriter {
@@ -46,7 +54,8 @@ pub struct AuditWriter {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    reads: FirstReads,
+    /// None: reads are not noted.
+    reads: Option<FirstReads>,
     /// Wakes the writer.
     wake: Notify,
     clock: SharedClock,
@@ -70,12 +79,16 @@ impl AuditWriter {
         log: AuditLog,
         clock: SharedClock,
         randomness: &Randomness,
+        reads: AuditedReads,
         dropped: Counter,
     ) -> Self {
         let this = Self {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
-                reads: FirstReads::new(randomness),
+                reads: match reads {
+                    AuditedReads::First => Some(FirstReads::new(randomness)),
+                    AuditedReads::Off => None,
+                },
                 wake: Notify::new(),
                 clock,
                 dropped,
@@ -126,16 +139,17 @@ impl AuditWriter {
     /// one look into memory.
     pub fn token_read(&self, read: &GivenToken<'_>, request_id: &str) {
         let shared = &self.shared;
-        let digest = shared.reads.digest(read);
-        if shared.reads.is_known(digest) {
+        let Some(reads) = &shared.reads else { return };
+        let digest = reads.digest(read);
+        if reads.is_known(digest) {
             return;
         }
         let Some(mut state) = shared.open() else {
             return;
         };
         // Another of the same may have come before the lock.
-        if !shared.reads.is_known(digest) {
-            shared.reads.remember(digest);
+        if !reads.is_known(digest) {
+            reads.remember(digest);
             let entry = read.entry(request_id, shared.clock.now());
             shared.write_soon(&mut state, vec![entry]);
         }

@@ -17,6 +17,7 @@ use super::group::Group;
 use super::lists::{Data, PageOf, Success, data, list, success};
 use super::named_models::SCOPE;
 use super::problem::Problem;
+use crate::access::key_name::check_key_name;
 use crate::access::scope::Scope;
 use crate::access::store::{Creation, ListedKey, NewKey};
 use crate::app::App;
@@ -64,8 +65,8 @@ impl Document for KeyBody {
         );
         let name = fields.required("name", |fields, field| {
             let name = fields.text(field)?;
-            if name.is_empty() || name.chars().count() > NAME_MAX_CHARS {
-                fields.fault(field, format!("must have 1 to {NAME_MAX_CHARS} characters"));
+            if let Err(error) = check_key_name(name) {
+                fields.fault(field, error.to_string());
             }
             Some(name)
         });

@@ -46,6 +46,9 @@ pub struct IssuerBody {
     /// Certificates of authorities in PEM, trusted beside the usual ones where its keys are
     /// fetched.
     ca: Option<String>,
+    /// The proxy that its keys are fetched through, by its name in the server's configuration, or
+    /// `direct`. Absent: the server's `upstream.proxy`, if it has one.
+    proxy: Option<String>,
     /// What a token is good for: the first rule whose condition its claims meet decides, alone.
     /// None: nothing.
     rules: Option<Vec<RuleBody>>,
@@ -94,6 +97,8 @@ struct IssuerView {
     jwks: Option<Any<Value>>,
     #[oai(nullable)]
     ca: Option<String>,
+    #[oai(nullable)]
+    proxy: Option<String>,
     #[oai(nullable)]
     rules: Option<Vec<RuleView>>,
     /// Rises by one with each change.
@@ -149,6 +154,7 @@ impl From<ListedIssuer> for IssuerView {
             let names = words(&read.algorithms, JwtAlgorithm::as_str);
             names.into_iter().map(str::to_owned).collect()
         };
+        let proxy = |read: &IssuerRegistration| read.proxy.as_str().map(str::to_owned);
         Self {
             name: row.name,
             issuer: row.issuer,
@@ -157,6 +163,7 @@ impl From<ListedIssuer> for IssuerView {
             jwks_url,
             jwks,
             ca: read.as_ref().and_then(|read| read.ca.clone()),
+            proxy: read.as_ref().and_then(proxy),
             rules: read.map(|read| read.rules.into_iter().map(RuleView::from).collect()),
             version: row.version,
             created_at: row.created_at.to_rfc3339(),

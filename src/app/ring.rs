@@ -13,6 +13,7 @@ use token_server_entity::{sealing_key, secret};
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
+use crate::access::key_name::COMMAND_LINE;
 use crate::access::store as keys;
 use crate::config::{SealingSource, Settings};
 use crate::foundation::clock::{EpochMs, SharedClock};
@@ -22,7 +23,6 @@ use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
-use crate::registry::COMMAND_LINE;
 use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 

@@ -22,7 +22,7 @@ use crate::foundation::pattern::{Coverage, Pattern};
 use crate::foundation::rate::RATE_MAX;
 use crate::foundation::words::words;
 use crate::realm::Fault;
-use crate::registry::{Actor, EXPIRES_AT, Refusal, RegistryError, SCOPES};
+use crate::registry::{Actor, EXPIRES_AT, KEYS, REALMS, Refusal, RegistryError, SCOPES};
 
 const DAY_S: i64 = 86_400;
 
@@ -138,25 +138,26 @@ async fn create(app: &App, new: &NewKey) -> Result<ExitCode, CommandFailure> {
 }
 
 /// What the registry finds wrong is said of the option that gave it.
+/// Names the argument that is refused.
 fn refused(error: RegistryError) -> CommandFailure {
-    let of_scopes = |fault: &&Fault| fault.pointer.starts_with(SCOPES);
-    match error {
-        RegistryError::Refused(Refusal::Faults(faults))
-            if faults.iter().any(|fault| fault.pointer == EXPIRES_AT) =>
-        {
-            CommandFailure::of("--days must be 1 or more: the key would have expired already")
+    let RegistryError::Refused(Refusal::Faults(faults)) = &error else {
+        return CommandFailure::of(error);
+    };
+    let Some(Fault { pointer, detail }) = faults.first() else {
+        return CommandFailure::of(error);
+    };
+    let argument = match pointer.as_str() {
+        EXPIRES_AT => {
+            return CommandFailure::of(
+                "--days must be 1 or more: the key would have expired already",
+            );
         }
-        RegistryError::Refused(Refusal::Faults(faults))
-            if faults.iter().any(|fault| of_scopes(&fault)) =>
-        {
-            let detail = faults
-                .iter()
-                .find(of_scopes)
-                .map(|fault| fault.detail.as_str());
-            CommandFailure::of(format!("--scope {}", detail.unwrap_or_default()))
-        }
-        error => CommandFailure::of(error),
-    }
+        of_scopes if of_scopes.starts_with(SCOPES) => "--scope",
+        of_realms if of_realms.starts_with(REALMS) => "--realm",
+        of_keys if of_keys.starts_with(KEYS) => "--key",
+        _ => "the name",
+    };
+    CommandFailure::of(format!("{argument} {detail}"))
 }
 
 async fn list(app: &App, format: ListFormat) -> Result<ExitCode, CommandFailure> {

@@ -15,6 +15,7 @@ use super::failure::CommandFailure;
 use super::metrics_file::MetricsFile;
 use super::signals::Signals;
 use super::time::time;
+use crate::access::key_name::COMMAND_LINE;
 use crate::access::writer::Look;
 use crate::app::App;
 use crate::config::Settings;
@@ -23,7 +24,6 @@ use crate::foundation::database::{DbError, DbFault};
 use crate::foundation::descriptors;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::logging::on_one_line;
-use crate::registry::COMMAND_LINE;
 use crate::renewal::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, came_of};
 
 /// What the exit codes of `renew` mean, for its help.

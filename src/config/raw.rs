@@ -58,6 +58,7 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawTicket {
     tolerance_s: u32,
+    applications_max: u32,
 }
 
 #[derive(Deserialize)]
@@ -96,10 +97,17 @@ impl Raw {
         check_schedule(&self.maintenance.schedule)
             .map_err(|error| ConfigError::of_key("maintenance.schedule", error))?;
         check_filter(&self.log.filter).map_err(|error| ConfigError::of_key("log.filter", error))?;
-        at_least_one(&[("ticket.tolerance_s", self.ticket.tolerance_s.into())])?;
-        let webhook = self.webhook.check()?;
+        let applications_max = u64::from(self.ticket.applications_max);
+        at_least_one(&[
+            ("ticket.tolerance_s", self.ticket.tolerance_s.into()),
+            ("ticket.applications_max", applications_max),
+        ])?;
+        let upstream = self.upstream.check()?;
+        let webhook = self.webhook.check(&upstream.proxies)?;
         let access = self.access.check()?;
         let http = self.http.check(env)?;
+        let audit_reads = self.audit.reads()?;
+        let audit_sinks = self.audit.check(&upstream.proxies)?;
         Ok(Settings {
             admin_key,
             sealing,
@@ -113,12 +121,14 @@ impl Raw {
             },
             http,
             address_rate: access.address_rate,
-            upstream: self.upstream.check()?,
+            upstream,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,
+                applications_max,
             },
             webhook,
-            audit_sinks: self.audit.check()?,
+            audit_reads,
+            audit_sinks,
             maintenance: MaintenanceSettings {
                 schedule: self.maintenance.schedule,
                 history: days(self.maintenance.history_days),

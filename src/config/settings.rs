@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::access::certified::CertifiedClients;
+use crate::access::writer::AuditedReads;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::key_command::KeyCommand;
@@ -57,6 +58,7 @@ pub struct Settings {
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
+    pub audit_reads: AuditedReads,
     /// Where copies of the audit go.
     pub audit_sinks: Vec<AuditSink>,
     pub maintenance: MaintenanceSettings,

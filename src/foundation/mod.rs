@@ -2,6 +2,7 @@
 
 pub mod alike;
 pub mod certificate;
+pub mod clear_name;
 pub mod clock;
 pub mod database;
 pub mod descriptors;

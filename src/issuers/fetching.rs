@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::access::issuer::store::Issuer;
-use crate::access::issuer::{KeySet, KeySetError, KeySource};
+use crate::access::issuer::{IssuerRegistration, KeySet, KeySetError, KeySource};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::metrics::{FetchLabels, Metrics};
 use crate::realm::failure::Failure;
@@ -81,20 +81,19 @@ impl Fetching {
 
     async fn fetch_within(&self, issuer: &Issuer, limit: TimeLimit) -> Result<KeySet, FetchFault> {
         let registration = &issuer.registration;
-        let ca = registration.ca.as_deref();
         let jwks = match &registration.keys {
             KeySource::Registered(jwks, _) => jwks.clone(),
-            KeySource::Url(url) => self.document(JWKS, url, ca, limit).await?,
+            KeySource::Url(url) => self.document(JWKS, url, registration, limit).await?,
             KeySource::Discovery => {
                 let base = registration.issuer.trim_end_matches('/');
                 let url = format!("{base}/.well-known/openid-configuration");
-                let document = self.document(DISCOVERY, &url, ca, limit).await?;
+                let document = self.document(DISCOVERY, &url, registration, limit).await?;
                 if document.get("issuer").and_then(Value::as_str) != Some(&registration.issuer) {
                     return Err(FetchFault::OtherIssuer);
                 }
                 let url = document.get("jwks_uri").and_then(Value::as_str);
                 let url = url.ok_or(FetchFault::NoJwksUri)?;
-                self.document(JWKS, url, ca, limit).await?
+                self.document(JWKS, url, registration, limit).await?
             }
         };
         Ok(KeySet::of(&jwks)?)
@@ -104,11 +103,13 @@ impl Fetching {
         &self,
         what: &'static str,
         url: &str,
-        ca: Option<&str>,
+        registration: &IssuerRegistration,
         limit: TimeLimit,
     ) -> Result<Value, FetchFault> {
         let failed = |failure: Failure| FetchFault::Failed(format!("{what}: {}", failure.detail));
-        let answer = self.upstream.get(url, ca, limit).await.map_err(failed)?;
+        let (ca, proxy) = (registration.ca.as_deref(), &registration.proxy);
+        let answer = self.upstream.get(url, ca, proxy, limit).await;
+        let answer = answer.map_err(failed)?;
         if !answer.status.is_success() {
             return Err(FetchFault::Status(what, answer.status.as_u16()));
         }

@@ -43,6 +43,8 @@ struct Inner {
     fetching: Arc<Fetching>,
     /// By the name of the issuer.
     of_issuers: Mutex<HashMap<String, OfIssuer>>,
+    /// Tokens that were refused because their issuer is not registered.
+    strangers: Mutex<Seldom>,
 }
 
 /// What is kept of one issuer.
@@ -65,6 +67,7 @@ impl Issuers {
             fetching: Arc::new(Fetching::new(upstream, clock.clone(), metrics)),
             clock,
             of_issuers: Mutex::default(),
+            strangers: Mutex::default(),
         }))
     }
 
@@ -83,7 +86,11 @@ impl Issuers {
         let issuers = memory.issuers().await?;
         let Some(issuer) = issuers.find(token.issuer()) else {
             // A key that somebody chose may look like that.
-            return Ok(memory.recognise(presented).await?);
+            let found = memory.recognise(presented).await?;
+            if found.is_none() {
+                self.tell_unregistered();
+            }
+            return Ok(found);
         };
         let hash = KeyHash::of(presented);
         if let Some(caller) = memory.verified(&hash) {
@@ -138,6 +145,18 @@ impl Issuers {
         // Fetching took its time.
         let now = self.0.clock.now();
         Ok(token.verify(issuer.name.as_str(), registration, &keys, now))
+    }
+
+    /// Says that tokens are refused whose issuer is not registered, and of none what it says.
+    fn tell_unregistered(&self) {
+        let strangers = self.0.strangers.lock();
+        let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
+        if let Some(calls) = strangers.count(self.0.clock.boot()) {
+            tracing::warn!(
+                calls,
+                "JWTs are refused: what they name as their issuer (iss) is not registered"
+            );
+        }
     }
 
     /// Says why tokens are refused: each for who looks closely, and how many once a minute.

@@ -99,7 +99,7 @@ pub struct Let {
     pub template: Template,
 }
 
-/// Which proxy a realm's requests go through.
+/// Which proxy requests go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ProxyChoice {
     /// That of the server, if it has one; over plain http none.
@@ -111,8 +111,33 @@ pub enum ProxyChoice {
     Named(String),
 }
 
+impl ProxyChoice {
+    const DIRECT: &str = "direct";
+
+    /// Only the server's configuration says where a proxy is: whatever goes through one names it.
+    ///
+    /// # Errors
+    /// What a name must be.
+    pub fn named(text: &str) -> Result<Self, &'static str> {
+        match text {
+            Self::DIRECT => Ok(Self::Direct),
+            name if is_proxy_name(name) => Ok(Self::Named(name.to_owned())),
+            _ => Err(PROXY_NAME),
+        }
+    }
+
+    /// As it is written; none where nothing is said.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Unsaid => None,
+            Self::Direct => Some(Self::DIRECT),
+            Self::Named(name) => Some(name),
+        }
+    }
+}
+
 /// What a proxy may be called.
-pub const PROXY_NAME: &str =
+const PROXY_NAME: &str =
     "must be direct, or the name of a proxy: 1 to 64 of a to z, 0 to 9, - and _";
 
 pub fn is_proxy_name(name: &str) -> bool {

@@ -3,10 +3,12 @@
 use secrecy::SecretString;
 
 use super::changed::{of_new_key, of_revoked_key};
-use super::{Actor, Changed, NAME, Refusal, Registry, RegistryError, SCOPES, check_expiry};
+use super::{
+    Actor, Changed, NAME, Refusal, Registry, RegistryError, SCOPES, check_expiry, check_patterns,
+};
 use crate::access::audit::Change;
-use crate::access::issuer::{NAME_PREFIX, is_reserved};
 use crate::access::key;
+use crate::access::key_name::check_key_name;
 use crate::access::scope::Scope;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
 use crate::foundation::database::DbError;
@@ -22,7 +24,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Where its expiry is not in the future, its name is one of an issuer's callers, it would have a scope that concerns more than its
+    /// Where its expiry is not in the future, its name could be taken for another's, it would have a scope that concerns more than its
     /// patterns cover, or one that who makes it lacks, or the database fails.
     pub async fn create_api_key(
         &self,
@@ -31,7 +33,7 @@ impl Registry {
     ) -> Result<(Creation, SecretString), RegistryError> {
         let now = self.clock.now();
         check_expiry(new.expires_at, now)?;
-        check_name(&new.name)?;
+        check_names(new)?;
         check_scopes(new, by)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
@@ -131,13 +133,17 @@ impl Registry {
     }
 }
 
-/// Refuses names that the audit has for the callers of issuers.
-fn check_name(name: &str) -> Result<(), Refusal> {
-    if !is_reserved(name) {
-        return Ok(());
+/// Refuses a name that could be taken for another's, and patterns of what nobody sees.
+fn check_names(new: &NewKey) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
+    if let Err(error) = check_key_name(&new.name) {
+        faults.push(Fault::new(NAME, error.to_string()));
     }
-    let why = format!("must not begin with {NAME_PREFIX}: so do the callers of issuers");
-    Err(Refusal::Faults(vec![Fault::new(NAME, why)]))
+    check_patterns("", &new.coverage, &mut faults);
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::Faults(faults)),
+    }
 }
 
 /// Refuses scopes that do not fit patterns, and scopes that are not to be given.

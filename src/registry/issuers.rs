@@ -4,7 +4,7 @@
 use token_server_entity::issuer as row;
 
 use super::changed::of_issuer;
-use super::{Actor, Changed, Refusal, Registry, RegistryError};
+use super::{Actor, Changed, Refusal, Registry, RegistryError, check_patterns};
 use crate::access::issuer::store::{self, ISSUERS_MAX, Issuer, UnusableIssuer};
 use crate::access::issuer::{IssuerName, IssuerRegistration};
 use crate::feed::{self, FeedChange};
@@ -44,7 +44,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Where a rule gives what whoever asks has not, the issuer is registered by another name,
+    /// Where a rule gives what whoever asks has not, it names a proxy that is not there, the issuer is registered by another name,
     /// there are too many, or the database fails.
     pub async fn save_issuer(
         &self,
@@ -54,6 +54,11 @@ impl Registry {
     ) -> Result<ListedIssuer, RegistryError> {
         let now = self.clock.now();
         check_rights(registration, by)?;
+        check_rules(registration)?;
+        if let Err(unknown) = self.upstream.proxies().chosen(&registration.proxy) {
+            let fault = Fault::new("/proxy", unknown.to_string());
+            return Err(Refusal::Faults(vec![fault]).into());
+        }
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
@@ -138,5 +143,17 @@ fn check_rights(registration: &IssuerRegistration, by: &Actor) -> Result<(), Ref
         Some(scope) => Err(Refusal::Denied(format!(
             "this API key lacks the scope {scope}, and gives only what it has"
         ))),
+    }
+}
+
+/// Refuses rules whose patterns hold what nobody sees.
+fn check_rules(registration: &IssuerRegistration) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
+    for (index, rule) in registration.rules.iter().enumerate() {
+        check_patterns(&format!("/rules/{index}"), &rule.coverage, &mut faults);
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::Faults(faults)),
     }
 }

@@ -22,9 +22,12 @@ use tokio::sync::Notify;
 
 use crate::access::Rights;
 use crate::access::audit::{AuditEntry, AuditLog, AuditOutcome, Change};
+use crate::access::key_name::COMMAND_LINE;
+use crate::foundation::clear_name::check_visible;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Abort, Database, DbError};
 use crate::foundation::fields::escape;
+use crate::foundation::pattern::Coverage;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::memory::Memory;
@@ -46,8 +49,9 @@ const NAME: &str = "/name";
 /// Where scopes stand in a request, for faults.
 pub const SCOPES: &str = "/scopes";
 
-/// The name of whoever can start this program with its configuration, in the audit.
-pub const COMMAND_LINE: &str = "command line";
+/// Where patterns stand in a request, for faults.
+pub const REALMS: &str = "/realms";
+pub const KEYS: &str = "/keys";
 
 /// Who makes a change.
 #[derive(Clone, Debug)]
@@ -64,6 +68,29 @@ impl Actor {
             name: COMMAND_LINE.to_owned(),
             request_id: None,
             rights: Rights::All,
+        }
+    }
+}
+
+/// Refuses the name of a new realm or secret that holds what nobody sees. It may hold letters of full
+/// width, which are usual there.
+fn check_new_name(pointer: &str, name: &str) -> Result<(), Refusal> {
+    check_visible(name).map_err(|error| {
+        let fault = Fault::new(pointer, error.to_string());
+        Refusal::Faults(vec![fault])
+    })
+}
+
+/// Notes patterns of what nobody sees, by their places below `at`.
+fn check_patterns(at: &str, coverage: &Coverage, faults: &mut Vec<Fault>) {
+    for (field, patterns) in [(REALMS, &coverage.realms), (KEYS, &coverage.keys)] {
+        for (index, pattern) in patterns.iter().flatten().enumerate() {
+            if let Err(error) = check_visible(pattern.as_str()) {
+                faults.push(Fault::new(
+                    format!("{at}{field}/{index}"),
+                    error.to_string(),
+                ));
+            }
         }
     }
 }

@@ -6,7 +6,9 @@ use token_server_entity::realm;
 
 use super::changed::{content_of, of_realm};
 use super::check::{Outbound, check};
-use super::{Actor, Changed, FieldChange, Refusal, Registry, RegistryError, rights};
+use super::{
+    Actor, Changed, FieldChange, Refusal, Registry, RegistryError, check_new_name, rights,
+};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
@@ -129,6 +131,7 @@ impl Registry {
         let change = of_realm(before.as_ref(), Some(&merged));
         match stored {
             None => {
+                check_new_name("/id", patch.id.as_str())?;
                 let inserted = store::insert(transaction, &self.ring, &patch.id, merged, now).await;
                 match inserted {
                     Err(error) if is_duplicate(&error) => {

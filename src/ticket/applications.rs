@@ -19,10 +19,10 @@ use crate::realm::{Realm, Source, store as realms};
 use crate::secret::{Secret, store as secrets};
 use crate::upstream::Upstream;
 
-/// Applications of one realm that a push may be for.
-const APPLICATIONS_MAX: u64 = 1000;
-/// Realms that are remembered at once.
+/// Realms whose applications are remembered at once.
 const REALMS_MAX: usize = 64;
+/// Realms of which it is remembered that they take no tickets: anybody may ask for any.
+const OTHER_REALMS_MAX: usize = 1000;
 
 /// The version of a row, and when it was written: another row of the same name has another.
 pub type RowVersion = (Version, EpochMs);
@@ -35,11 +35,10 @@ pub(super) struct Application {
     pub(super) aes_key: Option<SecretString>,
 }
 
-/// A realm as it was at a version.
+/// A realm that takes tickets, as it was at a version.
 pub(super) struct TicketRealm {
     version: RowVersion,
-    /// None: it takes no tickets.
-    document: Option<Arc<ProviderDocument>>,
+    document: Arc<ProviderDocument>,
     secrets: BTreeMap<SecretId, Known>,
 }
 
@@ -51,8 +50,8 @@ struct Known {
 }
 
 impl TicketRealm {
-    pub(super) fn document(&self) -> Option<&ProviderDocument> {
-        self.document.as_deref()
+    pub(super) fn document(&self) -> &ProviderDocument {
+        &self.document
     }
 
     /// In the order of their secrets.
@@ -68,17 +67,28 @@ pub(super) struct Applications {
     upstream: Arc<Upstream>,
     expressions: Expressions,
     realms: Cache<RealmId, Arc<TicketRealm>>,
+    /// Realms that took no tickets at these versions.
+    others: Cache<RealmId, RowVersion>,
+    /// Applications of one realm that a push may be for.
+    max: u64,
     opened: AtomicU64,
 }
 
 impl Applications {
-    pub(super) fn new(database: Database, ring: Arc<KeyRing>, upstream: Arc<Upstream>) -> Self {
+    pub(super) fn new(
+        database: Database,
+        ring: Arc<KeyRing>,
+        upstream: Arc<Upstream>,
+        max: u64,
+    ) -> Self {
         Self {
             database,
             ring,
             upstream,
             expressions: Expressions::new(),
             realms: Cache::new(REALMS_MAX),
+            others: Cache::new(OTHER_REALMS_MAX),
+            max,
             opened: AtomicU64::new(0),
         }
     }
@@ -93,22 +103,27 @@ impl Applications {
         let reader = self.database.reader();
         let Some(version) = realms::version(reader, realm).await? else {
             self.realms.remove(realm);
+            self.others.remove(realm);
             return Ok(None);
         };
+        if self.others.get(realm) == Some(version) {
+            return Ok(None);
+        }
         let known = self.realms.get(realm);
         let known = known.filter(|known| known.version == version);
         let (version, document) = match &known {
-            Some(known) => (version, known.document.clone()),
+            Some(known) => (version, Some(known.document.clone())),
             None => match self.read(realm).await? {
                 Some(read) => read,
                 None => return Ok(None),
             },
         };
         let Some(document) = document else {
-            self.remember(realm, version, None, BTreeMap::new());
+            self.realms.remove(realm);
+            self.others.insert(realm.clone(), version);
             return Ok(None);
         };
-        let stored = secrets::versions_in(reader, realm, APPLICATIONS_MAX).await?;
+        let stored = secrets::versions_in(reader, realm, self.max).await?;
         let before = known.as_ref().map(|known| &known.secrets);
         let is_known = |(id, version): &(SecretId, RowVersion)| {
             let before = before.and_then(|before| before.get(id));
@@ -141,14 +156,14 @@ impl Applications {
             };
             all.insert(id, known);
         }
-        Ok(Some(self.remember(realm, version, Some(document), all)))
+        Ok(Some(self.remember(realm, version, document, all)))
     }
 
     fn remember(
         &self,
         realm: &RealmId,
         version: RowVersion,
-        document: Option<Arc<ProviderDocument>>,
+        document: Arc<ProviderDocument>,
         secrets: BTreeMap<SecretId, Known>,
     ) -> Arc<TicketRealm> {
         let known = Arc::new(TicketRealm {

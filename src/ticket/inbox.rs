@@ -4,32 +4,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use secrecy::SecretString;
 use tokio::sync::{Notify, Semaphore};
 
 use super::applications::{Application, Applications};
 use super::message;
-use super::push::{Push, PushFault, PushKeys, PushReply, Pushed, Window};
+use super::push::{Push, PushFault, PushReply, Window};
 use super::store::{self, NewTicket};
+use super::trial::{Nobody, PushForm, Tried, tried};
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::seldom::Seldom;
-use crate::realm::document::TicketRule;
 use crate::token::store as tokens;
 use crate::upstream::Upstream;
 
 /// Pushes handled at once: whoever sends them shows no key, and each costs decryption.
 const AT_ONCE: usize = 4;
 
-/// How far a push's own date may lie from now.
+/// Limits on pushes.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketSettings {
+    /// How far a push's own date may lie from now.
     pub tolerance_s: u32,
+    /// Secrets of one realm that a push may be for.
+    pub applications_max: u64,
 }
 
 /// Why a push is not taken.
@@ -59,32 +59,6 @@ pub struct Inbox {
     refused: Arc<Mutex<Seldom>>,
 }
 
-/// What pushes are checked by that are for no application that is here: nobody knows it.
-struct Nobody {
-    token: SecretString,
-    aes_key: SecretString,
-}
-
-impl Nobody {
-    fn new(randomness: &Randomness) -> Self {
-        Self {
-            token: randomness.id().into(),
-            aes_key: STANDARD_NO_PAD.encode(randomness.bytes::<32>()).into(),
-        }
-    }
-
-    /// Why a push is refused as if the application that it is for were here.
-    fn refuse(&self, rule: &TicketRule, push: &Push<'_>, window: Window) -> PushFault {
-        let keys = PushKeys {
-            app_id: "",
-            token: &self.token,
-            aes_key: rule.aes_key.as_ref().map(|_| &self.aes_key),
-        };
-        let opened = message::open(rule.format, keys, push, window);
-        opened.err().unwrap_or(PushFault::BadSignature)
-    }
-}
-
 impl Inbox {
     pub fn new(
         database: Database,
@@ -96,7 +70,12 @@ impl Inbox {
         wake: Arc<Notify>,
     ) -> Self {
         Self {
-            applications: Arc::new(Applications::new(database.clone(), ring.clone(), upstream)),
+            applications: Arc::new(Applications::new(
+                database.clone(),
+                ring.clone(),
+                upstream,
+                settings.applications_max,
+            )),
             nobody: Arc::new(Nobody::new(randomness)),
             database,
             ring,
@@ -118,53 +97,51 @@ impl Inbox {
         let _place = self.places.try_acquire().map_err(|_| InboxError::Busy)?;
         let known = self.applications.of(realm).await?;
         let known = known.ok_or(InboxError::UnknownRealm)?;
-        let rule = known
-            .document()
-            .and_then(|document| document.ticket.as_ref());
+        let rule = known.document().ticket.as_ref();
         let rule = rule.ok_or(InboxError::UnknownRealm)?;
-        let claimed = message::claimed_app_id(rule.format, push)?;
+        let form = PushForm::from(rule);
+        let claimed = message::claimed_app_id(form.format, push)?;
         let is_meant = |application: &&Arc<Application>| {
             let claimed = claimed.as_ref();
             claimed.is_none_or(|claimed| application.app_id == *claimed)
         };
-        let applications: Vec<_> = known.applications().filter(is_meant).collect();
+        let applications: Vec<_> = known.applications().filter(is_meant).cloned().collect();
         let now = self.clock.now();
         let window = Window {
             now_s: now.0.div_euclid(1000),
             tolerance_s: self.settings.tolerance_s,
         };
-        let mut refused = None;
-        for application in &applications {
-            let keys = PushKeys {
-                app_id: &application.app_id,
-                token: &application.token,
-                aes_key: application.aes_key.as_ref(),
-            };
-            match message::open(rule.format, keys, push, window) {
-                Err(error) => refused = refused.or(Some(error)),
-                Ok(Pushed::Challenge(answer)) => return Ok(answer),
-                Ok(Pushed::Other) => return Ok(message::acknowledgement(rule.format)),
-                Ok(Pushed::Ticket { value, sent_at_s }) => {
-                    let app_id = &application.app_id;
-                    let new = NewTicket {
-                        realm: realm.clone(),
-                        app_id: app_id.clone(),
-                        value: super::seal(realm, app_id, &value, &self.ring),
-                        sent_at: EpochMs(sent_at_s.saturating_mul(1000)),
-                        received_at: now,
-                        expires_at: now.plus(Ms::from_secs(rule.valid_s)),
-                    };
-                    let same_app = applications.iter().filter(|other| other.app_id == *app_id);
-                    let waiting: Vec<_> = same_app.map(|other| other.secret).collect();
-                    self.store(&new, &waiting).await?;
-                    return Ok(message::acknowledgement(rule.format));
-                }
+        let (candidates, nobody) = (applications.clone(), self.nobody.clone());
+        let tried = tried(candidates, nobody, form, push.copied(), window).await;
+        match tried.map_err(|_| InboxError::Busy)? {
+            Tried::Answer(answer) => Ok(answer),
+            Tried::Refused {
+                fault,
+                is_for_nobody,
+            } => {
+                self.tell_refused(realm, fault, is_for_nobody);
+                Err(InboxError::Refused(fault))
+            }
+            Tried::Ticket {
+                app_id,
+                value,
+                sent_at_s,
+            } => {
+                let new = NewTicket {
+                    realm: realm.clone(),
+                    value: super::seal(realm, &app_id, &value, &self.ring),
+                    app_id,
+                    sent_at: EpochMs(sent_at_s.saturating_mul(1000)),
+                    received_at: now,
+                    expires_at: now.plus(Ms::from_secs(rule.valid_s)),
+                };
+                let same_app = applications.iter();
+                let same_app = same_app.filter(|other| other.app_id == new.app_id);
+                let waiting: Vec<_> = same_app.map(|other| other.secret).collect();
+                self.store(&new, &waiting).await?;
+                Ok(message::acknowledgement(form.format))
             }
         }
-        let is_for_nobody = refused.is_none();
-        let fault = refused.unwrap_or_else(|| self.nobody.refuse(rule, push, window));
-        self.tell_refused(realm, fault, is_for_nobody);
-        Err(InboxError::Refused(fault))
     }
 
     /// Says why pushes are refused, once a minute. Who sent them is not told of whom there is here.

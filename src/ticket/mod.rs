@@ -8,6 +8,7 @@ pub mod inbox;
 pub mod message;
 pub mod push;
 pub mod store;
+mod trial;
 mod wechat;
 mod xml;
 

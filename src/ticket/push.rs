@@ -33,6 +33,42 @@ pub struct Push<'a> {
     pub body: &'a [u8],
 }
 
+impl Push<'_> {
+    /// A copy, for another thread.
+    pub(super) fn copied(self) -> OwnedPush {
+        OwnedPush {
+            query: self.query.to_vec(),
+            timestamp: self.headers.timestamp.map(str::to_owned),
+            nonce: self.headers.nonce.map(str::to_owned),
+            signature: self.headers.signature.map(str::to_owned),
+            body: self.body.to_vec(),
+        }
+    }
+}
+
+/// The same, by itself.
+pub(super) struct OwnedPush {
+    query: Vec<(String, String)>,
+    timestamp: Option<String>,
+    nonce: Option<String>,
+    signature: Option<String>,
+    body: Vec<u8>,
+}
+
+impl OwnedPush {
+    pub fn borrowed(&self) -> Push<'_> {
+        Push {
+            query: &self.query,
+            headers: FeishuHeaders {
+                timestamp: self.timestamp.as_deref(),
+                nonce: self.nonce.as_deref(),
+                signature: self.signature.as_deref(),
+            },
+            body: &self.body,
+        }
+    }
+}
+
 /// There are none where Feishu checks a URL, nor where the app has no Encrypt Key.
 #[derive(Clone, Copy, Default)]
 pub struct FeishuHeaders<'a> {

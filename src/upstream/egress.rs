@@ -58,8 +58,10 @@ impl Egress {
         Self::new(self.allowed.iter().copied().chain([network]))
     }
 
-    fn is_listed(&self, address: IpAddr) -> bool {
-        self.allowed.iter().any(|net| net.contains(&address))
+    /// The length of the longest prefix that is listed and holds an address.
+    fn listed(&self, address: IpAddr) -> Option<u8> {
+        let listed = self.allowed.iter().filter(|net| net.contains(&address));
+        listed.map(IpNet::prefix_len).max()
     }
 
     fn is_listed_itself(&self, address: IpAddr) -> bool {
@@ -70,23 +72,26 @@ impl Egress {
     fn check(&self, address: IpAddr, scheme: Scheme, host: &str) -> Result<(), Denied> {
         let address = address.to_canonical();
         let embedded = embedded(address);
-        for metadata in [address].into_iter().chain(embedded.iter().copied()) {
+        let translated = embedded.iter().map(|embedded| embedded.address);
+        for metadata in [address].into_iter().chain(translated) {
             if is_metadata(metadata) && !self.is_listed_itself(metadata) {
                 return Err(Denied::Metadata(host.to_owned()));
             }
         }
+        let listed = self.listed(address);
         let permitted = match scheme {
-            Scheme::Plain => self.is_listed(address),
-            Scheme::Tls => self.is_listed(address) || is_public(address),
+            Scheme::Plain => listed.is_some(),
+            Scheme::Tls => listed.is_some() || is_public(address),
         };
         if !permitted {
             return Err(scheme.denied(host.to_owned()));
         }
         // Where a network of translated addresses is listed, it is the way to others.
-        match embedded.as_slice() {
-            [only] => self.check(*only, scheme, host),
-            _ => Ok(()),
-        }
+        let within = listed.unwrap_or_default();
+        embedded
+            .into_iter()
+            .filter(|embedded| embedded.is_meant_within(within))
+            .try_for_each(|embedded| self.check(embedded.address, scheme, host))
     }
 
     /// Whether a request to this URL is bound to be refused, whatever its name leads to.

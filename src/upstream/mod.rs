@@ -23,6 +23,7 @@ pub mod lifetimes;
 mod lookup;
 mod obtained;
 mod parsed;
+mod percent_encoded;
 pub mod proxy;
 mod render;
 mod request;
@@ -126,6 +127,7 @@ impl Upstream {
         url: &str,
         headers: HeaderMap,
         body: Vec<u8>,
+        proxy: &ProxyChoice,
         timeout: Ms,
     ) -> Result<StatusCode, Failure> {
         let url =
@@ -136,7 +138,7 @@ impl Upstream {
             headers,
             body: Some(body),
             tls: None,
-            proxy: ProxyChoice::Unsaid,
+            proxy: proxy.clone(),
         };
         let answer = self.client.send(request, self.time_limit(timeout)).await?;
         Ok(answer.status)
@@ -148,6 +150,7 @@ impl Upstream {
         &self,
         url: &str,
         ca: Option<&str>,
+        proxy: &ProxyChoice,
         limit: TimeLimit,
     ) -> Result<HttpAnswer, Failure> {
         let url =
@@ -158,7 +161,7 @@ impl Upstream {
             headers: HeaderMap::new(),
             body: None,
             tls: ca.map(TlsMaterial::trusting),
-            proxy: ProxyChoice::Unsaid,
+            proxy: proxy.clone(),
         };
         self.client.send(request, limit).await
     }

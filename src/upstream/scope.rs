@@ -7,6 +7,7 @@ use minijinja::Value;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
 
+use super::percent_encoded::without_encoded;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::AttemptId;
 use crate::realm::document::{Let, ProviderDocument, REFRESH_TOKEN};
@@ -206,8 +207,11 @@ impl ExpressionScope {
             .filter(|value| value.len() >= MASKED_FROM_BYTES)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.iter().fold(text.to_owned(), |text, value| {
+        let shown = values.iter().fold(text.to_owned(), |text, value| {
             text.replace(value, MASK_IN_TEXT)
+        });
+        without_encoded(&shown, MASK_IN_TEXT, |said| {
+            values.iter().any(|value| said.contains(value))
         })
     }
 }

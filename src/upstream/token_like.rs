@@ -1,6 +1,7 @@
 //! Strings within a text that may be tokens, whoever they belong to. A provider's message may
 //! repeat one that this server does not know: that of another client, or one that came with it.
 
+use super::percent_encoded::{decodings, escape_length};
 use super::scope::MASK_IN_TEXT;
 
 /// Shorter strings are codes and names.
@@ -11,16 +12,55 @@ const FROM_CHARS: usize = 20;
 pub(super) fn without_tokens(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find(is_of_token) {
+    while let Some(start) = run_begins(rest) {
         let (before, from_run) = rest.split_at(start);
-        let end = from_run.find(|c| !is_of_token(c)).unwrap_or(from_run.len());
-        let (run, after) = from_run.split_at(end);
+        let (run, after) = from_run.split_at(run_length(from_run));
         shown.push_str(before);
-        push_run(&mut shown, run);
+        if run.contains('%') {
+            push_encoded(&mut shown, run);
+        } else {
+            push_run(&mut shown, run);
+        }
         rest = after;
     }
     shown.push_str(rest);
     shown
+}
+
+fn run_begins(text: &str) -> Option<usize> {
+    let mut places = text.char_indices();
+    places.find_map(|(at, c)| (is_of_token(c) || escape_length(&text[at..]) > 0).then_some(at))
+}
+
+/// The length of what a text begins with that consists of the characters of a token, as they are or
+/// percent-encoded (RFC 3986, section 2.1).
+fn run_length(text: &str) -> usize {
+    let mut end = 0;
+    while let Some(c) = text[end..].chars().next() {
+        end += match is_of_token(c) {
+            true => c.len_utf8(),
+            false => match escape_length(&text[end..]) {
+                0 => break,
+                length => length,
+            },
+        };
+    }
+    end
+}
+
+/// What is encoded stays where nothing of what it says may be a token.
+fn push_encoded(shown: &mut String, run: &str) {
+    let has_token = decodings(run).iter().any(|said| holds_token(said));
+    shown.push_str(if has_token { MASK_IN_TEXT } else { run });
+}
+
+fn holds_token(text: &str) -> bool {
+    let mut runs = text.split(|c| !is_of_token(c));
+    runs.any(|run| {
+        let mut shown = String::new();
+        push_run(&mut shown, run);
+        shown != run
+    })
 }
 
 /// What a bearer token consists of (RFC 6750, section 2.1).
@@ -140,6 +180,28 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_token_is_taken_out_where_it_is_percent_encoded() {
+        for token in [
+            "NDU2Nzg5MGFiY2Rl%2BY2RlZg%3D%3D",
+            "k7Tz9Qw%2F3mXv8Lp2Rb%2F5nGh1Ys4Dc",
+            "k7Tz9Qw%2f3mXv8Lp2Rb%2f5nGh1Ys4Dc",
+            "k7Tz9Qw%252F3mXv8Lp2Rb%252F5nGh1Ys4Dc",
+            "5f0f2c1b9a%38e4d7c6b5a493%3827160%35f",
+            "%35%66%30%66%32%63%31%62%39%61%38%65%34%64%37%63%36%62%35%61%34%39%33%38",
+        ] {
+            for text in [
+                format!("token {token} is revoked"),
+                format!("https%3A%2F%2Fapi.example%2Fcb%3Faccess_token%3D{token}%26x%3D1"),
+                format!("state={token}&x=1"),
+            ] {
+                let shown = without_tokens(&text);
+                assert!(!shown.contains(&token[..7]), "{text} became {shown}");
+                assert!(shown.contains(MASK_IN_TEXT), "{text} became {shown}");
+            }
+        }
+    }
+
+    #[test]
     fn words_addresses_dates_and_numbers_of_requests_stay() {
         for text in [
             "AADSTS7000215: Invalid client secret provided. Trace ID: 0b6f2a1c-13d4-4c1e-9a53-6f1d7a1b2c3d",
@@ -154,6 +216,9 @@ mod tests {
             "appid=wx1234 is not on the list of 203.0.113.7, errcode 40164",
             "the client 12345678901234 has no right to https://api.example.com/v2/token",
             "密钥错误 (code 40001)",
+            "%E5%AF%86%E9%92%A5%E9%94%99%E8%AF%AF%20(code%2040001)",
+            "redirect_uri https%3A%2F%2Fapp.example.com%2Foauth2%2Fcallback is not registered",
+            "used 100% of 50%",
             "",
         ] {
             assert_eq!(without_tokens(text), text);

@@ -146,8 +146,9 @@ impl DeliveryWorker {
         }
         let url = self.settings.url.expose_secret();
         let body = row.body.clone().into_bytes();
+        let (proxy, timeout) = (&self.settings.proxy, self.settings.timeout);
         self.upstream
-            .notify(url, headers, body, self.settings.timeout)
+            .notify(url, headers, body, proxy, timeout)
             .await
     }
 }

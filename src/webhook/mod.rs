@@ -10,6 +10,7 @@ mod signature;
 use secrecy::SecretString;
 
 use crate::foundation::clock::Ms;
+use crate::realm::document::ProxyChoice;
 pub use signature::{WebhookKey, WebhookKeyError};
 
 /// Where events are sent.
@@ -18,6 +19,7 @@ pub struct WebhookSettings {
     /// May hold a credential of its own.
     pub url: SecretString,
     pub key: WebhookKey,
+    pub proxy: ProxyChoice,
     /// One try.
     pub timeout: Ms,
     /// Failures in a row that are an event.

@@ -66,6 +66,7 @@ every_target! {
     committed_configurations_break_nothing: CONFIGURATION;
     committed_expiries_break_nothing: EXPIRY_VALUES;
     committed_expressions_break_nothing: EXPRESSION;
+    committed_jwts_break_nothing: JWT;
     committed_realm_documents_break_nothing: REALM_DOCUMENT;
     committed_sealed_values_break_nothing: SEALED_VALUE;
     committed_pushes_break_nothing: TICKET_PUSH;

@@ -22,6 +22,7 @@ on_every_database! {
     a_trial_shows_an_assertion_only_where_one_is_sent,
     what_an_expression_lacks_is_named,
     what_a_provider_repeats_is_masked_however_it_is_broken_up,
+    what_a_provider_repeats_is_masked_where_it_is_percent_encoded,
 }
 
 const SECRET: &str = "a-client-secret-that-nobody-sees";
@@ -518,4 +519,34 @@ async fn what_a_provider_repeats_is_masked_however_it_is_broken_up(database: Tes
         reading["failure"]["detail"],
         "the provider answered 401, code invalid_client: not ***"
     );
+}
+
+async fn what_a_provider_repeats_is_masked_where_it_is_percent_encoded(database: TestDatabase) {
+    let (provider, server) = (Provider::start().await, Server::start(&database).await);
+    for (repeated, told) in [
+        ("client_secret=p%40ss%2Fw%20rd%3D&x=1", "***&x=1"),
+        ("client_secret=p%40ss%2fw+rd%3d&x=1", "***&x=1"),
+        (
+            "in https%3A%2F%2Fa.example%2F%3Fs%3Dp%2540ss%252Fw%2520rd%253D",
+            "in ***",
+        ),
+        // Another's token, which nobody here knows.
+        (
+            "token k7Tz9Qw%2F3mXv8Lp2Rb%2F5nGh1Ys4Dc is revoked",
+            "token *** is revoked",
+        ),
+        (
+            "at https%3A%2F%2Fa.example%2Fdocs%2Ferrors",
+            "at https%3A%2F%2Fa.example%2Fdocs%2Ferrors",
+        ),
+    ] {
+        let answer = json!({"error": "invalid_client", "error_description": repeated});
+        provider.answer_with(Answer::status(401).with_json(&answer));
+        let mut trial = trial(&config(&provider), json!({"send": true}));
+        trial["params"]["client_secret"] = json!("p@ss/w rd=");
+        let reply = server.client.dry_run(&trial).await.expect(200);
+        let reading = reply.json()["data"]["exchanges"][0]["reading"].clone();
+        let expected = format!("the provider answered 401, code invalid_client: {told}");
+        assert_eq!(reading["failure"]["detail"], expected);
+    }
 }

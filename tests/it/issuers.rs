@@ -2,6 +2,7 @@
 //! refused.
 
 mod keys;
+mod logged;
 mod matrix;
 mod registered;
 mod stored;

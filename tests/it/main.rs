@@ -48,6 +48,7 @@ mod manifests;
 mod memory;
 mod metrics;
 mod missing_fields;
+mod names;
 mod oauth;
 mod oauth_servers;
 mod predecessor;

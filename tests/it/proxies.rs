@@ -1,6 +1,8 @@
 //! Providers that are reached through a proxy: what the proxy is asked for, what it cannot do, and
 //! what is told where it does not work.
 
+mod receivers;
+
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use token_server::foundation::clock::{ManualClock, Ms};
 
 use crate::kit::push::{PushRequest, PushingApp};
+use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -43,7 +44,18 @@ fn app(id: &str) -> PushingApp {
 
 impl Scene {
     async fn set(database: &TestDatabase, format: &'static str) -> Self {
-        let (server, clock) = Server::on_manual_clock(database).await;
+        Self::set_with(database, format, &[]).await
+    }
+
+    async fn set_with(
+        database: &TestDatabase,
+        format: &'static str,
+        env: &[(&'static str, &str)],
+    ) -> Self {
+        let (server, clock) = {
+            let options = Options::default().with(env);
+            Server::on_manual_clock_with(database, options).await
+        };
         let scene = Self {
             server,
             clock,

@@ -13,7 +13,7 @@ pub mod store;
 pub use algorithm::JwtAlgorithm;
 pub use jwt::{Jwt, NAME_PREFIX, TokenFault, VerifiedToken};
 pub use key_set::{KeySet, KeySetError};
-pub use name::{IssuerName, is_reserved};
+pub use name::IssuerName;
 pub use reading::read;
 pub use registration::{IssuerRegistration, KeySource};
 pub use rule::{Rule, RuleFailure};

@@ -1,8 +1,6 @@
-//! The names of issuers, and the names that only their callers have.
+//! The names of issuers.
 
 use std::fmt;
-
-use super::jwt::NAME_PREFIX;
 
 /// How a registered issuer is called here: small letters, digits, `.`, `_` and `-`. It stands
 /// in the names of its callers.
@@ -49,25 +47,6 @@ impl fmt::Display for IssuerName {
     }
 }
 
-/// Whether an API key of that name could be taken for the caller of an issuer: it begins as theirs
-/// do, in letters of either case or of full width, whatever blanks and signs that nobody sees are
-/// among them.
-pub fn is_reserved(name: &str) -> bool {
-    let narrow = |c: char| match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
-        other => other,
-    };
-    let is_seen = |c: &char| c.is_alphanumeric() || c.is_ascii_punctuation();
-    let seen = name.chars().map(narrow).filter(is_seen);
-    let begin: Vec<char> = seen.take(NAME_PREFIX.len()).collect();
-    // A letter of another script may look like one of these.
-    let is_alike = |(one, other): (&char, char)| {
-        one.eq_ignore_ascii_case(&other) || other != ':' && !one.is_ascii()
-    };
-    let is_as_long = begin.len() == NAME_PREFIX.len();
-    is_as_long && begin.iter().zip(NAME_PREFIX.chars()).all(is_alike)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,23 +59,6 @@ mod tests {
         let long = "a".repeat(IssuerName::MAX_CHARS + 1);
         for bad in ["", "A", "a:b", "a b", ".a", "-a", "ä", "a\n", &long] {
             assert!(IssuerName::new(bad.to_owned()).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn names_that_look_like_those_of_an_issuers_callers_are_reserved() {
-        for reserved in [
-            "jwt:k8s:somebody",
-            "JWT:x",
-            " jwt:x",
-            "j\u{200b}wt:x",
-            "\u{ff4a}\u{ff57}\u{ff54}\u{ff1a}x",
-            "jwt\u{ad}:",
-        ] {
-            assert!(is_reserved(reserved), "{reserved:?}");
-        }
-        for free in ["jwt", "my jwt:x", "jw:t", "bootstrap-admin", ""] {
-            assert!(!is_reserved(free), "{free:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::access::scope::Scope;
 use crate::foundation::fields::Fields;
 use crate::foundation::pattern::{Coverage, Pattern};
 use crate::foundation::words::words;
+use crate::realm::document::ProxyChoice;
 use crate::realm::expression::Expressions;
 use crate::realm::target::check_url;
 
@@ -43,6 +44,7 @@ pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<Issuer
     let algorithms = algorithms(&fields);
     let keys = key_source(&fields, issuer.as_deref());
     let ca = authorities(&fields);
+    let proxy = proxy(&fields);
     let rules = fields.each("rules", RULES_MAX, |fields| read_rule(fields, expressions));
     fields.finish();
     Some(IssuerRegistration {
@@ -51,6 +53,7 @@ pub fn read(fields: Fields<'_>, expressions: &Arc<Expressions>) -> Option<Issuer
         algorithms: algorithms?,
         keys: keys?,
         ca: ca?,
+        proxy: proxy?,
         rules,
         expressions: expressions.clone(),
     })
@@ -135,6 +138,14 @@ fn authorities(fields: &Fields<'_>) -> Option<Option<String>> {
         return None;
     }
     Some(Some(pem))
+}
+
+fn proxy(fields: &Fields<'_>) -> Option<ProxyChoice> {
+    let Some(name) = fields.text("proxy") else {
+        return Some(ProxyChoice::Unsaid);
+    };
+    let named = ProxyChoice::named(name);
+    named.map_err(|why| fields.fault("proxy", why)).ok()
 }
 
 fn read_rule(fields: Fields<'_>, expressions: &Expressions) -> Option<Rule> {

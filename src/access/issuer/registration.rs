@@ -9,6 +9,7 @@ use super::key_set::KeySet;
 use super::rule::{Rule, RuleFailure, first_met};
 use crate::foundation::pattern::Pattern;
 use crate::foundation::words::words;
+use crate::realm::document::ProxyChoice;
 use crate::realm::expression::Expressions;
 
 /// Where the public keys of an issuer come from.
@@ -32,6 +33,8 @@ pub struct IssuerRegistration {
     pub keys: KeySource,
     /// Certificates of authorities, in PEM, that are trusted when keys are fetched.
     pub ca: Option<String>,
+    /// Through which its keys are fetched.
+    pub proxy: ProxyChoice,
     pub rules: Vec<Rule>,
     pub(super) expressions: Arc<Expressions>,
 }
@@ -76,6 +79,9 @@ impl IssuerRegistration {
         if let Some(ca) = &self.ca {
             written["ca"] = json!(ca);
         }
+        if let Some(proxy) = self.proxy.as_str() {
+            written["proxy"] = json!(proxy);
+        }
         written
     }
 
@@ -86,6 +92,7 @@ impl IssuerRegistration {
             (KeySource::Url(own), KeySource::Url(others)) => own == others,
             _ => false,
         };
-        same && self.issuer == other.issuer && self.ca == other.ca
+        let same_way = self.ca == other.ca && self.proxy == other.proxy;
+        same && self.issuer == other.issuer && same_way
     }
 }

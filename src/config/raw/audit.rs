@@ -1,4 +1,4 @@
-//! `audit`: where copies of the audit go.
+//! `audit`: which reads it has, and where copies of it go.
 
 use std::path::PathBuf;
 
@@ -7,25 +7,38 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretText, at_least_one, secret, secs};
+use super::values::{SecretText, at_least_one, proxy, secret, secs};
+use crate::access::writer::AuditedReads;
 use crate::config::settings::ConfigError;
 use crate::jobs::audit_sinks::{AuditSink, HttpsSink, SyslogAddress};
+use crate::upstream::proxy::Proxies;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAudit {
+    reads: String,
     file: Option<PathBuf>,
     syslog: Option<String>,
     url: Option<SecretText>,
     url_file: Option<PathBuf>,
     token: Option<SecretText>,
     token_file: Option<PathBuf>,
+    proxy: Option<String>,
     timeout_s: u32,
 }
 
 impl RawAudit {
-    pub(super) fn check(self) -> Result<Vec<AuditSink>, ConfigError> {
+    pub(super) fn reads(&self) -> Result<AuditedReads, ConfigError> {
+        match &*self.reads {
+            "first" => Ok(AuditedReads::First),
+            "off" => Ok(AuditedReads::Off),
+            _ => Err(ConfigError::of_key("audit.reads", "must be first or off")),
+        }
+    }
+
+    pub(super) fn check(self, proxies: &Proxies) -> Result<Vec<AuditSink>, ConfigError> {
         at_least_one(&[("audit.timeout_s", self.timeout_s.into())])?;
+        let proxy = proxy("audit.proxy", self.proxy.as_deref(), proxies)?;
         let mut sinks = Vec::new();
         sinks.extend(self.file.map(AuditSink::File));
         if let Some(text) = self.syslog {
@@ -59,6 +72,7 @@ impl RawAudit {
         sinks.push(AuditSink::Https(HttpsSink {
             url,
             token,
+            proxy,
             timeout,
         }));
         Ok(sinks)

@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
 use crate::foundation::private::check_key_file;
+use crate::realm::document::ProxyChoice;
+use crate::upstream::proxy::Proxies;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -53,6 +55,20 @@ pub(super) fn at_least_one(values: &[(&str, u64)]) -> Result<(), ConfigError> {
     match values.iter().find(|(_, value)| *value == 0) {
         Some((key, _)) => Err(ConfigError::of_key(key, "must be 1 or more")),
         None => Ok(()),
+    }
+}
+
+/// Which proxy requests go through, in the words of realm documents.
+pub(super) fn proxy(
+    key: &str,
+    name: Option<&str>,
+    proxies: &Proxies,
+) -> Result<ProxyChoice, ConfigError> {
+    let choice = name.map_or(Ok(ProxyChoice::Unsaid), ProxyChoice::named);
+    let choice = choice.map_err(|why| ConfigError::of_key(key, why))?;
+    match proxies.chosen(&choice) {
+        Ok(_) => Ok(choice),
+        Err(unknown) => Err(ConfigError::of_key(key, unknown)),
     }
 }
 

@@ -6,8 +6,9 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::{SecretText, at_least_one, secret, secs};
+use super::values::{SecretText, at_least_one, proxy, secret, secs};
 use crate::config::settings::ConfigError;
+use crate::upstream::proxy::Proxies;
 use crate::webhook::{WebhookKey, WebhookKeyError, WebhookSettings};
 
 #[derive(Deserialize)]
@@ -17,18 +18,20 @@ pub(super) struct RawWebhook {
     url_file: Option<PathBuf>,
     secret: Option<SecretText>,
     secret_file: Option<PathBuf>,
+    proxy: Option<String>,
     timeout_s: u32,
     failing_after: u32,
     max_age_s: u32,
 }
 
 impl RawWebhook {
-    pub(super) fn check(self) -> Result<Option<WebhookSettings>, ConfigError> {
+    pub(super) fn check(self, proxies: &Proxies) -> Result<Option<WebhookSettings>, ConfigError> {
         at_least_one(&[
             ("webhook.timeout_s", self.timeout_s.into()),
             ("webhook.failing_after", self.failing_after.into()),
             ("webhook.max_age_s", self.max_age_s.into()),
         ])?;
+        let proxy = proxy("webhook.proxy", self.proxy.as_deref(), proxies)?;
         let url = secret("webhook.url", self.url, self.url_file)?;
         let key = secret("webhook.secret", self.secret, self.secret_file)?;
         let Some(url) = url else {
@@ -59,6 +62,7 @@ impl RawWebhook {
         Ok(Some(WebhookSettings {
             url,
             key,
+            proxy,
             timeout: secs(self.timeout_s),
             failing_after: self.failing_after.into(),
             max_age: secs(self.max_age_s),

@@ -10,6 +10,7 @@ use super::file;
 use super::syslog::{self, SyslogAddress};
 use crate::access::audit::line;
 use crate::foundation::clock::Ms;
+use crate::realm::document::ProxyChoice;
 use crate::upstream::Upstream;
 
 /// Where copies go.
@@ -25,6 +26,7 @@ pub struct HttpsSink {
     pub url: SecretString,
     /// Sent as a bearer token; none where there is none.
     pub token: Option<SecretString>,
+    pub proxy: ProxyChoice,
     pub timeout: Ms,
 }
 
@@ -88,7 +90,7 @@ async fn post(sink: &HttpsSink, lines: String, upstream: &Upstream) -> Result<()
     }
     let url = sink.url.expose_secret();
     let sent = upstream
-        .notify(url, headers, lines.into_bytes(), sink.timeout)
+        .notify(url, headers, lines.into_bytes(), &sink.proxy, sink.timeout)
         .await;
     match sent {
         Ok(status) if status.is_success() => Ok(()),

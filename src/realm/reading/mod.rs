@@ -24,8 +24,8 @@ use request::Origin;
 use serde_json::Value;
 
 use super::document::{
-    PROXY_NAME, ParamRule, Parent, ProviderDocument, ProxyChoice, REFRESH_TOKEN, Refresh,
-    ServingTemplate, TicketFormat, TicketRule, Way, is_proxy_name,
+    ParamRule, Parent, ProviderDocument, ProxyChoice, REFRESH_TOKEN, Refresh, ServingTemplate,
+    TicketFormat, TicketRule, Way,
 };
 use super::expression::{ALWAYS, Expressions, Names, RESERVED, STORED};
 use super::policy::Policy;
@@ -108,18 +108,14 @@ fn known_names(fields: &Fields<'_>, params: &[ParamRule]) -> Names {
     known
 }
 
-/// Only the server's configuration says where a proxy is: a document names one.
 fn read_proxy(fields: &Fields<'_>) -> ProxyChoice {
-    match fields.text("proxy") {
-        None => ProxyChoice::Unsaid,
-        Some("direct") => ProxyChoice::Direct,
-        Some(name) => {
-            if !is_proxy_name(name) {
-                fields.fault("proxy", PROXY_NAME);
-            }
-            ProxyChoice::Named(name.to_owned())
-        }
-    }
+    let Some(name) = fields.text("proxy") else {
+        return ProxyChoice::Unsaid;
+    };
+    ProxyChoice::named(name).unwrap_or_else(|why| {
+        fields.fault("proxy", why);
+        ProxyChoice::Unsaid
+    })
 }
 
 impl DocumentReader<'_> {

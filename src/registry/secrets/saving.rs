@@ -15,7 +15,7 @@ use crate::registry::changed::{of_params, of_token};
 use crate::registry::damaged::{Found, faults_of_lost};
 use crate::registry::patch::{SecretPatch, SentParam};
 use crate::registry::{Actor, Refusal, Registry, RegistryError};
-use crate::registry::{Changed, check_expiry, pointer_of, values};
+use crate::registry::{Changed, check_expiry, check_new_name, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{seal_params, store};
 use crate::token::{SealedPart, Trouble, seal};
@@ -135,6 +135,7 @@ impl Registry {
                 (secret.id, another)
             }
             None => {
+                check_new_name("/key", patch.key.as_str())?;
                 let inserted =
                     store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
                 let id = match inserted {

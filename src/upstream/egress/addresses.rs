@@ -93,10 +93,39 @@ pub(super) fn is_metadata(address: IpAddr) -> bool {
     METADATA_ADDRESSES.contains(&address)
 }
 
-/// The IPv4 addresses that an IPv6 address may lead to by translation or in a tunnel. Of a local
-/// prefix of NAT64 nobody but its network knows where they stand: each is named (RFC 6052,
-/// section 2.2).
-pub(super) fn embedded(address: IpAddr) -> Vec<IpAddr> {
+/// An IPv4 address that an IPv6 address may lead to by translation or in a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Embedded {
+    pub address: IpAddr,
+    /// The length of the prefix behind which it stands, of NAT64 only (RFC 6052, section 2.2).
+    prefix: u8,
+    /// Whether only the network knows that it stands there.
+    is_one_of_many: bool,
+}
+
+impl Embedded {
+    fn sure(address: Ipv4Addr) -> Self {
+        Self {
+            address: address.into(),
+            prefix: 96,
+            is_one_of_many: false,
+        }
+    }
+
+    /// Whether the address may be meant where a network with a prefix of that length is listed: what
+    /// is within that prefix is no address. `0.0.0.0/8` leads nowhere (RFC 791): where others may be
+    /// meant, it says that none stands there.
+    pub fn is_meant_within(self, prefix: u8) -> bool {
+        let IpAddr::V4(address) = self.address else {
+            return true;
+        };
+        !self.is_one_of_many || self.prefix >= prefix && address.octets()[0] != 0
+    }
+}
+
+/// The IPv4 addresses that an IPv6 address may lead to. Of a local prefix of NAT64 (RFC 8215) nobody
+/// but its network knows where they stand: each is named.
+pub(super) fn embedded(address: IpAddr) -> Vec<Embedded> {
     let IpAddr::V6(address) = address else {
         return Vec::new();
     };
@@ -106,26 +135,31 @@ pub(super) fn embedded(address: IpAddr) -> Vec<IpAddr> {
     // Bits 64 to 71 are zero in these.
     let around = |before: usize| {
         let part = octets[8 - before..8].iter().chain(&octets[9..13 - before]);
-        part.fold(0_u128, |all, octet| all << 8 | u128::from(*octet))
+        low_address(part.fold(0_u128, |all, octet| all << 8 | u128::from(*octet)))
     };
-    let found = match address.segments() {
+    match address.segments() {
         // IPv4-compatible, and IPv4-translated; the first two are no such address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => Vec::new(),
-        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => vec![at(0)],
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![at(0)],
-        [0x64, 0xff9b, 1, ..] => vec![
-            at(0),
-            low_address(around(2)),
-            low_address(around(1)),
-            low_address(around(0)),
-        ],
+        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => vec![Embedded::sure(at(0))],
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![Embedded::sure(at(0))],
+        [0x64, 0xff9b, 1, ..] => [
+            (96, at(0)),
+            (48, around(2)),
+            (56, around(1)),
+            (64, around(0)),
+        ]
+        .map(|(prefix, address)| Embedded {
+            address: address.into(),
+            prefix,
+            is_one_of_many: true,
+        })
+        .to_vec(),
         // 6to4.
-        [0x2002, ..] => vec![at(80)],
+        [0x2002, ..] => vec![Embedded::sure(at(80))],
         // Teredo: the client, whose bits are inverted; its server forwards only.
-        [0x2001, 0, ..] => vec![low_address(!bits)],
+        [0x2001, 0, ..] => vec![Embedded::sure(low_address(!bits))],
         _ => Vec::new(),
-    };
-    found.into_iter().map(IpAddr::V4).collect()
+    }
 }
 
 /// The address in the last 32 bits.
@@ -213,5 +247,37 @@ mod tests {
         let egress = Egress::new(nat64.map(|net| net.parse().unwrap()));
         let plain = egress.check_literal(&Url::parse("http://[64:ff9b::8.8.8.8]/").unwrap());
         assert!(matches!(plain, Err(Denied::PlainHttp(_))), "{plain:?}");
+    }
+    /// RFC 8215, with a prefix of each length that RFC 6052 has.
+    #[test]
+    fn a_listed_local_network_of_nat64_leads_to_nothing_that_is_not_permitted_itself() {
+        let written = |prefix: u8, [a, b, c, d]: [u8; 4]| match prefix {
+            48 => format!("64:ff9b:1:{a:02x}{b:02x}:{c:x}:{d:02x}00::"),
+            56 => format!("64:ff9b:1:{a:x}:{b:x}:{c:02x}{d:02x}::"),
+            64 => format!("64:ff9b:1:0:{a:x}:{b:02x}{c:02x}:{d:02x}00:0"),
+            _ => format!("64:ff9b:1::{a}.{b}.{c}.{d}"),
+        };
+        for prefix in [48, 56, 64, 96] {
+            let own = &*format!("64:ff9b:1::/{prefix}");
+            for listed in ["64:ff9b:1::/48", own] {
+                for inside in [[127, 0, 0, 1], [10, 1, 2, 3], [192, 168, 0, 1]] {
+                    let host = format!("[{}]", written(prefix, inside));
+                    let denied = checked(&[listed], &host);
+                    assert!(
+                        matches!(denied, Err(Denied::NotPublic(_))),
+                        "{host} in {listed}: {denied:?}"
+                    );
+                    let with_inside = [listed, "127.0.0.0/8", "10.0.0.0/8", "192.168.0.0/16"];
+                    assert_eq!(checked(&with_inside, &host), Ok(()), "{host} in {listed}");
+                }
+                let host = format!("[{}]", written(prefix, [8, 8, 8, 8]));
+                assert_eq!(checked(&[listed], &host), Ok(()), "{host} in {listed}");
+            }
+        }
+        // What is within the listed prefix is no part of an address.
+        let host = "[64:ff9b:1:a00:0:0:808:808]";
+        assert_eq!(checked(&["64:ff9b:1:a00::/96"], host), Ok(()));
+        let denied = checked(&["64:ff9b:1::/48"], host);
+        assert!(matches!(denied, Err(Denied::NotPublic(_))), "{denied:?}");
     }
 }

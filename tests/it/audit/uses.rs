@@ -14,6 +14,7 @@ on_every_database! {
     a_change_shows_what_it_replaced_and_no_secret,
     every_look_and_use_of_a_credential_is_in_the_audit,
     the_first_read_of_each_generation_by_each_caller_on_each_replica_is_in_the_audit,
+    reads_are_left_out_of_the_audit_where_the_configuration_says_so,
     looks_of_one_kind_add_entries_by_the_minute,
     looks_that_cannot_be_written_are_counted_and_answered,
 }
@@ -297,6 +298,26 @@ async fn the_first_read_of_each_generation_by_each_caller_on_each_replica_is_in_
     reads.sort_by_key(Value::to_string);
     expected.sort_by_key(Value::to_string);
     assert_eq!(reads, expected);
+}
+
+async fn reads_are_left_out_of_the_audit_where_the_configuration_says_so(database: TestDatabase) {
+    let provider = Provider::start().await;
+    for (reads, entries) in [("off", 0), ("first", 1)] {
+        let options = Options::default().with(&[("TOKEN_SERVER__AUDIT__READS", reads)]);
+        let server = Server::start_with(&database, options).await;
+        let client = &server.client;
+        client.register_realm("r", &provider.url("/token")).await;
+        client.save_secret("r", "k").await;
+        client.generation("r", "k", 1).await;
+        client.token("r", "k").await.expect(200);
+        client.get("/api/secret/r/k").await.expect(200);
+        server.stop().await;
+        let read = "SELECT COUNT(*) FROM ts_audit WHERE action = 'token.read'";
+        assert_eq!(database.number(read).await, entries, "{reads}");
+        // Other looks are there whatever it says.
+        let looked = "SELECT COUNT(*) FROM ts_audit WHERE action = 'secret.read'";
+        assert!(database.number(looked).await > 0, "{reads}");
+    }
 }
 
 async fn looks_of_one_kind_add_entries_by_the_minute(database: TestDatabase) {

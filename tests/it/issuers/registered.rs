@@ -12,7 +12,6 @@ on_every_database! {
     an_issuer_is_registered_shown_replaced_and_deleted,
     what_would_let_in_too_many_or_nobody_is_refused_by_its_place,
     nobody_gives_by_a_rule_what_he_has_not,
-    no_api_key_has_the_name_of_an_issuers_caller,
     a_registration_holds_from_the_next_call_on,
     what_the_page_registers_is_taken_and_lets_in_whom_it_says,
 }
@@ -34,7 +33,7 @@ async fn an_issuer_is_registered_shown_replaced_and_deleted(database: TestDataba
     let saved = saved.expect(200).json()["data"].clone();
     let expected = json!({
         "name": "one", "issuer": "https://issuer.example", "audiences": ["token-server"],
-        "algorithms": ["RS256"], "jwks_url": null, "jwks": null, "ca": null,
+        "algorithms": ["RS256"], "jwks_url": null, "jwks": null, "ca": null, "proxy": null,
         "rules": [{
             "when": "claims.sub == 'a'", "scopes": ["token:read"], "realms": ["r*"], "keys": null,
         }],
@@ -196,22 +195,6 @@ async fn nobody_gives_by_a_rule_what_he_has_not(database: TestDatabase) {
     let stored = server.client.list("/api/issuer").await;
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0]["version"], 1);
-}
-
-async fn no_api_key_has_the_name_of_an_issuers_caller(database: TestDatabase) {
-    let server = Server::start(&database).await;
-    for name in [
-        "jwt:k8s:a",
-        "JWT:k8s:a",
-        " jwt:",
-        "\u{ff4a}wt:k8s:a",
-        "j\u{200b}wt:a",
-    ] {
-        let key = json!({"name": name, "scopes": ["token:read"]});
-        let refused = server.client.post("/api/api-key", &key).await;
-        let problem = refused.expect_problem(422, "invalid_document");
-        assert_eq!(problem["errors"][0]["pointer"], "/name", "{name:?}");
-    }
 }
 
 async fn a_registration_holds_from_the_next_call_on(database: TestDatabase) {

@@ -11,6 +11,8 @@ on_every_database! {
     changes_of_secrets_and_realm_hold_for_the_next_push,
     a_push_that_nobody_signed_is_refused_alike_whether_its_application_is_here_or_not,
     a_realm_that_takes_no_tickets_is_refused_as_one_that_is_not_there,
+    realms_without_tickets_take_no_place_of_those_that_have_some,
+    no_more_applications_are_tried_than_the_configuration_says,
 }
 
 /// What differs from one answer to the next is left out.
@@ -161,4 +163,40 @@ async fn a_realm_that_takes_no_tickets_is_refused_as_one_that_is_not_there(datab
         seen.push(told(&client.send(request.body("<xml/>")).await.expect(404)));
     }
     assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+}
+
+async fn realms_without_tickets_take_no_place_of_those_that_have_some(database: TestDatabase) {
+    let any_number = [("TOKEN_SERVER__ACCESS__ADDRESS_RATE", "0")];
+    let scene = Scene::set_with(&database, "wechat_xml", &any_number).await;
+    scene.save("k", &app("one")).await;
+    let push = async || {
+        let push = scene.ticket(&app("one"), "a-ticket", NOW_S);
+        scene.push(push).await.expect(200);
+        scene.server.app().inbox.opened()
+    };
+    let opened = push().await;
+    let client = &scene.server.client;
+    for number in 0..150 {
+        let fixed = json!({"id": format!("fixed-{number}")});
+        client.post("/api/realm", &fixed).await.expect(200);
+        for _ in 0..3 {
+            let path = format!("/api/ticket/fixed-{number}");
+            let request = client.request(reqwest::Method::POST, &path);
+            client.send(request.body("<xml/>")).await.expect(404);
+        }
+    }
+    assert_eq!(push().await, opened);
+}
+
+async fn no_more_applications_are_tried_than_the_configuration_says(database: TestDatabase) {
+    let max = [("TOKEN_SERVER__TICKET__APPLICATIONS_MAX", "2")];
+    let scene = Scene::set_with(&database, "feishu_json", &max).await;
+    for name in ["one", "two", "three"] {
+        scene.save(name, &app(name)).await;
+    }
+    for (name, status) in [("one", 200), ("two", 200), ("three", 400)] {
+        let push = scene.ticket(&app(name), "a-ticket", NOW_S);
+        scene.push(push).await.expect(status);
+    }
+    assert_eq!(scene.server.app().inbox.opened(), 2);
 }

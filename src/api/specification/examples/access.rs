@@ -55,6 +55,7 @@ fn issuer() -> Value {
         "jwks_url": null,
         "jwks": null,
         "ca": null,
+        "proxy": null,
         "rules": [{
             "when": "claims.repository == 'acme/site' and claims.ref == 'refs/heads/main'",
             "scopes": ["token:read"],
