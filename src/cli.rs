@@ -4,6 +4,8 @@ mod api_key;
 mod audit;
 mod context;
 mod failure;
+mod import;
+mod predecessor;
 mod realm;
 mod renew;
 mod sealing_key;
@@ -64,6 +66,8 @@ enum Command {
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
+    /// Take in what the predecessor has stored: its realms, secrets and live tokens
+    Import(import::ImportArguments),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
@@ -126,6 +130,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
         Command::Renew { realm, all } => Box::pin(renew::run(settings()?, realm, all)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
+        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,

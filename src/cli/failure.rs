@@ -17,8 +17,8 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
     (
         1,
         "`renew`: some failed, a result was discarded (the lease was lost, or the secret or realm \
-         changed meanwhile; a rotated pair is kept), or something still waits. `audit verify`: the \
-         audit is not as it was written",
+         changed meanwhile; a rotated pair is kept), or something still waits. `import`: a row was \
+         refused, or is another here. `audit verify`: the audit is not as it was written",
     ),
     (
         EXIT_COULD_NOT_RUN,

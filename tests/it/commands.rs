@@ -27,21 +27,29 @@ enum Why {
     Docker,
     /// They need a client of MySQL, which tests do without.
     MysqlClient,
+    /// They need the predecessor's database; `import.rs` runs them on one.
+    Predecessor,
     /// They run these tests.
     Tests,
 }
 
 /// Blocks that are not run: page, first line.
-const LISTED: [(&str, &str, Why); 6] = [
+const LISTED: [(&str, &str, Why); 7] = [
     ("README.md", "make test", Why::Tests),
     (FIRST_TOKEN, "git clone REPOSITORY", Why::Repository),
     (INSTALL, "git clone REPOSITORY", Why::Machine),
     (INSTALL, "sudo systemctl enable", Why::Machine),
     (BACK_UP, "mariadb-dump", Why::MysqlClient),
     (SCHEDULED_JOB, "docker compose", Why::Docker),
+    (
+        PREDECESSOR,
+        "export TOKEN_SERVER_IMPORT_URL",
+        Why::Predecessor,
+    ),
 ];
 
 const FIRST_TOKEN: &str = "docs/src/tutorial/first-token.md";
+const PREDECESSOR: &str = "docs/src/how-to/coming-from-the-predecessor.md";
 const INSTALL: &str = "docs/src/how-to/install-and-run.md";
 const BACK_UP: &str = "docs/src/how-to/back-up-and-restore.md";
 const REGISTER: &str = "docs/src/how-to/register-a-provider.md";

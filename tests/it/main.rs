@@ -34,6 +34,7 @@ mod edge;
 mod expiry;
 mod failed_starts;
 mod house;
+mod import;
 mod issuers;
 mod jobs;
 mod key_memory;
