@@ -15,7 +15,7 @@ use token_server::jobs::follow::Follow;
 use token_server::jobs::job::{self, LastOutcome};
 use token_server::memory::follower::Follower;
 use token_server::reads::Ask;
-use token_server::registry::{Actor, FieldChange, RealmPatch, SecretPatch, SentToken};
+use token_server::registry::{Actor, FieldChange, RealmPatch, SecretPatch, SentToken, TokenOrigin};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN_BYTES: usize = 512;
@@ -54,6 +54,7 @@ async fn app(directory: &std::path::Path) -> App {
         token: Some(SentToken {
             token: "t".repeat(TOKEN_BYTES).into(),
             expires_at: None,
+            origin: TokenOrigin::TypedIn,
         }),
     };
     app.registry

@@ -7,8 +7,10 @@ mod context;
 mod failure;
 mod healthcheck;
 mod help;
+mod import;
 mod metrics_file;
 mod papers;
+mod predecessor;
 mod realm;
 mod renew;
 mod renewal;
@@ -91,6 +93,8 @@ enum Command {
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
+    /// Take in what the predecessor has stored: its realms, secrets and live tokens
+    Import(import::ImportArguments),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
@@ -169,6 +173,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
         Command::Renew(arguments) => Box::pin(renew::run(settings()?, arguments)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
+        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,

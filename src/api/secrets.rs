@@ -21,7 +21,9 @@ use crate::app::App;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::fields::Fields;
 use crate::realm::DEFAULT_PARAMS;
-use crate::registry::{ListedSecret, Refusal, RegistryError, SecretPatch, SentParam, SentToken};
+use crate::registry::{
+    ListedSecret, Refusal, RegistryError, SecretPatch, SentParam, SentToken, TokenOrigin,
+};
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
 use crate::token::listing::SecretFilter;
 use crate::token::state::State as TokenState;
@@ -97,6 +99,7 @@ impl Document for SecretBody {
             token: token.map(|token| SentToken {
                 token: token.into(),
                 expires_at: expires_at.map(EpochMs),
+                origin: TokenOrigin::TypedIn,
             }),
         })
     }

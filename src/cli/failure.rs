@@ -17,8 +17,9 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
     (
         EXIT_REFUSED,
         "`renew`: a renewal failed or waits, its result was discarded, a secret needs attention, or \
-         something due is left. `audit verify`: the audit is not as it was written. `token`, `secret`, \
-         `renewal`: the server refused. `healthcheck`: the server does not answer, or not with 200",
+         something due is left. `import`: a row was refused, or is another here. `audit verify`: the \
+         audit is not as it was written. `token`, `secret`, `renewal`: the server refused. \
+         `healthcheck`: the server does not answer, or not with 200",
     ),
     (
         EXIT_COULD_NOT_RUN,

@@ -6,7 +6,9 @@ use secrecy::ExposeSecret;
 
 use super::context::{open_or_make, say, start_logging};
 use super::failure::CommandFailure;
+use super::predecessor;
 use super::signals::Signals;
+use crate::app::App;
 use crate::config::Settings;
 use crate::demo;
 use crate::foundation::descriptors;
@@ -33,6 +35,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     if demo {
         demo::start(&app).await.map_err(CommandFailure::of)?;
     }
+    tell_of_predecessor(&app).await;
     let running = serve::start(app).await?;
     let stored = running.app().counted().await;
     tracing::info!(
@@ -57,6 +60,22 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
         tokio::select! {
             () = &mut stopping => return Ok(ExitCode::SUCCESS),
             () = signals.next() => tracing::warn!("stopping already"),
+        }
+    }
+}
+
+/// Says so where the predecessor's tables are in the database, and nothing of them was imported.
+async fn tell_of_predecessor(app: &App) {
+    match predecessor::not_imported(&app.database).await {
+        Ok(Some((realms, secrets))) => tracing::warn!(
+            realms,
+            secrets,
+            "the predecessor's tables are in this database, and nothing of them was imported: `token-server import URL` does it, with the URL of this database"
+        ),
+        Ok(None) => {}
+        Err(error) => {
+            app.database
+                .failed(&error.into(), "looking for the predecessor's tables");
         }
     }
 }

@@ -13,7 +13,7 @@ pub struct SecretPatch {
     pub realm: RealmId,
     pub key: KeyName,
     pub params: Vec<SentParam>,
-    /// A fixed token.
+    /// A fixed token, or one that is imported.
     pub token: Option<SentToken>,
 }
 
@@ -37,9 +37,19 @@ impl SentParam {
     }
 }
 
-/// A token that an admin typed in.
+/// A token that was not obtained here.
 #[derive(Clone, Debug)]
 pub struct SentToken {
     pub token: SecretString,
     pub expires_at: Option<EpochMs>,
+    pub origin: TokenOrigin,
+}
+
+/// Where a token comes from that was not obtained here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenOrigin {
+    /// An admin typed it in: for realms of fixed tokens only.
+    TypedIn,
+    /// Another token server held it; one of a provider is renewed before it ends.
+    Imported,
 }

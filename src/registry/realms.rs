@@ -94,7 +94,7 @@ impl Registry {
         Ok(realm)
     }
 
-    async fn merge_realm(
+    pub(super) async fn merge_realm(
         &self,
         transaction: &impl ConnectionTrait,
         patch: &RealmPatch,
@@ -315,7 +315,7 @@ impl RealmPatch {
     }
 }
 
-fn merged(patch: RealmPatch, stored: Option<&realm::Model>) -> RealmContent {
+pub(super) fn merged(patch: RealmPatch, stored: Option<&realm::Model>) -> RealmContent {
     let of_stored = |field: fn(&realm::Model) -> Option<String>| stored.and_then(field);
     let config = match patch.config {
         FieldChange::Set(value) => FieldChange::Set(value.to_string()),

@@ -122,13 +122,14 @@ pub fn new_row(
     }
 }
 
-/// Stores a token that an admin typed in. It is put as any other, so that nothing of the one before
-/// stays.
-pub async fn store_fixed(
+/// Stores a token that was not obtained here: an admin typed it in, or another token server held
+/// it. It is put as any other, so that nothing of the one before stays.
+pub async fn store_given(
     database: &impl ConnectionTrait,
     id: SecretId,
     token: Sealed,
     expires_at: Option<EpochMs>,
+    renew_at: Option<EpochMs>,
     ring: &KeyRing,
     now: EpochMs,
 ) -> Result<(), DbErr> {
@@ -146,7 +147,7 @@ pub async fn store_fixed(
         obtained_at: now,
     };
     row.put(&held, Novelty::New, ring, now);
-    row.due(None);
+    row.due(renew_at);
     write(database, &[row]).await?;
     are_stored(database, &[id], now).await
 }

@@ -31,12 +31,14 @@ enum Why {
     Account,
     /// They need a client of MySQL, which tests do without.
     MysqlClient,
+    /// They need the predecessor's database; `import.rs` runs them on one.
+    Predecessor,
     /// They run these tests.
     Tests,
 }
 
 /// Blocks that are not run: page, first line.
-const LISTED: [(&str, &str, Why); 10] = [
+const LISTED: [(&str, &str, Why); 11] = [
     ("README.md", "make test", Why::Tests),
     (FIRST_TOKEN, "git clone REPOSITORY", Why::Repository),
     (INSTALL, "git clone REPOSITORY", Why::Machine),
@@ -47,9 +49,15 @@ const LISTED: [(&str, &str, Why); 10] = [
     (KUBERNETES, "kubectl -n shop", Why::Cluster),
     (SERVERLESS, "export IMAGE", Why::Account),
     (SERVERLESS, "cd docker/serverless/tencent-scf", Why::Account),
+    (
+        PREDECESSOR,
+        "export TOKEN_SERVER_IMPORT_URL",
+        Why::Predecessor,
+    ),
 ];
 
 const FIRST_TOKEN: &str = "docs/src/tutorial/first-token.md";
+const PREDECESSOR: &str = "docs/src/how-to/coming-from-the-predecessor.md";
 const INSTALL: &str = "docs/src/how-to/install-and-run.md";
 const BACK_UP: &str = "docs/src/how-to/back-up-and-restore.md";
 const KUBERNETES: &str = "docs/src/how-to/kubernetes.md";

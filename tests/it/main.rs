@@ -38,6 +38,7 @@ mod failed_starts;
 mod frozen;
 mod healthcheck;
 mod house;
+mod import;
 mod issuers;
 mod jobs;
 mod key_memory;

@@ -8,7 +8,7 @@ use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::Generation;
 use crate::reads::{Ask, Flush, RefusedToken};
-use crate::registry::{SecretPatch, SentToken};
+use crate::registry::{SecretPatch, SentToken, TokenOrigin};
 
 /// A request to renew a token now.
 #[derive(Object)]
@@ -132,6 +132,7 @@ impl Document for FixedBody {
             token: Some(SentToken {
                 token: token?.into(),
                 expires_at,
+                origin: TokenOrigin::TypedIn,
             }),
         })
     }

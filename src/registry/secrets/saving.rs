@@ -13,11 +13,12 @@ use crate::realm::store as realms;
 use crate::realm::{Fault, Realm, Source};
 use crate::registry::changed::{of_params, of_token};
 use crate::registry::damaged::{Found, faults_of_lost};
-use crate::registry::patch::{SecretPatch, SentParam};
+use crate::registry::patch::{SecretPatch, SentParam, TokenOrigin};
 use crate::registry::{Actor, Refusal, Registry, RegistryError};
 use crate::registry::{Changed, check_expiry, check_new_name, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
 use crate::secret::{seal_params, store};
+use crate::token::expiry::schedule;
 use crate::token::{SealedPart, Trouble, seal};
 use crate::token::{removal, store as tokens};
 
@@ -51,7 +52,7 @@ impl Registry {
         Ok(listed)
     }
 
-    async fn merge_secret(
+    pub(in crate::registry) async fn merge_secret(
         &self,
         transaction: &impl ConnectionTrait,
         patch: &SecretPatch,
@@ -62,10 +63,10 @@ impl Registry {
         let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
         let realm = Realm::from_row(realm, &self.expressions, &self.ring).map_err(Refusal::from)?;
         let source = realm.source;
-        if patch.token.is_some() && !source.is_fixed() {
-            return Err(Refusal::NotFixed.into());
-        }
         if let Some(new) = &patch.token {
+            if new.origin == TokenOrigin::TypedIn && !source.is_fixed() {
+                return Err(Refusal::NotFixed.into());
+            }
             check_expiry(new.expires_at, now)?;
         }
         let stored = store::find(transaction, &patch.realm, &patch.key).await?;
@@ -158,7 +159,16 @@ impl Registry {
         if let Some(new) = &patch.token {
             let sealed = seal(id, SealedPart::Token, &new.token, &self.ring);
             let ring = &self.ring;
-            tokens::store_fixed(transaction, id, sealed, new.expires_at, ring, now).await?;
+            let renew_at = match new.expires_at {
+                _ if source.is_fixed() => None,
+                Some(end) => {
+                    let policy = source.policy();
+                    Some(schedule(now, end, &policy, true, &self.randomness).renew_at)
+                }
+                None => Some(now),
+            };
+            let end = new.expires_at;
+            tokens::store_given(transaction, id, sealed, end, renew_at, ring, now).await?;
         }
         if let Some(before) = &record
             && source.is_fixed()
