@@ -40,7 +40,7 @@ use crate::foundation::server_tls::ServerTls;
 use context::{ambient, say, start_logging};
 use failure::CommandFailure;
 pub use failure::EXIT_CODES;
-use help::{ON_NOTHING, ON_THE_DATABASE};
+use help::{ON_NOTHING, ON_THE_DATABASE, WITH_ITS_SERVER};
 
 /// Holds the credentials of third-party APIs, renews every token before it expires, and
 /// hands tokens to applications.
@@ -85,6 +85,7 @@ enum Command {
     #[command(subcommand)]
     Renewal(renewal::RenewalCommand),
     /// Ask the server of this configuration for /healthz: 0 healthy, 1 not
+    #[command(after_help = WITH_ITS_SERVER)]
     Healthcheck {
         /// How long it may take to answer
         #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
@@ -94,6 +95,7 @@ enum Command {
     #[command(subcommand)]
     Realm(realm::RealmCommand),
     /// Take in what the predecessor has stored: its realms, secrets and live tokens
+    #[command(after_help = ON_THE_DATABASE)]
     Import(import::ImportArguments),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]

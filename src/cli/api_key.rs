@@ -51,6 +51,7 @@ pub enum ApiKeyCommand {
     /// List keys with their limits: scopes, patterns, rate, expiry; without themselves
     #[command(after_help = ON_THE_DATABASE)]
     List {
+        /// How it is printed
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
     },

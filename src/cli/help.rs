@@ -8,5 +8,8 @@ pub(super) const WITH_A_SERVER: &str = "\
 Talks to a running server, and reads no configuration: its URL and a file that holds an API key are \
 all that it needs. TLS trusts the system's authorities, or those of the file that SSL_CERT_FILE \
 names.";
+/// Of a command that asks the server of its own configuration.
+pub(super) const WITH_ITS_SERVER: &str =
+    "Talks to a running server, at the address of its configuration; opens no database.";
 /// Of the others.
 pub(super) const ON_NOTHING: &str = "Works without a database, and without a running server.";

@@ -29,6 +29,7 @@ pub enum RenewalCommand {
         /// So many at most
         #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
+        /// How it is printed
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
     },

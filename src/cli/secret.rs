@@ -26,6 +26,7 @@ pub enum SecretCommand {
         /// One state only, such as needs_attention
         #[arg(long)]
         state: Option<String>,
+        /// How it is printed
         #[arg(long, value_enum, default_value_t = ListFormat::Table)]
         format: ListFormat,
     },

@@ -21,13 +21,16 @@ pub enum TokenCommand {
     Get {
         #[command(flatten)]
         server: ServerArguments,
+        /// The realm of the secret
         #[arg(long)]
         realm: String,
+        /// The key of the secret
         #[arg(long)]
         key: String,
         /// Renew it where it has less life left than that, such as 10m
         #[arg(long, value_name = "TIME", value_parser = time)]
         min_ttl: Option<Ms>,
+        /// How it is printed
         #[arg(long, value_enum, default_value_t = TokenFormat::Value)]
         format: TokenFormat,
     },

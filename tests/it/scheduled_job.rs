@@ -18,6 +18,7 @@ use crate::cli::{Ended, LONG_AGO, end, obtain, run, summary};
 use crate::kit::process::command;
 use crate::kit::promtool::PATHS;
 use crate::kit::server::{Options, SEALING_KEYS};
+use crate::kit::source::root;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -461,6 +462,17 @@ async fn a_metrics_file_is_what_prometheus_reads_and_is_replaced_as_a_whole() {
         "# TYPE token_server_renew_end_timestamp_seconds gauge",
     ] {
         assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
+    let page = crate::kit::source::read(&root().join("docs/src/how-to/scheduled-job.md"));
+    for written in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, _) = written.split_once(' ').expect("a name and a value");
+        assert!(page.contains(&format!("`{name}`")), "{name} is documented");
+    }
+    let documented = page.split("`token_server_renew_").skip(1);
+    for rest in documented {
+        let (name, _) = rest.split_once('`').expect("a name in backticks");
+        let line = format!("\ntoken_server_renew_{name} ");
+        assert!(text.contains(&line), "{name} is written: {text}");
     }
     let checked = Command::new("promtool")
         .env("PATH", PATHS)

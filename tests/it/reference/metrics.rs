@@ -204,8 +204,8 @@ fn metrics_that_documents_alerts_and_dashboards_name_are_there() {
         for rest in text.split(PREFIX).skip(1) {
             let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
             let name = &rest[..end.unwrap_or(rest.len())];
-            // The prefix alone.
-            if name.is_empty() {
+            // The prefix alone; and what a job writes to a file, which its own test compares.
+            if name.is_empty() || name.starts_with("renew_") {
                 continue;
             }
             named += 1;
