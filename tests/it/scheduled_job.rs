@@ -455,6 +455,8 @@ async fn a_metrics_file_is_what_prometheus_reads_and_is_replaced_as_a_whole() {
     for line in [
         "token_server_renew_renewed 2",
         "token_server_renew_failed 1",
+        "token_server_renew_discarded 0",
+        "token_server_renew_waiting 0",
         "token_server_renew_left 0",
         "token_server_renew_needs_attention 1",
         "token_server_renew_exit_code 1",
