@@ -397,7 +397,7 @@ fn on_terminal(env: &[(&str, &str)]) -> String {
     let theirs = ioctl_tiocgptpeer(&ours, flags).expect("it has another end");
     let mut command = command(&database, &[]);
     command
-        .arg("migrate")
+        .args(["api-key", "list"])
         .envs(env.iter().copied())
         .stdout(Stdio::null())
         .stderr(theirs);

@@ -387,11 +387,14 @@ async fn two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half(
     asked = provider.request_count() - before;
     assert!(asked < TOKENS * 3 / 4, "{asked} were asked for already");
     let replica = killed.replica();
+    // The other takes nothing over before it is known what was cut off.
+    other.signal(Signal::STOP);
     killed.signal(Signal::KILL);
     let (ended, _) = killed.end().await;
     assert_eq!((ended.code, &*ended.stdout), (None, ""));
     let cut_off = held_by(&database, &replica).await;
     assert!(!cut_off.is_empty(), "nothing was cut off");
+    other.signal(Signal::CONT);
     provider.release();
     let (ended, other) = other.end().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
