@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where the server is, and who asks it.
 #[derive(Args)]
 pub struct ServerArguments {
-    /// The server, such as https://tokens.example
+    /// The URL of the server
     #[arg(long, env = "TOKEN_SERVER_URL", value_name = "URL")]
     server: Url,
     /// A file that holds an API key
