@@ -75,8 +75,9 @@ pub async fn run(
 
 /// Reads the predecessor's tables.
 async fn read(app: &App, url: SecretString) -> Result<Rows, CommandFailure> {
-    let mut settings = app.settings.database.clone();
-    settings.url = url;
+    let settings = app.settings.database.of_another(url);
+    let settings =
+        settings.map_err(|error| CommandFailure::of(format!("the URL of import: {error}")))?;
     let source = Box::pin(Database::connect(&settings, app.clock.clone())).await;
     let source =
         source.map_err(|error| CommandFailure::of(format!("the URL of import: {error}")))?;

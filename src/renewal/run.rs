@@ -88,52 +88,65 @@ impl Runner {
             self.parts.claims.abandoned(&held);
         }
         let mut ended = self.rounds(scope, begun, progress, &mut summary).await;
-        if scope.by == RunBy::Job && ended.is_ok() {
-            let waited = self.wait_for_others(scope, progress, &mut summary).await;
-            ended = match waited {
-                // What they gave back is due, and so may be what waited for theirs.
-                Ok(true) => {
-                    let rest = RunScope {
-                        reach: Reach::Due,
-                        ..scope.clone()
-                    };
-                    self.rounds(&rest, begun, progress, &mut summary).await
-                }
-                other => other.map(|_| ()),
-            };
+        while ended.is_ok() {
+            if scope.by == RunBy::Job {
+                let waited = self.wait_for_others(scope, progress, &mut summary).await;
+                ended = match waited {
+                    // What they gave back is due, and so may be what waited for theirs.
+                    Ok(true) => {
+                        let rest = RunScope {
+                            reach: Reach::Due,
+                            ..scope.clone()
+                        };
+                        self.rounds(&rest, begun, progress, &mut summary).await
+                    }
+                    other => other.map(|_| ()),
+                };
+            }
+            summary.waiting = summary.still_waiting();
+            // A claim that was not committed when others were looked for is seen now.
+            if ended.is_err()
+                || !self.look_back(scope, begun, &mut summary).await?
+                || scope.stop.is_cancelled()
+            {
+                break;
+            }
+            tokio::select! {
+                () = scope.stop.cancelled() => {}
+                () = tokio::time::sleep(LOOKS_EVERY) => {}
+            }
         }
         summary.waiting = summary.still_waiting();
-        if ended.is_ok() {
-            self.look_back(scope, begun, &mut summary).await?;
-        }
         summary.duration = self.parts.clock.boot().since(begun_boot);
         ended.map(|()| summary)
     }
 
-    /// Counts what is left.
+    /// Counts what is left. Answers whether a job has to wait for others again.
     async fn look_back(
         &self,
         scope: &RunScope,
         begun: EpochMs,
         summary: &mut RunSummary,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         let counter = LeftCounter {
             database: &self.parts.database,
             clock: &self.parts.clock,
             realms: &self.parts.realms,
         };
         match scope.by {
-            RunBy::Call => Ok(()),
+            RunBy::Call => Ok(false),
             RunBy::TimedCall => {
                 tokio::select! {
                     () = scope.stop.cancelled() => {}
                     () = self.parts.permits.all_given_back() => {}
                 }
-                counter.count_left(scope, begun, summary).await
+                counter.count_left(scope, begun, summary).await?;
+                Ok(false)
             }
             RunBy::Job => {
-                counter.count_left(scope, begun, summary).await?;
-                counter.count_attention(scope, summary).await
+                let any_held = counter.count_left(scope, begun, summary).await?;
+                counter.count_attention(scope, summary).await?;
+                Ok(any_held)
             }
         }
     }

@@ -294,6 +294,30 @@ async fn what_is_no_database_of_the_predecessor_is_refused(database: TestDatabas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_to_the_predecessor_is_encrypted_as_its_own_url_says() {
+    let source = source("https://provider.example/token").await;
+    let target = TestDatabase::sqlite();
+    migrated(&target);
+    let import = |mode: &str| {
+        let url = format!("{}?ssl-mode={mode}", source.url);
+        let mut command = command(&target, &[("TOKEN_SERVER_IMPORT_URL", url)]);
+        let ended = command.arg("import").output();
+        ended.expect("the binary starts")
+    };
+    // Nobody trusts what the server shows, if it shows anything.
+    let refused = import("VERIFY_IDENTITY");
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("the URL of import"), "{said}");
+    let refused = import("MAYBE");
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("ssl-mode"), "{said}");
+    // It reads them, and refuses some of its rows.
+    assert_eq!(import("DISABLED").status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_beside_the_predecessors_tables_says_that_nothing_was_imported() {
     let database = source("https://provider.example/token").await;
     insert(&database, &[Row::new("wx", "a"), Row::new("fixed", "b")]).await;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::values::{SecretText, at_least_one, millis, secret};
 use crate::config::settings::{ConfigError, Env};
-use crate::foundation::database::{Authorities, DatabaseSettings, TlsPlan, WantedTls};
+use crate::foundation::database::{Authorities, DatabaseSettings, DbTls, TlsPlan, WantedTls};
 use crate::upstream::trust::certificates_of;
 
 #[derive(Deserialize)]
@@ -48,21 +48,44 @@ impl RawDatabase {
             ));
         }
         let wanted = self.tls.as_deref().map(wanted_tls).transpose()?;
-        let tls = TlsPlan::of(url.expose_secret(), wanted, self.tls_ca_file)
-            .map_err(ConfigError::of_all)?;
-        let authorities = match &tls.ca_file {
-            Some(file) => authorities(file)?,
-            None => Authorities::System,
-        };
+        let tls = tls(&url, wanted, self.tls_ca_file)?;
         Ok(DatabaseSettings {
             url,
-            tls: tls.with(authorities),
+            tls,
             max_connections: self.max_connections,
             acquire_timeout: millis(self.acquire_timeout_ms),
             write_timeout: millis(self.write_timeout_ms),
             read_patience: millis(self.read_patience_ms),
         })
     }
+}
+
+impl DatabaseSettings {
+    /// For another database, with what its URL says of TLS: what is configured is about this one.
+    ///
+    /// # Errors
+    /// Where the URL contradicts itself, or names a file of authorities that cannot be used.
+    pub fn of_another(&self, url: SecretString) -> Result<Self, ConfigError> {
+        let tls = tls(&url, None, None)?;
+        Ok(Self {
+            url,
+            tls,
+            ..self.clone()
+        })
+    }
+}
+
+fn tls(
+    url: &SecretString,
+    wanted: Option<WantedTls>,
+    ca_file: Option<PathBuf>,
+) -> Result<DbTls, ConfigError> {
+    let plan = TlsPlan::of(url.expose_secret(), wanted, ca_file).map_err(ConfigError::of_all)?;
+    let authorities = match &plan.ca_file {
+        Some(file) => authorities(file)?,
+        None => Authorities::System,
+    };
+    Ok(plan.with(authorities))
 }
 
 fn wanted_tls(word: &str) -> Result<WantedTls, ConfigError> {

@@ -23,13 +23,16 @@ pub(super) struct LeftCounter<'a> {
 }
 
 impl LeftCounter<'_> {
-    /// Counts and names what was to be renewed and was not attempted.
+    /// Counts and names what was to be renewed and was not attempted. Answers whether another
+    /// process is renewing some of it.
     pub(super) async fn count_left(
         &self,
         scope: &RunScope,
         begun: EpochMs,
         summary: &mut RunSummary,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
+        summary.forget_left();
+        let mut any_held = false;
         let reader = self.database.causal();
         let all = match &scope.realm {
             Some(realm) => vec![realm.clone()],
@@ -50,6 +53,7 @@ impl LeftCounter<'_> {
                     after = last.id;
                     for token in page {
                         if !summary.has_tried(token.id) {
+                            any_held |= token.is_held;
                             let why = match token.is_held {
                                 true => "another process is renewing it",
                                 false => why.as_str(),
@@ -60,7 +64,7 @@ impl LeftCounter<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(any_held)
     }
 
     async fn why_left(&self, id: &RealmId, scope: &RunScope) -> Result<String, DbError> {

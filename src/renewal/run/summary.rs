@@ -136,6 +136,13 @@ impl RunSummary {
         }
     }
 
+    /// Before it is counted anew.
+    pub(super) fn forget_left(&mut self) {
+        self.left = 0;
+        self.left_secrets.clear();
+        self.left_ids.clear();
+    }
+
     pub(super) fn has_tried(&self, id: SecretId) -> bool {
         self.attempted.contains(&id) || self.waited.contains(&id)
     }
