@@ -335,7 +335,9 @@ async fn two_jobs_at_once_renew_each_token_once(database: TestDatabase) {
     let before = provider.request_count();
     // Both are at it before any is answered.
     provider.hold();
-    let jobs = [0; 2].map(|_| Job::start(&database, &FAST, &[]));
+    // However long that takes.
+    let env = [&FAST[..], &[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")]].concat();
+    let jobs = [0; 2].map(|_| Job::start(&database, &env, &[]));
     provider.wait_for_requests(before + 40).await;
     provider.release();
     let mut renewed = 0;
