@@ -2,13 +2,12 @@
 //! is judged by the checker of the fault tests.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sea_orm::ConnectionTrait;
 use serde::Deserialize;
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock};
 use tokio::task::block_in_place;
-use tokio::time::{interval, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::Size;
 use crate::checker::{Given, History, Killed, Sample, violations};
@@ -20,13 +19,13 @@ use crate::load::{self, Answer, Connecting, Load, token_request};
 use crate::provider::RotatingProvider;
 use crate::report::{Mark, Report, Runs};
 use crate::scene::{APART, LENIENT, held_by, parked, register, rotating_realm, stored};
+use crate::stock;
 use crate::world::{self, key_name, none_left};
 
 /// So short that a reader who is not told of a new token soon serves one that has expired.
 const LIFETIME_S: i64 = 30;
 /// So many tokens become due at once, and so often: 600 a second.
 const DUE_AT_ONCE: i64 = 60;
-const DUE_EVERY: Duration = Duration::from_millis(100);
 /// One connection in so many notes each of its answers.
 const NOTES: usize = 10;
 /// The one that reads leaves renewing to the other, but for one token a second.
@@ -56,7 +55,7 @@ impl World {
     async fn renew_until(&mut self, end: Instant) {
         let killed_at = Instant::now() + (end - Instant::now()) / 2;
         let database = &self.database;
-        let ((), ()) = tokio::join!(make_due(database, end), async {
+        let ((), ()) = tokio::join!(stock::make_due(database, end, DUE_AT_ONCE), async {
             sleep_until(killed_at.into()).await;
             if let Some(renews) = self.renews.take() {
                 renews.kill();
@@ -66,28 +65,6 @@ impl World {
             self.renews = Some(launch(database));
         });
     }
-}
-
-async fn make_due(database: &TestDatabase, end: Instant) {
-    let connection = database.connect().await;
-    let first = database.number("SELECT MIN(secret_id) FROM ts_token").await;
-    let last = database.number("SELECT MAX(secret_id) FROM ts_token").await;
-    let mut pace = interval(DUE_EVERY);
-    let mut next = first;
-    while Instant::now() < end {
-        pace.tick().await;
-        let due = format!(
-            "UPDATE ts_token SET renew_at = 0 WHERE secret_id >= {next} \
-             AND secret_id < {next} + {DUE_AT_ONCE} AND renew_at IS NOT NULL"
-        );
-        let done = connection.execute_unprepared(&due).await;
-        done.expect("the statement is good");
-        next += DUE_AT_ONCE;
-        if next > last {
-            next = first;
-        }
-    }
-    connection.close().await.expect("the connection closes");
 }
 
 #[derive(Deserialize)]

@@ -1,11 +1,10 @@
 //! Mark 12: renewals, readers and the database while callers without a key flood the server. The
 //! server runs on one core, the flood on another.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
 use serde_json::json;
-use std::sync::Arc;
 use tokio::task::block_in_place;
 use tokio::time::{interval, sleep};
 
@@ -16,6 +15,7 @@ use crate::kit::TestDatabase;
 use crate::kit::process::ServerProcess;
 use crate::load::{self, Connecting, Load, token_request};
 use crate::report::{Mark, Report, Runs};
+use crate::stock;
 use crate::world::{self, Provider, key_name, none_left, realm_name};
 
 const PROVIDER_DELAY: Duration = Duration::from_millis(50);
@@ -24,35 +24,12 @@ const LIFETIME_S: i64 = 7200;
 const REALMS: usize = 16;
 /// So many tokens become due at once, and so often: 300 a second.
 const DUE_AT_ONCE: i64 = 30;
-const DUE_EVERY: Duration = Duration::from_millis(100);
 /// Readers ask so often altogether: a flood takes its time beside them, and they are no load.
 const READS_A_SECOND: f64 = 500.0;
 const READERS: usize = 20;
 /// Entries of the audit take so much at most, with their indexes.
 const ENTRY_BYTES: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
-
-/// Makes tokens due, some at a time.
-async fn make_due(database: &TestDatabase, end: Instant) {
-    let connection = database.connect().await;
-    let last = database.number("SELECT MAX(secret_id) FROM ts_token").await;
-    let first = database.number("SELECT MIN(secret_id) FROM ts_token").await;
-    let (mut pace, mut next) = (interval(DUE_EVERY), first);
-    while Instant::now() < end {
-        pace.tick().await;
-        let due = format!(
-            "UPDATE ts_token SET renew_at = 0 WHERE secret_id >= {next} \
-             AND secret_id < {next} + {DUE_AT_ONCE} AND renew_at IS NOT NULL"
-        );
-        let done = connection.execute_unprepared(&due).await;
-        done.expect("the statement is good");
-        next += DUE_AT_ONCE;
-        if next > last {
-            next = first;
-        }
-    }
-    connection.close().await.expect("the connection closes");
-}
 
 /// Renewals and readers, beside a flood or without.
 #[derive(Default)]
@@ -117,7 +94,10 @@ impl World {
     async fn measure(&self, side: &mut Side) {
         let (before, begun) = (self.provider.answered(), Instant::now());
         let end = begun + self.load.duration;
-        let (mut seen, ()) = tokio::join!(load::run(&self.load), make_due(&self.database, end));
+        let (mut seen, ()) = tokio::join!(
+            load::run(&self.load),
+            stock::make_due(&self.database, end, DUE_AT_ONCE)
+        );
         none_left(&self.database, "renew_at = 0").await;
         let renewed = self.provider.answered() - before;
         side.renewals

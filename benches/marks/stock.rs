@@ -1,6 +1,8 @@
 //! Many tokens, put into a database at once: what hundred thousand renewals would leave.
 
-use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel};
+use std::time::{Duration, Instant};
+
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, IntoActiveModel};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
 use token_server::foundation::ids::{KeyName, RealmId, SecretId};
 use token_server::foundation::randomness::Randomness;
@@ -9,6 +11,7 @@ use token_server::secret::params::Params;
 use token_server::secret::seal_params;
 use token_server::token::{SealedPart, seal, store};
 use token_server_entity::{secret, token};
+use tokio::time::interval;
 
 use crate::kit::TestDatabase;
 use crate::kit::server::SEALING_KEYS;
@@ -16,6 +19,8 @@ use crate::world::{TOKEN_BYTES, key_name, realm_name};
 
 /// Rows of one statement.
 const ROWS: usize = 200;
+/// Between two statements that make tokens due.
+const DUE_EVERY: Duration = Duration::from_millis(100);
 /// None is due while anything is measured.
 const LIFE: Ms = Ms::from_secs(86_400);
 
@@ -38,6 +43,28 @@ pub async fn add(database: &TestDatabase, numbers: std::ops::Range<usize>) {
     }
     connection.close().await.expect("the connection closes");
     database.authenticate_tokens().await;
+}
+
+/// Makes so many tokens due at a time, one after the other, until then.
+pub async fn make_due(database: &TestDatabase, end: Instant, at_once: i64) {
+    let connection = database.connect().await;
+    let first = database.number("SELECT MIN(secret_id) FROM ts_token").await;
+    let last = database.number("SELECT MAX(secret_id) FROM ts_token").await;
+    let (mut pace, mut next) = (interval(DUE_EVERY), first);
+    while Instant::now() < end {
+        pace.tick().await;
+        let due = format!(
+            "UPDATE ts_token SET renew_at = 0 WHERE secret_id >= {next} \
+             AND secret_id < {next} + {at_once} AND renew_at IS NOT NULL"
+        );
+        let done = connection.execute_unprepared(&due).await;
+        done.expect("the statement is good");
+        next += at_once;
+        if next > last {
+            next = first;
+        }
+    }
+    connection.close().await.expect("the connection closes");
 }
 
 fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, token::ActiveModel) {

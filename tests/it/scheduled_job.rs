@@ -81,24 +81,24 @@ async fn a_secret_that_needs_attention_is_named_by_each_run_until_it_is_mended(
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
 }
 
-/// A ring of two keys, which seals with the first.
-fn two_keys() -> String {
-    format!(
+/// A server of long ago, which seals with a key that jobs lack.
+async fn with_a_key_of_its_own(database: &TestDatabase) -> Server {
+    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
+    let keys = format!(
         "lost:{},{SEALING_KEYS}",
         &SEALING_KEYS[5..].replace("AQE", "AgI")
-    )
+    );
+    let options = Options {
+        clock: Some(clock),
+        ..Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", &keys)])
+    };
+    Server::start_with(database, options).await
 }
 
 async fn what_lacks_its_sealing_key_is_named_with_the_id_of_the_key(database: TestDatabase) {
     let provider = Provider::start().await;
     obtain(&database, &provider, LONG_AGO).await;
-    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
-    let keys = two_keys();
-    let options = Options {
-        clock: Some(clock),
-        ..Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", &keys)])
-    };
-    let server = Server::start_with(&database, options).await;
+    let server = with_a_key_of_its_own(&database).await;
     server.client.save_secret("b", "2").await;
     server.client.generation("b", "2", 1).await;
     server.stop().await;
@@ -116,13 +116,7 @@ async fn a_realm_that_lacks_its_sealing_key_leaves_what_is_due_and_the_key_is_na
 ) {
     let provider = Provider::start().await;
     obtain(&database, &provider, LONG_AGO).await;
-    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
-    let keys = two_keys();
-    let options = Options {
-        clock: Some(clock),
-        ..Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", &keys)])
-    };
-    let server = Server::start_with(&database, options).await;
+    let server = with_a_key_of_its_own(&database).await;
     let client = &server.client;
     client.register_realm("c", &provider.url("/c")).await;
     client.save_secret("c", "1").await;
