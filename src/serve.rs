@@ -8,6 +8,7 @@ mod connections;
 mod frames;
 mod http;
 mod secured;
+mod turn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -21,8 +21,8 @@ const HALF: &[u8] = b"GET /api/token?realm=r0&key=k0 HTTP/1.1\r\nHost:";
 const AGAIN: Duration = Duration::from_secs(2);
 /// It comes from so many addresses.
 const ADDRESSES: usize = 4;
-/// Connections that denied calls come on.
-const CALLERS: u64 = 30;
+/// Connections that denied calls come on: refusals are held back, so each connection has few.
+const CALLERS: u64 = 600;
 /// Descriptors that the process keeps for everything else.
 const RESERVE: u64 = 500;
 

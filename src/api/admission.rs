@@ -113,7 +113,7 @@ fn take(request: &Request, app: &App) -> Result<(), Problem> {
     taken.map_err(|wait| {
         count(app, "address");
         let refused = Call::by(request, app).deny(None, DenialReason::AddressRate);
-        refused.after(wait)
+        refused.after(wait).held_back(app.settings.address_delay)
     })
 }
 

@@ -3,6 +3,7 @@
 use poem::Request;
 use poem::http::{HeaderValue, Method};
 
+use crate::foundation::clock::Ms;
 use crate::foundation::ids::{KeyName, RealmId};
 
 pub const REQUEST_ID: &str = "x-request-id";
@@ -43,6 +44,10 @@ impl RequestId {
             .unwrap_or_default()
     }
 }
+
+/// An answer that is held back for so long.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldBack(pub Ms);
 
 /// Has the log name the realm that a request is about.
 pub fn note_realm(realm: &RealmId) {

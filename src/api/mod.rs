@@ -44,6 +44,7 @@ use crate::app::App;
 use crate::foundation::words::words;
 use crate::realm::schema;
 use front::Front;
+pub use http::HeldBack;
 use paths::Paths;
 
 type Apis = (

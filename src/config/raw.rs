@@ -121,6 +121,7 @@ impl Raw {
             },
             http,
             address_rate: access.address_rate,
+            address_delay: access.address_delay,
             upstream,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

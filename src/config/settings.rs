@@ -55,6 +55,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// Of calls without a good key; none: they are not limited.
     pub address_rate: Option<Rate>,
+    /// How long it is held back that there are too many.
+    pub address_delay: Ms,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,

@@ -46,7 +46,7 @@ pub struct Connected {
     begun: AtomicU64,
     /// Of them, those that have no answer yet.
     under_way: AtomicU32,
-    /// Of those, the ones that wait for more of their body.
+    /// Of those, the ones that wait for more of their body, or are held back.
     waiting: AtomicU32,
     /// Requests that the caller took back, less those that were answered since.
     taken_back: AtomicU32,
@@ -103,8 +103,8 @@ impl Connected {
         self.since.store(now.0, Relaxed);
     }
 
-    /// Work on a request waits for more of its body.
-    pub fn wait_for_body(&self) {
+    /// Work on a request waits for more of its body, or is held back.
+    pub fn wait_for_caller(&self) {
         self.waiting.fetch_add(1, Relaxed);
     }
 

@@ -257,7 +257,7 @@ mod tests {
         connected.begin();
         assert_eq!(order(&connections), NOBODY);
         connected.has_body(BootMs(20));
-        connected.wait_for_body();
+        connected.wait_for_caller();
         assert_eq!(order(&connections), [20]);
         // Another stream's request, beside it.
         connected.begin();

@@ -3,11 +3,10 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use futures_util::Stream;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,16 +14,18 @@ use hyper_util::server::conn::auto;
 use poem::http::header::STRICT_TRANSPORT_SECURITY;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Body, Endpoint, Request};
+use poem::{Endpoint, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::connected::{Connected, Told};
+use super::connected::Told;
 use super::connection::{Connection, Limits};
 use super::connections::Slot;
 use super::secured::SecuredBy;
+use super::turn::Turn;
 use crate::access::address_rates::ChargedHandshake;
 use crate::access::certified::CertifiedAs;
+use crate::api::HeldBack;
 use crate::config::HttpSettings;
 use crate::foundation::clock::{BootMs, SharedClock};
 use crate::foundation::metrics::{ClosedLabels, Metrics};
@@ -147,6 +148,9 @@ impl<E: Endpoint + 'static> Http<E> {
             let http = self.clone();
             async move {
                 let mut response = http.endpoint.get_response(request).await;
+                if let Some(HeldBack(delay)) = response.extensions_mut().remove() {
+                    turn.hold_back(delay).await;
+                }
                 if let Some(hsts) = http.tls.as_ref().and_then(|tls| tls.hsts.clone()) {
                     let headers = response.headers_mut();
                     headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
@@ -201,74 +205,6 @@ struct Ends {
     certified: Option<CertifiedAs>,
     /// The handshake, until a good key comes.
     charged: Option<ChargedHandshake>,
-}
-
-/// A request that is under way.
-struct Turn {
-    connected: Arc<Connected>,
-    clock: SharedClock,
-    answered: bool,
-}
-
-impl Turn {
-    fn begin(connected: Arc<Connected>, clock: SharedClock) -> Self {
-        connected.begin();
-        Self {
-            connected,
-            clock,
-            answered: false,
-        }
-    }
-
-    fn has_body(&self, request: &mut Request) {
-        self.connected.has_body(self.clock.boot());
-        let body = Coming {
-            body: Box::pin(request.take_body().into_bytes_stream()),
-            connected: self.connected.clone(),
-            waits: false,
-        };
-        request.set_body(Body::from_bytes_stream(body));
-    }
-
-    fn answered(mut self) {
-        self.answered = true;
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.connected.end(self.clock.boot(), self.answered);
-    }
-}
-
-/// A body as it comes; tells while it is waited for.
-struct Coming<S> {
-    body: Pin<Box<S>>,
-    connected: Arc<Connected>,
-    waits: bool,
-}
-
-impl<S: Stream> Stream for Coming<S> {
-    type Item = S::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let polled = self.body.as_mut().poll_next(context);
-        match (polled.is_pending(), self.waits) {
-            (true, false) => self.connected.wait_for_body(),
-            (false, true) => self.connected.go_on(),
-            _ => {}
-        }
-        self.waits = polled.is_pending();
-        polled
-    }
-}
-
-impl<S> Drop for Coming<S> {
-    fn drop(&mut self) {
-        if self.waits {
-            self.connected.go_on();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use token_server::foundation::clock::ManualClock;
+use token_server::foundation::metrics::LimitLabels;
 
 use super::*;
 use crate::kit::process::command;
@@ -211,4 +212,38 @@ async fn more_connections_than_the_limit_of_open_files_leaves_are_refused() {
         fault.contains("files") && fault.contains("ulimit"),
         "{fault}"
     );
+}
+
+#[tokio::test]
+async fn a_caller_whose_refusal_is_held_back_makes_room() {
+    let database = TestDatabase::sqlite();
+    let options = Options::default().with(&[
+        (MAX, "1"),
+        ANY_ADDRESS,
+        ("TOKEN_SERVER__ACCESS__ADDRESS_RATE", "1"),
+        ("TOKEN_SERVER__ACCESS__ADDRESS_BURST", "1"),
+        ("TOKEN_SERVER__ACCESS__ADDRESS_DELAY_MS", "10000"),
+    ]);
+    let (server, _clock) = Server::on_manual_clock_with(&database, options).await;
+    let call = "GET /api/token?realm=r&key=k HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut refused = connect(&server).await;
+    refused
+        .write_all(call.as_bytes())
+        .await
+        .expect("it is sent");
+    let first = answer(&mut refused).await;
+    assert!(first.starts_with("http/1.1 401 "), "{first}");
+    refused
+        .write_all(call.as_bytes())
+        .await
+        .expect("it is sent");
+    eventually("the second call is refused", async || {
+        let limited = &server.app().metrics.limited;
+        let labels = LimitLabels { limit: "address" };
+        (limited.get_or_create(&labels).get() == 1).then_some(())
+    })
+    .await;
+    idle(&server).await;
+    assert_eq!(until_closed(&mut refused).await, "");
+    assert_eq!(closed(&server, "full"), 1);
 }
