@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera test-upgrade fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-galera test-group-replication test-upgrade fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,9 +35,12 @@ test-mysql: setup ## the tests of databases on MySQL 9, in a server that this st
 
 # First all, then those that break a node, by themselves.
 test-galera: ## the fault tests on a Galera cluster of three nodes that this starts; as root
-	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults on_galera \
-		-- --skip broken
-	tests/servers/galera.sh $(CARGO) test --locked --features galera --test faults broken
+	tests/servers/galera.sh $(CARGO) test --locked --features cluster --test faults on_a_cluster
+	tests/servers/galera.sh $(CARGO) test --locked --features cluster --test faults broken
+
+test-group-replication: ## the same on three nodes of MySQL 9 with Group Replication; as root
+	tests/servers/group-replication.sh $(CARGO) test --locked --features cluster --test faults on_a_cluster
+	tests/servers/group-replication.sh $(CARGO) test --locked --features cluster --test faults broken
 
 test-upgrade: setup ## the server of COMMIT (UPGRADE_FROM=COMMIT) and this one on one database, under load
 	tests/upgrade.sh "$(UPGRADE_FROM)" $(CARGO) test --locked --features upgrade --test faults upgrade::

@@ -23,8 +23,8 @@ mod kit;
 mod checker;
 #[allow(dead_code, unused_macros)]
 #[macro_use]
-#[path = "../../tests/faults/galera.rs"]
-mod galera;
+#[path = "../../tests/faults/cluster.rs"]
+mod cluster;
 #[allow(dead_code)]
 #[path = "../../tests/faults/provider.rs"]
 mod provider;
@@ -42,6 +42,7 @@ mod load;
 mod many;
 mod nginx;
 mod plain;
+mod pruning;
 mod reads;
 mod renewals;
 mod report;
@@ -71,6 +72,7 @@ struct Size {
     herd: usize,
     sockets: usize,
     denied: u64,
+    attempts: usize,
     /// How long a flood is looked at.
     flooded: Duration,
 }
@@ -89,6 +91,7 @@ const WHOLE: Size = Size {
     herd: 100_000,
     sockets: 20_000,
     denied: 3000,
+    attempts: 10_000_000,
     flooded: Duration::from_secs(120),
 };
 
@@ -106,6 +109,7 @@ const SMALL: Size = Size {
     herd: 1000,
     sockets: 100,
     denied: 50,
+    attempts: 5000,
     flooded: Duration::from_millis(100),
 };
 
@@ -165,6 +169,9 @@ async fn main() {
     }
     if wanted(&[13]) {
         secured::measure(size, &mut report).await;
+    }
+    if wanted(&[14]) {
+        pruning::measure(size, &mut report).await;
     }
     if whole && chosen.is_empty() {
         keep(&report);

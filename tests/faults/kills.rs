@@ -18,7 +18,7 @@ on_every_database! {
     killed_after_the_commit_a_server_asks_for_nothing,
 }
 
-on_galera! {
+on_clusters! {
     killed_before_the_request_is_worked_on_a_server_renews_when_it_is_back,
     killed_after_a_lenient_provider_rotated_a_server_renews_when_it_is_back,
     killed_after_a_strict_provider_rotated_a_server_says_that_the_token_may_be_spent,

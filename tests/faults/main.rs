@@ -11,8 +11,9 @@
 mod kit;
 
 #[macro_use]
-mod galera;
+mod cluster;
 
+mod backup;
 mod checker;
 mod database;
 mod disk;

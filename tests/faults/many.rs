@@ -9,7 +9,7 @@ on_every_database! {
     five_replicas_renew_many_tokens_once_each,
 }
 
-on_galera! {
+on_clusters! {
     five_replicas_renew_one_token_once,
     five_replicas_renew_many_tokens_once_each,
 }

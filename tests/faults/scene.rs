@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, Ms, SystemClock};
 
 use crate::checker::{Given, History, Killed, Sample, Stored, violations};
-use crate::galera;
+use crate::cluster;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{Client, Reply};
 use crate::kit::{TestDatabase, eventually};
@@ -50,7 +50,7 @@ impl Scene {
 
     fn environment(&self, replica: &str) -> [(&'static str, String); 2] {
         let directory = self.directory(replica).display().to_string();
-        let url = galera::url_of(&self.database, replica);
+        let url = cluster::url_of(&self.database, replica);
         [("TOKEN_SERVER__DATA_DIR", directory), ("DATABASE_URL", url)]
     }
 

@@ -14,7 +14,7 @@ on_every_database! {
     a_second_signal_to_stop_changes_nothing,
 }
 
-on_galera! {
+on_clusters! {
     replicas_that_start_together_on_an_empty_database_all_serve,
     a_server_goes_on_and_starts_again_on_a_database_that_a_newer_one_has_migrated,
     a_server_told_to_stop_stores_what_is_in_flight_and_cuts_no_request,

@@ -15,7 +15,7 @@ on_every_database! {
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,
 }
 
-on_galera! {
+on_clusters! {
     a_pair_in_the_hands_of_a_replica_that_stood_still_is_waited_for_and_kept,
     a_pair_in_the_hands_of_a_replica_that_dies_is_not_missed_where_the_used_one_is_accepted,
     where_no_token_is_valid_a_lost_attempt_is_waited_for_a_lease_and_no_longer,

@@ -2,8 +2,9 @@
 # Runs a command beside a Galera cluster of three MariaDB nodes on loopback:
 # `tests/servers/galera.sh COMMAND…`.
 #
-# The command finds the nodes in TEST_GALERA_URLS, separated by commas, and their directory in
-# TEST_GALERA_DIR. With that set, it breaks them by
+# The command finds the nodes in TEST_CLUSTER_URLS, separated by commas, the kind of the cluster in
+# TEST_CLUSTER_KIND, their directory in TEST_CLUSTER_DIR, and this script in TEST_CLUSTER_SCRIPT. With
+# that set, it breaks them by
 #
 #   tests/servers/galera.sh --kill N     kill -9
 #   tests/servers/galera.sh --start N    starts it again, and waits until it is synced
@@ -18,16 +19,16 @@ nodes=(1 2 3)
 user=mysql
 provider=/usr/lib/galera/libgalera_smm.so
 
-setting() { cat "$TEST_GALERA_DIR/$1"; }
+setting() { cat "$TEST_CLUSTER_DIR/$1"; }
 
 # sql N STATEMENT
-sql() { mariadb --no-defaults --protocol=socket --socket="$TEST_GALERA_DIR/$1/socket" --user=root --batch --skip-column-names --execute="$2"; }
+sql() { mariadb --no-defaults --protocol=socket --socket="$TEST_CLUSTER_DIR/$1/socket" --user=root --batch --skip-column-names --execute="$2"; }
 
 synced() { [[ "$(sql "$1" "SHOW STATUS LIKE 'wsrep_local_state_comment'")" == *Synced ]]; }
 
 # run_node N ADDRESS: what it connects to; none makes a new cluster.
 run_node() {
-    local node="$1" address="$2" home="$TEST_GALERA_DIR/$1" options
+    local node="$1" address="$2" home="$TEST_CLUSTER_DIR/$1" options
     options="gmcast.listen_addr=tcp://127.0.0.1:$(setting "$node/gmcast")"
     options+=";ist.recv_addr=127.0.0.1:$(setting "$node/ist");gcache.size=32M"
     setpriv --reuid="$user" --regid="$user" --clear-groups mariadbd --no-defaults \
@@ -74,21 +75,21 @@ has mariadbd && has wsrep_sst_rsync || missing+=(mariadb-server)
 for tool in rsync lsof socat; do has "$tool" || missing+=("$tool"); done
 ((${#missing[@]} == 0)) || install "${missing[@]}"
 
-export TEST_GALERA_DIR
-TEST_GALERA_DIR="$(mktemp -d)"
+export TEST_CLUSTER_DIR
+TEST_CLUSTER_DIR="$(mktemp -d)"
 stop() {
     local node
     for node in "${nodes[@]}"; do
-        [[ ! -e "$TEST_GALERA_DIR/$node/process" ]] || end "$(setting "$node/process")"
+        [[ ! -e "$TEST_CLUSTER_DIR/$node/process" ]] || end "$(setting "$node/process")"
     done
-    rm -rf "$TEST_GALERA_DIR"
+    rm -rf "$TEST_CLUSTER_DIR"
 }
 trap stop EXIT
-chmod 755 "$TEST_GALERA_DIR"
+chmod 755 "$TEST_CLUSTER_DIR"
 
 urls=()
 for node in "${nodes[@]}"; do
-    home="$TEST_GALERA_DIR/$node"
+    home="$TEST_CLUSTER_DIR/$node"
     mkdir "$home"
     for use in port gmcast ist sst; do free_port >"$home/$use"; done
     chown "$user:$user" "$home"
@@ -103,6 +104,7 @@ run_node 2 "$(others 2)"
 run_node 3 "$(others 3)"
 say "$(sql 1 "SELECT VERSION()"), $(sql 1 "SHOW STATUS LIKE 'wsrep_cluster_size'" | cut -f 2) nodes after $((SECONDS - begun)) s"
 
-export TEST_GALERA_URLS
-TEST_GALERA_URLS="$(IFS=,; echo "${urls[*]}")"
+export TEST_CLUSTER_URLS TEST_CLUSTER_KIND=galera
+export TEST_CLUSTER_SCRIPT="$repository/tests/servers/galera.sh"
+TEST_CLUSTER_URLS="$(IFS=,; echo "${urls[*]}")"
 "$@"

@@ -18,8 +18,8 @@ mod kit;
 mod checker;
 #[allow(dead_code, unused_macros)]
 #[macro_use]
-#[path = "../faults/galera.rs"]
-mod galera;
+#[path = "../faults/cluster.rs"]
+mod cluster;
 #[allow(dead_code)]
 #[path = "../faults/provider.rs"]
 mod provider;

@@ -1,18 +1,19 @@
-//! The same on a Galera cluster, each replica on a node of its own: `make test-galera`.
+//! The same on a cluster of three nodes, each replica on a node of its own: `make test-galera`,
+//! `make test-group-replication`.
 
 use crate::kit::TestDatabase;
 
-/// Runs behaviours on the cluster of `tests/servers/galera.sh`, where the feature `galera`
-/// says that there is one.
-macro_rules! on_galera {
+/// Runs behaviours on the cluster of `tests/servers/galera.sh` or `group-replication.sh`, where the
+/// feature `cluster` says that there is one.
+macro_rules! on_clusters {
     ($($behaviour:ident,)+) => {
-        #[cfg(feature = "galera")]
-        mod galera {
+        #[cfg(feature = "cluster")]
+        mod cluster {
             $(
                 mod $behaviour {
                     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                    async fn on_galera() {
-                        let database = crate::galera::database().await;
+                    async fn on_a_cluster() {
+                        let database = crate::cluster::database().await;
                         super::super::$behaviour(database).await;
                     }
                 }
@@ -21,22 +22,25 @@ macro_rules! on_galera {
     };
 }
 
+fn variable(wanted: &str) -> Option<String> {
+    let mut variables = std::env::vars();
+    variables.find_map(|(name, value)| (name == wanted).then_some(value))
+}
+
 /// The URLs of the nodes; none: the test runs on another database.
 fn nodes() -> Vec<String> {
-    let named = |(name, _): &(String, String)| name == "TEST_GALERA_URLS";
-    let urls = std::env::vars().find(named).map(|(_, urls)| urls);
-    urls.map_or_else(Vec::new, |urls| {
-        urls.split(',').map(str::to_owned).collect()
-    })
+    let urls = variable("TEST_CLUSTER_URLS").unwrap_or_default();
+    let urls = urls.split(',').filter(|url| !url.is_empty());
+    urls.map(str::to_owned).collect()
 }
 
 /// A database of its own, made on the first node.
-#[cfg(feature = "galera")]
+#[cfg(feature = "cluster")]
 pub async fn database() -> TestDatabase {
     let nodes = nodes();
     let first = nodes
         .first()
-        .expect("tests/servers/galera.sh names the nodes");
+        .expect("the script of the cluster names the nodes");
     TestDatabase::on_server(first).await
 }
 
@@ -51,7 +55,7 @@ pub fn url_of(database: &TestDatabase, replica: &str) -> String {
     format!("{node}/{name}")
 }
 
-#[cfg(feature = "galera")]
+#[cfg(feature = "cluster")]
 mod broken {
     use std::process::Command;
 
@@ -63,14 +67,14 @@ mod broken {
     use crate::scene::{LIFETIME_S, Scene, rotating_realm};
 
     fn node(verb: &str, number: &str) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/galera.sh");
+        let script = super::variable("TEST_CLUSTER_SCRIPT").expect("the script names itself");
         let done = Command::new(script).args([verb, number]).status();
         assert!(done.expect("the script runs").success(), "{verb} {number}");
     }
 
     /// The replica on the node that dies has a pair in its hands.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_pair_in_flight_survives_the_death_of_its_replicas_node_on_galera() {
+    async fn a_pair_in_flight_survives_the_death_of_its_replicas_node() {
         let database = super::database().await;
         let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
         let b = scene.replica("b");
@@ -93,34 +97,69 @@ mod broken {
         scene.judge(&a.client).await;
     }
 
+    /// How a node is held up, and let go; how those who wait for it are found.
+    struct Holding {
+        hold: &'static [&'static str],
+        let_go: &'static [&'static str],
+        waiting: &'static str,
+    }
+
+    const GALERA: Holding = Holding {
+        hold: &[
+            "SET GLOBAL wsrep_desync = ON",
+            "FLUSH TABLES WITH READ LOCK",
+        ],
+        let_go: &["UNLOCK TABLES", "SET GLOBAL wsrep_desync = OFF"],
+        waiting: "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() \
+                  AND user = 'root' AND command <> 'Sleep' AND time_ms > 200 \
+                  AND id <> CONNECTION_ID()",
+    };
+
+    /// Reads wait in a hook before their transaction begins.
+    const GROUP_REPLICATION: Holding = Holding {
+        hold: &["FLUSH TABLES WITH READ LOCK"],
+        let_go: &["UNLOCK TABLES"],
+        waiting: "SELECT COUNT(*) FROM performance_schema.processlist WHERE db = DATABASE() \
+                  AND state LIKE 'Executing hook%'",
+    };
+
     /// A node that takes part and applies nothing of what the others commit.
-    struct HeldUp(DatabaseConnection);
+    struct HeldUp {
+        connection: DatabaseConnection,
+        holding: &'static Holding,
+    }
 
     impl HeldUp {
         /// The lock is the connection's, so there is only one.
         async fn new(url: String) -> Self {
             let options = ConnectOptions::new(url).max_connections(1).to_owned();
-            let node = Self(Database::connect(options).await.expect("the node answers"));
-            node.run("SET GLOBAL wsrep_desync = ON").await;
-            node.run("FLUSH TABLES WITH READ LOCK").await;
+            let node = Self {
+                connection: Database::connect(options).await.expect("the node answers"),
+                holding: match super::variable("TEST_CLUSTER_KIND").as_deref() {
+                    Some("galera") => &GALERA,
+                    Some("group_replication") => &GROUP_REPLICATION,
+                    other => panic!("no cluster is of the kind {other:?}"),
+                },
+            };
+            node.run(node.holding.hold).await;
             node
         }
 
-        async fn run(&self, sql: &str) {
-            let done = self.0.execute_unprepared(sql).await;
-            done.expect("the statement is good");
+        async fn run(&self, statements: &[&str]) {
+            for sql in statements {
+                let done = self.connection.execute_unprepared(sql).await;
+                done.expect("the statement is good");
+            }
         }
 
         /// Waits until somebody waits for this node.
         async fn is_waited_for(&self) {
             let question = Statement::from_string(
-                self.0.get_database_backend(),
-                "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() \
-                 AND user = 'root' AND command <> 'Sleep' AND time_ms > 200 \
-                 AND id <> CONNECTION_ID()",
+                self.connection.get_database_backend(),
+                self.holding.waiting,
             );
             eventually("somebody waits for the node", async || {
-                let row = self.0.query_one_raw(question.clone()).await;
+                let row = self.connection.query_one_raw(question.clone()).await;
                 let row = row.expect("the query is good").expect("a row");
                 let waiting: i64 = row.try_get_by_index(0).expect("a number");
                 (waiting > 0).then_some(())
@@ -129,16 +168,18 @@ mod broken {
         }
 
         async fn go_on(self) {
-            self.run("UNLOCK TABLES").await;
-            self.run("SET GLOBAL wsrep_desync = OFF").await;
-            self.0.close().await.expect("the connection closes");
+            self.run(self.holding.let_go).await;
+            self.connection
+                .close()
+                .await
+                .expect("the connection closes");
         }
     }
 
     /// The refresh token is refused because another replica's late pair has taken its place:
     /// on another node, and not on the one that is asked.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_lost_race_is_no_failure_although_the_replicas_node_lags_behind_on_galera() {
+    async fn a_lost_race_is_no_failure_although_the_replicas_node_lags_behind() {
         let database = super::database().await;
         let scene = Scene::set(database, Reuse::AcceptedFor(Ms::ZERO), LIFETIME_S).await;
         let (a, b) = (scene.replica("a"), scene.replica("b"));
