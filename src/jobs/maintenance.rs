@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::job::{Job, PassOutcome, Trigger};
 use crate::access::audit::{self, AuditLog};
 use crate::foundation::clock::{Ms, SharedClock, Timeline};
-use crate::foundation::database::{Database, DbError};
+use crate::foundation::database::{Database, DbError, delete_in_pieces};
 use crate::renewal::history;
 use crate::token::retired;
 
@@ -67,15 +67,16 @@ impl Maintenance {
             now.minus(self.settings.history),
             now.minus(self.settings.audit),
         );
-        pruned.renewals = in_pieces(|| {
+        pruned.renewals = delete_in_pieces(PIECE_ROWS, || {
             database.write_alone(|writer| history::prune(writer, history, PIECE_ROWS))
         })
         .await?;
         let (before, log) = (audit, &self.log);
         pruned.audit_entries = audit::prune(database, log, before, now, PIECE_ROWS).await?;
-        pruned.retired =
-            in_pieces(|| database.write_alone(|writer| retired::prune(writer, before, PIECE_ROWS)))
-                .await?;
+        pruned.retired = delete_in_pieces(PIECE_ROWS, || {
+            database.write_alone(|writer| retired::prune(writer, before, PIECE_ROWS))
+        })
+        .await?;
         Ok(pruned)
     }
 }
@@ -112,21 +113,6 @@ impl Job for Maintenance {
                 self.database.failed(&error, "deleting old history");
                 PassOutcome::Failed
             }
-        }
-    }
-}
-
-/// Deletes one piece after the other until one is not full; answers how many rows.
-async fn in_pieces<Fut>(mut delete: impl FnMut() -> Fut) -> Result<u64, DbError>
-where
-    Fut: Future<Output = Result<u64, DbError>>,
-{
-    let mut deleted = 0;
-    loop {
-        let piece = delete().await?;
-        deleted += piece;
-        if piece < PIECE_ROWS {
-            return Ok(deleted);
         }
     }
 }

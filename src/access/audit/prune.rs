@@ -16,7 +16,7 @@ use super::entry::{AuditEntry, AuditOutcome, Change, PRUNE};
 use super::log::{AuditLog, write_head};
 use super::store::in_chain;
 use crate::foundation::clock::{EpochMs, Timeline};
-use crate::foundation::database::{Database, DbError, delete_some};
+use crate::foundation::database::{Database, DbError, delete_in_pieces, delete_some};
 
 /// Deletes entries made before then, `limit` at once; answers how many. Says so in the audit.
 pub async fn prune(
@@ -26,22 +26,16 @@ pub async fn prune(
     now: EpochMs,
     limit: u64,
 ) -> Result<u64, DbError> {
-    let mut deleted = 0;
-    loop {
-        let unchained = || {
-            audit::Entity::find()
-                .filter(audit::Column::Chain.is_null())
-                .filter(audit::Column::At.lt(before))
-                .order_by_asc(audit::Column::At)
-        };
-        let piece = database
-            .write_alone(|writer| delete_some(writer, unchained(), audit::Column::Id, limit))
-            .await?;
-        deleted += piece;
-        if piece < limit {
-            break;
-        }
-    }
+    let unchained = || {
+        audit::Entity::find()
+            .filter(audit::Column::Chain.is_null())
+            .filter(audit::Column::At.lt(before))
+            .order_by_asc(audit::Column::At)
+    };
+    let mut deleted = delete_in_pieces(limit, || {
+        database.write_alone(|writer| delete_some(writer, unchained(), audit::Column::Id, limit))
+    })
+    .await?;
     let chains: Vec<i64> = audit_chain::Entity::find()
         .select_only()
         .column(audit_chain::Column::Id)
@@ -51,16 +45,12 @@ pub async fn prune(
         .await
         .map_err(DbError::from)?;
     for id in &chains {
-        loop {
-            let piece = database.write(|transaction, _| {
+        deleted += delete_in_pieces(limit, || {
+            database.write(|transaction, _| {
                 Box::pin(async move { prune_chain(transaction, log, *id, before, limit).await })
-            });
-            let piece = piece.await?;
-            deleted += piece;
-            if piece < limit {
-                break;
-            }
-        }
+            })
+        })
+        .await?;
     }
     let chains = &chains;
     database

@@ -32,7 +32,7 @@ pub use connect::ConnectError;
 pub use error::{Abort, DbError};
 pub use lists::{padded, pieces};
 use outage::Outage;
-pub use paging::{delete_some, one_page};
+pub use paging::{delete_in_pieces, delete_some, one_page};
 pub use retry::{is_bad_value, is_duplicate};
 pub use settings::DatabaseSettings;
 pub use tls::{Authorities, DbTls, TlsPlan, WantedTls};

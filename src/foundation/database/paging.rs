@@ -1,10 +1,13 @@
 //! Queries in parts: one page of a list, and deletion of so many rows at a time.
 
+use std::time::Duration;
+
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
     QuerySelect, Select,
 };
 
+use super::error::DbError;
 use crate::foundation::page::{Listed, Page};
 
 /// One page of what a query selects, in its order, and how much it selects in all.
@@ -46,4 +49,27 @@ pub async fn delete_some<E: EntityTrait>(
         .exec(database)
         .await?;
     Ok(deleted.rows_affected)
+}
+
+/// Between two pieces of a long deletion: whoever else writes goes on meanwhile.
+const PIECE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Deletes one piece after the other, until one is not full; answers how many rows. `delete` deletes
+/// `piece_rows` at most, and answers how many.
+pub async fn delete_in_pieces<Fut>(
+    piece_rows: u64,
+    mut delete: impl FnMut() -> Fut,
+) -> Result<u64, DbError>
+where
+    Fut: Future<Output = Result<u64, DbError>>,
+{
+    let mut deleted = 0;
+    loop {
+        let piece = delete().await?;
+        deleted += piece;
+        if piece < piece_rows {
+            return Ok(deleted);
+        }
+        tokio::time::sleep(PIECE_PAUSE).await;
+    }
 }
