@@ -4,6 +4,7 @@
 #   MariaDB   mariadbd and mariadb-install-db, unless TEST_MYSQL_URL names a server
 #   Node      20 or newer, unless TEST_NODE names a binary
 #   OAuth     the npm packages of tests/oidc
+#   mariadb-dump  makes a backup that is restored: installed, or unpacked under target/
 #   openssl   a server of an old TLS, for tests of failed connections
 #   curl, jq, sqlite3  commands of the documents, which tests run
 #   clients   the npm packages of tests/clients: a client generated from the specification
@@ -83,6 +84,12 @@ fi
 prometheus="$repository/target/servers/prometheus"
 if ! { has prometheus && has promtool; } && [[ ! -x "$prometheus/usr/bin/promtool" ]]; then
     unpack prometheus "$prometheus"
+fi
+
+# The whole package would bring Perl.
+clients_of_mariadb="$repository/target/servers/mariadb-client"
+if [[ -z "${TEST_MYSQL_DUMP:-}" ]] && ! has mariadb-dump && [[ ! -x "$clients_of_mariadb/usr/bin/mariadb-dump" ]]; then
+    unpack mariadb-client "$clients_of_mariadb"
 fi
 
 # The same: a service would start.

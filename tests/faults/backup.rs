@@ -1,0 +1,151 @@
+//! A backup taken while tokens are renewed, as docs/src/how-to/back-up-and-restore.md says, and put
+//! back on another machine.
+
+use std::process::{Command, Stdio};
+
+use token_server::foundation::clock::Ms;
+use tokio::task::{block_in_place, spawn_blocking};
+
+use crate::kit::database::Kind;
+use crate::kit::server::Client;
+use crate::kit::{TestDatabase, on_every_database};
+use crate::provider::Reuse;
+use crate::scene::{LIFETIME_S, Scene};
+
+on_every_database! {
+    every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restored,
+}
+
+const KEYS: usize = 40;
+/// The provider takes a refresh token for so long after it was used: a backup holds used ones.
+const OVERLAP: Reuse = Reuse::AcceptedFor(Ms::from_secs(3600));
+
+fn key(number: usize) -> String {
+    format!("k{number}")
+}
+
+async fn every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restored(
+    database: TestDatabase,
+) {
+    let mut scene = Scene::set(database, OVERLAP, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.register_realm(&server.client).await;
+    for number in 0..KEYS {
+        scene.register(&server.client, &key(number)).await;
+    }
+    renewed_and_read(&mut scene, &server.client).await;
+
+    let taking = spawn_blocking(taker(&scene.database));
+    loop {
+        renewed_and_read(&mut scene, &server.client).await;
+        if taking.is_finished() {
+            break;
+        }
+    }
+    taking.await.expect("the backup is taken");
+    server.kill();
+
+    let restored = match scene.database.kind() {
+        Kind::Sqlite => TestDatabase::sqlite(),
+        Kind::MySql => TestDatabase::mysql().await,
+    };
+    block_in_place(|| restore(&scene.database, &restored));
+    let lost = std::mem::replace(&mut scene.database, restored);
+    let server = scene.replica("b");
+    for number in 0..KEYS {
+        scene.renews_again(&server.client, &key(number)).await;
+    }
+    let unhealthy = server
+        .client
+        .list("/api/secret?state=needs_attention")
+        .await;
+    assert_eq!(unhealthy, Vec::<serde_json::Value>::new());
+    drop(lost);
+}
+
+/// Renews all tokens once more, and reads each.
+async fn renewed_and_read(scene: &mut Scene, client: &Client) {
+    let wanted = scene.provider.rotations() + KEYS;
+    scene.due().await;
+    while scene.provider.rotations() < wanted {
+        for number in 0..KEYS {
+            scene.read(client, 0, &key(number)).await;
+        }
+    }
+}
+
+/// Installed, or where tests/setup.sh unpacks what is not.
+const PATHS: &str = concat!(
+    "/usr/local/bin:/usr/bin:/usr/sbin:",
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/servers/mariadb-client/usr/bin"
+);
+
+/// The programs of MariaDB, or of the server that `TEST_MYSQL_URL` names.
+fn program(variable: &str, default: &str) -> Command {
+    let named = |(name, _): &(String, String)| name == variable;
+    let named = std::env::vars().find(named).map(|(_, command)| command);
+    let line = named.unwrap_or_else(|| default.to_owned());
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().expect("a program is named"));
+    command.args(words).env("PATH", PATHS);
+    command
+}
+
+/// The options that name a server, and the database there.
+fn server_of(database: &TestDatabase) -> (Vec<String>, String) {
+    let url = url::Url::parse(&database.url).expect("a URL");
+    let options = vec![
+        "--protocol=tcp".to_owned(),
+        format!("--host={}", url.host_str().expect("a host")),
+        format!("--port={}", url.port().expect("a port")),
+        format!("--user={}", url.username()),
+    ];
+    (options, url.path().trim_start_matches('/').to_owned())
+}
+
+const SQLITE_FILE: &str = "token-server.db";
+const SQLITE_COPY: &str = "backup.db";
+const DUMP: &str = "backup.sql";
+
+/// Takes a backup beside the database.
+fn taker(database: &TestDatabase) -> impl FnOnce() + Send + 'static {
+    let directory = database.directory.path().to_owned();
+    let mut command = match database.kind() {
+        Kind::Sqlite => {
+            let mut command = Command::new("sqlite3");
+            let copy = directory.join(SQLITE_COPY);
+            command
+                .arg(directory.join(SQLITE_FILE))
+                .arg(format!("VACUUM INTO '{}'", copy.display()));
+            command
+        }
+        Kind::MySql => {
+            let (server, name) = server_of(database);
+            let mut command = program("TEST_MYSQL_DUMP", "mariadb-dump");
+            command.args(server).args(["--single-transaction", &name]);
+            let dump = std::fs::File::create(directory.join(DUMP));
+            command.stdout(dump.expect("the file can be made"));
+            command
+        }
+    };
+    move || assert!(command.status().expect("it runs").success(), "{command:?}")
+}
+
+/// Puts the backup of one database into another.
+fn restore(lost: &TestDatabase, restored: &TestDatabase) {
+    let backup = lost.directory.path();
+    match restored.kind() {
+        Kind::Sqlite => {
+            let file = restored.directory.path().join(SQLITE_FILE);
+            std::fs::copy(backup.join(SQLITE_COPY), file).expect("it is copied");
+        }
+        Kind::MySql => {
+            let (server, name) = server_of(restored);
+            let dump = std::fs::File::open(backup.join(DUMP)).expect("the dump is there");
+            let mut command = program("TEST_MYSQL_CLIENT", "mariadb");
+            command.args(server).arg(&name).stdin(Stdio::from(dump));
+            assert!(command.status().expect("it runs").success(), "{command:?}");
+        }
+    }
+}
