@@ -1,6 +1,7 @@
 //! Load: connections that are kept, each with one request after the other, as fast as they are
 //! answered or at a rate of their own.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ pub struct Load {
 pub struct Seen {
     pub answered: u64,
     pub errors: u64,
+    /// Why, and how often.
+    failures: BTreeMap<String, u64>,
     pub seconds: f64,
     /// In microseconds.
     latencies: Vec<u32>,
@@ -64,6 +67,11 @@ pub struct Seen {
 impl Seen {
     pub fn per_second(&self) -> f64 {
         self.answered as f64 / self.seconds
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.errors += 1;
+        *self.failures.entry(why.to_owned()).or_default() += 1;
     }
 
     /// The latency that so many do not exceed, in milliseconds.
@@ -105,9 +113,15 @@ pub async fn run(load: &Load) -> Seen {
         let seen = connection.await.expect("a connection ends");
         all.answered += seen.answered;
         all.errors += seen.errors;
+        for (why, count) in seen.failures {
+            *all.failures.entry(why).or_default() += count;
+        }
         all.latencies.extend(seen.latencies);
     }
     all.seconds = begun.elapsed().as_secs_f64();
+    for (why, count) in &all.failures {
+        println!("{count} requests failed: {why}");
+    }
     all
 }
 
@@ -252,7 +266,8 @@ async fn connection(
                 let us = due.elapsed().as_micros();
                 seen.latencies.push(u32::try_from(us).unwrap_or(u32::MAX));
             }
-            Ok(_) | Err(_) => seen.errors += 1,
+            Ok(_) => seen.fail("a wrong answer"),
+            Err(error) => seen.fail(&error.to_string()),
         }
         due += pause.unwrap_or_default();
     }
