@@ -3,6 +3,7 @@
 
 mod fetching;
 mod key_cache;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::memory::{COMPARING, KnownIssuers, Memory};
 use crate::upstream::Upstream;
 use fetching::Fetching;
 use key_cache::KeyCache;
+pub use settings::IssuerSettings;
 
 /// Why nobody knows whether a credential is good.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +63,12 @@ impl Issuers {
         upstream: Arc<Upstream>,
         clock: SharedClock,
         metrics: &Metrics,
+        settings: IssuerSettings,
     ) -> Self {
+        let fetching = Fetching::new(upstream, clock.clone(), metrics, settings);
         Self(Arc::new(Inner {
             memory,
-            fetching: Arc::new(Fetching::new(upstream, clock.clone(), metrics)),
+            fetching: Arc::new(fetching),
             clock,
             of_issuers: Mutex::default(),
             strangers: Mutex::default(),
