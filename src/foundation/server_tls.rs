@@ -27,14 +27,14 @@ pub enum Reloaded {
 
 /// Which content of the files something is of: there is another once they were read anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading(u64);
+pub struct FilesVersion(u64);
 
 /// TLS as it is now.
 pub struct ServerTls {
     files: TlsFiles,
     state: Mutex<State>,
     /// Written under the lock of the state, and read without.
-    reading: AtomicU64,
+    version: AtomicU64,
 }
 
 struct State {
@@ -74,27 +74,27 @@ impl ServerTls {
         Ok(Self {
             files,
             state: Mutex::new(state),
-            reading: AtomicU64::new(0),
+            version: AtomicU64::new(0),
         })
     }
 
     /// For the next handshake, and which content of the files that is.
-    pub fn config(&self) -> (Arc<ServerConfig>, Reading) {
+    pub fn config(&self) -> (Arc<ServerConfig>, FilesVersion) {
         let state = self.state();
-        (state.usable.config.clone(), self.reading())
+        (state.usable.config.clone(), self.version())
     }
 
     /// Which content of the files is in use.
-    pub fn reading(&self) -> Reading {
-        Reading(self.reading.load(Ordering::Acquire))
+    pub fn version(&self) -> FilesVersion {
+        FilesVersion(self.version.load(Ordering::Acquire))
     }
 
     /// Whether a handshake would take a caller's certificate now, by the content of the files that
     /// is in use.
-    pub fn takes(&self, chain: &[CertificateDer<'_>], now: EpochMs) -> (bool, Reading) {
-        let (callers, reading) = {
+    pub fn takes(&self, chain: &[CertificateDer<'_>], now: EpochMs) -> (bool, FilesVersion) {
+        let (callers, version) = {
             let state = self.state();
-            (state.usable.callers.clone(), self.reading())
+            (state.usable.callers.clone(), self.version())
         };
         let is_taken = || {
             let (callers, (first, others)) = (callers?, chain.split_first()?);
@@ -102,7 +102,7 @@ impl ServerTls {
             let now = UnixTime::since_unix_epoch(since_epoch);
             callers.verify_client_cert(first, others, now).ok()
         };
-        (is_taken().is_some(), reading)
+        (is_taken().is_some(), version)
     }
 
     /// When the certificate in use ends, or one that it was issued by; none where that cannot be
@@ -131,7 +131,7 @@ impl ServerTls {
         match usable {
             Ok(usable) => {
                 *state = usable;
-                self.reading.fetch_add(1, Ordering::Release);
+                self.version.fetch_add(1, Ordering::Release);
                 Reloaded::Changed
             }
             Err(fault) if state.refused == Some(fingerprint) => Reloaded::Kept(fault),
@@ -196,7 +196,7 @@ mod tests {
         let pair = Pair::new();
         let tls = ServerTls::load(pair.files()).unwrap();
         assert!(tls.ends().is_some());
-        let (first, reading) = tls.config();
+        let (first, version) = tls.config();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
         // The key is replaced before its certificate.
         let certificate = pair.write_key();
@@ -205,11 +205,11 @@ mod tests {
             assert!(matches!(tls.reload(), Reloaded::Kept(_)));
         }
         assert!(Arc::ptr_eq(&first, &tls.config().0));
-        assert_eq!(tls.reading(), reading);
+        assert_eq!(tls.version(), version);
         pair.write_certificate(&certificate);
         assert_eq!(tls.reload(), Reloaded::Changed);
         assert!(!Arc::ptr_eq(&first, &tls.config().0));
-        assert_ne!(tls.reading(), reading);
+        assert_ne!(tls.version(), version);
         std::fs::remove_file(pair.files().key).unwrap();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
         let Reloaded::Kept(fault) = tls.reload() else {

@@ -18,7 +18,7 @@ use crate::access::address_rates::{AddressRates, CallerAddress, ChargedHandshake
 use crate::access::certified::{CertifiedAs, CertifiedClients};
 use crate::foundation::certificate;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock};
-use crate::foundation::server_tls::{Reading, ServerTls};
+use crate::foundation::server_tls::{FilesVersion, ServerTls};
 
 /// What somebody is told who speaks plain HTTP.
 const NO_TLS: &str = "This port speaks TLS only: ask https://, not http://.\n";
@@ -62,7 +62,7 @@ pub struct SecuredBy {
 pub struct Secured {
     pub stream: TlsStream<TcpStream>,
     /// Which content of the files it is secured by.
-    reading: Reading,
+    version: FilesVersion,
     /// Of its caller's address; none where that is a proxy's.
     pub charged: Option<ChargedHandshake>,
 }
@@ -74,14 +74,14 @@ pub struct Certified {
     stands_for: CertifiedAs,
     tls: Arc<ServerTls>,
     /// Whether a handshake would take it, and by which content of the files.
-    taken: Mutex<(bool, Reading)>,
+    taken: Mutex<(bool, FilesVersion)>,
 }
 
 impl Certified {
     /// None where a handshake would not take it any more.
     pub fn now(&self, now: EpochMs) -> Option<&CertifiedAs> {
         let mut taken = locked(&self.taken);
-        if taken.1 != self.tls.reading() {
+        if taken.1 != self.tls.version() {
             *taken = self.tls.takes(&self.chain, now);
         }
         taken.0.then_some(&self.stands_for)
@@ -105,7 +105,7 @@ impl SecuredBy {
             stands_for: self.clients.of(names, ends)?,
             chain: chain.to_vec(),
             tls: self.tls.clone(),
-            taken: Mutex::new((true, secured.reading)),
+            taken: Mutex::new((true, secured.version)),
         })
     }
 
@@ -161,14 +161,14 @@ impl SecuredBy {
         let charged = address.map(|address| self.charge(address)).transpose()?;
         // Its messages are small, and would wait for each other.
         stream.set_nodelay(true).map_err(failed)?;
-        let (config, reading) = self.tls.config();
+        let (config, version) = self.tls.config();
         let stream = TlsAcceptor::from(config)
             .accept(stream)
             .await
             .map_err(failed)?;
         Ok(Secured {
             stream,
-            reading,
+            version,
             charged,
         })
     }
