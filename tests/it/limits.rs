@@ -1,7 +1,7 @@
 //! How often callers may call: by key, and by address without a good one.
 
 mod bodies;
-mod pushes;
+pub mod pushes;
 
 use std::sync::Arc;
 
