@@ -5,6 +5,7 @@ mod keys;
 mod logged;
 mod matrix;
 mod registered;
+mod remembered;
 mod stored;
 
 use std::sync::Arc;
