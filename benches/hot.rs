@@ -80,7 +80,7 @@ async fn app(directory: &std::path::Path) -> App {
     app.reads.read(&ask).await.expect("a token");
     let key = SecretString::from(ADMIN_KEY);
     app.memory
-        .recognise(&key)
+        .recognise(&KeyHash::of(&key))
         .await
         .expect("the database answers");
     app

@@ -198,7 +198,13 @@ impl App {
                 settings.ticket,
                 wake.clone(),
             ),
-            issuers: Issuers::new(memory.clone(), upstream.clone(), clock.clone(), &metrics),
+            issuers: Issuers::new(
+                memory.clone(),
+                upstream.clone(),
+                clock.clone(),
+                &metrics,
+                settings.issuers,
+            ),
             registry: Registry::new(RegistryParts {
                 database: database.clone(),
                 ring: ring.clone(),

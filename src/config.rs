@@ -319,6 +319,21 @@ mod tests {
                 "often",
                 "maintenance.schedule",
             ),
+            (
+                "TOKEN_SERVER__ISSUERS__RETRY_INTERVAL_S",
+                "61",
+                "issuers.retry_interval_s must be issuers.fetch_interval_s (60) or less",
+            ),
+            (
+                "TOKEN_SERVER__ISSUERS__REFRESH_AFTER_S",
+                "3601",
+                "issuers.refresh_after_s",
+            ),
+            (
+                "TOKEN_SERVER__ISSUERS__MAX_AGE_S",
+                "86401",
+                "issuers.max_age_s",
+            ),
             ("TOKEN_SERVER__LOG__FILTER", "a=b=c", "log.filter"),
             (
                 "TOKEN_SERVER__SEALING__KEYS_FILE",

@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 use crate::Size;
 use crate::checker::{Given, History, Killed, Sample, violations};
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::ServerProcess;
 use crate::kit::server::Client;
 use crate::load::{self, Answer, Connecting, Load, token_request};

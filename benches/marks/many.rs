@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Size;
 use crate::cost::resident_kib;
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::server::{Options, Server};
 use crate::load::{Connecting, Connection, token_request};
 use crate::report::{Mark, Report, Runs};

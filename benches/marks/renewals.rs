@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use crate::Size;
 use crate::cost::cpu_seconds;
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::report::{Mark, Report, Runs};
 use crate::world::{self, Provider, none_left};
 

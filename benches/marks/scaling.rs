@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 use crate::Size;
 use crate::alone::{Alone, Way, on_core};
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::load::token_request;
 use crate::nginx::Nginx;
 use crate::report::{Mark, Report, Runs};

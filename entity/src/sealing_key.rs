@@ -14,6 +14,8 @@ pub struct Model {
     /// All servers seal with the key whose time is the latest; where none has one, each with the
     /// first of its own.
     pub seals_since: Option<EpochMs>,
+    /// Authenticates that, with the key itself.
+    pub seals_mac: Option<Sealed>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

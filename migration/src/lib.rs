@@ -30,6 +30,7 @@ mod m20261129_000025_create_issuer;
 mod m20261129_000026_chain_audit;
 mod m20261129_000027_create_audit_sink;
 mod m20261129_000028_add_rates;
+mod m20261129_000029_authenticate_sealing_key;
 
 use std::collections::HashSet;
 
@@ -75,6 +76,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000026_chain_audit::Migration),
             Box::new(m20261129_000027_create_audit_sink::Migration),
             Box::new(m20261129_000028_add_rates::Migration),
+            Box::new(m20261129_000029_authenticate_sealing_key::Migration),
         ]
     }
 

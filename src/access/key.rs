@@ -52,6 +52,29 @@ impl KeyHash {
     }
 }
 
+/// What a caller presents, and its hash, by which it is looked up.
+pub struct PresentedKey {
+    text: SecretString,
+    hash: KeyHash,
+}
+
+impl PresentedKey {
+    pub fn of(text: SecretString) -> Self {
+        Self {
+            hash: KeyHash::of(&text),
+            text,
+        }
+    }
+
+    pub fn text(&self) -> &SecretString {
+        &self.text
+    }
+
+    pub fn hash(&self) -> &KeyHash {
+        &self.hash
+    }
+}
+
 /// The key in the content of an `Authorization` header: a bearer token (RFC 6750) or a Basic
 /// password (RFC 7617), or the user name where the password is empty, which is where it is pasted
 /// first.

@@ -18,6 +18,7 @@ use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
 use crate::foundation::pattern::{Coverage, Pattern};
+use crate::foundation::reauthentication::{AuthenticatedRow, reauthenticate};
 use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 
 /// The name of the key that comes from configuration or the first start.
@@ -171,19 +172,13 @@ pub async fn authenticate_all(
 
 /// Authenticates anew, with the key that seals, what another key authenticated.
 pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
-    let mut resealed = Resealed::default();
-    for row in Entity::find().all(database).await? {
-        let mac = ring.reauthenticated(&place(&row), &values(&row), row.mac.as_ref());
-        if let Some(mac) = resealed.count(mac) {
-            Entity::update_many()
-                .col_expr(Column::Mac, Expr::value(mac))
-                .filter(Column::Id.eq(row.id))
-                .filter(Column::Mac.eq(row.mac))
-                .exec(database)
-                .await?;
-        }
-    }
-    Ok(resealed)
+    reauthenticate::<Entity>(database, ring, Column::Mac, |row| AuthenticatedRow {
+        place: place(row),
+        values: values(row),
+        mac: row.mac.as_ref(),
+        is_row: Condition::all().add(Column::Id.eq(row.id)),
+    })
+    .await
 }
 
 /// The row of a new key, whose number the database gives.

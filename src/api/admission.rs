@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Request;
-use secrecy::SecretString;
 
 use super::auth::{Call, Recognised, presented};
 use super::forwarded::address_of;
@@ -14,7 +13,7 @@ use super::problem::Problem;
 use crate::access::Caller;
 use crate::access::address_rates::ChargedHandshake;
 use crate::access::certified::CertifiedAs;
-use crate::access::key::KeyHash;
+use crate::access::key::PresentedKey;
 use crate::access::writer::DenialReason;
 use crate::app::App;
 use crate::foundation::metrics::LimitLabels;
@@ -50,7 +49,7 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
     // Whoever shows a key that is remembered, or a certificate, guesses none, and is held up by
     // nobody who does.
     let known = match &presented {
-        Some(key) => app.memory.remembers(key),
+        Some(key) => app.memory.remembers(key.hash()),
         None => certified.is_some(),
     };
     if !known {
@@ -87,11 +86,9 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
 async fn recognise(
     request: &Request,
     app: &App,
-    key: &SecretString,
+    key: &PresentedKey,
 ) -> Result<Option<Arc<Caller>>, Problem> {
-    let sure = app
-        .memory
-        .sure_caller(&KeyHash::of(key), app.clock.moment());
+    let sure = app.memory.sure_caller(key.hash(), app.clock.moment());
     if sure.is_some() {
         return Ok(sure);
     }

@@ -9,13 +9,12 @@ use poem::http::{HeaderMap, StatusCode};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use secrecy::SecretString;
 
 use super::browser;
 use super::http::{RequestId, known_method, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
-use crate::access::key;
+use crate::access::key::{self, PresentedKey};
 use crate::access::scope::Scope;
 use crate::access::writer::{Denial, DenialReason, GivenToken, Look};
 use crate::access::{Caller, Rights};
@@ -322,6 +321,7 @@ fn is_of_browser(headers: &HeaderMap) -> bool {
 }
 
 /// The key a caller presents, if it presents one.
-pub fn presented(request: &Request) -> Option<SecretString> {
-    key::presented(request.headers().get(AUTHORIZATION)?.to_str().ok()?)
+pub fn presented(request: &Request) -> Option<PresentedKey> {
+    let authorization = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    key::presented(authorization).map(PresentedKey::of)
 }

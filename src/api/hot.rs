@@ -12,7 +12,6 @@ use super::auth::presented;
 use super::browser::NOSNIFF;
 use super::http::{NO_STORE, REQUEST_ID};
 use super::tokens::plain;
-use crate::access::key::KeyHash;
 use crate::access::scope::Scope;
 use crate::access::writer::GivenToken;
 use crate::app::App;
@@ -44,9 +43,7 @@ impl Hot {
         }
         let now = app.clock.moment();
         let (realm, key) = plain_names(request.uri().query()?)?;
-        let caller = app
-            .memory
-            .sure_caller(&KeyHash::of(&presented(request)?), now)?;
+        let caller = app.memory.sure_caller(presented(request)?.hash(), now)?;
         if !caller.has(Scope::TokenRead) || !caller.coverage.secret(realm, key) {
             return None;
         }

@@ -336,5 +336,6 @@ fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::
         check_value: Set(check_value),
         created_at: Set(now),
         seals_since: NotSet,
+        seals_mac: NotSet,
     })
 }

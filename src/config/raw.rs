@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod database;
 mod http;
+mod issuers;
 mod platform;
 mod renewal;
 mod sealing;
@@ -27,6 +28,7 @@ use access::RawAccess;
 use audit::RawAudit;
 use database::RawDatabase;
 use http::RawHttp;
+use issuers::RawIssuers;
 use renewal::{RawRead, RawRenewal};
 use sealing::RawSealing;
 use upstream::RawUpstream;
@@ -46,6 +48,7 @@ pub(super) struct Raw {
     renewal: RawRenewal,
     read: RawRead,
     access: RawAccess,
+    issuers: RawIssuers,
     ticket: RawTicket,
     webhook: RawWebhook,
     audit: RawAudit,
@@ -122,6 +125,7 @@ impl Raw {
             http,
             address_rate: access.address_rate,
             address_delay: access.address_delay,
+            issuers: self.issuers.check()?,
             upstream,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

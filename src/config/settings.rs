@@ -18,6 +18,7 @@ use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::SealingKeys;
 use crate::foundation::server_tls::TlsFiles;
+use crate::issuers::IssuerSettings;
 use crate::jobs::audit_sinks::AuditSink;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
@@ -57,6 +58,7 @@ pub struct Settings {
     pub address_rate: Option<Rate>,
     /// How long it is held back that there are too many.
     pub address_delay: Ms,
+    pub issuers: IssuerSettings,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,

@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod private;
 pub mod randomness;
 pub mod rate;
+pub mod reauthentication;
 pub mod replica;
 pub mod sealing;
 pub mod sealing_keys;

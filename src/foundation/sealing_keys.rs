@@ -12,7 +12,7 @@ use token_server_entity::sealing_key::{Column, Entity};
 
 use super::clock::EpochMs;
 use super::database::Database;
-use super::sealing::{Closed, KeyRing, OpenError, prefix};
+use super::sealing::{Closed, KeyRing, OpenError, RowValues, Sealed, SealedPlace, prefix};
 
 /// Every column whose values were made with a sealing key.
 pub const SEALED_COLUMNS: [(&str, &[&str]); 8] = [
@@ -117,38 +117,63 @@ pub async fn lacked(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<V
     Ok(uses)
 }
 
-/// Says with which key all servers seal from now on.
+fn seals_place(key_id: &str) -> SealedPlace<'_> {
+    SealedPlace {
+        table: "ts_sealing_key",
+        row: key_id,
+        column: "seals_mac",
+    }
+}
+
+fn seals_values(since: EpochMs) -> RowValues {
+    RowValues::default().number(Some(since.0))
+}
+
+/// Says with which key of the ring all servers seal from now on.
 pub async fn set_sealing(
     database: &impl ConnectionTrait,
+    ring: &KeyRing,
     key_id: &str,
     now: EpochMs,
 ) -> Result<(), DbErr> {
+    let mac = ring.authenticate_under(key_id, &seals_place(key_id), &seals_values(now));
     Entity::update_many()
         .col_expr(Column::SealsSince, Expr::value(now))
+        .col_expr(Column::SealsMac, Expr::value(mac))
         .filter(Column::KeyId.eq(key_id))
         .exec(database)
         .await
         .map(|_| ())
 }
 
-/// Has a ring seal with the key that the database names, where it has that.
+/// Has a ring seal with the key that the database names last, where it has that. A row that no
+/// server with that key wrote names none.
 pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(), DbErr> {
-    let named: Option<String> = Entity::find()
+    let named: Vec<(String, EpochMs, Option<Sealed>)> = Entity::find()
         .select_only()
-        .column(Column::KeyId)
+        .columns([Column::KeyId, Column::SealsSince, Column::SealsMac])
         .filter(Column::SealsSince.is_not_null())
         .order_by_desc(Column::SealsSince)
         .order_by_asc(Column::KeyId)
         .into_tuple()
-        .one(database)
+        .all(database)
         .await?;
-    if let Some(id) = named
-        && !ring.seal_with(&id)
-    {
-        tracing::error!(
-            key = id,
-            "this server lacks the sealing key that all seal with: put it into sealing.keys"
-        );
+    for (id, since, mac) in named {
+        let verified = ring.verify(&seals_place(&id), &seals_values(since), mac.as_ref());
+        match verified.map_err(|error| error.why) {
+            Ok(()) if ring.seal_with(&id) => return Ok(()),
+            Ok(()) | Err(Closed::UnknownKey(_)) => tracing::error!(
+                key = id,
+                "this server lacks the sealing key that all seal with: put it into sealing.keys"
+            ),
+            Err(why) => tracing::error!(
+                table = "ts_sealing_key",
+                row = id,
+                column = "seals_mac",
+                %why,
+                "a sealing key is not taken: its row was not written by a token server; run rotate-key again"
+            ),
+        }
     }
     Ok(())
 }

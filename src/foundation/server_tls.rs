@@ -1,43 +1,20 @@
 //! TLS towards callers: the certificate that they are shown, and whose certificates of theirs are
 //! taken. Both are read anew when their files change; a pair that cannot be used changes nothing.
 
+mod contents;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use super::certificate::first_end;
 use super::clock::EpochMs;
-use super::private::check_key_file;
-
-/// What is spoken over TLS, the better first (RFC 7301).
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// Where certificates and the key are, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The server's certificate, and those that issued it.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    /// Of the certificates that callers may show. None: they show none.
-    pub client_authorities: Option<PathBuf>,
-}
-
-/// A pair that cannot be used; says which file and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} names {}, {what}", path.display())]
-pub struct TlsFault {
-    key: &'static str,
-    path: PathBuf,
-    what: String,
-}
+use contents::{Contents, Fingerprint, Usable};
+pub use contents::{TlsFault, TlsFiles};
 
 /// What became of a look at the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,14 +25,20 @@ pub enum Reloaded {
     Kept(TlsFault),
 }
 
+/// Which content of the files something is of: there is another once they were read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilesVersion(u64);
+
 /// TLS as it is now.
 pub struct ServerTls {
     files: TlsFiles,
     state: Mutex<State>,
+    /// Written under the lock of the state, and read without.
+    version: AtomicU64,
 }
 
 struct State {
-    config: Arc<ServerConfig>,
+    usable: Usable,
     used: Fingerprint,
     /// When the first certificate of the chain ends; none where that cannot be read.
     ends: Option<EpochMs>,
@@ -64,19 +47,15 @@ struct State {
 }
 
 impl State {
-    fn of(read: &Contents, config: Arc<ServerConfig>) -> Self {
-        let chain = certificates(&read.certificate);
+    fn of(read: &Contents, usable: Usable) -> Self {
         Self {
-            config,
+            usable,
             used: read.fingerprint(),
-            ends: chain.and_then(|chain| first_end(&chain)),
+            ends: read.ends(),
             refused: None,
         }
     }
 }
-
-/// Tells one content of all files from another.
-type Fingerprint = [u8; 32];
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,16 +70,39 @@ impl ServerTls {
     /// Where a file cannot be read or used, or any user of the machine can read the key.
     pub fn load(files: TlsFiles) -> Result<Self, TlsFault> {
         let read = Contents::read(&files)?;
-        let state = State::of(&read, read.config(&files)?);
+        let state = State::of(&read, read.usable(&files)?);
         Ok(Self {
             files,
             state: Mutex::new(state),
+            version: AtomicU64::new(0),
         })
     }
 
-    /// For the next handshake.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.state().config.clone()
+    /// For the next handshake, and which content of the files that is.
+    pub fn config(&self) -> (Arc<ServerConfig>, FilesVersion) {
+        let state = self.state();
+        (state.usable.config.clone(), self.version())
+    }
+
+    /// Which content of the files is in use.
+    pub fn version(&self) -> FilesVersion {
+        FilesVersion(self.version.load(Ordering::Acquire))
+    }
+
+    /// Whether a handshake would take a caller's certificate now, by the content of the files that
+    /// is in use.
+    pub fn takes(&self, chain: &[CertificateDer<'_>], now: EpochMs) -> (bool, FilesVersion) {
+        let (callers, version) = {
+            let state = self.state();
+            (state.usable.callers.clone(), self.version())
+        };
+        let is_taken = || {
+            let (callers, (first, others)) = (callers?, chain.split_first()?);
+            let since_epoch = Duration::from_millis(u64::try_from(now.0).ok()?);
+            let now = UnixTime::since_unix_epoch(since_epoch);
+            callers.verify_client_cert(first, others, now).ok()
+        };
+        (is_taken().is_some(), version)
     }
 
     /// When the certificate in use ends, or one that it was issued by; none where that cannot be
@@ -123,12 +125,13 @@ impl ServerTls {
             return Reloaded::Unchanged;
         }
         let usable = read.and_then(|contents| {
-            let config = contents.config(&self.files)?;
-            Ok(State::of(&contents, config))
+            let usable = contents.usable(&self.files)?;
+            Ok(State::of(&contents, usable))
         });
         match usable {
             Ok(usable) => {
                 *state = usable;
+                self.version.fetch_add(1, Ordering::Release);
                 Reloaded::Changed
             }
             Err(fault) if state.refused == Some(fingerprint) => Reloaded::Kept(fault),
@@ -144,112 +147,10 @@ impl ServerTls {
     }
 }
 
-const CERTIFICATE: &str = "http.tls.cert_file";
-const KEY: &str = "http.tls.key_file";
-const CLIENT_AUTHORITIES: &str = "http.tls.client_ca_file";
-
-/// What the files hold.
-struct Contents {
-    certificate: Vec<u8>,
-    key: Zeroizing<Vec<u8>>,
-    client_authorities: Option<Vec<u8>>,
-}
-
-impl Contents {
-    fn read(files: &TlsFiles) -> Result<Self, TlsFault> {
-        check_key_file(&files.key)
-            .map_err(|open| fault(KEY, &files.key, format!("a private key: {open}")))?;
-        let authorities = files.client_authorities.as_deref();
-        Ok(Self {
-            certificate: content(CERTIFICATE, &files.certificate)?,
-            key: content(KEY, &files.key)?.into(),
-            client_authorities: authorities
-                .map(|path| content(CLIENT_AUTHORITIES, path))
-                .transpose()?,
-        })
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        let mut digest = Sha256::new();
-        let authorities = self.client_authorities.as_deref().unwrap_or_default();
-        for part in [&*self.certificate, &**self.key, authorities] {
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
-        }
-        digest.finalize().into()
-    }
-
-    /// TLS 1.2 and 1.3, of which rustls knows no weak suite.
-    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsFault> {
-        let refused = |what: &str| fault(CERTIFICATE, &files.certificate, what.to_owned());
-        let chain = certificates(&self.certificate)
-            .ok_or_else(|| refused("which holds no certificate in PEM"))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
-            let what = "which holds no private key in PEM that is not encrypted";
-            fault(KEY, &files.key, what.to_owned())
-        })?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|_| refused("and there is no version of TLS to use it with"))?;
-        let builder = match (&self.client_authorities, &files.client_authorities) {
-            (Some(pem), Some(path)) => {
-                let refused = || {
-                    let what = "which holds no certificate of an authority in PEM";
-                    fault(CLIENT_AUTHORITIES, path, what.to_owned())
-                };
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem).ok_or_else(refused)? {
-                    roots.add(certificate).map_err(|_| refused())?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                        .allow_unauthenticated()
-                        .build();
-                builder.with_client_cert_verifier(verifier.map_err(|_| refused())?)
-            }
-            _ => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            let what = match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    "whose first certificate is not that of the key in http.tls.key_file"
-                }
-                _ => "whose certificate or key in http.tls.key_file cannot be used",
-            };
-            refused(what)
-        })?;
-        if self.client_authorities.is_some() {
-            // A session that is resumed would bring back a certificate that has ended meanwhile.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(Arc::new(config))
-    }
-}
-
-fn fault(key: &'static str, path: &Path, what: String) -> TlsFault {
-    TlsFault {
-        key,
-        path: path.to_owned(),
-        what,
-    }
-}
-
-fn content(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsFault> {
-    std::fs::read(path).map_err(|error| fault(key, path, format!("which cannot be read: {error}")))
-}
-
-/// None where one of them cannot be read, or there is none.
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    read.ok().filter(|read| !read.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 
@@ -295,7 +196,7 @@ mod tests {
         let pair = Pair::new();
         let tls = ServerTls::load(pair.files()).unwrap();
         assert!(tls.ends().is_some());
-        let first = tls.config();
+        let (first, version) = tls.config();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
         // The key is replaced before its certificate.
         let certificate = pair.write_key();
@@ -303,10 +204,12 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(tls.reload(), Reloaded::Kept(_)));
         }
-        assert!(Arc::ptr_eq(&first, &tls.config()));
+        assert!(Arc::ptr_eq(&first, &tls.config().0));
+        assert_eq!(tls.version(), version);
         pair.write_certificate(&certificate);
         assert_eq!(tls.reload(), Reloaded::Changed);
-        assert!(!Arc::ptr_eq(&first, &tls.config()));
+        assert!(!Arc::ptr_eq(&first, &tls.config().0));
+        assert_ne!(tls.version(), version);
         std::fs::remove_file(pair.files().key).unwrap();
         assert_eq!(tls.reload(), Reloaded::Unchanged);
         let Reloaded::Kept(fault) = tls.reload() else {

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::settings::IssuerSettings;
 use crate::access::issuer::store::Issuer;
 use crate::access::issuer::{IssuerRegistration, KeySet, KeySetError, KeySource};
-use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::clock::{BootMs, SharedClock};
 use crate::foundation::metrics::{FetchLabels, Metrics};
 use crate::realm::failure::Failure;
 use crate::upstream::{TimeLimit, Upstream};
-
-/// How long fetching may take in all: callers wait for it.
-const TIMEOUT: Ms = Ms::from_secs(5);
-/// The largest document that is read, in bytes.
-const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
 
 /// Why there are no keys. Says what is wrong, and repeats nothing of what was answered.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +19,8 @@ pub(super) enum FetchFault {
     Failed(String),
     #[error("{0} answers {1}")]
     Status(&'static str, u16),
-    #[error("{0} is larger than {DOCUMENT_MAX_BYTES} bytes")]
-    TooLarge(&'static str),
+    #[error("{0} is larger than {1} bytes (issuers.max_document_bytes)")]
+    TooLarge(&'static str, usize),
     #[error("{0} is not JSON")]
     NotJson(&'static str),
     #[error("the discovery document is of another issuer")]
@@ -42,10 +38,16 @@ pub(super) struct Fetching {
     upstream: Arc<Upstream>,
     clock: SharedClock,
     fetches: Box<dyn Fn(&'static str) + Send + Sync>,
+    pub settings: IssuerSettings,
 }
 
 impl Fetching {
-    pub fn new(upstream: Arc<Upstream>, clock: SharedClock, metrics: &Metrics) -> Self {
+    pub fn new(
+        upstream: Arc<Upstream>,
+        clock: SharedClock,
+        metrics: &Metrics,
+        settings: IssuerSettings,
+    ) -> Self {
         let fetches = metrics.jwks_fetches.clone();
         Self {
             upstream,
@@ -53,6 +55,7 @@ impl Fetching {
             fetches: Box::new(move |outcome| {
                 fetches.get_or_create(&FetchLabels { outcome }).inc();
             }),
+            settings,
         }
     }
 
@@ -63,7 +66,7 @@ impl Fetching {
     /// The keys that an issuer publishes now.
     pub async fn fetch(&self, issuer: &Issuer) -> Result<KeySet, FetchFault> {
         let fetched = self
-            .fetch_within(issuer, self.upstream.time_limit(TIMEOUT))
+            .fetch_within(issuer, self.upstream.time_limit(self.settings.timeout))
             .await;
         match &fetched {
             Ok(_) => (self.fetches)("done"),
@@ -114,8 +117,9 @@ impl Fetching {
             return Err(FetchFault::Status(what, answer.status.as_u16()));
         }
         let body = answer.body.map_err(failed)?;
-        if body.len() > DOCUMENT_MAX_BYTES {
-            return Err(FetchFault::TooLarge(what));
+        let most = self.settings.max_document_bytes;
+        if body.len() > most {
+            return Err(FetchFault::TooLarge(what, most));
         }
         serde_json::from_slice(&body).map_err(|_| FetchFault::NotJson(what))
     }

@@ -1,26 +1,16 @@
 //! The keys of one issuer, kept: refreshed while they are used, fetched for an id that nobody
 //! knows, and good for a while where the issuer is away. However many ask, the issuer is asked
-//! once a minute at most.
+//! as seldom as the configuration says.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Instrument;
 
 use super::fetching::Fetching;
+use super::settings::IssuerSettings;
 use crate::access::issuer::KeySet;
 use crate::access::issuer::store::Issuer;
 use crate::foundation::clock::{BootMs, Ms};
-
-/// Between two fetches for one issuer.
-const APART: Ms = Ms::from_secs(60);
-/// The same while there is no key at all: nobody is let in meanwhile.
-const APART_WITHOUT_KEYS: Ms = Ms::from_secs(10);
-/// Keys that are older are fetched again beside the call that uses them …
-const REFRESHED_AFTER: Ms = Ms::from_secs(45 * 60);
-/// … and before it, if they are older than that: a key that was withdrawn is good no longer.
-const OLD_AFTER: Ms = Ms::from_secs(60 * 60);
-/// So old keys are good where the issuer does not answer.
-const KEPT: Ms = Ms::from_secs(24 * 60 * 60);
 
 /// There are no keys of the issuer.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +49,12 @@ enum Step {
 }
 
 impl State {
-    fn step(&self, id: Option<&str>, now: BootMs) -> Step {
+    fn step(&self, id: Option<&str>, now: BootMs, settings: &IssuerSettings) -> Step {
         let kept = self.keys.as_ref();
-        let kept = kept.filter(|(_, fetched)| now.since(*fetched) < KEPT);
+        let kept = kept.filter(|(_, fetched)| now.since(*fetched) < settings.max_stale);
         let apart = match kept {
-            Some(_) => APART,
-            None => APART_WITHOUT_KEYS,
+            Some(_) => settings.fetch_interval,
+            None => settings.retry_interval,
         };
         let wait = match self.tried {
             Some((at, _)) => Ms(apart.0 - now.since(at).0),
@@ -79,9 +69,9 @@ impl State {
         };
         let (keys, age) = (keys.clone(), now.since(*fetched));
         let is_away = matches!(self.tried, Some((_, Tried::Failed)));
-        if !may_fetch || (keys.knows(id) && age < REFRESHED_AFTER) {
+        if !may_fetch || (keys.knows(id) && age < settings.refresh_after) {
             Step::Use(keys)
-        } else if keys.knows(id) && (age < OLD_AFTER || is_away) {
+        } else if keys.knows(id) && (age < settings.max_age || is_away) {
             Step::UseAndRefresh(keys)
         } else {
             Step::FetchFirst(Some(keys))
@@ -107,12 +97,11 @@ impl KeyCache {
             Step::FetchFirst(_) => {
                 // A caller that goes away interrupts no fetch that others wait for.
                 let (cache, issuer) = (self.clone(), issuer.clone());
+                let retry_after = fetching.settings.retry_interval;
                 let (fetching, id) = (fetching.clone(), id.map(str::to_owned));
                 let fetched = async move { cache.fetch_first(&issuer, id, &fetching).await };
                 let fetched = tokio::spawn(fetched.in_current_span()).await;
-                fetched.unwrap_or(Err(Unavailable {
-                    retry_after: APART_WITHOUT_KEYS,
-                }))
+                fetched.unwrap_or(Err(Unavailable { retry_after }))
             }
         }
     }
@@ -131,7 +120,7 @@ impl KeyCache {
             Step::FetchFirst(kept) => {
                 let fetched = self.fetch(issuer, fetching).await;
                 fetched.or(kept).ok_or(Unavailable {
-                    retry_after: APART_WITHOUT_KEYS,
+                    retry_after: fetching.settings.retry_interval,
                 })
             }
         }
@@ -143,7 +132,7 @@ impl KeyCache {
 
     fn step(&self, id: Option<&str>, fetching: &Fetching) -> Step {
         let now = fetching.boot();
-        self.lock().step(id, now)
+        self.lock().step(id, now, &fetching.settings)
     }
 
     /// Fetches beside the call; nobody waits for it.

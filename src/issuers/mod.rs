@@ -3,16 +3,17 @@
 
 mod fetching;
 mod key_cache;
+mod settings;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use crate::access::Caller;
 use crate::access::issuer::store::Issuer;
 use crate::access::issuer::{Jwt, KeySource, TokenFault, VerifiedToken};
-use crate::access::key::KeyHash;
+use crate::access::key::PresentedKey;
 use crate::foundation::clock::{Ms, SharedClock};
 use crate::foundation::database::DbError;
 use crate::foundation::limit::within;
@@ -22,6 +23,7 @@ use crate::memory::{COMPARING, KnownIssuers, Memory};
 use crate::upstream::Upstream;
 use fetching::Fetching;
 use key_cache::KeyCache;
+pub use settings::IssuerSettings;
 
 /// Why nobody knows whether a credential is good.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +63,12 @@ impl Issuers {
         upstream: Arc<Upstream>,
         clock: SharedClock,
         metrics: &Metrics,
+        settings: IssuerSettings,
     ) -> Self {
+        let fetching = Fetching::new(upstream, clock.clone(), metrics, settings);
         Self(Arc::new(Inner {
             memory,
-            fetching: Arc::new(Fetching::new(upstream, clock.clone(), metrics)),
+            fetching: Arc::new(fetching),
             clock,
             of_issuers: Mutex::default(),
             strangers: Mutex::default(),
@@ -77,29 +81,28 @@ impl Issuers {
     /// Where nobody can be asked that knows.
     pub async fn recognise(
         &self,
-        presented: &SecretString,
+        presented: &PresentedKey,
     ) -> Result<Option<Arc<Caller>>, RecogniseError> {
-        let memory = &self.0.memory;
-        let Some(token) = Jwt::read(presented.expose_secret()) else {
-            return Ok(memory.recognise(presented).await?);
+        let (memory, hash) = (&self.0.memory, presented.hash());
+        let Some(token) = Jwt::read(presented.text().expose_secret()) else {
+            return Ok(memory.recognise(hash).await?);
         };
         let issuers = memory.issuers().await?;
         let Some(issuer) = issuers.find(token.issuer()) else {
             // A key that somebody chose may look like that.
-            let found = memory.recognise(presented).await?;
+            let found = memory.recognise(hash).await?;
             if found.is_none() {
                 self.tell_unregistered();
             }
             return Ok(found);
         };
-        let hash = KeyHash::of(presented);
-        if let Some(caller) = memory.verified(&hash) {
+        if let Some(caller) = memory.verified(hash) {
             return Ok(Some(caller));
         }
         match Box::pin(self.verify(&token, issuer, &issuers)).await? {
             Ok(verified) => Ok(Some(memory.remember_verified(hash, verified, &issuers))),
             Err(fault) => {
-                memory.forget_verified(&hash);
+                memory.forget_verified(hash);
                 self.tell_refused(issuer, &fault);
                 Ok(None)
             }
@@ -110,9 +113,9 @@ impl Issuers {
     /// recognised before is not kept waiting for it, and is recognised for as long as it is away.
     pub async fn recognise_or_recall(
         &self,
-        presented: &SecretString,
+        presented: &PresentedKey,
     ) -> Result<Option<Arc<Caller>>, RecogniseError> {
-        match self.0.memory.recalled(presented) {
+        match self.0.memory.recalled(presented.hash()) {
             None => self.recognise(presented).await,
             Some(recalled) => match within(COMPARING, Box::pin(self.recognise(presented))).await {
                 Some(Ok(found)) => Ok(found),

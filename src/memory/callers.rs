@@ -4,8 +4,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use secrecy::SecretString;
-
 use super::known_issuers::KnownIssuers;
 use super::known_keys::{Known, Voucher};
 use super::{COMPARING, Memory, MemoryLookup};
@@ -64,7 +62,7 @@ impl Memory {
     /// ends or some minutes have passed.
     pub fn remember_verified(
         &self,
-        hash: KeyHash,
+        hash: &KeyHash,
         token: VerifiedToken,
         issuers: &KnownIssuers,
     ) -> Arc<Caller> {
@@ -80,10 +78,10 @@ impl Memory {
             checked: AtomicI64::new(issuers.read_at.0),
             confirmed: issuers.read_at,
         };
-        self.callers.remember(&hash, known);
+        self.callers.remember(hash, known);
         if self.callers.times_forgotten() != issuers.forgotten {
             // An issuer was changed while this was verified.
-            self.callers.known.remove(&hash);
+            self.callers.known.remove(hash);
         }
         caller
     }
@@ -94,18 +92,9 @@ impl Memory {
     }
 
     /// The caller of a credential that was recognised before, however long ago it was confirmed.
-    pub fn recalled(&self, key: &SecretString) -> Option<Arc<Caller>> {
-        let known = self.callers.find(&KeyHash::of(key))?;
+    pub fn recalled(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
+        let known = self.callers.find(hash)?;
         known.good_at(self.clock.now())
-    }
-
-    /// The caller a key belongs to, if it is known, not revoked and not expired.
-    ///
-    /// # Errors
-    /// Where the database cannot be asked, and the key is not remembered, or was confirmed
-    /// too long ago.
-    pub async fn recognise(&self, key: &SecretString) -> Result<Option<Arc<Caller>>, DbError> {
-        self.recognise_hash(KeyHash::of(key)).await
     }
 
     /// The caller that a certificate stands for, by the name of an API key.
@@ -115,7 +104,7 @@ impl Memory {
     pub async fn recognise_named(&self, name: &str) -> Result<Option<Arc<Caller>>, DbError> {
         let of_name = |caller: &Arc<Caller>| caller.name == name;
         if let Some(hash) = self.callers.named.get(name) {
-            let found = self.recognise_hash(hash).await?.filter(of_name);
+            let found = self.recognise(&hash).await?.filter(of_name);
             if found.is_some() {
                 return Ok(found);
             }
@@ -127,17 +116,22 @@ impl Memory {
             .read_with_retry(|reader| store::hash_of_named(reader, name))
             .await?;
         let Some(hash) = hash else { return Ok(None) };
-        let found = self.recognise_hash(hash.clone()).await?.filter(of_name);
+        let found = self.recognise(&hash).await?.filter(of_name);
         if found.is_some() {
             self.callers.named.insert(name.to_owned(), hash);
         }
         Ok(found)
     }
 
-    async fn recognise_hash(&self, hash: KeyHash) -> Result<Option<Arc<Caller>>, DbError> {
+    /// The caller a key belongs to, if it is known, not revoked and not expired.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked, and the key is not remembered, or was confirmed
+    /// too long ago.
+    pub async fn recognise(&self, hash: &KeyHash) -> Result<Option<Arc<Caller>>, DbError> {
         let moment = self.clock.moment();
         let now = moment.wall;
-        let known = self.callers.find(&hash);
+        let known = self.callers.find(hash);
         let is_good =
             |known: &Arc<Known>| known.voucher == Voucher::ApiKey && self.is_trusted(known, moment);
         let look = match known.filter(is_good) {
@@ -152,7 +146,7 @@ impl Memory {
         let found = match look {
             MemoryLookup::Sure(known) => return Ok(known.good_at(now)),
             MemoryLookup::Doubtful(known) => {
-                let reading = store::find_good(self.database.reader(), &self.ring, &hash, now);
+                let reading = store::find_good(self.database.reader(), &self.ring, hash, now);
                 match within(COMPARING, reading).await {
                     Some(Ok(found)) => found,
                     Some(Err(_)) | None => return Ok(known.good_at(now)),
@@ -160,7 +154,7 @@ impl Memory {
             }
             MemoryLookup::Nothing => {
                 self.database
-                    .read_with_retry(|reader| store::find_good(reader, &self.ring, &hash, now))
+                    .read_with_retry(|reader| store::find_good(reader, &self.ring, hash, now))
                     .await?
             }
         };
@@ -171,17 +165,17 @@ impl Memory {
         } = match found {
             FoundKey::Good(key) => key,
             FoundKey::NotAuthentic(error) => {
-                self.callers.forget(&hash);
+                self.callers.forget(hash);
                 self.tell_refused(&error);
                 return Ok(None);
             }
             FoundKey::None => {
-                self.callers.forget(&hash);
+                self.callers.forget(hash);
                 return Ok(None);
             }
         };
         let rate = rate.map(Rate::even).or(self.key_rate);
-        caller.limit = rate.map(|rate| self.callers.limit_of(&hash, rate));
+        caller.limit = rate.map(|rate| self.callers.limit_of(hash, rate));
         let caller = Arc::new(caller);
         let known = Known {
             caller: caller.clone(),
@@ -190,10 +184,10 @@ impl Memory {
             checked: AtomicI64::new(read_at.0),
             confirmed: read_at,
         };
-        self.callers.remember(&hash, known);
+        self.callers.remember(hash, known);
         if self.callers.times_forgotten() != forgotten {
             // A key was revoked while this one was read.
-            self.callers.known.remove(&hash);
+            self.callers.known.remove(hash);
         }
         Ok(Some(caller))
     }
@@ -224,7 +218,7 @@ impl Memory {
     }
 
     /// Whether a credential is remembered: then it takes no guess to show it.
-    pub fn remembers(&self, key: &SecretString) -> bool {
-        self.callers.recognised.get(&KeyHash::of(key)).is_some()
+    pub fn remembers(&self, hash: &KeyHash) -> bool {
+        self.callers.recognised.get(hash).is_some()
     }
 }

@@ -14,6 +14,7 @@ use crate::foundation::database::{one_page, padded};
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::page::{Listed, Page};
 use crate::foundation::pattern::Coverage;
+use crate::foundation::reauthentication::{AuthenticatedRow, reauthenticate};
 use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 
 /// The content of a realm row; the database adds version and times.
@@ -75,22 +76,18 @@ pub async fn authenticate_all(
 
 /// Authenticates anew, with the key that seals, what another key authenticated.
 pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
-    let mut resealed = Resealed::default();
-    for row in Entity::find().all(database).await? {
+    reauthenticate::<Entity>(database, ring, Column::Mac, |row| {
         let (config, logic_code) = (row.config.as_deref(), row.logic_code.as_deref());
-        let values = values(row.version, config, logic_code);
-        let mac = ring.reauthenticated(&place(&row.id), &values, row.mac.as_ref());
-        if let Some(mac) = resealed.count(mac) {
-            Entity::update_many()
-                .col_expr(Column::Mac, Expr::value(mac))
-                .filter(Column::Id.eq(row.id.as_str()))
-                .filter(Column::Version.eq(row.version))
-                .filter(Column::Mac.eq(row.mac))
-                .exec(database)
-                .await?;
+        AuthenticatedRow {
+            place: place(&row.id),
+            values: values(row.version, config, logic_code),
+            mac: row.mac.as_ref(),
+            is_row: Condition::all()
+                .add(Column::Id.eq(row.id.as_str()))
+                .add(Column::Version.eq(row.version)),
         }
-    }
-    Ok(resealed)
+    })
+    .await
 }
 
 pub async fn find(

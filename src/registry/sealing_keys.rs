@@ -52,11 +52,11 @@ impl Registry {
             return Ok(None);
         }
         let now = self.clock.now();
-        let before = &before;
+        let (before, ring) = (&before, &*self.ring);
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
-                    sealing_keys::set_sealing(transaction, key_id, now).await?;
+                    sealing_keys::set_sealing(transaction, ring, key_id, now).await?;
                     feed::append(transaction, &[FeedChange::SealingKey]).await?;
                     let changed = Changed {
                         action: "sealing_key.rotate",

@@ -224,3 +224,37 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
         Some(Errno::MFILE | Errno::NFILE)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make_sync;
+
+    use super::*;
+    use crate::config::{Env, Settings};
+    use crate::foundation::clock::SystemClock;
+
+    #[tokio::test]
+    async fn no_number_of_addresses_takes_more_memory_than_the_limit() {
+        let settings = Settings::load(None, &Env::new()).unwrap();
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new(1)));
+        let endpoint = make_sync(|_| ());
+        let http = Http::new(
+            endpoint,
+            &settings.http,
+            None,
+            clock.clone(),
+            metrics.clone(),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let places = Places {
+            max: 10,
+            of_address: Some(1),
+        };
+        let mut accepting = Accepting::new(listener, http, places, Vec::new(), clock, metrics);
+        for number in 0..1000 {
+            let address = CallerAddress::of(IpAddr::V4(u32::into(number)));
+            assert!(!accepting.ask_one(Whose::Of(address)));
+            assert!(accepting.ahead.len() <= ADDRESSES_AHEAD_MAX + 1);
+        }
+    }
+}

@@ -139,6 +139,15 @@ impl Connected {
         self.waker.wake();
     }
 
+    /// Has it answer what has been asked, and end, unless it was told something else.
+    pub fn finish(&self) {
+        let (from, to) = (Told::Nothing as u8, Told::Finish as u8);
+        let finishes = self.told.compare_exchange(from, to, Relaxed, Relaxed);
+        if finishes.is_ok() {
+            self.waker.wake();
+        }
+    }
+
     /// Asks it to make room, if it still waits so.
     pub fn ask(&self, waits: Waits, what: Told) {
         *locked(&self.asked) = Some(waits);

@@ -21,10 +21,9 @@ use tokio::net::TcpStream;
 use super::connected::Told;
 use super::connection::{Connection, Limits};
 use super::connections::Slot;
-use super::secured::SecuredBy;
+use super::secured::{Certified, SecuredBy};
 use super::turn::Turn;
 use crate::access::address_rates::ChargedHandshake;
-use crate::access::certified::CertifiedAs;
 use crate::api::HeldBack;
 use crate::config::HttpSettings;
 use crate::foundation::clock::{BootMs, SharedClock};
@@ -106,7 +105,7 @@ impl<E: Endpoint + 'static> Http<E> {
         match shaken {
             Ok(shaken) => {
                 ends.scheme = Scheme::HTTPS;
-                ends.certified = secured.certified(&shaken.stream);
+                ends.certified = secured.certified(&shaken);
                 ends.charged = shaken.charged;
                 self.serve_on(shaken.stream, ends, slot).await;
             }
@@ -137,7 +136,11 @@ impl<E: Endpoint + 'static> Http<E> {
             let (local, remote) = (ends.local.clone(), ends.remote.clone());
             let mut request: Request = (request, local, remote, ends.scheme.clone()).into();
             if let Some(certified) = &ends.certified {
-                request.set_data(certified.clone());
+                match certified.now(self.clock.now()) {
+                    Some(stands_for) => request.set_data(stands_for.clone()),
+                    // The next connection is made with what its caller has now.
+                    None => connected.finish(),
+                }
             }
             if let Some(charged) = ends.charged.as_ref().filter(|charged| charged.stands()) {
                 request.set_data(charged.clone());
@@ -202,7 +205,7 @@ struct Ends {
     remote: RemoteAddr,
     scheme: Scheme,
     /// By the caller's certificate.
-    certified: Option<CertifiedAs>,
+    certified: Option<Certified>,
     /// The handshake, until a good key comes.
     charged: Option<ChargedHandshake>,
 }

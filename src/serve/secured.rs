@@ -1,7 +1,7 @@
 //! The handshake of TLS with a caller, within the time of a head. Whoever speaks plain HTTP is told.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use poem::http::HeaderValue;
@@ -13,12 +13,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
 
-use super::connected::{Connected, Told};
+use super::connected::{Connected, Told, locked};
 use crate::access::address_rates::{AddressRates, CallerAddress, ChargedHandshake};
 use crate::access::certified::{CertifiedAs, CertifiedClients};
 use crate::foundation::certificate;
-use crate::foundation::clock::{Ms, SharedClock};
-use crate::foundation::server_tls::ServerTls;
+use crate::foundation::clock::{EpochMs, Ms, SharedClock};
+use crate::foundation::server_tls::{FilesVersion, ServerTls};
 
 /// What somebody is told who speaks plain HTTP.
 const NO_TLS: &str = "This port speaks TLS only: ask https://, not http://.\n";
@@ -61,8 +61,31 @@ pub struct SecuredBy {
 /// A connection that is secured.
 pub struct Secured {
     pub stream: TlsStream<TcpStream>,
+    /// Which content of the files it is secured by.
+    version: FilesVersion,
     /// Of its caller's address; none where that is a proxy's.
     pub charged: Option<ChargedHandshake>,
+}
+
+/// What a caller's certificate stands for, as long as its authority is one of those in use: these
+/// may be replaced while the connection is open.
+pub struct Certified {
+    chain: Vec<CertificateDer<'static>>,
+    stands_for: CertifiedAs,
+    tls: Arc<ServerTls>,
+    /// Whether a handshake would take it, and by which content of the files.
+    taken: Mutex<(bool, FilesVersion)>,
+}
+
+impl Certified {
+    /// None where a handshake would not take it any more.
+    pub fn now(&self, now: EpochMs) -> Option<&CertifiedAs> {
+        let mut taken = locked(&self.taken);
+        if taken.1 != self.tls.version() {
+            *taken = self.tls.takes(&self.chain, now);
+        }
+        taken.0.then_some(&self.stands_for)
+    }
 }
 
 /// `Strict-Transport-Security` (RFC 6797).
@@ -72,13 +95,18 @@ pub fn hsts(seconds: u32) -> Option<HeaderValue> {
 
 impl SecuredBy {
     /// Whom a caller's certificate stands for; its authority was verified by the handshake.
-    pub fn certified(&self, stream: &TlsStream<TcpStream>) -> Option<CertifiedAs> {
-        let chain: &[CertificateDer<'_>] = stream.get_ref().1.peer_certificates()?;
+    pub fn certified(&self, secured: &Secured) -> Option<Certified> {
+        let chain = secured.stream.get_ref().1.peer_certificates()?;
         let ends = certificate::first_end(chain)?;
         let certificate = EndEntityCert::try_from(chain.first()?).ok()?;
         let uris = certificate.valid_uri_names();
         let names = uris.chain(certificate.valid_dns_names());
-        self.clients.of(names, ends)
+        Some(Certified {
+            stands_for: self.clients.of(names, ends)?,
+            chain: chain.to_vec(),
+            tls: self.tls.clone(),
+            taken: Mutex::new((true, secured.version)),
+        })
     }
 
     /// Shakes hands. A proxy has no address here.
@@ -133,10 +161,15 @@ impl SecuredBy {
         let charged = address.map(|address| self.charge(address)).transpose()?;
         // Its messages are small, and would wait for each other.
         stream.set_nodelay(true).map_err(failed)?;
-        let stream = TlsAcceptor::from(self.tls.config())
+        let (config, version) = self.tls.config();
+        let stream = TlsAcceptor::from(config)
             .accept(stream)
             .await
             .map_err(failed)?;
-        Ok(Secured { stream, charged })
+        Ok(Secured {
+            stream,
+            version,
+            charged,
+        })
     }
 }

@@ -5,13 +5,15 @@ mod reading;
 
 use minijinja::Value as ScopeValue;
 
+use super::destination::destination;
 use super::egress::Scheme;
 use super::handle::Upstream;
 use super::parsed::Parsed;
+use super::render::Renderer;
 use super::scope::{ExpressionScope, Inputs};
 use super::shown::{ShownAnswer, ShownRequest};
 use super::token_request::TokenRequest;
-use crate::realm::document::{AnswerRule, Exchange, ProviderDocument, Way};
+use crate::realm::document::{AnswerRule, Exchange, ProviderDocument, RequestRule, Way};
 use crate::realm::expression::{AttemptValues, without_nulls};
 use crate::realm::failure::Failure;
 use crate::secret::params::Params;
@@ -171,16 +173,21 @@ impl Inspection<'_> {
             &upstream.expressions,
             self.values.now(),
         )?;
-        let scheme = match shown.url.starts_with("https://") {
-            true => Scheme::Tls,
-            false => Scheme::Plain,
-        };
         let proxies = upstream.proxies();
-        let proxy = proxies.to_send_through(&document.proxy, scheme)?;
+        let proxy = proxies.to_send_through(&document.proxy, self.scheme(&exchange.request))?;
         Ok(ShownRequest {
             proxy: proxy.map(|proxy| proxy.name().to_owned()),
             ..shown
         })
+    }
+
+    /// Where a value decides it and is not known yet, it counts as plain.
+    fn scheme(&self, rule: &RequestRule) -> Scheme {
+        let asking = &self.asking;
+        let render = Renderer::new(&asking.upstream.expressions, &asking.scope, false);
+        let rendered = || destination(asking.document, rule, &render).ok();
+        let url = rule.target.sample().or_else(rendered);
+        url.map_or(Scheme::Plain, |url| Scheme::of(&url))
     }
 
     /// Later steps see the answer; what is shown of them sees it masked.

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, Timeline};
 use token_server::foundation::metrics::SinkLabels;
 
-use crate::kit::database::{DatabaseServer, Kind};
+use crate::kit::database::Kind;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::promtool::{Scrapes, shipped_alerts};
 use crate::kit::{Answer, Provider, TestDatabase, on_every_database};
 use watched::Watched;

@@ -1,5 +1,6 @@
 //! The audit: entries are chained, so that whatever somebody does to them in the database is named.
 
+mod pruning;
 mod sinks;
 mod tampering;
 mod uses;
@@ -52,6 +53,15 @@ fn expect_named(database: &TestDatabase, named: &[String]) {
     let first = said.lines().next().unwrap_or_default();
     for part in named {
         assert!(first.contains(part.as_str()), "{part:?} of {said}");
+    }
+}
+
+/// Expects that each of these stands in what is said, somewhere.
+fn expect_all_named(database: &TestDatabase, named: &[String]) {
+    let (said, code) = run_with(database, SEALING_KEYS, &["audit", "verify"]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in named {
+        assert!(said.contains(part.as_str()), "{part:?} of {said}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: what it prints, and how it exits.
 
+mod realms;
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +17,6 @@ use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timel
 use crate::kit::database::Kind;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{ADMIN_KEY, Client, Options, SEALING_KEYS};
-use crate::kit::source::root;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -25,9 +26,6 @@ on_every_database! {
     renew_all_obtains_what_is_not_due,
     renew_of_an_unknown_realm_exits_2,
     renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run,
-    realm_apply_makes_what_is_registered_as_the_files_say,
-    a_preset_is_a_file_of_a_realm,
-    realm_apply_changes_nothing_where_any_file_is_broken,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
     migrate_can_run_again,
     two_migrations_at_once_both_succeed,
@@ -607,94 +605,4 @@ async fn renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run(database:
     assert_eq!(paths, ["/parent", "/b-child", "/a-grandchild"]);
     let told = summary(&ended);
     assert_eq!((&told["renewed"], &told["waiting"]), (&json!(3), &json!(0)));
-}
-
-async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let write = |name: &str, realm: Value| {
-        std::fs::write(folder.path().join(name), realm.to_string()).expect("it is writable");
-    };
-    let config =
-        |url: &str| json!({"url": url, "method": "GET", "token_path": "t", "expires_in_path": "e"});
-    write(
-        "a.json",
-        json!({"id": "a", "comment": "A", "config": config("https://a.example/")}),
-    );
-    write(
-        "b.json",
-        json!({"id": "b", "config": config("https://b.example/")}),
-    );
-    std::fs::write(folder.path().join("notes.txt"), "not a realm").expect("it is writable");
-    let apply = format!("realm apply {}", folder.path().display());
-    let ended = run(&database, &apply).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(ended.stdout, "a: created\nb: created\n");
-    write(
-        "a.json",
-        json!({"id": "a", "config": config("https://a2.example/")}),
-    );
-    std::fs::remove_file(folder.path().join("b.json")).expect("it is there");
-    let ended = run(&database, &apply).await;
-    assert_eq!(ended.stdout, "a: changed\n", "{}", ended.stderr);
-    let ended = run(&database, &format!("{apply} --prune")).await;
-    assert_eq!(
-        ended.stdout, "a: unchanged\nb: deleted\n",
-        "{}",
-        ended.stderr
-    );
-    let server = Server::start(&database).await;
-    let realms = server.client.list("/api/realm").await;
-    assert_eq!(realms.len(), 1);
-    assert_eq!(realms[0]["config"]["url"], "https://a2.example/");
-    assert!(
-        realms[0]["comment"].is_null(),
-        "what a file leaves out is cleared"
-    );
-    let audit = server.client.list("/api/audit").await;
-    assert!(audit.iter().any(|entry| entry["actor"] == "command line"));
-}
-
-async fn a_preset_is_a_file_of_a_realm(database: TestDatabase) {
-    let presets = root().join("presets");
-    let ended = run(&database, &format!("realm check {}", presets.display())).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let auth0 = presets.join("auth0.json");
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    let ended = run(&database, &format!("realm apply {}", auth0.display())).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let server = Server::start(&database).await;
-    let client = &server.client;
-    let realm = client.get("/api/realm/auth0").await.expect(200).json();
-    let shipped = client.get("/api/preset/auth0").await.expect(200).json();
-    assert_eq!(realm["data"]["config"], shipped["data"]["config"]);
-    assert_eq!(realm["data"]["comment"], shipped["data"]["title"]);
-}
-
-async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let write = |name: &str, text: String| {
-        std::fs::write(folder.path().join(name), text).expect("it is writable");
-    };
-    write("good.json", json!({"id": "good"}).to_string());
-    write("json.json", "{".to_owned());
-    let broken = json!({"id": "broken", "config": {"url": "nowhere", "what": 1}, "odd": 1});
-    write("broken.json", broken.to_string());
-    write("twice.json", json!({"id": "good"}).to_string());
-    let ended = run(
-        &database,
-        &format!("realm apply {}", folder.path().display()),
-    )
-    .await;
-    assert_eq!(ended.code, Some(2));
-    for told in [
-        "json.json:  is not JSON: line 1",
-        "broken.json: /odd is not a field here",
-        "twice.json: /id is the realm of",
-        "nothing was changed",
-    ] {
-        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
-    }
-    assert_eq!(database.number("SELECT COUNT(*) FROM ts_realm").await, 0);
 }

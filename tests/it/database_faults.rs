@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, Database};
 use serde_json::Value;
 
 use crate::cli::{MAKE_ONE, which_need_one};
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::{PATIENCE, Provider, TestDatabase, eventually, strict_json};
 

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::{ServerProcess, command};
 
 /// Stands in no message.

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use token_server::access::writer::{Denial, DenialReason};
+use token_server::access::writer::{Denial, DenialReason, GivenToken};
 use token_server::foundation::clock::Ms;
 
 use crate::kit::process::ServerProcess;
@@ -16,6 +16,7 @@ on_every_database! {
     a_stopping_server_writes_what_it_has_counted,
     what_a_database_does_not_take_is_written_later,
     what_was_never_written_is_counted_as_dropped,
+    no_more_entries_wait_for_a_database_than_ten_thousand_and_the_oldest_are_kept,
 }
 
 const MINUTE: Ms = Ms::from_secs(60);
@@ -247,4 +248,33 @@ async fn what_was_never_written_is_counted_as_dropped(database: TestDatabase) {
         request_id: String::new(),
     });
     assert_eq!(app.metrics.audit_dropped.get(), 6);
+}
+
+async fn no_more_entries_wait_for_a_database_than_ten_thousand_and_the_oldest_are_kept(
+    database: TestDatabase,
+) {
+    const MORE: usize = 7;
+    let server = Server::start(&database).await;
+    database.run("ALTER TABLE ts_audit RENAME TO away").await;
+    for number in 0..10_000 + MORE {
+        let read = GivenToken {
+            actor: "reader",
+            realm: "r",
+            key: &format!("k{number}"),
+            generation: 1,
+        };
+        server.app().audit_writer.token_read(&read, "q");
+    }
+    let dropped = &server.app().metrics.audit_dropped;
+    // Some are being tried meanwhile, and come back.
+    eventually("what is too much is dropped", async || {
+        (dropped.get() == MORE as u64).then_some(())
+    })
+    .await;
+    database.run("ALTER TABLE away RENAME TO ts_audit").await;
+    server.stop().await;
+    let kept = "SELECT COUNT(*) FROM ts_audit WHERE action = 'token.read'";
+    assert_eq!(database.number(kept).await, 10_000);
+    let last = format!("{kept} AND target IN ('r/k10000', 'r/k{}')", 9999 + MORE);
+    assert_eq!(database.number(&last).await, 0);
 }

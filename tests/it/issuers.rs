@@ -5,6 +5,7 @@ mod keys;
 mod logged;
 mod matrix;
 mod registered;
+mod remembered;
 mod stored;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use token_server::foundation::clock::{Clock, ManualClock, Ms};
 use crate::access::{call, scope_of, specified};
 use crate::kit::issuer::{GITHUB, Publisher, SigningKey, github_job, service_account, unsigned};
 use crate::kit::oidc::OauthServer;
-use crate::kit::server::Client;
+use crate::kit::server::{Client, Options};
 use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -43,8 +44,13 @@ pub struct Scene {
 
 impl Scene {
     pub async fn set(database: &TestDatabase) -> Self {
+        Self::set_with(database, &[]).await
+    }
+
+    pub async fn set_with(database: &TestDatabase, env: &[(&'static str, &str)]) -> Self {
         let provider = Provider::start().await;
-        let (server, clock) = Server::on_manual_clock(database).await;
+        let options = Options::default().with(env);
+        let (server, clock) = Server::on_manual_clock_with(database, options).await;
         for realm in ["prod-mail", "staging-mail"] {
             let url = provider.url("/token");
             server.client.register_realm(realm, &url).await;

@@ -1,7 +1,7 @@
 //! How often callers may call: by key, and by address without a good one.
 
 mod bodies;
-mod pushes;
+pub mod pushes;
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
-use token_server::foundation::clock::{ManualClock, Ms};
+use token_server::foundation::clock::{Clock, ManualClock, Ms, Timeline};
 use token_server::foundation::metrics::LimitLabels;
 use token_server::foundation::sealing::{RowValues, SealedPlace};
 use token_server_entity::api_key::{self, Column, Entity};
@@ -21,6 +21,7 @@ use crate::kit::{Provider, Reply, Server, TestDatabase, eventually, on_every_dat
 on_every_database! {
     an_address_that_shows_no_good_key_is_refused_beyond_its_rate,
     no_key_is_looked_up_for_an_address_that_must_wait,
+    a_key_that_was_good_counts_for_its_address_once_it_has_ended,
     by_default_an_address_may_guess_two_hundred_keys_at_once,
     who_looks_whether_the_server_lives_is_never_limited,
     behind_a_trusted_proxy_each_caller_has_an_address_of_its_own,
@@ -133,6 +134,21 @@ async fn no_key_is_looked_up_for_an_address_that_must_wait(database: TestDatabas
     server.client.without_key().get(TOKEN).await.expect(401);
     refused(server.client.without_key().get(TOKEN).await);
     made.get("/api/realm").await.expect(200);
+}
+
+async fn a_key_that_was_good_counts_for_its_address_once_it_has_ended(database: TestDatabase) {
+    let (server, clock) = limited(&database).await;
+    let ends = clock.now().plus(Ms::from_secs(60)).0;
+    let document = json!({"name": "k", "scopes": ["realm:read"], "expires_at": ends});
+    let ended = key_with(&server.client, document).await;
+    ended.get("/api/realm").await.expect(200);
+    clock.advance(Ms::from_secs(61));
+    // To show it was no guess; it is one from now on.
+    for _ in 0..3 {
+        ended.get("/api/realm").await.expect(401);
+    }
+    refused(ended.get("/api/realm").await);
+    refused(server.client.without_key().get(TOKEN).await);
 }
 
 async fn by_default_an_address_may_guess_two_hundred_keys_at_once(database: TestDatabase) {

@@ -8,7 +8,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 

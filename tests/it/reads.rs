@@ -9,7 +9,7 @@ use serde_json::json;
 use token_server::foundation::clock::Ms;
 use tokio::task::JoinHandle;
 
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 

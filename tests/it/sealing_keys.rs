@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use serde_json::json;
+use token_server::foundation::sealing_keys::follow;
 
 use crate::kit::process::command;
 use crate::kit::server::{Options, SEALING_KEYS};
@@ -14,6 +15,7 @@ on_every_database! {
     a_server_that_lacks_a_key_of_what_is_stored_is_not_ready_and_names_it,
     all_servers_take_another_key_under_reads_and_renewals_and_nothing_is_left_under_the_old_one,
     a_rotation_that_was_killed_goes_on,
+    who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_with,
 }
 
 const KEYS: &str = "TOKEN_SERVER__SEALING__KEYS";
@@ -206,4 +208,59 @@ async fn a_rotation_that_was_killed_goes_on(database: TestDatabase) {
     let (said, code) = run(&database, &both, &["rotate-key"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(counted(&said, "test"), Some(0), "{said}");
+}
+
+async fn who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_with(
+    database: TestDatabase,
+) {
+    // Without a rotation they seal with the first.
+    let both = format!("{SEALING_KEYS},{}", other_key());
+    let start = || Server::start_with(&database, Options::default().with(&[(KEYS, &both)]));
+    let running = start().await;
+    assert_eq!(running.app().ring.sealing_id(), "test");
+    let (said, code) = run(&database, &both, &["rotate-key", "other"]);
+    assert_eq!(code, Some(0), "{said}");
+    eventually("the running server takes it", async || {
+        (running.app().ring.sealing_id() == "other").then_some(())
+    })
+    .await;
+    let of_other = "SELECT seals_since FROM ts_sealing_key WHERE key_id = 'other'";
+    let since = database.number(of_other).await;
+    let copies = "CREATE TABLE kept AS SELECT * FROM ts_sealing_key";
+    database.run(copies).await;
+    for forged in [
+        format!("seals_since = {}", since + 1),
+        format!(
+            "seals_since = {}, seals_mac = (SELECT seals_mac FROM kept WHERE key_id = 'other')",
+            since + 1
+        ),
+        format!("seals_since = {}, seals_mac = check_value", since + 1),
+    ] {
+        let forged = format!("UPDATE ts_sealing_key SET {forged} WHERE key_id = 'test'");
+        database.run(&forged).await;
+        let started = start().await;
+        for server in [&started, &running] {
+            let (reader, ring) = (server.app().database.reader(), &server.app().ring);
+            follow(reader, ring).await.expect("the database answers");
+            assert_eq!(ring.sealing_id(), "other", "{forged}");
+        }
+        started.stop().await;
+    }
+    // A key that nobody has is told of, and stops nobody.
+    let unknown = format!(
+        "INSERT INTO ts_sealing_key (key_id, check_value, created_at, seals_since, seals_mac) \
+         SELECT 'oth3r', check_value, created_at, {}, seals_mac FROM kept WHERE key_id = 'other'",
+        since + 2
+    );
+    database.run(&unknown).await;
+    let started = start().await;
+    assert_eq!(started.app().ring.sealing_id(), "other");
+    started.stop().await;
+    // To rotate again is all it takes.
+    let (said, code) = run(&database, &both, &["rotate-key", "test"]);
+    assert_eq!(code, Some(0), "{said}");
+    eventually("the running server takes it", async || {
+        (running.app().ring.sealing_id() == "test").then_some(())
+    })
+    .await;
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use token_server::foundation::clock::{EpochMs, ManualClock};
 
-use crate::kit::database::{DatabaseServer, Kind};
+use crate::kit::database::Kind;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::line::Line;
 use crate::kit::server::Options;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};

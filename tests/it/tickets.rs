@@ -301,6 +301,9 @@ async fn a_push_is_for_the_secrets_of_its_application_only(database: TestDatabas
     for key in ["one", "one-too", "other"] {
         scene.waits(key).await;
     }
+    // Nobody even looks whether the other can go on.
+    let of_other = "SELECT fence FROM ts_token WHERE key_name = 'other'";
+    let before = database.number(of_other).await;
     scene
         .push(scene.ticket(&one, "for-one", NOW_S))
         .await
@@ -310,6 +313,8 @@ async fn a_push_is_for_the_secrets_of_its_application_only(database: TestDatabas
     client.generation("feishu_json", "one-too", 1).await;
     assert!(client.secret("feishu_json", "other").await["waiting"].is_string());
     assert_eq!(scene.provider.request_count(), 2);
+    scene.server.sweeps().await;
+    assert_eq!(database.number(of_other).await, before);
 }
 
 async fn where_the_realm_says_how_another_push_is_asked_for(database: TestDatabase) {

@@ -1,6 +1,7 @@
 //! TLS towards callers: versions and protocols, new certificates, callers with certificates, and
 //! who does not shake hands.
 
+mod authorities;
 mod ends;
 mod handshakes;
 

@@ -10,7 +10,7 @@ use token_server::foundation::randomness::Randomness;
 use tokio::time::{interval, timeout};
 
 use crate::fleet::{Fleet, REPLICAS};
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::eventually;
 use crate::provider::{Next, RotatingProvider};
 

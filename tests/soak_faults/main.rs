@@ -38,7 +38,7 @@ use std::time::Duration;
 use checker::{History, violations};
 use fleet::{Fleet, REPLICAS};
 use kit::TestDatabase;
-use kit::database::DatabaseServer;
+use kit::database_server::DatabaseServer;
 use kit::server::Client;
 use provider::{Outcome, Reuse, RotatingProvider};
 use scene::{APART, LENIENT, parked, register, rotating_realm, stored};

@@ -155,9 +155,7 @@ impl Records {
     ) -> Result<(), DbErr> {
         let mut by_chain: BTreeMap<String, Vec<RecordedHead>> = BTreeMap::new();
         for (chain, head) in entries.iter().flat_map(recorded_in) {
-            if chain != head.by {
-                by_chain.entry(chain).or_default().push(head);
-            }
+            by_chain.entry(chain).or_default().push(head);
         }
         for (chain, heads) in by_chain {
             let there = there(database, &chain, &heads).await?;

@@ -164,7 +164,7 @@ async fn end_chains(
         let key = ChainKey::open(&row, log.ring());
         let is_good = key.is_ok_and(|key| key.is_of_head(&row)) && row.pruned_seq == row.seq;
         let entries = audit::Entity::find().filter(audit::Column::Chain.eq(row.chain.as_str()));
-        if is_good && row.updated_at < before && entries.count(transaction).await? == 0 {
+        if is_good && entries.count(transaction).await? == 0 {
             audit_chain::Entity::delete_by_id(row.id)
                 .exec(transaction)
                 .await?;

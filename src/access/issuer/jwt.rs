@@ -220,3 +220,24 @@ fn date(value: &Value) -> Option<EpochMs> {
     let milliseconds = (seconds * 1000.0) as i64;
     Some(EpochMs(milliseconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_too_long_is_not_read() {
+        let token = |filler: usize| {
+            let claims = format!(r#"{{"iss":"i","more":"{}"}}"#, "x".repeat(filler));
+            let [header, claims] =
+                [r#"{"alg":"RS256"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+            format!("{header}.{claims}.AAAA")
+        };
+        for (filler, is_read) in [(0, true), (6000, true), (TOKEN_MAX_BYTES, false)] {
+            assert_eq!(Jwt::read(&token(filler)).is_some(), is_read, "{filler}");
+        }
+    }
+}

@@ -155,3 +155,62 @@ impl KeySet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The public keys of RFC 7517, appendix A.1, without what says what they are for.
+    fn keys() -> [Value; 2] {
+        let elliptic = json!({
+            "kty": "EC", "crv": "P-256", "kid": "ec",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        });
+        let rsa = json!({
+            "kty": "RSA", "kid": "rsa", "e": "AQAB",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        });
+        [elliptic, rsa]
+    }
+
+    fn refused(set: &KeySet, id: Option<&str>, algorithm: &str) -> Unverified {
+        let algorithm = JwtAlgorithm::parse(algorithm).unwrap();
+        set.verify(id, algorithm, "signed", "AAAA").unwrap_err()
+    }
+
+    #[test]
+    fn a_signature_is_tried_with_the_one_key_that_may_have_made_it() {
+        let [elliptic, rsa] = keys();
+        let set = KeySet::of(&json!({"keys": [elliptic, rsa]})).unwrap();
+        for (id, algorithm, why) in [
+            (Some("ec"), "ES256", Unverified::Signature),
+            (Some("ec"), "RS256", Unverified::OtherAlgorithm),
+            (Some("rsa"), "ES256", Unverified::OtherAlgorithm),
+            (Some("other"), "RS256", Unverified::UnknownKey),
+            (None, "RS256", Unverified::Signature),
+        ] {
+            assert_eq!(refused(&set, id, algorithm), why, "{id:?} {algorithm}");
+        }
+        // Without an id, none of several is guessed.
+        let [_, again] = keys();
+        let set = KeySet::of(&json!({"keys": [rsa, again]})).unwrap();
+        assert_eq!(refused(&set, None, "RS256"), Unverified::UnknownKey);
+        assert_eq!(refused(&set, Some("rsa"), "RS256"), Unverified::Signature);
+    }
+
+    #[test]
+    fn a_private_key_is_not_registered_and_not_used_where_it_is_published() {
+        let [elliptic, rsa] = keys();
+        let mut private = rsa;
+        private["d"] = json!("AAAA");
+        let both = json!({"keys": [elliptic, private.clone()]});
+        let told = |read: Result<KeySet, _>| read.map(|set| set.0.len());
+        assert_eq!(told(KeySet::registered(&both)), Err(KeySetError::Private));
+        assert_eq!(told(KeySet::of(&both)), Ok(1));
+        let alone = KeySet::of(&json!({"keys": [private]}));
+        assert_eq!(told(alone), Err(KeySetError::NoUsableKey));
+    }
+}

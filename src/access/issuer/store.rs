@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::issuer::{self, Column, Entity};
 
@@ -17,6 +16,7 @@ use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::fields::{Faults, Fields};
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::reauthentication::{AuthenticatedRow, reauthenticate};
 use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 use crate::realm::expression::Expressions;
 
@@ -89,21 +89,15 @@ fn mac_of(
 
 /// Authenticates anew, with the key that seals, what another key authenticated.
 pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Resealed, DbErr> {
-    let mut resealed = Resealed::default();
-    for row in Entity::find().all(database).await? {
-        let values = values(&row.issuer, &row.config, row.version);
-        let mac = ring.reauthenticated(&place(&row.name), &values, row.mac.as_ref());
-        if let Some(mac) = resealed.count(mac) {
-            Entity::update_many()
-                .col_expr(Column::Mac, Expr::value(mac))
-                .filter(Column::Name.eq(row.name.as_str()))
-                .filter(Column::Version.eq(row.version))
-                .filter(Column::Mac.eq(row.mac))
-                .exec(database)
-                .await?;
-        }
-    }
-    Ok(resealed)
+    reauthenticate::<Entity>(database, ring, Column::Mac, |row| AuthenticatedRow {
+        place: place(&row.name),
+        values: values(&row.issuer, &row.config, row.version),
+        mac: row.mac.as_ref(),
+        is_row: Condition::all()
+            .add(Column::Name.eq(row.name.as_str()))
+            .add(Column::Version.eq(row.version)),
+    })
+    .await
 }
 
 /// All there are, by name. Somebody who writes to the database makes them no more than these.

@@ -72,6 +72,18 @@ impl KeyRing {
         self.encrypted(key, &associated, &[])
     }
 
+    /// The same with a named key of the ring.
+    pub fn authenticate_under(
+        &self,
+        key_id: &str,
+        place: &SealedPlace<'_>,
+        values: &RowValues,
+    ) -> Option<Sealed> {
+        let key = self.find(key_id)?;
+        let associated = values.associated_data(place, key_id);
+        Some(self.encrypted(key, &associated, &[]))
+    }
+
     /// The code of the same values under the key that seals; none where it is under that already.
     pub fn reauthenticated(
         &self,

@@ -226,11 +226,16 @@ mod tests {
             "[2001:0:102:304:0:ffff:5601:5601]",
             "[64:ff9b::168.63.129.16]",
         ] {
-            let denied = checked(everything, host);
-            assert!(
-                matches!(denied, Err(Denied::Metadata(_))),
-                "{host}: {denied:?}"
-            );
+            let literal = host.trim_matches(['[', ']']);
+            let around = [48, 56, 64, 96, 128].map(|prefix| format!("{literal}/{prefix}"));
+            let listed = around.iter().map(|network| vec![network.as_str()]);
+            for allowed in listed.chain([everything.to_vec()]) {
+                let denied = checked(&allowed, host);
+                assert!(
+                    matches!(denied, Err(Denied::Metadata(_))),
+                    "{host} in {allowed:?}: {denied:?}"
+                );
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::kit::database::free_port;
+use crate::kit::database_server::free_port;
 use crate::kit::promtool::{PATHS, rules};
 use crate::kit::server::ADMIN_KEY;
 use crate::kit::{Provider, Server, TestDatabase, eventually};

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 use token_server::access::audit::Signed;
-use token_server::foundation::clock::Ms;
 
-use super::{expect_named, expect_whole, exported, maintenance, save, signer, written};
-use crate::kit::server::Options;
+use super::{expect_all_named, expect_named, expect_whole, exported, save, signer, written};
 use crate::kit::{Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -14,22 +12,22 @@ on_every_database! {
     entries_that_were_deleted_with_the_end_of_their_chain_are_named_by_another_chain,
     entries_that_were_replaced_are_named_after_the_chain_has_gone_on,
     a_chain_that_was_deleted_is_named_beside_a_forged_entry_of_pruning,
+    what_a_chain_tells_after_its_first_fault_is_not_believed,
     entries_that_were_moved_are_named,
     entries_that_were_inserted_are_named,
     a_chain_whose_row_was_changed_is_named_and_gone_on_with_in_another,
-    an_entry_that_was_made_to_look_old_is_not_pruned_but_named,
-    a_chain_whose_row_was_changed_is_not_ended_by_its_age,
+    a_chain_whose_row_is_of_another_end_than_its_entries_is_named,
 }
 
 /// The database as it was, for the next attack.
-async fn keep(database: &TestDatabase) {
+pub(super) async fn keep(database: &TestDatabase) {
     for table in ["ts_audit", "ts_audit_chain"] {
         let sql = format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
         database.run(&sql).await;
     }
 }
 
-async fn put_back(database: &TestDatabase) {
+pub(super) async fn put_back(database: &TestDatabase) {
     for table in ["ts_audit", "ts_audit_chain"] {
         database.run(&format!("DELETE FROM {table}")).await;
         let sql = format!("INSERT INTO {table} SELECT * FROM kept_{table}");
@@ -38,7 +36,7 @@ async fn put_back(database: &TestDatabase) {
     expect_whole(database);
 }
 
-fn row(entry: &Value) -> String {
+pub(super) fn row(entry: &Value) -> String {
     format!(
         "ts_audit row {} (entry {} of chain {})",
         entry["id"],
@@ -213,6 +211,34 @@ async fn a_chain_that_was_deleted_is_named_beside_a_forged_entry_of_pruning(
     }
 }
 
+async fn what_a_chain_tells_after_its_first_fault_is_not_believed(database: TestDatabase) {
+    let own = Box::pin(written(&database)).await;
+    let other = exported(&database, &[]);
+    let heads = other.iter().find(|entry| entry["action"] == "audit.heads");
+    let heads = heads.expect("the end of the chain is recorded");
+    keep(&database).await;
+    let chain = own[0]["chain"].as_str().expect("a chain");
+    let of_heads = heads["chain"].as_str().expect("a chain");
+    let beyond = heads["seq"].as_i64().expect("a number") + 1;
+    for table in ["ts_audit", "ts_audit_chain"] {
+        let sql = format!("DELETE FROM {table} WHERE chain = '{chain}'");
+        database.run(&sql).await;
+    }
+    // Where the other chain ends, somebody goes on with it.
+    let sql = format!(
+        "INSERT INTO ts_audit (id, at, action, target, outcome, chain, seq, after_value) \
+         VALUES (5000, 0, 'audit.prune', 'audit', 'done', '{of_heads}', {beyond}, \
+         '{{\"ended_chains\":[\"{chain}\"]}}')"
+    );
+    database.run(&sql).await;
+    let named = [
+        "ts_audit row 5000".to_owned(),
+        format!("(entry 3 of chain {chain}): cut off at the end"),
+    ];
+    expect_all_named(&database, &named);
+    put_back(&database).await;
+}
+
 async fn entries_that_were_moved_are_named(database: TestDatabase) {
     let own = Box::pin(written(&database)).await;
     keep(&database).await;
@@ -305,52 +331,23 @@ async fn a_chain_whose_row_was_changed_is_named_and_gone_on_with_in_another(
     );
 }
 
-async fn an_entry_that_was_made_to_look_old_is_not_pruned_but_named(database: TestDatabase) {
-    let (server, clock) = Server::on_manual_clock(&database).await;
+async fn a_chain_whose_row_is_of_another_end_than_its_entries_is_named(database: TestDatabase) {
+    let server = Server::start(&database).await;
     save(&server, "a").await;
-    save(&server, "b").await;
-    let maintenance = maintenance(&server);
     keep(&database).await;
-    database
-        .run("UPDATE ts_audit SET at = 0 WHERE seq < 3")
-        .await;
-    let pruned = maintenance.prune().await.expect("it is pruned");
-    assert_eq!(pruned.audit_entries, 0);
-    let entries = exported(&database, &[]);
-    assert_eq!(entries.len(), 3, "{entries:?}");
-    expect_named(&database, &[row(&entries[0]), "altered".to_owned()]);
+    save(&server, "b").await;
+    let chains = "CREATE TABLE of_another_end AS SELECT * FROM ts_audit_chain";
+    database.run(chains).await;
+    // The server goes on from before that, with another entry in the same place.
     put_back(&database).await;
-    // What is before it is pruned.
-    clock.advance(Ms::from_secs(80_000));
     save(&server, "c").await;
-    clock.advance(Ms::from_secs(7000));
-    database
-        .run("UPDATE ts_audit SET at = 0 WHERE target = 'c'")
-        .await;
-    let pruned = maintenance.prune().await.expect("it is pruned");
-    assert_eq!(pruned.audit_entries, 3);
-    let entries = exported(&database, &[]);
-    let altered = entries.iter().find(|entry| entry["target"] == "c");
-    let altered = altered.expect("it is there");
-    expect_named(&database, &[row(altered), "altered".to_owned()]);
-}
-
-async fn a_chain_whose_row_was_changed_is_not_ended_by_its_age(database: TestDatabase) {
-    let (server, clock) = Server::on_manual_clock(&database).await;
-    let other = Options {
-        clock: Some(clock.clone()),
-        ..Options::default()
-    };
-    let other = Server::start_with(&database, other).await;
-    save(&server, "a").await;
-    save(&other, "b").await;
-    let entry = &server.client.list("/api/audit?target=b").await[0];
-    let chain = entry["chain"].as_str().expect("a chain");
-    other.stop().await;
-    let change = format!("UPDATE ts_audit_chain SET replica = 'other' WHERE chain = '{chain}'");
-    database.run(&change).await;
-    clock.advance(Ms::from_secs(90_000));
-    let pruned = maintenance(&server).prune().await.expect("it is pruned");
-    assert!(pruned.audit_entries >= 3, "{}", pruned.audit_entries);
-    expect_named(&database, &[format!("(chain {chain}): altered")]);
+    expect_whole(&database);
+    for sql in [
+        "DELETE FROM ts_audit_chain",
+        "INSERT INTO ts_audit_chain SELECT * FROM of_another_end",
+    ] {
+        database.run(sql).await;
+    }
+    let named = ["ts_audit_chain row 1".to_owned(), "altered".to_owned()];
+    expect_named(&database, &named);
 }

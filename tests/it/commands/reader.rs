@@ -17,7 +17,7 @@ use tokio::task::block_in_place;
 use super::compare::{DIFFER, compare};
 use super::page::{Commands, Shown};
 use crate::kit::PATIENCE;
-use crate::kit::database::free_port;
+use crate::kit::database_server::free_port;
 use crate::kit::process::BINARY;
 use crate::kit::server::Client;
 use crate::kit::source::root;

@@ -18,6 +18,7 @@ on_every_database! {
     keys_are_good_for_a_day_while_the_issuer_is_away,
     where_keys_were_never_had_it_is_said_that_the_issuer_is_away_and_when_to_come_again,
     a_withdrawn_key_is_good_for_an_hour_at_most,
+    the_configuration_says_how_often_keys_are_fetched_and_how_long_they_are_good,
     what_is_published_and_is_no_key_for_signatures_verifies_nothing,
     keys_are_not_taken_from_a_document_of_another_issuer,
     keys_are_fetched_from_whom_the_registration_trusts_and_from_nobody_else,
@@ -214,6 +215,66 @@ async fn a_withdrawn_key_is_good_for_an_hour_at_most(database: TestDatabase) {
         (scene.publisher.fetches() == 3).then_some(())
     })
     .await;
+}
+
+async fn the_configuration_says_how_often_keys_are_fetched_and_how_long_they_are_good(
+    database: TestDatabase,
+) {
+    let seconds = [
+        ("TOKEN_SERVER__ISSUERS__FETCH_INTERVAL_S", "20"),
+        ("TOKEN_SERVER__ISSUERS__RETRY_INTERVAL_S", "5"),
+        ("TOKEN_SERVER__ISSUERS__REFRESH_AFTER_S", "100"),
+        ("TOKEN_SERVER__ISSUERS__MAX_AGE_S", "200"),
+        ("TOKEN_SERVER__ISSUERS__MAX_STALE_S", "300"),
+        ("TOKEN_SERVER__ISSUERS__MAX_DOCUMENT_BYTES", "4096"),
+    ];
+    let scene = Scene::set_with(&database, &seconds).await;
+    scene.register_cluster().await;
+    let pass = async |seconds| {
+        scene.clock.advance(Ms::from_secs(seconds));
+        scene.server.follows().await;
+    };
+    let fetches = || scene.publisher.fetches();
+    let away = async |number, retry_after: &str| {
+        let caller = token(&scene, &scene.key, number);
+        let refused = caller.token("prod-mail", "k").await;
+        assert_eq!(refused.header("retry-after"), Some(retry_after));
+        refused.expect_problem(503, "issuer_unavailable");
+    };
+    let good = async |number| assert_eq!(status(&token(&scene, &scene.key, number)).await, 200);
+    let large = json!({"keys": [scene.key.jwk()], "more": "x".repeat(4096)}).to_string();
+    scene.publisher.answer(Some((200, &large)));
+    away(0, "5").await;
+    scene.publisher.answer(None);
+    away(1, "5").await;
+    pass(5).await;
+    good(2).await;
+    assert_eq!(fetches(), 2);
+    let unknown = SigningKey::new("unknown", "RS256");
+    for (number, (after, expected)) in [(19, 2), (1, 3), (19, 3), (1, 4)].into_iter().enumerate() {
+        pass(after).await;
+        let caller = token(&scene, &unknown, number);
+        assert_eq!(status(&caller).await, 401);
+        assert_eq!(fetches(), expected);
+    }
+    // Refreshed beside a call, and then before one.
+    pass(99).await;
+    good(10).await;
+    assert_eq!(fetches(), 4);
+    pass(1).await;
+    good(11).await;
+    eventually("the keys are fetched", async || {
+        (fetches() == 5).then_some(())
+    })
+    .await;
+    pass(200).await;
+    good(12).await;
+    assert_eq!(fetches(), 6);
+    scene.publisher.answer(Some((500, "")));
+    pass(299).await;
+    good(13).await;
+    pass(1).await;
+    away(14, "4").await;
 }
 
 async fn what_is_published_and_is_no_key_for_signatures_verifies_nothing(database: TestDatabase) {

@@ -224,6 +224,12 @@ async fn a_registration_holds_from_the_next_call_on(database: TestDatabase) {
     caller.token("prod-mail", "k").await.expect(200);
     // What was fetched is good for as long as keys come from the same place.
     assert_eq!(scene.publisher.fetches(), 1);
+    let mut another_way = scene.cluster();
+    another_way["proxy"] = json!("direct");
+    let saved = scene.admin().put("/api/issuer/k8s", &another_way).await;
+    saved.expect(200);
+    caller.token("prod-mail", "k").await.expect(200);
+    assert_eq!(scene.publisher.fetches(), 2);
     scene.admin().delete("/api/issuer/k8s").await.expect(200);
     let refused = caller.token("prod-mail", "k").await;
     refused.expect_problem(401, "unauthorized");

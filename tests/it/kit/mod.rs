@@ -3,6 +3,7 @@
 pub mod client;
 pub mod contract;
 pub mod database;
+pub mod database_server;
 pub mod documented;
 pub mod internet;
 pub mod issuer;

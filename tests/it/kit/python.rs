@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::database::free_port;
+use super::database_server::free_port;
 use super::eventually;
 
 /// Who asks for introspection.

@@ -13,18 +13,8 @@ on_every_database! {
     pushes_that_nobody_signed_are_limited_by_address_and_signed_ones_are_not_counted,
 }
 
-async fn push(client: &Client, realm: &str, push: PushRequest) -> Reply {
-    let url = push.url("http://x/");
-    let path = format!("/api/ticket/{realm}?{}", url.query().unwrap_or_default());
-    let request = client.without_key().request(Method::GET, &path);
-    client.send(request).await
-}
-
-async fn pushes_that_nobody_signed_are_limited_by_address_and_signed_ones_are_not_counted(
-    database: TestDatabase,
-) {
-    let (server, clock) = limited(&database).await;
-    let client = &server.client;
+/// A realm that takes tickets, with the secret of an application.
+pub async fn register(client: &Client) -> PushingApp {
     let config = json!({
         "params": {"app": {"title": "a"}, "verification": {"title": "t"}, "aes": {"title": "k"}},
         "url": "http://127.0.0.1:9/token", "method": "POST",
@@ -45,6 +35,22 @@ async fn pushes_that_nobody_signed_are_limited_by_address_and_signed_ones_are_no
         "app": app.app_id, "verification": app.token, "aes": app.aes_key,
     }});
     client.post("/api/secret", &secret).await.expect(200);
+    app
+}
+
+async fn push(client: &Client, realm: &str, push: PushRequest) -> Reply {
+    let url = push.url("http://x/");
+    let path = format!("/api/ticket/{realm}?{}", url.query().unwrap_or_default());
+    let request = client.without_key().request(Method::GET, &path);
+    client.send(request).await
+}
+
+async fn pushes_that_nobody_signed_are_limited_by_address_and_signed_ones_are_not_counted(
+    database: TestDatabase,
+) {
+    let (server, clock) = limited(&database).await;
+    let client = &server.client;
+    let app = register(client).await;
     let now_s = 1_700_000_000;
     let good = || app.wechat_url_check("the-echo", now_s);
     for _ in 0..10 {

@@ -1,8 +1,12 @@
 //! Whose push it is: found without opening secrets, and refused alike where it is nobody's.
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::{AES_KEY, FORMATS, NOW_S, Scene, app};
+use crate::kit::database::Kind;
 use crate::kit::push::{PushRequest, PushingApp};
 use crate::kit::{Reply, Server, TestDatabase, on_every_database};
 
@@ -12,7 +16,10 @@ on_every_database! {
     a_push_that_nobody_signed_is_refused_alike_whether_its_application_is_here_or_not,
     a_realm_that_takes_no_tickets_is_refused_as_one_that_is_not_there,
     realms_without_tickets_take_no_place_of_those_that_have_some,
+    a_realm_that_comes_to_take_tickets_takes_the_next_push,
+    a_push_is_tried_for_the_application_that_it_names_only,
     no_more_applications_are_tried_than_the_configuration_says,
+    beside_four_pushes_that_are_handled_another_is_sent_back,
 }
 
 /// What differs from one answer to the next is left out.
@@ -199,4 +206,72 @@ async fn no_more_applications_are_tried_than_the_configuration_says(database: Te
         scene.push(push).await.expect(status);
     }
     assert_eq!(scene.server.app().inbox.opened(), 2);
+}
+
+async fn a_realm_that_comes_to_take_tickets_takes_the_next_push(database: TestDatabase) {
+    let scene = Scene::set(&database, "wechat_xml").await;
+    scene.save("k", &app("one")).await;
+    let client = &scene.server.client;
+    let shown = client.get("/api/realm/wechat_xml").await.expect(200).json();
+    let config = shown["data"]["config"].clone();
+    let mut without = config.clone();
+    without["ticket"] = Value::Null;
+    without["arguments"] = json!([]);
+    for (config, status) in [
+        (&without, 404),
+        (&config, 200),
+        (&without, 404),
+        (&config, 200),
+    ] {
+        let realm = json!({"id": "wechat_xml", "config": config});
+        client.post("/api/realm", &realm).await.expect(200);
+        let push = scene.ticket(&app("one"), "a-ticket", NOW_S);
+        scene.push(push).await.expect(status);
+    }
+}
+
+async fn a_push_is_tried_for_the_application_that_it_names_only(database: TestDatabase) {
+    for format in ["wechat_xml", "wecom_xml"] {
+        let scene = Scene::set(&database, format).await;
+        for name in ["one", "two"] {
+            scene.save(name, &app(name)).await;
+        }
+        // What names the application outside is neither signed nor encrypted.
+        for outside in ["two", "nobody"] {
+            let mut push = scene.ticket(&app("one"), "a-ticket", NOW_S);
+            let body = String::from_utf8(push.body).expect("XML");
+            let named = body.replace("[CDATA[one]]", &format!("[CDATA[{outside}]]"));
+            assert_ne!(named, body);
+            push.body = named.into_bytes();
+            let refused = scene.push(push).await;
+            refused.expect_problem(400, "push_refused");
+        }
+        assert_eq!(database.number("SELECT COUNT(*) FROM ts_ticket").await, 0);
+        scene.server.stop().await;
+    }
+}
+
+async fn beside_four_pushes_that_are_handled_another_is_sent_back(database: TestDatabase) {
+    let patient = [("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000")];
+    let scene = Scene::set_with(&database, "wechat_xml", &patient).await;
+    scene.save("k", &app("one")).await;
+    let (held, released) = match database.kind() {
+        Kind::Sqlite => ("BEGIN IMMEDIATE", "ROLLBACK"),
+        Kind::MySql => ("LOCK TABLES ts_ticket WRITE", "UNLOCK TABLES"),
+    };
+    let somebody = database.connect().await;
+    let run = async |statement: &str| {
+        let done = somebody.execute_unprepared(statement).await;
+        done.expect("the statement is good");
+    };
+    run(held).await;
+    let pushes = (0..5).map(|_| scene.push(scene.ticket(&app("one"), "a-ticket", NOW_S)));
+    let mut answers: FuturesUnordered<_> = pushes.collect();
+    let first = answers.next().await.expect("five were sent");
+    assert_eq!(first.header("retry-after"), Some("1"));
+    first.expect_problem(503, "busy");
+    run(released).await;
+    while let Some(answer) = answers.next().await {
+        answer.expect(200);
+    }
 }
