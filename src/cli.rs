@@ -175,7 +175,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
         Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
         Command::Renew(arguments) => Box::pin(renew::run(settings()?, arguments)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
-        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments)).await,
+        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments, env)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,

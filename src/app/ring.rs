@@ -11,6 +11,7 @@ use serde_json::json;
 use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
+use super::purpose::Purpose;
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::access::key_name::COMMAND_LINE;
@@ -36,6 +37,7 @@ const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 const PROOFS_MAX: u64 = 1000;
 
 pub(super) async fn open_ring(
+    purpose: Purpose,
     settings: &Settings,
     database: &Database,
     clock: &SharedClock,
@@ -52,7 +54,9 @@ pub(super) async fn open_ring(
         None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
         None => {
             let text = SealingKeys::generate(randomness);
-            write_secret(&path, &text)?;
+            if purpose == Purpose::Work {
+                write_secret(&path, &text)?;
+            }
             Arc::new(SealingKeys::parse(&text)?)
         }
     };
@@ -87,6 +91,15 @@ pub(super) async fn open_ring(
                 Some(false) => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
         }
+    }
+    if purpose == Purpose::DryRun {
+        if stored_by.is_some_and(|version| version < StoredBy::Now) {
+            return Err(StartError::OldSchema(database.address().clone()));
+        }
+        sealing_keys::follow(database.reader(), &ring)
+            .await
+            .map_err(DbError::from)?;
+        return Ok(ring);
     }
     if let Some(version) = stored_by {
         authenticate(database, &ring, version).await?;
