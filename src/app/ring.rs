@@ -20,6 +20,7 @@ use crate::config::{SealingSource, Settings};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
+use crate::foundation::key_command::keys_of;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
@@ -150,7 +151,7 @@ async fn configured(
 ) -> Result<Option<Arc<SealingKeys>>, StartError> {
     let keys = match &settings.sealing {
         SealingSource::Keys(keys) => return Ok(Some(keys.clone())),
-        SealingSource::Command(command) => Some(command.keys().await?),
+        SealingSource::Command(command) => Some(keys_of(command).await?),
         SealingSource::DataDir if database.backend() != DbBackend::Sqlite => None,
         SealingSource::DataDir => {
             let text = read_secret(&settings.data_dir.join(SEALING_KEYS_FILE))?;

@@ -4,7 +4,7 @@ mod access;
 mod audit;
 mod database;
 mod http;
-mod platform;
+pub(super) mod platform;
 mod renewal;
 mod sealing;
 mod upstream;
@@ -29,6 +29,7 @@ use database::RawDatabase;
 use http::RawHttp;
 use renewal::{RawRead, RawRenewal};
 use sealing::RawSealing;
+pub use sealing::handed_on;
 use upstream::RawUpstream;
 use values::{SecretText, at_least_one, days, secret, secs};
 use webhook::RawWebhook;
@@ -84,7 +85,7 @@ struct RawLog {
 }
 
 impl Raw {
-    pub(super) fn check(self, env: &Env) -> Result<Settings, ConfigError> {
+    pub(super) fn check(self, env: &Env, listen_is_set: bool) -> Result<Settings, ConfigError> {
         let admin_key = secret("admin_key", self.admin_key, self.admin_key_file)?;
         if let Some(key) = &admin_key
             && key.expose_secret().chars().count() < CHOSEN_MIN_CHARS
@@ -105,7 +106,7 @@ impl Raw {
         let upstream = self.upstream.check()?;
         let webhook = self.webhook.check(&upstream.proxies)?;
         let access = self.access.check()?;
-        let http = self.http.check(env)?;
+        let http = self.http.check(env, listen_is_set)?;
         let audit_reads = self.audit.reads()?;
         let audit_sinks = self.audit.check(&upstream.proxies)?;
         Ok(Settings {
