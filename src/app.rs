@@ -5,6 +5,7 @@ mod data_dir;
 mod key_file;
 mod purpose;
 mod ring;
+mod schema;
 mod start_error;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::access::store::{self as keys, FoundKey};
 use crate::access::writer::AuditWriter;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
-use crate::foundation::database::{Database, DbError, Schema};
+use crate::foundation::database::{Database, DbError};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
@@ -43,6 +44,7 @@ use key_file::{ADMIN_KEY_FILE, read_secret, write_secret};
 use purpose::Purpose;
 pub use ring::ForgottenKeys;
 use ring::open_ring;
+use schema::{bring_up_to_date, must_be_up_to_date};
 pub use start_error::StartError;
 
 /// Secrets may be many, and a start is not to wait for their number.
@@ -135,7 +137,7 @@ impl App {
             Purpose::DryRun => Replica::passing(&randomness),
         };
         match purpose {
-            Purpose::Work => bring_up_to_date(&database, &clock, &replica).await?,
+            Purpose::Work => bring_up_to_date(&database, &clock, &replica.id).await?,
             Purpose::DryRun => must_be_up_to_date(&database).await?,
         }
         let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
@@ -323,30 +325,6 @@ impl App {
     pub async fn close(&self) {
         self.audit_writer.close().await;
         self.database.close().await;
-    }
-}
-
-async fn bring_up_to_date(
-    database: &Database,
-    clock: &SharedClock,
-    replica: &Replica,
-) -> Result<(), StartError> {
-    let steps = database.migrate(clock.as_ref(), &replica.id).await?;
-    if steps > 0 {
-        tracing::info!(
-            database = %database.address(),
-            steps,
-            "the schema was brought up to date"
-        );
-    }
-    Ok(())
-}
-
-async fn must_be_up_to_date(database: &Database) -> Result<(), StartError> {
-    match database.schema().await.map_err(DbError::from)? {
-        Schema::Current => Ok(()),
-        Schema::Older => Err(StartError::OldSchema(database.address().clone())),
-        Schema::Absent => Err(StartError::NoSchema(database.address().clone())),
     }
 }
 

@@ -1,27 +1,22 @@
 //! What a change replaced, and with what, for the audit: only what differs, of bounded size, and in
 //! place of what is secret a mark.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use token_server_entity::realm;
 
-use super::realm_file::file_of;
+use super::leaves::{Leaves, MARK, differing, is_masked, leaves_of, value};
 use super::rights::is_open;
 use crate::access::audit::Change;
 use crate::access::store::{ListedKey, NewKey};
 use crate::foundation::clock::{EpochMs, Timeline};
-use crate::foundation::fields::escape;
 use crate::foundation::pattern::Pattern;
 use crate::realm::Source;
 use crate::realm::store::RealmContent;
 use crate::secret::params::Params;
 
-/// In place of a secret value. A value that differs has it before and after.
-const MARK: &str = "***";
-/// The same of what differs, where a difference is to be seen.
-const CHANGED_MARK: &str = "*** (changed)";
 /// Longer texts are cut, in characters.
 const TEXT_MAX_CHARS: usize = 500;
 /// Parts of a document that are shown.
@@ -72,74 +67,6 @@ pub(super) fn of_realm(before: Option<&RealmContent>, after: Option<&RealmConten
     }
 }
 
-/// A part of a realm that says where credentials are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    /// Where it stands in a file of the realm.
-    pub pointer: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-}
-
-/// What differs of where credentials are sent.
-pub(super) fn destinations(
-    before: Option<&RealmContent>,
-    after: Option<&RealmContent>,
-) -> Vec<Destination> {
-    let logic_code = [before, after].map(|content| content?.logic_code.clone());
-    let [left, right] = [before, after].map(|content| config_of(content?).as_ref().map(leaves_of));
-    let names = differing(&left, &right).into_iter();
-    let shown = |leaves: &Leaves, name: &str| match value(leaves, name)? {
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
-    let in_config = names.filter(|name| is_destination(name));
-    let in_config = in_config.map(|name| Destination {
-        before: shown(&left, &name),
-        after: shown(&right, &name),
-        pointer: format!("/config{name}"),
-    });
-    let [before, after] = logic_code;
-    let beside = (before != after).then(|| Destination {
-        pointer: "/logic_code".to_owned(),
-        before,
-        after,
-    });
-    in_config.chain(beside).collect()
-}
-
-fn config_of(content: &RealmContent) -> Option<Value> {
-    serde_json::from_str(content.config.as_deref()?).ok()
-}
-
-/// A realm as a file of it is, before and after a change, without the defaults of secret parameters.
-pub(super) fn masked_files(
-    id: &str,
-    before: Option<&RealmContent>,
-    after: Option<&RealmContent>,
-) -> [Option<Value>; 2] {
-    let contents = [before, after];
-    let mut configs = contents.map(|content| config_of(content?));
-    let leaves: [Leaves; 2] = [0, 1].map(|side: usize| configs[side].as_ref().map(leaves_of));
-    let [left, right] = &leaves;
-    let names: BTreeSet<_> = leaves.iter().flatten().flat_map(BTreeMap::keys).collect();
-    for name in names
-        .into_iter()
-        .filter(|name| is_masked(name, left, right))
-    {
-        let differs = value(left, name) != value(right, name);
-        let marks = [MARK, if differs { CHANGED_MARK } else { MARK }];
-        for (config, mark) in configs.iter_mut().zip(marks) {
-            if let Some(value) = config.as_mut().and_then(|config| config.pointer_mut(name)) {
-                *value = json!(mark);
-            }
-        }
-    }
-    let [first, second] = configs;
-    let file = |content: Option<&RealmContent>, config| Some(file_of(id, content?, config));
-    [file(before, first), file(after, second)]
-}
-
 /// An issuer that was saved or deleted: the parts of its registration that differ. Its keys are
 /// public.
 pub(super) fn of_issuer(before: Option<&str>, after: Option<&Value>) -> Change {
@@ -154,33 +81,6 @@ pub(super) fn of_issuer(before: Option<&str>, after: Option<&Value>) -> Change {
         before: side(&left),
         after: side(&right),
     }
-}
-
-/// What a document holds, by pointers; none where there is no document.
-type Leaves = Option<BTreeMap<String, Value>>;
-
-fn value<'a>(leaves: &'a Leaves, name: &str) -> Option<&'a Value> {
-    leaves.as_ref()?.get(name)
-}
-
-/// The pointers of what differs.
-fn differing(left: &Leaves, right: &Leaves) -> Vec<String> {
-    let both = [left, right].into_iter().flatten();
-    let names: BTreeSet<_> = both.flat_map(BTreeMap::keys).collect();
-    let differs = |name: &&String| value(left, name) != value(right, name);
-    let mut names: Vec<_> = names.into_iter().filter(differs).cloned().collect();
-    // Where something goes comes first: whatever else was changed, it is not left out.
-    names.sort_by_key(|name| !is_destination(name));
-    names
-}
-
-fn is_destination(pointer: &str) -> bool {
-    let mut fields = pointer.split('/').skip(1);
-    let begins = fields.next().unwrap_or_default();
-    matches!(
-        begins,
-        "parent" | "proxy" | "tls" | "allowed_hosts" | "issuer" | "jwks_url"
-    ) || pointer.ends_with("/url")
 }
 
 /// What a document holds of what differs, of bounded size.
@@ -204,45 +104,6 @@ fn parts_of(
         parts.insert(MORE.to_owned(), json!(differing.len() - PARTS_MAX));
     }
     parts
-}
-
-/// The default of a parameter is secret where the parameter is.
-fn is_masked(pointer: &str, left: &Leaves, right: &Leaves) -> bool {
-    let Some(rule) = pointer.strip_suffix("/default") else {
-        return false;
-    };
-    let says_open = |leaves: &Leaves| match leaves {
-        Some(leaves) if leaves.contains_key(pointer) => {
-            let is_open = leaves.get(&format!("{rule}/secret")) == Some(&json!(false));
-            is_open || leaves.contains_key(&format!("{rule}/enum/0"))
-        }
-        _ => true,
-    };
-    rule.starts_with("/params/") && !(says_open(left) && says_open(right))
-}
-
-/// What a document holds, by pointers, without what contains something.
-fn leaves_of(document: &Value) -> BTreeMap<String, Value> {
-    fn walk(value: &Value, pointer: String, leaves: &mut BTreeMap<String, Value>) {
-        match value {
-            Value::Object(fields) if !fields.is_empty() => {
-                for (name, value) in fields {
-                    walk(value, format!("{pointer}/{}", escape(name)), leaves);
-                }
-            }
-            Value::Array(values) if !values.is_empty() => {
-                for (index, value) in values.iter().enumerate() {
-                    walk(value, format!("{pointer}/{index}"), leaves);
-                }
-            }
-            leaf => {
-                leaves.insert(pointer, leaf.clone());
-            }
-        }
-    }
-    let mut leaves = BTreeMap::new();
-    walk(document, String::new(), &mut leaves);
-    leaves
 }
 
 fn shortened(value: &Value) -> Value {

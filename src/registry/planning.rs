@@ -3,7 +3,8 @@
 
 use token_server_entity::realm;
 
-use super::changed::{self, Destination, content_of};
+use super::changed::content_of;
+use super::difference::{self, Destination};
 use super::parents::{PlannedParents, parent_realm};
 use super::realms::{CheckedRealm, merged};
 use super::{Actor, RealmPatch, Refusal, Registry, RegistryError};
@@ -57,7 +58,7 @@ impl PlannedRealm {
     pub fn destinations(&self) -> Vec<Destination> {
         match self.fate {
             RealmFate::Created(_) | RealmFate::Changed(_) => {
-                changed::destinations(self.before.as_ref(), self.after.as_ref())
+                difference::destinations(self.before.as_ref(), self.after.as_ref())
             }
             RealmFate::Unchanged | RealmFate::Deleted | RealmFate::Refused(_) => Vec::new(),
         }
@@ -66,7 +67,7 @@ impl PlannedRealm {
     /// The realm as a file of it would be, before and after, without defaults of secret parameters.
     pub fn documents(&self) -> [Option<serde_json::Value>; 2] {
         let id = self.id.as_str();
-        changed::masked_files(id, self.before.as_ref(), self.after.as_ref())
+        difference::masked_files(id, self.before.as_ref(), self.after.as_ref())
     }
 }
 
