@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::{RealmOfFile, checked};
+use super::of_files::{RealmOfFile, checked};
 use crate::app::App;
 use crate::cli::context::open_for_dry_run;
 use crate::cli::dry_run::{DryRun, DryRunFormat, Item, Note, Outcome, unified_diff};

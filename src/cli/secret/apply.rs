@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::declared::DeclaredSecret;
-use super::resolving::Resolver;
+use super::resolving::ValueResolver;
 use crate::app::App;
 use crate::cli::context::{open, open_for_dry_run, say, start_logging};
 use crate::cli::dry_run::{DryRun, DryRunFormat, Item, Note, Outcome};
@@ -73,7 +73,7 @@ pub(super) async fn run(
         false => open(settings).await?,
     };
     let timeout = u64::try_from(arguments.command_timeout.0).unwrap_or(u64::MAX);
-    let resolver = Resolver {
+    let resolver = ValueResolver {
         env,
         ring: &app.ring,
         command_timeout: Duration::from_millis(timeout),
@@ -128,7 +128,7 @@ fn found(files: &[PathBuf]) -> Result<Vec<SecretOfFile>, CommandFailure> {
 async fn planned(
     app: &App,
     found: Vec<SecretOfFile>,
-    resolver: &Resolver<'_>,
+    resolver: &ValueResolver<'_>,
 ) -> Result<Vec<Planned>, CommandFailure> {
     let by = Actor::command_line();
     let mut planned = Vec::new();
@@ -171,7 +171,7 @@ fn placed(plan: PlannedSecret, pointer: &str) -> PlannedSecret {
 async fn resolved(
     declared: DeclaredSecret,
     folder: &Path,
-    resolver: &Resolver<'_>,
+    resolver: &ValueResolver<'_>,
 ) -> Result<SecretPatch, Vec<Fault>> {
     let DeclaredSecret {
         realm,

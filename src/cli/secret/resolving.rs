@@ -20,13 +20,13 @@ use crate::secret::params::VALUE_MAX_BYTES;
 const TIMEOUT_NAME: &str = "--command-timeout";
 
 /// What values are resolved with.
-pub(super) struct Resolver<'a> {
+pub(super) struct ValueResolver<'a> {
     pub env: &'a Env,
     pub ring: &'a KeyRing,
     pub command_timeout: Duration,
 }
 
-impl Resolver<'_> {
+impl ValueResolver<'_> {
     /// The value, or what is wrong and with which field of its reference.
     pub async fn value(
         &self,

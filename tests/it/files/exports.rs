@@ -93,7 +93,7 @@ async fn what_is_exported_is_taken_in_by_an_empty_server_with_the_same_keys_only
     let refused = crate::cli::end(&mut ended(&["secret", "apply", &secrets])).await;
     assert_eq!(refused.code, Some(1), "{}", refused.stdout);
     assert!(
-        refused.stderr.contains("r.json: /0/params/a/sealed is sealed with the key \"k1\", which this server's key ring lacks"),
+        refused.stderr.contains("r.json: /0/params/a/sealed is sealed with the key \"test\", which this server's key ring lacks"),
         "{}",
         refused.stderr
     );

@@ -186,7 +186,7 @@ fn odd() -> Value {
         {"id": "Fixed", "comment": ""},
         {"id": "said", "comment": "two\nlines \"and\" \\ \u{7f}\u{2028}"},
         {"id": "logic", "logic_code": "https://logic.example/token"},
-        {"id": ".."},
+        {"id": ".a"},
     ])
 }
 
