@@ -305,8 +305,7 @@ async fn a_realm_that_is_another_here_takes_no_token_without_an_end(database: Te
     let mut here = command(&database, &[]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("fixed.json");
-    let config =
-        json!({"url": "https://provider.example/token", "token_path": "t", "expires_in_path": "e"});
+    let config = json!({"url": "https://provider.example/token", "method": "GET", "token_path": "t", "expires_in_path": "e"});
     let realm = json!({"id": "fixed", "config": config});
     std::fs::write(&file, realm.to_string()).expect("it is written");
     let applied = here.args(["realm", "apply"]).arg(&file).output();
