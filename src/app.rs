@@ -3,7 +3,9 @@
 
 mod data_dir;
 mod key_file;
+mod purpose;
 mod ring;
+mod schema;
 mod start_error;
 
 use std::path::{Path, PathBuf};
@@ -39,8 +41,10 @@ use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
 use key_file::{ADMIN_KEY_FILE, read_secret, write_secret};
+use purpose::Purpose;
 pub use ring::ForgottenKeys;
 use ring::open_ring;
+use schema::{bring_up_to_date, must_be_up_to_date};
 pub use start_error::StartError;
 
 /// Secrets may be many, and a start is not to wait for their number.
@@ -91,30 +95,53 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
+        Self::open_for(Purpose::Work, settings, clock, randomness).await
+    }
+
+    /// Opens a database that is up to date, to find out what a change would do. Nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// Also where something would have to be brought up to date first.
+    pub async fn open_for_dry_run(
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
+        Self::open_for(Purpose::DryRun, settings, clock, randomness).await
+    }
+
+    async fn open_for(
+        purpose: Purpose,
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
         data_dir::keep_private(&settings)?;
         let connecting = Database::connect(&settings.database, clock.clone());
         let database = Box::pin(connecting).await?;
         let address = database.address().clone();
-        let opened = Self::open_on(database, settings, clock, randomness);
+        let opened = Self::open_on(purpose, database, settings, clock, randomness);
         Box::pin(opened).await.map_err(|error| error.at(address))
     }
 
     async fn open_on(
+        purpose: Purpose,
         database: Database,
         settings: Settings,
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
-        let replica = take_replica(&settings.data_dir, &randomness)?;
-        let steps = database.migrate(clock.as_ref(), &replica.id).await?;
-        if steps > 0 {
-            tracing::info!(
-                database = %database.address(),
-                steps,
-                "the schema was brought up to date"
-            );
+        let replica = match purpose {
+            Purpose::Work => take_replica(&settings.data_dir, &randomness)?,
+            Purpose::DryRun => Replica::passing(&randomness),
+        };
+        match purpose {
+            Purpose::Work => bring_up_to_date(&database, &clock, &replica.id).await?,
+            Purpose::DryRun => must_be_up_to_date(&database).await?,
         }
-        let ring = Arc::new(open_ring(&settings, &database, &clock, &randomness).await?);
+        let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
+        let ring = Arc::new(ring);
         let audit = AuditLog::new(ring.clone(), replica.id.clone(), randomness.clone());
         let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
         let memory = Memory::new(
@@ -137,7 +164,10 @@ impl App {
             replica: replica.id.clone(),
             metrics: metrics.clone(),
             settings: settings.renewal.clone(),
-            spool: open_spool(&settings.data_dir),
+            spool: match purpose {
+                Purpose::Work => open_spool(&settings.data_dir),
+                Purpose::DryRun => None,
+            },
             wake: wake.clone(),
             memory: memory.clone(),
         });

@@ -4,10 +4,14 @@ mod api_key;
 mod audit;
 mod client;
 mod context;
+mod dry_run;
+mod export;
 mod failure;
+mod files;
 mod healthcheck;
 mod help;
 mod import;
+mod listing;
 mod metrics_file;
 mod papers;
 mod predecessor;
@@ -21,6 +25,7 @@ mod signals;
 mod table;
 mod time;
 mod token;
+mod written;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -78,7 +83,7 @@ enum Command {
     /// Print a token of a running server
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// List and change secrets of a running server
+    /// List and change secrets of a running server; make secrets as files say
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     /// List attempts to obtain tokens, of a running server
@@ -97,6 +102,9 @@ enum Command {
     /// Take in what the predecessor has stored: its realms, secrets and live tokens
     #[command(after_help = ON_THE_DATABASE)]
     Import(import::ImportArguments),
+    /// Write realms and secrets as files for `realm apply` and `secret apply`, with sealed values
+    #[command(after_help = ON_THE_DATABASE)]
+    Export(export::ExportArguments),
     /// Make, list and revoke callers' keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKeyCommand),
@@ -165,22 +173,25 @@ fn stored_in(settings: &Settings) -> String {
 async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFailure> {
     // Not by what prints what is compiled in.
     let settings = || Settings::load(arguments.config.as_deref(), env);
+    // Of those who listen, and who ask whoever does.
+    let listening = || settings()?.listening_where_told(env);
     match arguments.command {
         Command::Openapi => say(&api::specification()),
         Command::Completions { shell } => say(&papers::completions(Arguments::command(), shell)?),
         Command::Man { folder } => papers::write_manual(Arguments::command(), &folder),
         Command::Token(command) => Box::pin(token::run(command)).await,
-        Command::Secret(command) => Box::pin(secret::run(command)).await,
+        Command::Secret(command) => Box::pin(secret::run(settings, command, env)).await,
         Command::Renewal(command) => Box::pin(renewal::run(command)).await,
-        Command::Serve { demo } => Box::pin(serve::run(settings()?, demo)).await,
+        Command::Serve { demo } => Box::pin(serve::run(listening()?, demo)).await,
         Command::Renew(arguments) => Box::pin(renew::run(settings()?, arguments)).await,
         Command::Realm(command) => Box::pin(realm::run(settings, command)).await,
-        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments)).await,
+        Command::Import(arguments) => Box::pin(import::run(settings()?, arguments, env)).await,
+        Command::Export(arguments) => Box::pin(export::run(settings()?, arguments)).await,
         Command::ApiKey(command) => Box::pin(api_key::run(settings()?, command)).await,
         Command::Audit(command) => Box::pin(audit::run(settings()?, command)).await,
         Command::RotateKey { id } => Box::pin(sealing_key::rotate(settings()?, id)).await,
         Command::Healthcheck { timeout } => {
-            Box::pin(healthcheck::run(settings()?, Duration::from_secs(timeout))).await
+            Box::pin(healthcheck::run(listening()?, Duration::from_secs(timeout))).await
         }
         Command::ForgetKey { id, all: _ } => Box::pin(sealing_key::forget(settings()?, id)).await,
         Command::Migrate => {
@@ -193,7 +204,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
             ))
         }
         Command::CheckConfig => {
-            let settings = settings()?;
+            let settings = listening()?;
             if let Some(tls) = &settings.http.tls {
                 ServerTls::load(tls.files.clone()).map_err(CommandFailure::of)?;
             }

@@ -9,10 +9,12 @@ use std::path::Path;
 use ::config::{Config, Environment, File, FileFormat, Source};
 
 use raw::Raw;
+pub use raw::handed_on;
 pub use settings::{
     ConfigError, Env, HttpSettings, LogSettings, SealingSource, Settings, TlsSettings,
 };
 
+const LISTEN: &str = "http.listen";
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
 impl Settings {
@@ -35,13 +37,25 @@ impl Settings {
         Self::from_sources(Some(File::from_str(text, FileFormat::Toml)), env)
     }
 
+    /// The same, listening where the platform says: for those who listen, and who ask whoever does.
+    ///
+    /// # Errors
+    ///
+    /// Where a variable of the platform holds no port.
+    pub fn listening_where_told(mut self, env: &Env) -> Result<Self, ConfigError> {
+        self.http.listen = raw::platform::listen(&self.http, env)?;
+        Ok(self)
+    }
+
     fn from_sources<F>(file: Option<F>, env: &Env) -> Result<Self, ConfigError>
     where
-        F: Source + Send + Sync + 'static,
+        F: Source + Clone + Send + Sync + 'static,
     {
         let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let mut without_defaults = Config::builder();
         if let Some(file) = file {
-            builder = builder.add_source(file);
+            builder = builder.add_source(file.clone());
+            without_defaults = without_defaults.add_source(file);
         }
         names::check(env, DEFAULTS)?;
         let environment = Environment::with_prefix(names::PREFIX)
@@ -49,12 +63,15 @@ impl Settings {
             .separator("__")
             .ignore_empty(true)
             .source(Some(env.clone()));
+        let without_defaults = without_defaults.add_source(environment.clone()).build();
+        let listen_is_set =
+            without_defaults.is_ok_and(|config| config.get::<::config::Value>(LISTEN).is_ok());
         let raw: Raw = builder
             .add_source(environment)
             .build()
             .and_then(Config::try_deserialize)
             .map_err(|error| ConfigError(describe(&error)))?;
-        raw.check(env)
+        raw.check(env, listen_is_set)
     }
 }
 

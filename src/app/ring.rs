@@ -11,6 +11,7 @@ use serde_json::json;
 use token_server_entity::{sealing_key, secret};
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
+use super::purpose::Purpose;
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::access::key_name::COMMAND_LINE;
@@ -19,6 +20,7 @@ use crate::config::{SealingSource, Settings};
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
+use crate::foundation::key_command::keys_of;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
@@ -36,6 +38,7 @@ const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 const PROOFS_MAX: u64 = 1000;
 
 pub(super) async fn open_ring(
+    purpose: Purpose,
     settings: &Settings,
     database: &Database,
     clock: &SharedClock,
@@ -52,7 +55,9 @@ pub(super) async fn open_ring(
         None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
         None => {
             let text = SealingKeys::generate(randomness);
-            write_secret(&path, &text)?;
+            if purpose == Purpose::Work {
+                write_secret(&path, &text)?;
+            }
             Arc::new(SealingKeys::parse(&text)?)
         }
     };
@@ -87,6 +92,15 @@ pub(super) async fn open_ring(
                 Some(false) => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
         }
+    }
+    if purpose == Purpose::DryRun {
+        if stored_by.is_some_and(|version| version < StoredBy::Now) {
+            return Err(StartError::OldSchema(database.address().clone()));
+        }
+        sealing_keys::follow(database.reader(), &ring)
+            .await
+            .map_err(DbError::from)?;
+        return Ok(ring);
     }
     if let Some(version) = stored_by {
         authenticate(database, &ring, version).await?;
@@ -137,7 +151,7 @@ async fn configured(
 ) -> Result<Option<Arc<SealingKeys>>, StartError> {
     let keys = match &settings.sealing {
         SealingSource::Keys(keys) => return Ok(Some(keys.clone())),
-        SealingSource::Command(command) => Some(command.keys().await?),
+        SealingSource::Command(command) => Some(keys_of(command).await?),
         SealingSource::DataDir if database.backend() != DbBackend::Sqlite => None,
         SealingSource::DataDir => {
             let text = read_secret(&settings.data_dir.join(SEALING_KEYS_FILE))?;

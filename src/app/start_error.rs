@@ -36,6 +36,14 @@ pub enum StartError {
         "sealing.keys holds none of the keys that this database was sealed with: {0}; put them back; if one is lost for good, `token-server forget-key ID` gives up what was sealed with it"
     )]
     ForeignSealingKeys(String),
+    #[error(
+        "the schema of {0} is older than this program, and a dry run changes nothing: `token-server migrate` brings it up to date, or the next start of the server does"
+    )]
+    OldSchema(DbAddress),
+    #[error(
+        "{0} holds no schema of a token server, and a dry run changes nothing: `token-server migrate` makes it"
+    )]
+    NoSchema(DbAddress),
     #[error(transparent)]
     KeyOpenToAnybody(#[from] OpenToAnybody),
     #[error("{} cannot be used: {source}", path.display())]

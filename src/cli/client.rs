@@ -9,7 +9,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::failure::CommandFailure;
@@ -30,6 +30,10 @@ pub struct ServerArguments {
     /// A file that holds an API key
     #[arg(long, env = "TOKEN_SERVER_KEY_FILE", value_name = "FILE")]
     key_file: PathBuf,
+    /// Send the API key over plain HTTP to a host that is not this machine: everybody on the way can
+    /// read it
+    #[arg(long, env = "TOKEN_SERVER_INSECURE_HTTP", value_parser = clap::builder::FalseyValueParser::new())]
+    insecure_http: bool,
 }
 
 /// A server, asked with one key.
@@ -41,13 +45,32 @@ pub(super) struct ServerClient {
 
 impl ServerClient {
     /// # Errors
-    /// Where the URL is none of HTTP, or the key cannot be read or is open to anybody.
+    /// Where the URL is none of HTTP, holds a password, or would send the key in the clear; or where
+    /// the key cannot be read or is open to anybody.
     pub(super) fn new(arguments: ServerArguments) -> Result<Self, CommandFailure> {
-        let ServerArguments { server, key_file } = arguments;
+        let ServerArguments {
+            server,
+            key_file,
+            insecure_http,
+        } = arguments;
         if !matches!(server.scheme(), "http" | "https") || server.cannot_be_a_base() {
             return Err(CommandFailure::of(
                 "--server (TOKEN_SERVER_URL) must be a URL of http or https",
             ));
+        }
+        if !server.username().is_empty() || server.password().is_some() {
+            return Err(CommandFailure::of(
+                "--server (TOKEN_SERVER_URL) must hold no user and no password: the API key is what \
+                 the server knows callers by",
+            ));
+        }
+        if server.scheme() == "http" && !is_this_machine(&server) && !insecure_http {
+            return Err(CommandFailure::of(format!(
+                "the API key would be sent to {} over plain HTTP, where everybody on the way can read \
+                 it: use https; or, where the network is trusted, say --insecure-http \
+                 (TOKEN_SERVER_INSECURE_HTTP=true)",
+                shown(&server)
+            )));
         }
         let refused = |what: String| {
             CommandFailure::of(format!("--key-file (TOKEN_SERVER_KEY_FILE): {what}"))
@@ -168,6 +191,20 @@ impl ServerClient {
     }
 }
 
+/// Whether what is sent there does not leave the machine.
+fn is_this_machine(server: &Url) -> bool {
+    match server.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        // RFC 6761, section 6.3.
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => false,
+    }
+}
+
 /// A URL without what may be a password.
 fn shown(server: &Url) -> String {
     let mut server = server.clone();
@@ -233,4 +270,39 @@ pub(super) fn read_value(from: &str) -> Result<SecretString, CommandFailure> {
 /// For a body that is sent and dropped.
 pub(super) fn exposed(value: &SecretString) -> Value {
     Value::from(value.expose_secret())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        let is_this_machine = |host: &str| {
+            let url = Url::parse(&format!("http://{host}:8080/")).unwrap();
+            super::is_this_machine(&url)
+        };
+        for host in [
+            "127.0.0.1",
+            "127.8.9.10",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+        ] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "0.0.0.0",
+            "10.0.0.1",
+            "[::]",
+            "token-server",
+            "localhost.example",
+            "notlocalhost",
+            "127.0.0.1.example",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 }

@@ -45,6 +45,13 @@ pub(super) async fn open(settings: Settings) -> Result<App, CommandFailure> {
     open_or_make(settings).await
 }
 
+/// Opens a database that is there and up to date, and writes nothing.
+pub(super) async fn open_for_dry_run(settings: Settings) -> Result<App, CommandFailure> {
+    must_be_there(&settings)?;
+    let (clock, randomness) = ambient(&settings)?;
+    Ok(Box::pin(App::open_for_dry_run(settings, clock, randomness)).await?)
+}
+
 pub(super) fn must_be_there(settings: &Settings) -> Result<(), CommandFailure> {
     let address = DbAddress::of(settings.database.url.expose_secret());
     if address.is_missing() {

@@ -9,7 +9,7 @@ use crate::foundation::randomness::NoRandomness;
 use crate::serve::ServeError;
 
 /// What each exit code means.
-pub const EXIT_CODES: [(u8, &str); 4] = [
+pub const EXIT_CODES: [(u8, &str); 5] = [
     (
         0,
         "Done. `renew`: all that was due was renewed. `serve`: stopped by SIGTERM or SIGINT",
@@ -18,12 +18,17 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
         EXIT_REFUSED,
         "`renew`: a renewal failed or waits, its result was discarded, a secret needs attention, or \
          something due is left. `import`: a row was refused, or is another here. `audit verify`: the \
-         audit is not as it was written. `token`, `secret`, `renewal`: the server refused. \
+         audit is not as it was written. `realm apply`, `realm check`, `secret apply`: a file is \
+         refused, and nothing was changed. `export`: something was left out. `token`, `secret`, `renewal`: the server refused. \
          `healthcheck`: the server does not answer, or not with 200",
     ),
     (
         EXIT_COULD_NOT_RUN,
         "Could not run: the database cannot be reached, the port is taken, unknown arguments, …",
+    ),
+    (
+        EXIT_WOULD_CHANGE,
+        "`realm apply --dry-run`, `secret apply --dry-run`: something would change",
     ),
     (
         EXIT_CONFIG,
@@ -35,7 +40,10 @@ pub const EXIT_CODES: [(u8, &str); 4] = [
 const EXIT_CONFIG: u8 = 64;
 
 /// It ran, and not all is well; `healthcheck`: what orchestrators take for unhealthy.
-const EXIT_REFUSED: u8 = 1;
+pub(super) const EXIT_REFUSED: u8 = 1;
+
+/// A dry run found something that would change; not the code of one that could not run.
+pub(super) const EXIT_WOULD_CHANGE: u8 = 3;
 
 /// The command could not run.
 const EXIT_COULD_NOT_RUN: u8 = 2;
@@ -60,6 +68,9 @@ pub(super) enum CommandFailure {
         address: DbAddress,
         data_dir: PathBuf,
     },
+    /// For what they hold. Nothing was changed.
+    #[error("{0}")]
+    FilesRefused(String),
     /// By a running server.
     #[error("the server refused: {0}")]
     Refused(String),
@@ -87,7 +98,7 @@ impl CommandFailure {
                 | StartError::WrongSealingKey(_)
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
-            Self::Refused(_) | Self::Unhealthy { .. } => EXIT_REFUSED,
+            Self::FilesRefused(_) | Self::Refused(_) | Self::Unhealthy { .. } => EXIT_REFUSED,
             Self::Start(_)
             | Self::Serve(_)
             | Self::Randomness(_)

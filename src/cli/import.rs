@@ -3,35 +3,42 @@
 
 mod report;
 mod rows;
+mod source_url;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::context::{open, say, start_logging};
+use super::context::{open, open_for_dry_run, say, start_logging};
 use super::failure::CommandFailure;
 use super::predecessor::{self, Rows};
 use crate::app::App;
-use crate::config::Settings;
+use crate::config::{Env, Settings};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{Database, DbError, DbFault};
 use crate::realm::expression::Expressions;
 use crate::registry::{Actor, Imported, Pass, RealmPatch, RegistryError, SecretPatch};
 use report::{Name, Report, Row};
 use rows::{KnownRealms, TokenFate};
+use source_url::source_url;
 
 /// Secrets of one transaction.
 const SECRETS_AT_ONCE: usize = 20;
 
 #[derive(Args)]
 pub struct ImportArguments {
-    /// The predecessor's database: mysql://USER:PASSWORD@HOST/DATABASE
-    #[arg(env = "TOKEN_SERVER_IMPORT_URL", hide_env_values = true)]
-    url: String,
+    /// The predecessor's database: mysql://USER@HOST/DATABASE. A URL that holds a password goes
+    /// into the variable TOKEN_SERVER_IMPORT_URL or into a file: other users see arguments
+    #[arg(value_name = "URL", conflicts_with = "url_file")]
+    url: Option<String>,
+    /// A file that holds the URL
+    #[arg(long, value_name = "FILE")]
+    url_file: Option<PathBuf>,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -49,17 +56,21 @@ enum Format {
 pub async fn run(
     settings: Settings,
     arguments: ImportArguments,
+    env: &Env,
 ) -> Result<ExitCode, CommandFailure> {
     let on_terminal = std::io::stderr().is_terminal();
     // On a terminal the bar tells; log lines would tear it.
     start_logging(&settings, on_terminal.then_some("error"))?;
-    let url = SecretString::from(arguments.url);
+    let url = source_url(arguments.url, arguments.url_file, env)?;
     if !url.expose_secret().starts_with("mysql://") {
         return Err(CommandFailure::of(
             "the URL must begin with mysql://: it names the predecessor's database",
         ));
     }
-    let app = open(settings).await?;
+    let app = match arguments.dry_run {
+        true => open_for_dry_run(settings).await?,
+        false => open(settings).await?,
+    };
     let report = import(&app, url, arguments.dry_run, on_terminal).await;
     app.close().await;
     let report = report?;
@@ -180,10 +191,9 @@ impl Import<'_> {
         };
         let imported = self.app.registry.import_realm(&patch, self.pass, &self.by);
         let outcome = imported.await.map_err(|error| self.failed(&error))?;
-        if matches!(outcome, Imported::Refused(_)) {
-            self.realms.refused.insert(id);
-        } else {
-            self.realms.usable.insert(id, rows::is_fixed(&patch));
+        match self.is_fixed_here(&patch, &outcome).await? {
+            Some(is_fixed) => drop(self.realms.usable.insert(id, is_fixed)),
+            None => drop(self.realms.refused.insert(id)),
         }
         let mut notes = Vec::new();
         if outcome == Imported::Taken {
@@ -202,6 +212,23 @@ impl Import<'_> {
             notes,
         });
         Ok(())
+    }
+
+    /// Whether the realm is one of fixed tokens as it is here, which may be another than there.
+    async fn is_fixed_here(
+        &self,
+        patch: &RealmPatch,
+        outcome: &Imported,
+    ) -> Result<Option<bool>, CommandFailure> {
+        match outcome {
+            Imported::Refused(_) => Ok(None),
+            Imported::Taken | Imported::Unchanged => Ok(Some(rows::is_fixed(patch))),
+            Imported::Changed(_) => match self.app.registry.realm(&patch.id).await {
+                Ok(realm) => Ok(Some(realm.source.is_fixed())),
+                Err(RegistryError::Refused(_)) => Ok(None),
+                Err(error) => Err(self.failed(&error)),
+            },
+        }
     }
 
     async fn secrets(&mut self, batch: Vec<(Name, rows::Readable)>) -> Result<(), CommandFailure> {

@@ -1,40 +1,68 @@
-//! The command `realm`: applies and checks files of realms, and prints their schema.
+//! The command `realm`: applies, checks and writes files of realms, and prints their schema.
+
+mod dry_run;
+mod export;
+mod of_files;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use serde_json::{Map, Value};
 
 use super::context::{open, say, start_logging};
+use super::dry_run::DryRunFormat;
 use super::failure::CommandFailure;
+use super::files::shown;
 use super::help::{ON_NOTHING, ON_THE_DATABASE};
+use crate::app::App;
 use crate::config::{ConfigError, Settings};
-use crate::foundation::fields::{Fault, Faults, Fields};
-use crate::foundation::ids::RealmId;
 use crate::realm::Warning;
-use crate::realm::expression::Expressions;
-use crate::realm::preset::Preset;
-use crate::registry::{Actor, AppliedRealm, FieldChange, RealmPatch};
+use crate::registry::{Actor, PlannedRealm, RealmFate, RealmPatch};
 use crate::upstream::UpstreamSettings;
+use of_files::{RealmOfFile, checked};
+
+const NOTHING_CHANGED: &str = "\nnothing was changed";
 
 #[derive(Subcommand)]
 pub enum RealmCommand {
     /// Make the registered realms as the files say
     #[command(after_help = ON_THE_DATABASE)]
     Apply {
-        /// Files of realms or presets (JSON), or folders of them
+        /// Files of realms or presets (JSON: one, or a list), or folders of them
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Delete the realms that stand in no file; one with secrets is refused
         #[arg(long)]
         prune: bool,
+        /// Say what would be done to each realm, and change nothing: 0 nothing, 1 refused, 3 something
+        #[arg(long)]
+        dry_run: bool,
+        /// How a dry run is printed
+        #[arg(long, value_enum, requires = "dry_run", default_value_t = DryRunFormat::Text)]
+        format: DryRunFormat,
+    },
+    /// Write registered realms as files that `realm apply` takes
+    #[command(after_help = ON_THE_DATABASE)]
+    Export {
+        /// The realms by their IDs
+        #[arg(
+            value_name = "ID",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        ids: Vec<String>,
+        /// All realms
+        #[arg(long)]
+        all: bool,
+        /// A folder for a file of each realm; without it, standard output
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
     },
     /// Say what is wrong with the files, and what is most likely not meant; change nothing
     #[command(after_help = ON_NOTHING)]
     Check {
-        /// Files of realms or presets (JSON), or folders of them
+        /// Files of realms or presets (JSON: one, or a list), or folders of them
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -48,45 +76,55 @@ pub async fn run(
     command: RealmCommand,
 ) -> Result<ExitCode, CommandFailure> {
     match command {
-        RealmCommand::Apply { files, prune } => {
+        RealmCommand::Apply {
+            files,
+            prune,
+            dry_run,
+            format,
+        } => {
             let settings = settings()?;
             start_logging(&settings, None)?;
-            apply(settings, &files, prune).await
+            match dry_run {
+                true => dry_run::run(settings, &files, prune, format).await,
+                false => apply(settings, &files, prune).await,
+            }
+        }
+        RealmCommand::Export {
+            ids,
+            all: _,
+            output,
+        } => {
+            let settings = settings()?;
+            start_logging(&settings, None)?;
+            export::run(settings, &ids, output.as_deref()).await
         }
         RealmCommand::Check { files } => check(&settings()?.upstream, &files),
         RealmCommand::Schema => say(&crate::realm::schema::text()),
     }
 }
 
-/// What files say of realms.
-struct Checked {
-    patches: Vec<(PathBuf, RealmPatch)>,
-    /// Everything that is wrong with any.
-    faults: Vec<String>,
-}
-
-/// Reads realms from files and checks them. Warnings are printed.
-fn checked(upstream: &UpstreamSettings, files: &[PathBuf]) -> Result<Checked, CommandFailure> {
+/// Refuses all files where one is refused.
+fn must_be_good(
+    found: Vec<RealmOfFile>,
+    says: &str,
+) -> Result<Vec<(PathBuf, RealmPatch)>, CommandFailure> {
     let (mut patches, mut faults) = (Vec::new(), Vec::new());
-    for file in expanded(files)? {
-        match read(&file) {
+    for RealmOfFile {
+        file,
+        read,
+        warnings,
+    } in found
+    {
+        warn(&file, &warnings)?;
+        match read {
             Ok(patch) => patches.push((file, patch)),
-            Err(found) => faults.extend(shown(&file, found)),
+            Err(found) => faults.extend(shown(&file, &found)),
         }
     }
-    let expressions = Expressions::new();
-    for (index, (file, patch)) in patches.iter().enumerate() {
-        match patch.check(&expressions, upstream.into()) {
-            Ok(warnings) => warn(file, &warnings)?,
-            Err(found) => faults.extend(shown(file, found)),
-        }
-        let mut earlier = patches[..index].iter();
-        if let Some((other, _)) = earlier.find(|(_, other)| other.id == patch.id) {
-            let why = format!("is the realm of {}, too", other.display());
-            faults.extend(shown(file, vec![Fault::new("/id", why)]));
-        }
+    match faults.is_empty() {
+        true => Ok(patches),
+        false => Err(CommandFailure::FilesRefused(faults.join("\n") + says)),
     }
-    Ok(Checked { patches, faults })
 }
 
 /// Prints warnings beside the results, not among them.
@@ -100,13 +138,9 @@ fn warn(file: &Path, warnings: &[Warning]) -> Result<(), CommandFailure> {
 }
 
 fn check(upstream: &UpstreamSettings, files: &[PathBuf]) -> Result<ExitCode, CommandFailure> {
-    let Checked { patches, faults } = checked(upstream, files)?;
-    if !faults.is_empty() {
-        return Err(CommandFailure::of(faults.join("\n")));
+    for (_, patch) in must_be_good(checked(upstream, files)?, "")? {
+        say(&format!("{}: good\n", patch.id))?;
     }
-    patches
-        .iter()
-        .try_for_each(|(_, patch)| say(&format!("{}: good\n", patch.id)).map(|_| ()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,103 +149,44 @@ async fn apply(
     files: &[PathBuf],
     prune: bool,
 ) -> Result<ExitCode, CommandFailure> {
-    let Checked {
-        patches,
-        mut faults,
-    } = checked(&settings.upstream, files)?;
+    let patches = must_be_good(checked(&settings.upstream, files)?, NOTHING_CHANGED)?;
     let app = open(settings).await?;
-    let applied = if faults.is_empty() {
-        let patches = patches.into_iter().map(|(_, patch)| patch).collect();
-        let by = Actor::command_line();
-        let applied = app.registry.apply_realms(patches, prune, &by).await;
-        applied.map_err(CommandFailure::of)
-    } else {
-        faults.push("nothing was changed".to_owned());
-        Err(CommandFailure::of(faults.join("\n")))
-    };
+    let applied = apply_in(&app, patches, prune).await;
     app.close().await;
-    for realm in applied? {
-        say(&match realm {
-            AppliedRealm::Created(id) => format!("{id}: created\n"),
-            AppliedRealm::Changed(id) => format!("{id}: changed\n"),
-            AppliedRealm::Unchanged(id) => format!("{id}: unchanged\n"),
-            AppliedRealm::Deleted(id) => format!("{id}: deleted\n"),
+    for PlannedRealm { id, fate, .. } in applied? {
+        say(&match fate {
+            RealmFate::Created(_) => format!("{id}: created\n"),
+            RealmFate::Changed(_) => format!("{id}: changed\n"),
+            RealmFate::Unchanged => format!("{id}: unchanged\n"),
+            RealmFate::Deleted => format!("{id}: deleted\n"),
+            // These were refused before.
+            RealmFate::Refused(_) => continue,
         })?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Folders stand for the JSON files in them, by name.
-fn expanded(files: &[PathBuf]) -> Result<Vec<PathBuf>, CommandFailure> {
-    let unreadable = |path: &Path, error| {
-        CommandFailure::of(format!("{} cannot be read: {error}", path.display()))
-    };
-    let mut all = Vec::new();
-    for path in files {
-        if !path.is_dir() {
-            all.push(path.clone());
-            continue;
+async fn apply_in(
+    app: &App,
+    patches: Vec<(PathBuf, RealmPatch)>,
+    prune: bool,
+) -> Result<Vec<PlannedRealm>, CommandFailure> {
+    let by = Actor::command_line();
+    let (files, patches): (Vec<_>, Vec<_>) = patches.into_iter().unzip();
+    let plan = app.registry.plan_realms(patches, prune, &by).await;
+    let plan = plan.map_err(CommandFailure::of)?;
+    let mut faults = Vec::new();
+    for (place, realm) in plan.iter().enumerate() {
+        if let RealmFate::Refused(found) = &realm.fate {
+            let of_id = Path::new(realm.id.as_str());
+            faults.extend(shown(files.get(place).map_or(of_id, |file| file), found));
         }
-        let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, error))?;
-        let mut found = Vec::new();
-        for entry in entries {
-            let file = entry.map_err(|error| unreadable(path, error))?.path();
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
-                found.push(file);
-            }
-        }
-        found.sort();
-        all.extend(found);
     }
-    Ok(all)
-}
-
-fn read(file: &Path) -> Result<RealmPatch, Vec<Fault>> {
-    let whole = |why: String| vec![Fault::new("", why)];
-    let text =
-        std::fs::read_to_string(file).map_err(|error| whole(format!("cannot be read: {error}")))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        whole(format!("is not JSON: line {line}, column {column}"))
-    })?;
-    let faults = Faults::default();
-    let patch = Fields::of(&value, "", &faults).and_then(patch);
-    faults.judge(patch).map(|(patch, _)| patch)
-}
-
-/// A file says all of a realm: what it leaves out is cleared. The fields of a preset that
-/// are for readers are taken as the comment, or passed over.
-fn patch(fields: Fields<'_>) -> Option<RealmPatch> {
-    let id = fields.required("id", |fields, field| {
-        RealmId::new(fields.text(field)?)
-            .map_err(|error| fields.fault(field, error.to_string()))
-            .ok()
-    });
-    let comment = fields.text("comment").or(fields.text("title"));
-    let config = fields.entries("config").cloned();
-    let logic_code = fields.text("logic_code");
-    for passed_over in Preset::FOR_READERS {
-        fields.get(passed_over);
+    if !faults.is_empty() {
+        let faults = faults.join("\n") + NOTHING_CHANGED;
+        return Err(CommandFailure::FilesRefused(faults));
     }
-    fields.finish();
-    Some(RealmPatch {
-        id: id?,
-        comment: set(comment.map(str::to_owned)),
-        config: set(config.map(|map: Map<String, Value>| Value::Object(map))),
-        logic_code: set(logic_code.map(str::to_owned)),
-    })
-}
-
-fn set<T>(value: Option<T>) -> FieldChange<T> {
-    value.map_or(FieldChange::Clear, FieldChange::Set)
-}
-
-fn shown(file: &Path, faults: Vec<Fault>) -> impl Iterator<Item = String> {
-    let file = file.display().to_string();
-    faults
-        .into_iter()
-        .map(move |fault| format!("{file}: {} {}", fault.pointer, fault.detail))
+    let applied = app.registry.apply_realms(&plan, &by).await;
+    applied.map_err(CommandFailure::of)?;
+    Ok(plan)
 }

@@ -1,4 +1,8 @@
-//! The command `secret`: secrets of a running server, always masked.
+//! The command `secret`: secrets of a running server, always masked; and secrets as files say.
+
+mod apply;
+mod declared;
+mod resolving;
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -9,9 +13,11 @@ use serde_json::{Map, json};
 use super::client::{ServerArguments, ServerClient, exposed, read_value};
 use super::context::say;
 use super::failure::CommandFailure;
-use super::help::WITH_A_SERVER;
-use super::table::{ListFormat, json_array, of_objects};
+use super::help::{ON_THE_DATABASE, WITH_A_SERVER};
+use super::listing::ListArguments;
+use crate::config::{ConfigError, Env, Settings};
 use crate::foundation::logging::on_one_line;
+use apply::ApplyArguments;
 
 #[derive(Subcommand)]
 pub enum SecretCommand {
@@ -19,16 +25,10 @@ pub enum SecretCommand {
     #[command(after_help = WITH_A_SERVER)]
     List {
         #[command(flatten)]
-        server: ServerArguments,
-        /// One realm only
-        #[arg(long)]
-        realm: Option<String>,
+        list: ListArguments,
         /// One state only, such as needs_attention
         #[arg(long)]
         state: Option<String>,
-        /// How it is printed
-        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-        format: ListFormat,
     },
     /// Make a secret, or change parameters of one; the others keep their values
     #[command(after_help = WITH_A_SERVER)]
@@ -42,6 +42,9 @@ pub enum SecretCommand {
         #[arg(value_name = "NAME=@FILE", required = true)]
         params: Vec<String>,
     },
+    /// Make the registered secrets as the files say; those that stand in no file stay
+    #[command(after_help = ON_THE_DATABASE)]
+    Apply(ApplyArguments),
 }
 
 /// A secret's two names.
@@ -82,14 +85,14 @@ fn param(text: &str) -> Result<Param, CommandFailure> {
     }
 }
 
-pub async fn run(command: SecretCommand) -> Result<ExitCode, CommandFailure> {
+pub async fn run(
+    settings: impl FnOnce() -> Result<Settings, ConfigError>,
+    command: SecretCommand,
+    env: &Env,
+) -> Result<ExitCode, CommandFailure> {
     match command {
-        SecretCommand::List {
-            server,
-            realm,
-            state,
-            format,
-        } => list(server, realm, state, format).await,
+        SecretCommand::Apply(arguments) => apply::run(settings()?, arguments, env).await,
+        SecretCommand::List { list, state } => list_secrets(list, state).await,
         SecretCommand::Set {
             server,
             secret,
@@ -98,31 +101,21 @@ pub async fn run(command: SecretCommand) -> Result<ExitCode, CommandFailure> {
     }
 }
 
-async fn list(
-    server: ServerArguments,
-    realm: Option<String>,
+async fn list_secrets(
+    list: ListArguments,
     state: Option<String>,
-    format: ListFormat,
 ) -> Result<ExitCode, CommandFailure> {
-    let filter = [("realm", realm), ("state", state)];
-    let secrets = ServerClient::new(server)?
-        .list(&["api", "secret"], &filter, None)
-        .await?;
-    say(&match format {
-        ListFormat::Json => json_array(&secrets),
-        ListFormat::Table => of_objects(
-            [
-                ("REALM", "/realm"),
-                ("KEY", "/key"),
-                ("STATE", "/state"),
-                ("GENERATION", "/generation"),
-                ("EXPIRES", "/expires_at"),
-                ("DUE", "/renew_at"),
-                ("LAST ERROR", "/last_error/detail"),
-            ],
-            &secrets,
-        ),
-    })
+    let columns = [
+        ("REALM", "/realm"),
+        ("KEY", "/key"),
+        ("STATE", "/state"),
+        ("GENERATION", "/generation"),
+        ("EXPIRES", "/expires_at"),
+        ("DUE", "/renew_at"),
+        ("LAST ERROR", "/last_error/detail"),
+    ];
+    list.print(&["api", "secret"], &[("state", state)], None, columns)
+        .await
 }
 
 async fn set(

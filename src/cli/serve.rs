@@ -70,7 +70,7 @@ async fn tell_of_predecessor(app: &App) {
         Ok(Some((realms, secrets))) => tracing::warn!(
             realms,
             secrets,
-            "the predecessor's tables are in this database, and nothing of them was imported: `token-server import URL` does it, with the URL of this database"
+            "the predecessor's tables are in this database, and nothing of them was imported: `token-server import` does it, with the URL of this database in TOKEN_SERVER_IMPORT_URL"
         ),
         Ok(None) => {}
         Err(error) => {

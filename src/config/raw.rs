@@ -5,7 +5,7 @@ mod audit;
 mod database;
 mod http;
 mod issuers;
-mod platform;
+pub(super) mod platform;
 mod renewal;
 mod sealing;
 mod upstream;
@@ -31,6 +31,7 @@ use http::RawHttp;
 use issuers::RawIssuers;
 use renewal::{RawRead, RawRenewal};
 use sealing::RawSealing;
+pub use sealing::handed_on;
 use upstream::RawUpstream;
 use values::{SecretText, at_least_one, days, secret, secs};
 use webhook::RawWebhook;
@@ -87,7 +88,7 @@ struct RawLog {
 }
 
 impl Raw {
-    pub(super) fn check(self, env: &Env) -> Result<Settings, ConfigError> {
+    pub(super) fn check(self, env: &Env, listen_is_set: bool) -> Result<Settings, ConfigError> {
         let admin_key = secret("admin_key", self.admin_key, self.admin_key_file)?;
         if let Some(key) = &admin_key
             && key.expose_secret().chars().count() < CHOSEN_MIN_CHARS
@@ -108,7 +109,7 @@ impl Raw {
         let upstream = self.upstream.check()?;
         let webhook = self.webhook.check(&upstream.proxies)?;
         let access = self.access.check()?;
-        let http = self.http.check(env)?;
+        let http = self.http.check(env, listen_is_set)?;
         let audit_reads = self.audit.reads()?;
         let audit_sinks = self.audit.check(&upstream.proxies)?;
         Ok(Settings {

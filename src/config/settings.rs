@@ -13,11 +13,11 @@ use crate::access::certified::CertifiedClients;
 use crate::access::writer::AuditedReads;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
-use crate::foundation::key_command::KeyCommand;
 use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::SealingKeys;
 use crate::foundation::server_tls::TlsFiles;
+use crate::foundation::value_command::ValueCommand;
 use crate::issuers::IssuerSettings;
 use crate::jobs::audit_sinks::AuditSink;
 use crate::jobs::maintenance::MaintenanceSettings;
@@ -77,12 +77,14 @@ pub enum SealingSource {
     /// A file in the data directory, made at the first start; on SQLite only.
     DataDir,
     Keys(Arc<SealingKeys>),
-    Command(KeyCommand),
+    Command(ValueCommand),
 }
 
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     pub listen: SocketAddr,
+    /// Whether a file or a variable says so.
+    pub listen_is_set: bool,
     pub max_body_bytes: usize,
     pub max_header_bytes: usize,
     pub header_timeout: Ms,

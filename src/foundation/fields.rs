@@ -66,6 +66,16 @@ impl<'a> Fields<'a> {
         format!("{}/{}", self.pointer, escape(field))
     }
 
+    /// The pointer to this object.
+    pub fn pointer_here(&self) -> &str {
+        &self.pointer
+    }
+
+    /// Where what is wrong is noted.
+    pub fn faults(&self) -> &'a Faults {
+        self.faults
+    }
+
     pub fn fault(&self, field: &str, detail: impl Into<String>) {
         self.faults.add(self.pointer(field), detail);
     }

@@ -49,7 +49,8 @@ impl Replica {
         })
     }
 
-    fn passing(randomness: &Randomness) -> Self {
+    /// A name of this process only, which is kept nowhere.
+    pub fn passing(randomness: &Randomness) -> Self {
         Self {
             id: ReplicaId(randomness.id()),
             held: None,

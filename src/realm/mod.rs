@@ -19,7 +19,7 @@ pub use crate::foundation::fields::{Fault, Warning};
 use crate::foundation::ids::{RealmId, Version};
 use crate::foundation::sealing::{KeyRing, OpenError};
 pub use document::DEFAULT_PARAMS;
-use document::ProviderDocument;
+use document::{DefaultExpiry, ProviderDocument};
 use expression::Expressions;
 use policy::Policy;
 
@@ -72,6 +72,18 @@ impl Source {
 
     pub fn is_fixed(&self) -> bool {
         matches!(self, Self::Fixed)
+    }
+
+    /// Whether a token that does not say when it ends may be stored as one that never does.
+    pub fn allows_endless(&self) -> bool {
+        match self {
+            Self::Provider(document) => matches!(
+                document.answer.expiry.default,
+                Some(DefaultExpiry::Seconds(0) | DefaultExpiry::Template(_))
+            ),
+            Self::CustomLogic(_) => false,
+            Self::Fixed => true,
+        }
     }
 
     pub fn policy(&self) -> Policy {

@@ -200,7 +200,7 @@ impl Registry {
         Ok(compared(&differing))
     }
 
-    async fn has_other_token(
+    pub(super) async fn has_other_token(
         &self,
         transaction: &impl ConnectionTrait,
         patch: &SecretPatch,

@@ -1,6 +1,8 @@
 //! Tokens derived from tokens: whose parent a secret has, and that no chain of parents
 //! comes back to where it began.
 
+use std::collections::BTreeMap;
+
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::Registry;
@@ -12,6 +14,9 @@ use crate::secret::{Secret, store as secrets};
 
 /// The longest chain of tokens derived from each other.
 const CHAIN_MAX: usize = 8;
+
+/// The parents that realms are about to have, by id: none where a realm is about to have none.
+pub(super) type PlannedParents = BTreeMap<String, Option<String>>;
 
 /// What is wrong with a chain of parents.
 pub(super) type Chain = Option<String>;
@@ -70,12 +75,14 @@ impl Registry {
     }
 
     /// Follows the realms that a document names literally as its parents: a realm that
-    /// derives from itself could never have a token.
+    /// derives from itself could never have a token. What is planned counts instead of what is
+    /// stored.
     pub(super) async fn faulty_realms(
         &self,
         database: &impl ConnectionTrait,
         id: &RealmId,
         document: &ProviderDocument,
+        planned: &PlannedParents,
     ) -> Result<Chain, DbErr> {
         let mut chain = vec![id.to_string()];
         let mut next = literal_parent(document);
@@ -93,14 +100,23 @@ impl Registry {
                     "makes a chain of more than {CHAIN_MAX} parents"
                 )));
             }
+            if let Some(parent) = planned.get(&realm) {
+                next = parent.clone();
+                continue;
+            }
             let row = realms::find(database, &RealmId::stored(realm)).await?;
             let read = row.and_then(|row| Realm::from_row(row, &self.expressions, &self.ring).ok());
-            next = read.and_then(|read| match &read.source {
-                Source::Provider(document) => literal_parent(document),
-                Source::CustomLogic(_) | Source::Fixed => None,
-            });
+            next = read.and_then(|read| parent_realm(&read.source));
         }
         Ok(None)
+    }
+}
+
+/// The realm that a realm names literally as its parent.
+pub(super) fn parent_realm(source: &Source) -> Option<String> {
+    match source {
+        Source::Provider(document) => literal_parent(document),
+        Source::CustomLogic(_) | Source::Fixed => None,
     }
 }
 

@@ -6,6 +6,7 @@ use token_server_entity::realm;
 
 use super::changed::{content_of, of_realm};
 use super::check::{Outbound, check};
+use super::parents::PlannedParents;
 use super::{
     Actor, Changed, FieldChange, Refusal, Registry, RegistryError, check_new_name, rights,
 };
@@ -31,13 +32,10 @@ pub struct RealmPatch {
     pub logic_code: FieldChange<String>,
 }
 
-/// What became of a realm that was applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppliedRealm {
-    Created(RealmId),
-    Changed(RealmId),
-    Unchanged(RealmId),
-    Deleted(RealmId),
+/// A realm that may be saved.
+pub(super) struct CheckedRealm {
+    pub content: RealmContent,
+    pub source: Source,
 }
 
 /// A realm that is listed and not used.
@@ -103,35 +101,16 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         // No secret is added meanwhile.
         let stored = store::find_locked(transaction, &patch.id).await?;
-        if let Some(row) = &stored
-            && !patch.says_where_credentials_go()
-        {
-            // What would be kept is nobody's.
-            let realm = patch.id.clone();
-            store::verify(&self.ring, row)
-                .map_err(|error| Refusal::from(UnreadableRealm::NotAuthentic { realm, error }))?;
-        }
-        let merged = merged(patch.clone(), stored.as_ref());
-        let source = self.read_content(&merged).map_err(Refusal::Faults)?;
-        if let Source::Provider(document) = &source
-            && let Some(why) = self.faulty_realms(transaction, &patch.id, document).await?
-        {
-            let fault = Fault::new("/config/parent/realm", why);
-            return Err(Refusal::Faults(vec![fault]).into());
-        }
-        self.check_rights(
-            transaction,
-            &patch.id,
-            stored.as_ref(),
-            &merged,
-            (&source, by),
-        )
-        .await?;
+        let alone = PlannedParents::new();
+        let checked = self.check_realm(transaction, patch, stored.as_ref(), (by, &alone));
+        let CheckedRealm {
+            content: merged,
+            source,
+        } = checked.await?;
         let before = stored.as_ref().map(content_of);
         let change = of_realm(before.as_ref(), Some(&merged));
         match stored {
             None => {
-                check_new_name("/id", patch.id.as_str())?;
                 let inserted = store::insert(transaction, &self.ring, &patch.id, merged, now).await;
                 match inserted {
                     Err(error) if is_duplicate(&error) => {
@@ -167,6 +146,40 @@ impl Registry {
         Ok(())
     }
 
+    /// What a realm would be, where it may be saved so.
+    pub(super) async fn check_realm(
+        &self,
+        database: &impl ConnectionTrait,
+        patch: &RealmPatch,
+        stored: Option<&realm::Model>,
+        (by, planned): (&Actor, &PlannedParents),
+    ) -> Result<CheckedRealm, RegistryError> {
+        if let Some(row) = stored
+            && !patch.says_where_credentials_go()
+        {
+            // What would be kept is nobody's.
+            let realm = patch.id.clone();
+            store::verify(&self.ring, row)
+                .map_err(|error| Refusal::from(UnreadableRealm::NotAuthentic { realm, error }))?;
+        }
+        let content = merged(patch.clone(), stored);
+        let source = self.read_content(&content).map_err(Refusal::Faults)?;
+        if let Source::Provider(document) = &source
+            && let Some(why) = self
+                .faulty_realms(database, &patch.id, document, planned)
+                .await?
+        {
+            let fault = Fault::new("/config/parent/realm", why);
+            return Err(Refusal::Faults(vec![fault]).into());
+        }
+        self.check_rights(database, &patch.id, stored, &content, (&source, by))
+            .await?;
+        if stored.is_none() {
+            check_new_name("/id", patch.id.as_str())?;
+        }
+        Ok(CheckedRealm { content, source })
+    }
+
     /// Registers a preset as a realm. One that is there already is left as it is, unless it
     /// may be replaced.
     pub async fn save_preset(
@@ -185,50 +198,6 @@ impl Registry {
         self.save_realm(of_preset(preset, id), by).await
     }
 
-    /// Makes what is registered as the files say: all of them are checked before one is
-    /// stored. With `prune`, realms that stand in no file are deleted, unless they have
-    /// secrets.
-    pub async fn apply_realms(
-        &self,
-        patches: Vec<RealmPatch>,
-        prune: bool,
-        by: &Actor,
-    ) -> Result<Vec<AppliedRealm>, RegistryError> {
-        let mut applied = Vec::new();
-        let named: Vec<RealmId> = patches.iter().map(|patch| patch.id.clone()).collect();
-        for patch in patches {
-            let before = store::find(self.database.reader(), &patch.id).await?;
-            let same = before.as_ref().is_some_and(|row| {
-                let content = merged(patch.clone(), Some(row));
-                store::verify(&self.ring, row).is_ok()
-                    && content.comment == row.comment
-                    && content.config == row.config
-                    && content.logic_code == row.logic_code
-            });
-            let id = patch.id.clone();
-            applied.push(match before {
-                Some(_) if same => AppliedRealm::Unchanged(id),
-                Some(_) => {
-                    self.save_realm(patch, by).await?;
-                    AppliedRealm::Changed(id)
-                }
-                None => {
-                    self.save_realm(patch, by).await?;
-                    AppliedRealm::Created(id)
-                }
-            });
-        }
-        if prune {
-            for id in store::all_ids(self.database.reader()).await? {
-                if !named.contains(&id) {
-                    self.delete_realm(&id, false, by).await?;
-                    applied.push(AppliedRealm::Deleted(id));
-                }
-            }
-        }
-        Ok(applied)
-    }
-
     /// What a registered realm holds that is most likely not meant.
     pub fn warnings_of(&self, realm: &Realm) -> Vec<Warning> {
         let checked = check(
@@ -245,7 +214,7 @@ impl Registry {
         checked.map_or_else(refused, |(_, warnings)| warnings)
     }
 
-    fn read_content(&self, content: &RealmContent) -> Result<Source, Vec<Fault>> {
+    pub(super) fn read_content(&self, content: &RealmContent) -> Result<Source, Vec<Fault>> {
         let config = content
             .config
             .as_deref()

@@ -1,5 +1,6 @@
 //! Secrets: listed, saved, paused, resumed and deleted, each change with its audit entry.
 
+mod planning;
 mod saving;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::token::TokenRecord;
 use crate::token::listing::{self, SecretFilter};
 use crate::token::state::State;
 use crate::token::{removal, store as tokens};
+pub use planning::{ParamDifference, PlannedSecret, SecretFate};
 
 /// A secret as it is shown.
 #[derive(Clone, Debug)]
@@ -225,6 +227,6 @@ fn unknown(realm: &RealmId, key: &KeyName) -> Refusal {
     }
 }
 
-fn target(realm: &RealmId, key: &KeyName) -> String {
+pub(super) fn target(realm: &RealmId, key: &KeyName) -> String {
     format!("{realm}/{key}")
 }

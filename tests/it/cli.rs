@@ -180,17 +180,20 @@ async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
 /// Commands, by what they do where there is no database.
 pub const MAKE_ONE: [&str; 2] = ["migrate", "serve"];
 /// Each with what is to follow it; `src` is a folder that holds no realm.
-const NEED_ONE: [(&str, &str); 10] = [
+const NEED_ONE: [(&str, &str); 13] = [
     ("api-key create", "an-application --scope token:read"),
     ("api-key list", ""),
     ("api-key revoke", "1"),
     ("audit export", ""),
     ("audit verify", ""),
+    ("export", "--output nowhere"),
     ("forget-key", "--all"),
     ("import", "mysql://nowhere.example/predecessor"),
     ("realm apply", "src"),
+    ("realm export", "--all"),
     ("renew", ""),
     ("rotate-key", ""),
+    ("secret apply", "src"),
 ];
 const NEED_NONE: [&str; 11] = [
     "check-config",

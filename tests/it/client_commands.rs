@@ -127,7 +127,7 @@ async fn a_client_command_says_what_is_wrong_with_its_way_to_the_server() {
         missing.stderr
     );
     caller.save("api.key", ADMIN_KEY);
-    let away = std::mem::replace(&mut caller.url, "http://user:canary@127.0.0.1:1".to_owned());
+    let away = std::mem::replace(&mut caller.url, "http://127.0.0.1:1".to_owned());
     let ended = caller.run(list).await;
     assert_eq!(ended.code, Some(2));
     assert!(
@@ -135,7 +135,6 @@ async fn a_client_command_says_what_is_wrong_with_its_way_to_the_server() {
         "{}",
         ended.stderr
     );
-    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
     caller.url = format!("{away}/docs");
     let elsewhere = caller.run(list).await;
     assert_eq!(elsewhere.code, Some(1), "{}", elsewhere.stderr);
@@ -327,5 +326,46 @@ fn completions_know_the_commands_and_the_manual_has_a_page_for_each() {
     ] {
         let text = std::fs::read_to_string(folder.path().join(page)).expect(page);
         assert!(text.contains(told), "{page}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_sent_over_plain_http_to_this_machine_only_and_to_no_url_with_a_user() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let key = folder.path().join("api.key");
+    std::fs::write(&key, ADMIN_KEY).expect("it is writable");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&key, private).expect("it is ours");
+    let said = async |server: &str, more: &[&str], variable: &str| {
+        let mut command = Command::new(BINARY);
+        command
+            .env_clear()
+            .env("TOKEN_SERVER_INSECURE_HTTP", variable)
+            .args(["secret", "list", "--server", server, "--key-file"])
+            .arg(&key)
+            .args(more);
+        let ended = end(&mut command).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stdout);
+        ended.stderr
+    };
+    // No name below this one is ever there (RFC 6761).
+    let elsewhere = "http://token-server.invalid/";
+    for variable in ["", "false", "0"] {
+        let refused = said(elsewhere, &[], variable).await;
+        assert!(refused.contains("over plain HTTP"), "{refused}");
+    }
+    for (more, variable) in [(&["--insecure-http"][..], ""), (&[], "true")] {
+        let asked = said(elsewhere, more, variable).await;
+        assert!(asked.contains("cannot be asked"), "{asked}");
+    }
+    let here = said("http://127.0.0.1:1/", &[], "").await;
+    assert!(here.contains("cannot be asked"), "{here}");
+    for url in [
+        "https://canary@127.0.0.1:1/",
+        "http://user:canary@127.0.0.1:1/",
+    ] {
+        let refused = said(url, &[], "").await;
+        assert!(refused.contains("must hold no user"), "{refused}");
+        assert!(!refused.contains("canary"), "{refused}");
     }
 }

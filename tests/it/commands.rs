@@ -103,6 +103,7 @@ pages! {
     the_commands_of_applications: "docs/src/how-to/applications.md", Demo, Answers;
     the_commands_of_audit: "docs/src/how-to/audit.md", Service, Answers;
     the_commands_of_back_up_and_restore: BACK_UP, Service, Answers;
+    the_commands_of_files: "docs/src/how-to/files.md", Service, Answers;
     the_commands_of_install_and_run: INSTALL, Service, Answers;
     the_commands_of_monitor_and_alert: "docs/src/how-to/monitor-and-alert.md", Service, Answers;
     the_commands_of_no_token: "docs/src/how-to/no-token.md", Registered, CannotBeReached;

@@ -3,6 +3,7 @@
 mod rows;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ on_every_database! {
     a_live_token_is_served_until_it_is_renewed,
     keys_that_differ_only_in_case_are_two_secrets,
     what_is_no_database_of_the_predecessor_is_refused,
+    a_realm_that_is_another_here_takes_no_token_without_an_end,
+    a_dry_run_changes_no_schema_and_says_that_it_is_missing_or_old,
 }
 
 /// `import`, ready to be run.
@@ -28,8 +31,9 @@ fn prepared(database: &TestDatabase, source: &TestDatabase) -> Command {
         "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
         "60000".to_owned(),
     );
-    let mut command = command(database, &[patient]);
-    command.arg("import").arg(&source.url);
+    let from = ("TOKEN_SERVER_IMPORT_URL", source.url.clone());
+    let mut command = command(database, &[patient, from]);
+    command.arg("import");
     command
 }
 
@@ -293,6 +297,90 @@ async fn what_is_no_database_of_the_predecessor_is_refused(database: TestDatabas
     assert!(said.contains("must begin with mysql://"), "{said}");
 }
 
+async fn a_realm_that_is_another_here_takes_no_token_without_an_end(database: TestDatabase) {
+    let source = source("https://provider.example/token").await;
+    let row = Row::new("fixed", "a").with_token("of-before", None);
+    insert(&source, &[row]).await;
+    migrated(&database);
+    let mut here = command(&database, &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("fixed.json");
+    let config = json!({"url": "https://provider.example/token", "method": "GET", "token_path": "t", "expires_in_path": "e"});
+    let realm = json!({"id": "fixed", "config": config});
+    std::fs::write(&file, realm.to_string()).expect("it is written");
+    let applied = here.args(["realm", "apply"]).arg(&file).output();
+    let applied = applied.expect("the binary starts");
+    assert!(applied.status.success(), "{}", text(&applied.stderr));
+
+    let report = import(&database, &source, &[], 1);
+    let by_name = outcomes(&report);
+    let secret = &by_name[&("fixed".to_owned(), "a".to_owned())];
+    assert_eq!(secret["outcome"], "taken", "{secret}");
+    assert_eq!(secret["token"], "without_expiry", "{secret}");
+    let tokens = "SELECT COUNT(*) FROM ts_token WHERE generation > 0";
+    assert_eq!(database.number(tokens).await, 0);
+}
+
+async fn a_dry_run_changes_no_schema_and_says_that_it_is_missing_or_old(database: TestDatabase) {
+    let source = source("https://provider.example/token").await;
+    if let Some(file) = database.url.strip_prefix("sqlite://") {
+        let (file, _) = file.split_once('?').unwrap_or((file, ""));
+        std::fs::write(file, "").expect("an empty database");
+    }
+    let refused = || {
+        let refused = ended(&database, &source, &["--dry-run"]);
+        assert_eq!(refused.status.code(), Some(2));
+        text(&refused.stderr)
+    };
+    let said = refused();
+    assert!(said.contains("holds no schema"), "{said}");
+    let said = refused();
+    assert!(said.contains("holds no schema"), "it made none: {said}");
+
+    migrated(&database);
+    let steps = "SELECT COUNT(*) FROM ts_migration";
+    let all = database.number(steps).await;
+    let last = "DELETE FROM ts_migration WHERE version LIKE '%_000028_%'";
+    database.run(last).await;
+    let said = refused();
+    assert!(said.contains("is older than this program"), "{said}");
+    assert_eq!(database.number(steps).await, all - 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_argument_holds_a_password_and_a_file_of_its_own_does() {
+    let source = source("https://provider.example/token").await;
+    let target = TestDatabase::sqlite();
+    migrated(&target);
+    let import = |arguments: &[&str]| {
+        let ended = command(&target, &[]).arg("import").args(arguments).output();
+        ended.expect("the binary starts")
+    };
+    let refused = import(&["mysql://root:canary@127.0.0.1:1/predecessor"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("TOKEN_SERVER_IMPORT_URL"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+    let said = text(&import(&[]).stderr);
+    assert!(said.contains("TOKEN_SERVER_IMPORT_URL"), "{said}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("url");
+    std::fs::write(&file, format!("{}\n", source.url)).expect("it is written");
+    let mode = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&file, mode).expect("its mode is set");
+    };
+    let file_name = file.to_str().expect("a name");
+    mode(0o644);
+    let said = text(&import(&["--url-file", file_name]).stderr);
+    assert!(said.contains("--url-file: "), "{said}");
+    mode(0o600);
+    // It reads the tables, and refuses some of their rows.
+    let report = import(&["--url-file", file_name]);
+    assert_eq!(report.status.code(), Some(1), "{}", text(&report.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_way_to_the_predecessor_is_encrypted_as_its_own_url_says() {
     let source = source("https://provider.example/token").await;
@@ -323,7 +411,7 @@ async fn a_server_beside_the_predecessors_tables_says_that_nothing_was_imported(
     insert(&database, &[Row::new("wx", "a"), Row::new("fixed", "b")]).await;
     let told = |server: &ServerProcess| {
         let lines = server.before_it_served.iter();
-        let mut told = lines.filter(|line| line.contains("`token-server import URL`"));
+        let mut told = lines.filter(|line| line.contains("`token-server import`"));
         told.next()
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
     };

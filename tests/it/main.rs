@@ -35,6 +35,7 @@ mod edge;
 mod expiry;
 mod external_secrets;
 mod failed_starts;
+mod files;
 mod frozen;
 mod healthcheck;
 mod house;

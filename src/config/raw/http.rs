@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::platform::{self, Platform};
+use super::platform::Platform;
 use super::values::{at_least_one, networks, secs};
 use crate::access::certified::CertifiedClients;
 use crate::config::settings::{ConfigError, Env, HttpSettings, TlsSettings};
@@ -92,7 +92,7 @@ impl RawTls {
 }
 
 impl RawHttp {
-    pub(super) fn check(self, env: &Env) -> Result<HttpSettings, ConfigError> {
+    pub(super) fn check(self, env: &Env, listen_is_set: bool) -> Result<HttpSettings, ConfigError> {
         /// Less would refuse what browsers send; more is no head of a request.
         const HEADER_BYTES: RangeInclusive<usize> = 4096..=1 << 20;
         if !HEADER_BYTES.contains(&self.max_header_bytes) {
@@ -123,7 +123,8 @@ impl RawHttp {
         })?;
         let platform = Platform::of(env);
         Ok(HttpSettings {
-            listen: platform::listen(platform, listen, env)?,
+            listen,
+            listen_is_set,
             max_body_bytes: self.max_body_bytes as usize,
             max_header_bytes: self.max_header_bytes,
             header_timeout: secs(self.header_timeout_s),

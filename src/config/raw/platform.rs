@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::config::settings::{ConfigError, Env};
+use crate::config::settings::{ConfigError, Env, HttpSettings};
 
 /// A platform of functions. It sends requests to one port only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,6 @@ const SCF_FUNCTION: &str = "SCF_FUNCTIONNAME";
 const SCF_PORT: u16 = 9000;
 /// Of Cloud Run, App Service, Heroku and others; developers' machines may have it, too.
 const PORT: &str = "PORT";
-const OWN_LISTEN: &str = "TOKEN_SERVER__HTTP__LISTEN";
 
 impl Platform {
     pub(super) fn of(env: &Env) -> Option<Self> {
@@ -32,21 +31,24 @@ impl Platform {
     }
 }
 
-/// Where to listen. The port of a platform of functions comes first, since requests come to no
-/// other; then `TOKEN_SERVER__HTTP__LISTEN`; then `PORT`; then the file, and the default. A port that
-/// a platform says is listened to at all addresses.
-pub(super) fn listen(
-    platform: Option<Platform>,
-    configured: SocketAddr,
-    env: &Env,
-) -> Result<SocketAddr, ConfigError> {
-    let port = match platform {
+/// Where to listen. The port of a platform of functions comes first, at all addresses, since
+/// requests come to no other. `PORT` is only the port of the address that is configured; where none
+/// is, such a platform sends requests from elsewhere, and all addresses are listened at.
+pub(in crate::config) fn listen(http: &HttpSettings, env: &Env) -> Result<SocketAddr, ConfigError> {
+    let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let of_platform = match Platform::of(env) {
         Some(Platform::FunctionCompute) => port_in(env, FC_SERVER_PORT)?,
         Some(Platform::Scf) => Some(SCF_PORT),
-        None if said(env, OWN_LISTEN).is_some() => None,
-        None => port_in(env, PORT)?,
+        None => None,
     };
-    Ok(port.map_or(configured, |port| (Ipv4Addr::UNSPECIFIED, port).into()))
+    if let Some(port) = of_platform {
+        return Ok(everywhere(port));
+    }
+    Ok(match port_in(env, PORT)? {
+        None => http.listen,
+        Some(port) if http.listen_is_set => (http.listen.ip(), port).into(),
+        Some(port) => everywhere(port),
+    })
 }
 
 fn port_in(env: &Env, name: &str) -> Result<Option<u16>, ConfigError> {
@@ -57,8 +59,7 @@ fn port_in(env: &Env, name: &str) -> Result<Option<u16>, ConfigError> {
         Ok(port @ 1..) => Ok(Some(port)),
         _ => Err(ConfigError::of_key(
             name,
-            "must be a port, from 1 to 65535; unset it where it is not meant for this server, or set \
-             TOKEN_SERVER__HTTP__LISTEN",
+            "must be a port, from 1 to 65535; unset it where it is not meant for this server",
         )),
     }
 }
@@ -72,26 +73,39 @@ fn said<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
 mod tests {
     use crate::config::Settings;
 
-    fn load(env: &[(&str, &str)]) -> Result<Settings, String> {
+    fn load_with(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
         let env = env
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::from_text("http.listen = \"127.0.0.1:1234\"", &env.collect())
+        let env = env.collect();
+        Settings::from_text(file, &env)
+            .and_then(|settings| settings.listening_where_told(&env))
             .map_err(|error| error.to_string())
     }
 
-    const OWN: (&str, &str) = ("TOKEN_SERVER__HTTP__LISTEN", "127.0.0.1:2000");
+    fn load(env: &[(&str, &str)]) -> Result<Settings, String> {
+        load_with("http.listen = \"127.0.0.1:1234\"", env)
+    }
+
+    const OWN: (&str, &str) = ("TOKEN_SERVER__HTTP__LISTEN", "127.0.0.2:2000");
+    const IMAGE: (&str, &str) = ("TOKEN_SERVER__HTTP__LISTEN", "0.0.0.0:8080");
     const PORT: (&str, &str) = ("PORT", "3000");
     const FC: (&str, &str) = ("FC_SERVER_PORT", "4000");
     const SCF: (&str, &str) = ("SCF_FUNCTIONNAME", "token-server");
 
     #[test]
-    fn a_platform_of_functions_is_obeyed_first_then_our_own_variable_then_port() {
+    fn a_platform_of_functions_is_obeyed_first_and_port_is_the_port_of_the_configured_address() {
         for (env, listen, frozen) in [
             (&[][..], "127.0.0.1:1234", false),
-            (&[PORT], "0.0.0.0:3000", false),
+            (&[PORT], "127.0.0.1:3000", false),
             (&[("PORT", "")], "127.0.0.1:1234", false),
-            (&[PORT, OWN], "127.0.0.1:2000", false),
+            (&[PORT, OWN], "127.0.0.2:3000", false),
+            (&[PORT, IMAGE], "0.0.0.0:3000", false),
+            (
+                &[PORT, ("TOKEN_SERVER__HTTP__LISTEN", "[::1]:1")],
+                "[::1]:3000",
+                false,
+            ),
             (&[PORT, OWN, FC], "0.0.0.0:4000", true),
             (&[PORT, OWN, SCF], "0.0.0.0:9000", true),
             (&[FC, SCF], "0.0.0.0:4000", true),
@@ -100,6 +114,22 @@ mod tests {
             assert_eq!(http.listen.to_string(), listen, "{env:?}");
             assert_eq!(http.frozen_between_requests, frozen, "{env:?}");
         }
+    }
+
+    #[test]
+    fn where_no_address_is_configured_port_is_listened_to_at_all() {
+        let listen = |file, env| load_with(file, env).unwrap().http.listen.to_string();
+        assert_eq!(listen("", &[]), "127.0.0.1:8080");
+        assert_eq!(listen("", &[PORT]), "0.0.0.0:3000");
+        // Also where it is the default that somebody has written down.
+        let default = "http.listen = \"127.0.0.1:8080\"";
+        assert_eq!(listen(default, &[PORT]), "127.0.0.1:3000");
+    }
+
+    #[test]
+    fn whoever_does_not_listen_does_not_mind_a_port() {
+        let env = [("PORT".to_owned(), "none".to_owned())].into();
+        assert!(Settings::from_text("", &env).is_ok());
     }
 
     #[test]

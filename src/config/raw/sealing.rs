@@ -8,8 +8,9 @@ use serde::Deserialize;
 use super::values::{SecretText, at_least_one, secret};
 use crate::config::names::PREFIX;
 use crate::config::settings::{ConfigError, Env, SealingSource};
-use crate::foundation::key_command::KeyCommand;
+use crate::foundation::key_command::OUTPUT_MAX_BYTES;
 use crate::foundation::sealing::SealingKeys;
+use crate::foundation::value_command::ValueCommand;
 
 /// Names of variables that are not handed on to the command, whatever comes after: they hold
 /// secrets of this server.
@@ -47,11 +48,13 @@ impl RawSealing {
             (Some(text), None) => SealingKeys::parse(&text)
                 .map(|keys| SealingSource::Keys(Arc::new(keys)))
                 .map_err(|error| ConfigError::of_key("sealing.keys", error)),
-            (None, Some((program, arguments))) => Ok(SealingSource::Command(KeyCommand {
+            (None, Some((program, arguments))) => Ok(SealingSource::Command(ValueCommand {
                 program,
                 arguments,
                 environment: handed_on(env),
                 timeout: std::time::Duration::from_secs(timeout_s.into()),
+                timeout_name: "sealing.command_timeout_s",
+                output_max_bytes: OUTPUT_MAX_BYTES,
             })),
         }
     }
@@ -73,7 +76,9 @@ impl RawCommand {
     }
 }
 
-fn handed_on(env: &Env) -> Vec<(String, String)> {
+/// What a command that prints secrets is given of the environment: nothing that is secret of this
+/// server.
+pub fn handed_on(env: &Env) -> Vec<(String, String)> {
     let is_withheld = |name: &str| {
         let name = name.to_ascii_uppercase();
         WITHHELD.iter().any(|begin| name.starts_with(begin))
@@ -123,7 +128,7 @@ mod tests {
         assert_eq!(names, ["PATH", "VAULT_ADDR"]);
         assert_eq!(
             format!("{command:?}"),
-            r#"KeyCommand { program: "vault", .. }"#
+            r#"ValueCommand { program: "vault", .. }"#
         );
     }
 

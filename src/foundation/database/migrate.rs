@@ -16,7 +16,26 @@ const LOCK: &str = "migration";
 const HOLD: Ms = Ms::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
+/// How the schema of a database compares with the one that this program uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// Steps are missing.
+    Older,
+    /// No step was ever taken.
+    Absent,
+}
+
 impl Database {
+    pub async fn schema(&self) -> Result<Schema, DbErr> {
+        let missing = pending(self.reader()).await?;
+        Ok(match missing {
+            0 => Schema::Current,
+            all if all == Migrator::migrations().len() => Schema::Absent,
+            _ => Schema::Older,
+        })
+    }
+
     /// Whether every step of the schema is in place.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
         Ok(pending(self.reader()).await? == 0)

@@ -31,6 +31,7 @@ pub use cause::DbFault;
 pub use connect::ConnectError;
 pub use error::{Abort, DbError};
 pub use lists::{padded, pieces};
+pub use migrate::Schema;
 use outage::Outage;
 pub use paging::{delete_in_pieces, delete_some, one_page};
 pub use retry::{is_bad_value, is_duplicate};

@@ -2,7 +2,8 @@
 
 use sea_orm::ConnectionTrait;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
+use token_server_entity::realm;
 
 use super::{ListedSecret, target};
 use crate::access::audit::Change;
@@ -14,12 +15,12 @@ use crate::realm::{Fault, Realm, Source};
 use crate::registry::changed::{of_params, of_token};
 use crate::registry::damaged::{Found, faults_of_lost};
 use crate::registry::patch::{SecretPatch, SentParam, TokenOrigin};
-use crate::registry::{Actor, Refusal, Registry, RegistryError};
+use crate::registry::{Actor, EXPIRES_AT, Refusal, Registry, RegistryError};
 use crate::registry::{Changed, check_expiry, check_new_name, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
-use crate::secret::{seal_params, store};
+use crate::secret::{Secret, seal_params, store};
 use crate::token::expiry::schedule;
-use crate::token::{SealedPart, Trouble, seal};
+use crate::token::{SealedPart, TokenRecord, Trouble, seal};
 use crate::token::{removal, store as tokens};
 
 impl Registry {
@@ -60,24 +61,16 @@ impl Registry {
         now: EpochMs,
     ) -> Result<(), RegistryError> {
         let realm = realms::find_locked(transaction, &patch.realm).await?;
-        let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
-        let realm = Realm::from_row(realm, &self.expressions, &self.ring).map_err(Refusal::from)?;
-        let source = realm.source;
-        if let Some(new) = &patch.token {
-            if new.origin == TokenOrigin::TypedIn && !source.is_fixed() {
-                return Err(Refusal::NotFixed.into());
-            }
-            check_expiry(new.expires_at, now)?;
-        }
-        let stored = store::find(transaction, &patch.realm, &patch.key).await?;
-        let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
-        let (stored, lost) = match stored {
-            None => (None, false),
-            Some(row) => match self.found(transaction, row).await? {
-                Found::Open(secret) => (Some(secret), false),
-                Found::Lost(secret) => (Some(secret), true),
-            },
-        };
+        let checked = self.check_secret(transaction, realm, patch, (by, now));
+        let CheckedSecret {
+            source,
+            record,
+            stored,
+            lost,
+            params,
+            changed,
+            shown: (params_before, params_after),
+        } = checked.await?;
         let refresh_token = |params: &Params| {
             let value = params.get(REFRESH_TOKEN);
             value.map(|value| value.expose_secret().to_owned())
@@ -85,32 +78,6 @@ impl Registry {
         let first_refresh_token = stored
             .as_ref()
             .and_then(|secret| refresh_token(&secret.params));
-        let mut params = stored
-            .as_ref()
-            .map_or_else(Params::default, |secret| secret.params.clone());
-        let sent = patch.params.iter();
-        let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
-        let before = stored.as_ref().map(|secret| &secret.params);
-        let (params_before, params_after) = of_params(&source, before, &params);
-        let mut faults = check_params(&patch.params, before, &params, &source);
-        if lost {
-            faults = faults_of_lost(&patch.params, &source, faults);
-        }
-        if !faults.is_empty() {
-            return Err(Refusal::Faults(faults).into());
-        }
-        if let Source::Provider(document) = &source
-            && let Some(why) = self
-                .faulty_chain(transaction, &patch.realm, &patch.key, document, &params)
-                .await?
-        {
-            return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
-        }
-        if let Source::Provider(document) = &source
-            && (changed || lost || stored.is_none())
-        {
-            self.must_cover_parent(by, document, &params)?;
-        }
         let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
         let troubled = record.as_ref().and_then(|record| record.trouble.as_ref());
         // Where a human is needed, the cause may have been mended elsewhere: at the provider, in
@@ -136,7 +103,6 @@ impl Registry {
                 (secret.id, another)
             }
             None => {
-                check_new_name("/key", patch.key.as_str())?;
                 let inserted =
                     store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
                 let id = match inserted {
@@ -195,6 +161,90 @@ impl Registry {
         self.audit_change(transaction, by, changed, now).await?;
         Ok(())
     }
+    /// What a secret would be, where it may be saved so.
+    pub(in crate::registry) async fn check_secret(
+        &self,
+        database: &impl ConnectionTrait,
+        realm: Option<realm::Model>,
+        patch: &SecretPatch,
+        (by, now): (&Actor, EpochMs),
+    ) -> Result<CheckedSecret, RegistryError> {
+        let realm = realm.ok_or_else(|| Refusal::UnknownRealm(patch.realm.to_string()))?;
+        let realm = Realm::from_row(realm, &self.expressions, &self.ring).map_err(Refusal::from)?;
+        let source = realm.source;
+        if let Some(new) = &patch.token {
+            if new.origin == TokenOrigin::TypedIn && !source.is_fixed() {
+                return Err(Refusal::NotFixed.into());
+            }
+            check_expiry(new.expires_at, now)?;
+            if new.expires_at.is_none() && !source.allows_endless() {
+                let why = "is missing: the realm is not one of tokens that never expire";
+                return Err(Refusal::Faults(vec![Fault::new(EXPIRES_AT, why)]).into());
+            }
+        }
+        let stored = store::find(database, &patch.realm, &patch.key).await?;
+        let record = tokens::find(database, &patch.realm, &patch.key).await?;
+        let (stored, lost) = match stored {
+            None => (None, false),
+            Some(row) => match self.found(database, row).await? {
+                Found::Open(secret) => (Some(secret), false),
+                Found::Lost(secret) => (Some(secret), true),
+            },
+        };
+        let mut params = stored
+            .as_ref()
+            .map_or_else(Params::default, |secret| secret.params.clone());
+        let sent = patch.params.iter();
+        let changed = params.merge(sent.map(|sent| (sent.name.clone(), sent.change.clone())));
+        let before = stored.as_ref().map(|secret| &secret.params);
+        let shown = of_params(&source, before, &params);
+        let mut faults = check_params(&patch.params, before, &params, &source);
+        if lost {
+            faults = faults_of_lost(&patch.params, &source, faults);
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Faults(faults).into());
+        }
+        if let Source::Provider(document) = &source
+            && let Some(why) = self
+                .faulty_chain(database, &patch.realm, &patch.key, document, &params)
+                .await?
+        {
+            return Err(Refusal::Faults(vec![Fault::new("/params", why)]).into());
+        }
+        if let Source::Provider(document) = &source
+            && (changed || lost || stored.is_none())
+        {
+            self.must_cover_parent(by, document, &params)?;
+        }
+        if stored.is_none() {
+            check_new_name("/key", patch.key.as_str())?;
+        }
+        Ok(CheckedSecret {
+            source,
+            record,
+            stored,
+            lost,
+            params,
+            changed,
+            shown,
+        })
+    }
+}
+
+/// A secret that may be saved.
+pub(in crate::registry) struct CheckedSecret {
+    pub source: Source,
+    pub record: Option<TokenRecord>,
+    pub stored: Option<Secret>,
+    /// Its stored parameters are damaged.
+    pub lost: bool,
+    /// All that it would have.
+    pub params: Params,
+    /// Whether these are others than the stored ones.
+    pub changed: bool,
+    /// Those that differ, before and after, for the audit.
+    shown: (Option<Value>, Value),
 }
 
 /// Names that the realm does not know, values that are too long, values that are missing.

@@ -90,9 +90,9 @@ async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestData
         &format!("realm apply {}", folder.path().display()),
     )
     .await;
-    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.code, Some(1));
     for told in [
-        "json.json:  is not JSON: line 1",
+        "json.json: is not JSON: line 1",
         "broken.json: /odd is not a field here",
         "twice.json: /id is the realm of",
         "nothing was changed",

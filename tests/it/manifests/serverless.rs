@@ -60,7 +60,9 @@ fn settings(variables: &Value, platform: (&str, String)) -> Settings {
     // The image says where to listen, too.
     env.insert("TOKEN_SERVER__HTTP__LISTEN".into(), "0.0.0.0:8080".into());
     env.insert(platform.0.to_owned(), platform.1);
-    Settings::load(None, &env).expect("the environment is taken")
+    let settings = Settings::load(None, &env);
+    let settings = settings.and_then(|settings| settings.listening_where_told(&env));
+    settings.expect("the environment is taken")
 }
 
 /// The server answers a timer within the time of both functions.
