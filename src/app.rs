@@ -5,6 +5,7 @@ mod data_dir;
 mod key_file;
 mod purpose;
 mod ring;
+pub mod source_ring;
 mod start_error;
 
 use std::path::{Path, PathBuf};
@@ -344,7 +345,7 @@ async fn bring_up_to_date(
 
 async fn must_be_up_to_date(database: &Database) -> Result<(), StartError> {
     match database.schema().await.map_err(DbError::from)? {
-        Schema::Current => Ok(()),
+        Schema::Current | Schema::Newer => Ok(()),
         Schema::Older => Err(StartError::OldSchema(database.address().clone())),
         Schema::Absent => Err(StartError::NoSchema(database.address().clone())),
     }

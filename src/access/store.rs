@@ -149,7 +149,15 @@ fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
     ring.authenticate(&place(row), &values(row))
 }
 
-fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
+/// The same row under the key of this ring that seals.
+pub(super) fn authenticated(ring: &KeyRing, row: &api_key::Model) -> api_key::Model {
+    api_key::Model {
+        mac: Some(mac_of(ring, row)),
+        ..row.clone()
+    }
+}
+
+pub(super) fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
     ring.verify(&place(row), &values(row), row.mac.as_ref())
 }
 

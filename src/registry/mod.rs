@@ -36,6 +36,7 @@ use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
 pub use importing::{Imported, Pass};
+pub(crate) use importing::{Unkept, done};
 pub use issuers::ListedIssuer;
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use realms::{AppliedRealm, LeftAlone, RealmPatch};
