@@ -29,6 +29,7 @@ const ROOMS: [&str; 22] = [
     "renewal",
     "reads",
     "registry",
+    "moving",
     "jobs",
     "config",
     "app",
