@@ -1,12 +1,13 @@
 //! API keys copied from another database: by their hashes, so callers keep their keys.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder,
+    ActiveModelTrait,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
 };
 use token_server_entity::api_key::{ActiveModel, Column, Entity, Model};
 
-use super::store::{authenticated, verify};
+use super::store::{mac_of, verify};
 use crate::feed::{self, FeedChange};
 use crate::foundation::sealing::{KeyRing, OpenError};
 
@@ -64,7 +65,8 @@ pub async fn copy(
     // The database gives it a number of its own.
     let row = ActiveModel {
         id: NotSet,
-        ..authenticated(ring, there).into_active_model().reset_all()
+        mac: Set(Some(mac_of(ring, there))),
+        ..there.clone().into_active_model().reset_all()
     };
     let named = Entity::find().filter(Column::Name.eq(there.name.as_str()));
     let Some(here) = named.one(database).await? else {

@@ -145,16 +145,8 @@ fn place(row: &api_key::Model) -> SealedPlace<'_> {
     }
 }
 
-fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
+pub(super) fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
     ring.authenticate(&place(row), &values(row))
-}
-
-/// The same row under the key of this ring that seals.
-pub(super) fn authenticated(ring: &KeyRing, row: &api_key::Model) -> api_key::Model {
-    api_key::Model {
-        mac: Some(mac_of(ring, row)),
-        ..row.clone()
-    }
 }
 
 pub(super) fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {

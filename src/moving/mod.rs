@@ -6,7 +6,33 @@
 //! ended, and it is copied once more by the transaction that ends the lease here. Wherever this is
 //! cut off, each token is held in one of both databases at least.
 
+/// Writes to this database, or rehearses it: `work` answers from within the transaction.
+macro_rules! written {
+    ($self:ident, |$transaction:ident, $this:ident| $work:expr) => {{
+        let $this = &*$self;
+        let ended = $this
+            .target
+            .database
+            .write(|$transaction, _| {
+                Box::pin(async move {
+                    $this
+                        .keep($transaction)
+                        .await
+                        .map_err($crate::registry::Unkept::Failed)?;
+                    let work = async move { $work };
+                    let worked: Result<_, $crate::registry::RegistryError> = work.await;
+                    $this
+                        .pass
+                        .end(worked.map_err($crate::registry::Unkept::Failed)?)
+                })
+            })
+            .await;
+        $crate::registry::done(ended).map_err(|error| $this.failed_here(error))
+    }};
+}
 mod account;
+mod beside;
+mod deleted;
 mod handover;
 mod registered;
 mod secrets;
@@ -34,7 +60,7 @@ use crate::token::elsewhere::{self, DatabaseId};
 pub use account::{Accounts, Counted, Name, Row, TokenFate};
 
 /// Whoever imports and gives no sign for so long has ended.
-const PLACE: Ms = Ms::from_secs(15);
+const PLACE: Ms = Ms::from_secs(5);
 const POLL: Duration = Duration::from_millis(250);
 /// Changes of one look at the feed.
 const CHANGES_AT_ONCE: u64 = 1000;
@@ -83,9 +109,7 @@ pub enum Told {
 pub enum MoveError {
     #[error("the database {0} failed: {1}; run this again, and it goes on")]
     Database(Box<DbAddress>, DbFault),
-    #[error(
-        "another import into {0} is under way, or ended a moment ago; wait {seconds} s", seconds = PLACE.as_secs_ceil()
-    )]
+    #[error("another import into {0} is under way: end that one first")]
     Busy(Box<DbAddress>),
     #[error("another import into this database has begun meanwhile; this one ends")]
     Superseded,
@@ -155,11 +179,7 @@ impl<'a> Move<'a> {
                 (there.unwrap_or_default(), here.unwrap_or_default())
             }
             Pass::Keep => {
-                let now = clock.now();
-                let begun = named_row::begin_import(&target, &owner, now, now.plus(PLACE)).await;
-                if !begun.map_err(|error| failed(&target, &error))? {
-                    return Err(MoveError::Busy(Box::new(target.address().clone())));
-                }
+                take_place(&target, &owner, &clock).await?;
                 let there = named_row::identity_or(&source, &randomness.id()).await;
                 let here = named_row::identity_or(&target, &randomness.id()).await;
                 (
@@ -331,6 +351,22 @@ impl<'a> Move<'a> {
                 after: None,
             },
         }
+    }
+}
+
+/// Takes the place of the one import. That of a killed one is waited for: it ends by itself.
+async fn take_place(target: &Database, owner: &str, clock: &SharedClock) -> Result<(), MoveError> {
+    let begun = clock.boot();
+    loop {
+        let now = clock.now();
+        let taken = named_row::begin_import(target, owner, now, now.plus(PLACE)).await;
+        if taken.map_err(|error| failed(target, &error))? {
+            return Ok(());
+        }
+        if clock.boot().since(begun) > PLACE {
+            return Err(MoveError::Busy(Box::new(target.address().clone())));
+        }
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::Value;
 use token_server::foundation::clock::{Clock, Ms, SystemClock};
@@ -25,6 +26,7 @@ on_every_database! {
     a_killed_import_leaves_no_token_to_both_and_goes_on,
     a_move_that_is_given_up_is_renewed_where_it_was,
     a_finished_move_is_brought_back_by_a_move_the_other_way,
+    an_import_that_stood_still_changes_nothing_after_another_has_begun,
     an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved,
 }
 
@@ -107,6 +109,12 @@ impl Station {
         self.renewers().await.values().flatten().count()
     }
 
+    fn migrate(&self) {
+        let mut migrate = command(&self.database, &self.environment("import"));
+        let migrated = migrate.arg("migrate").output().expect("the binary starts");
+        assert!(migrated.status.success(), "{migrated:?}");
+    }
+
     async fn count(&self, table: &str) -> i64 {
         let query = format!("SELECT COUNT(*) FROM {table}");
         self.database.number(&query).await
@@ -114,7 +122,7 @@ impl Station {
 }
 
 /// What an import came to.
-fn report(child: Child, code: i32) -> Value {
+fn reported(child: Child, code: i32) -> Value {
     let ended = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(code), "{said}");
@@ -123,7 +131,7 @@ fn report(child: Child, code: i32) -> Value {
 
 fn imported(target: &Station, source: &Station, arguments: &[&str], code: i32) -> Value {
     let child = target.import(source, arguments).spawn();
-    report(child.expect("the binary starts"), code)
+    reported(child.expect("the binary starts"), code)
 }
 
 /// Never do both renew one token.
@@ -289,7 +297,9 @@ async fn stations(database: TestDatabase) -> Vec<Station> {
 async fn two(database: TestDatabase) -> (Station, Station) {
     let mut stations = stations(database).await.into_iter();
     let (source, target) = (stations.next(), stations.next());
-    (source.expect("a station"), target.expect("a station"))
+    let (source, target) = (source.expect("a station"), target.expect("a station"));
+    target.migrate();
+    (source, target)
 }
 
 /// Follows until the provider has rotated often, then finishes; answers the report.
@@ -318,9 +328,55 @@ async fn follow(source: &Station, target: &Station, provider: &RotatingProvider)
         "the target renews nothing yet"
     );
     source.due().await;
-    std::fs::write(&finish, "").expect("a file can be written");
-    let report = tokio::task::spawn_blocking(|| report(child, 0)).await;
+    match target.database.kind() {
+        Kind::Sqlite => std::fs::write(&finish, "").expect("a file can be written"),
+        Kind::MySql => signalled(&child, Signal::INT),
+    }
+    let report = tokio::task::spawn_blocking(|| reported(child, 0)).await;
     report.expect("it is read")
+}
+
+fn signalled(child: &Child, signal: Signal) {
+    let sent = kill_process(Pid::from_child(child), signal);
+    sent.expect("it can be signalled");
+}
+
+async fn an_import_that_stood_still_changes_nothing_after_another_has_begun(
+    database: TestDatabase,
+) {
+    let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+    let (source, target) = two(database).await;
+    let old = begun(&source, &provider).await;
+    let finish = target.database.directory.path().join("finish");
+    let file = finish.display().to_string();
+    let arguments = ["--follow", "--finish-file", &file];
+    let first = target.import(&source, &arguments).spawn();
+    let first = first.expect("the binary starts");
+    eventually("everything is copied", async || {
+        let is_there = target.count("ts_token").await == KEYS.len() as i64;
+        is_there.then_some(())
+    })
+    .await;
+    signalled(&first, Signal::STOP);
+    imported(&target, &source, &[], 0);
+    let new = target.serve();
+    renews_all(&target, &new.client).await;
+    std::fs::write(&finish, "").expect("a file can be written");
+    signalled(&first, Signal::CONT);
+    let ended = first.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("another import into this database has begun"),
+        "{said}"
+    );
+    assert_eq!(
+        (source.elsewhere().await, target.elsewhere().await),
+        (KEYS.len(), 0)
+    );
+    renews_all(&target, &new.client).await;
+    drop(old);
+    judge(&provider, &new.client, Vec::new()).await;
 }
 
 async fn databases_are_moved_under_load_and_nobody_notices(database: TestDatabase) {
@@ -495,7 +551,7 @@ async fn an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved(database
         .spawn()
         .expect("the binary starts");
     provider.hold(Held::Nowhere);
-    let report = tokio::task::spawn_blocking(|| report(child, 0))
+    let report = tokio::task::spawn_blocking(|| reported(child, 0))
         .await
         .expect("it is read");
     assert_eq!(report["secrets"]["refused"], 0, "{report}");

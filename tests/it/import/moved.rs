@@ -129,7 +129,7 @@ async fn filled(server: &ServerProcess, provider: &Provider) -> String {
         "url": provider.url("/token"), "method": "GET",
         "arguments": [{"name": "appid", "place": "url", "value": "$key_1"}],
         "token_path": "access_token", "expires_in_path": "expires_in",
-        "policy": {"quotas": [{"limit": 1000, "window_s": 86400}]},
+        "policy": {"quota": [{"limit": 1000, "window_s": 86400}]},
     });
     client.save_realm("r", config.clone()).await;
     config["url"] = json!("http://127.0.0.1:1/nobody");
