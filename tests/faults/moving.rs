@@ -311,7 +311,7 @@ async fn follow(source: &Station, target: &Station, provider: &RotatingProvider)
         .spawn();
     let child = child.expect("the binary starts");
     eventually("everything is copied", async || {
-        let is_there = target.count("ts_token").await == KEYS.len() as i64;
+        let is_there = target.renewers().await.len() == KEYS.len();
         is_there.then_some(())
     })
     .await;
@@ -353,7 +353,7 @@ async fn an_import_that_stood_still_changes_nothing_after_another_has_begun(
     let first = target.import(&source, &arguments).spawn();
     let first = first.expect("the binary starts");
     eventually("everything is copied", async || {
-        let is_there = target.count("ts_token").await == KEYS.len() as i64;
+        let is_there = target.renewers().await.len() == KEYS.len();
         is_there.then_some(())
     })
     .await;
