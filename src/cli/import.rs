@@ -1,11 +1,11 @@
 //! The command `import`: takes in what the predecessor has stored in its MySQL schema, or what
 //! another token server has. It can run again at any time, and goes on where it was cut off.
 
+mod another_server;
 mod report;
 mod rows;
 mod source;
 mod source_url;
-mod token_server;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -26,11 +26,11 @@ use crate::foundation::database::{Database, DbError, DbFault};
 use crate::moving::{Name, Row, TokenFate};
 use crate::realm::expression::Expressions;
 use crate::registry::{Actor, Imported, Pass, RealmPatch, RegistryError, SecretPatch};
-use report::{Purpose, Report};
+use another_server::{TokenServerArguments, Way};
+use report::{Report, ReportKind};
 use rows::KnownRealms;
 use source::Source;
 use source_url::source_url;
-use token_server::{TokenServerArguments, Way};
 
 /// Secrets of one transaction.
 const SECRETS_AT_ONCE: usize = 20;
@@ -127,7 +127,7 @@ async fn import(app: &App, url: SecretString, way: Way<'_>) -> Result<Report, Co
                 None => import_predecessor(app, &source, way).await,
             },
             Source::TokenServer => {
-                Box::pin(token_server::import(app, &source, file.as_deref(), way)).await
+                Box::pin(another_server::import(app, &source, file.as_deref(), way)).await
             }
         }
     };
@@ -186,8 +186,8 @@ async fn import_predecessor(
         counted: Vec::new(),
         not_taken: &[],
         purpose: match way.pass {
-            Pass::Rehearse => Purpose::DryRun,
-            Pass::Keep => Purpose::Import,
+            Pass::Rehearse => ReportKind::DryRun,
+            Pass::Keep => ReportKind::Import,
         },
     })
 }

@@ -40,7 +40,7 @@ pub struct Row {
 
 /// Rows that have no names of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct CountedRows {
     pub taken: u64,
     pub unchanged: u64,
 }
@@ -50,11 +50,11 @@ pub struct Counted {
 pub struct Accounts {
     pub rows: BTreeMap<Name, Row>,
     /// Attempts in the history.
-    pub attempts: Counted,
+    pub attempts: CountedRows,
     /// Generations of deleted secrets.
-    pub generations: Counted,
+    pub generations: CountedRows,
     /// Requests reserved in providers' quotas.
-    pub quotas: Counted,
+    pub quotas: CountedRows,
 }
 
 impl Row {

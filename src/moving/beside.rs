@@ -2,7 +2,7 @@
 
 use token_server_entity::ticket;
 
-use super::{Counted, Move, MoveError, Name};
+use super::{CountedRows, Move, MoveError, Name};
 use crate::foundation::ids::RealmId;
 use crate::registry::Imported;
 use crate::renewal::history;
@@ -84,7 +84,7 @@ impl Move<'_> {
     }
 
     async fn generations(&mut self) -> Result<(), MoveError> {
-        let (mut after, mut counted) = (i64::MIN, Counted::default());
+        let (mut after, mut counted) = (i64::MIN, CountedRows::default());
         loop {
             let page = retired::after(self.source.database.causal(), after, PAGE).await;
             let page = self.there(page)?;
@@ -103,7 +103,7 @@ impl Move<'_> {
 
     async fn reserved(&mut self) -> Result<(), MoveError> {
         let rows = self.there(quotas::all(self.source.database.causal()).await)?;
-        let mut counted = Counted::default();
+        let mut counted = CountedRows::default();
         for row in rows {
             let here = match row.secret() {
                 None => None,
@@ -127,17 +127,17 @@ impl Move<'_> {
 }
 
 /// Notes rows of which some were taken.
-fn count(counted: &mut Counted, taken: usize, of: usize) {
+fn count(counted: &mut CountedRows, taken: usize, of: usize) {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     counted.taken += number(taken);
     counted.unchanged += number(of.saturating_sub(taken));
 }
 
 /// The last look says how many there are; what was taken by one before stays taken.
-fn add(counted: &mut Counted, looked: Counted) {
+fn add(counted: &mut CountedRows, looked: CountedRows) {
     let taken = counted.taken + looked.taken;
     let all = looked.taken + looked.unchanged;
-    *counted = Counted {
+    *counted = CountedRows {
         taken,
         unchanged: all.saturating_sub(taken),
     };

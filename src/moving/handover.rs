@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::secrets::{AT_ONCE, Step};
-use super::{Move, MoveError, Name, Row, Told};
+use super::{AT_ONCE, Move, MoveError, Name, Row, Step, Told};
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};

@@ -57,7 +57,7 @@ use crate::realm::expression::Expressions;
 use crate::registry::check::Outbound;
 use crate::registry::{Pass, Refusal, RegistryError};
 use crate::token::elsewhere::{self, DatabaseId};
-pub use account::{Accounts, Counted, Name, Row, TokenFate};
+pub use account::{Accounts, CountedRows, Name, Row, TokenFate};
 
 /// Whoever imports and gives no sign for so long has ended.
 const PLACE: Ms = Ms::from_secs(5);
@@ -69,6 +69,18 @@ const READ_AGAIN: i64 = 500;
 /// Between two looks at everything lie at least this, and so many times the time of a look.
 const LOOKS_APART: Ms = Ms::from_secs(1);
 const LOOKS_PART: i64 = 10;
+
+/// Secrets of one transaction.
+const AT_ONCE: usize = 20;
+
+/// What a copy is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is held here.
+    Follow,
+    /// It is renewed here from now on: there it is held.
+    HandOver,
+}
 
 /// One of the two databases.
 pub struct Side {
@@ -272,8 +284,8 @@ impl<'a> Move<'a> {
         }
         changed.sort_unstable_by_key(|id| id.0);
         changed.dedup();
-        for ids in changed.chunks(secrets::AT_ONCE) {
-            self.copy_some(ids, secrets::Step::Follow).await?;
+        for ids in changed.chunks(AT_ONCE) {
+            self.copy_some(ids, Step::Follow).await?;
         }
         // What failed before is read again.
         position.seen.append(&mut seen);

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use token_server_entity::candidate::Model as CandidateRow;
 use token_server_entity::secret;
 
-use super::{Known, Move, MoveError, Name, Row, TokenFate, Told};
+use super::{AT_ONCE, Known, Move, MoveError, Name, Row, Step, TokenFate, Told};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
@@ -21,18 +21,7 @@ use crate::token::copying::{
 use crate::token::elsewhere::Renewer;
 use crate::token::{retired, store as tokens};
 
-/// Secrets of one transaction.
-pub(super) const AT_ONCE: usize = 20;
 const PAGE: u64 = 200;
-
-/// What a copy is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It is held here.
-    Follow,
-    /// It is renewed here from now on: there it is held.
-    HandOver,
-}
 
 /// A secret, opened there.
 struct Copy {

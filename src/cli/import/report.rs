@@ -4,28 +4,26 @@ use serde_json::{Map, Value, json};
 
 use crate::foundation::clock::Timeline;
 use crate::foundation::logging::on_one_line;
-use crate::moving::{Counted, Name, Row, TokenFate};
+use crate::moving::{CountedRows, Name, Row, TokenFate};
 use crate::registry::Imported;
 
 /// What was to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ReportKind {
     Import,
     DryRun,
     /// A move was given up.
     Release,
 }
 
-/// Rows of one kind without names of their own.
-pub(super) type CountedRows = (&'static str, Counted);
-
 /// All rows.
 pub(super) struct Report {
     pub rows: Vec<Row>,
-    pub counted: Vec<CountedRows>,
+    /// Rows without names of their own, by what they are.
+    pub counted: Vec<(&'static str, CountedRows)>,
     /// What an import leaves where it is.
     pub not_taken: &'static [&'static str],
-    pub purpose: Purpose,
+    pub purpose: ReportKind,
 }
 
 /// How many rows came to what.
@@ -74,7 +72,7 @@ impl Report {
                 Name::Issuer(name) => format!("issuer {}", shown(name)),
             };
             let outcome = match &row.outcome {
-                Imported::Taken if self.purpose == Purpose::Release => {
+                Imported::Taken if self.purpose == ReportKind::Release => {
                     "renewed there again".to_owned()
                 }
                 Imported::Taken => format!("taken{}", in_words(row.token)),
@@ -102,19 +100,19 @@ impl Report {
                 _ => String::new(),
             };
             text.push_str(&match self.purpose {
-                Purpose::Release => format!("{what}: {taken} renewed there again, {refused} not\n"),
-                Purpose::Import | Purpose::DryRun => format!(
+                ReportKind::Release => format!("{what}: {taken} renewed there again, {refused} not\n"),
+                ReportKind::Import | ReportKind::DryRun => format!(
                     "{what}: {taken} taken{tokens}, {unchanged} unchanged, {changed} changed since, {refused} refused\n"
                 ),
             });
         }
-        for (what, Counted { taken, unchanged }) in &self.counted {
+        for (what, CountedRows { taken, unchanged }) in &self.counted {
             text.push_str(&format!("{what}: {taken} taken, {unchanged} unchanged\n"));
         }
         if !self.not_taken.is_empty() {
             text.push_str(&format!("not taken: {}\n", self.not_taken.join(", ")));
         }
-        if self.purpose == Purpose::DryRun {
+        if self.purpose == ReportKind::DryRun {
             text.push_str("this was a dry run: nothing was changed\n");
         }
         text
@@ -122,7 +120,7 @@ impl Report {
 
     pub fn for_programs(&self) -> Value {
         let mut report = Map::new();
-        let is_dry_run = self.purpose == Purpose::DryRun;
+        let is_dry_run = self.purpose == ReportKind::DryRun;
         report.insert("dry_run".to_owned(), json!(is_dry_run));
         for (what, of) in self.kinds() {
             let counts = self.counts(of);
@@ -135,7 +133,7 @@ impl Report {
             }
             report.insert(what.replace(' ', "_"), numbers);
         }
-        for (what, Counted { taken, unchanged }) in &self.counted {
+        for (what, CountedRows { taken, unchanged }) in &self.counted {
             let numbers = json!({"taken": taken, "unchanged": unchanged});
             report.insert(what.replace(' ', "_"), numbers);
         }
@@ -151,8 +149,8 @@ impl Report {
     fn kinds(&self) -> impl Iterator<Item = (&'static str, IsOf)> {
         let is_there = |(what, of): &(&'static str, IsOf)| {
             let is_usual = match self.purpose {
-                Purpose::Release => *what == "secrets",
-                Purpose::Import | Purpose::DryRun => ["realms", "secrets"].contains(what),
+                ReportKind::Release => *what == "secrets",
+                ReportKind::Import | ReportKind::DryRun => ["realms", "secrets"].contains(what),
             };
             is_usual || self.rows.iter().any(|row| of(&row.name))
         };

@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use secrecy::SecretString;
 
-use super::report::{Purpose, Report};
+use super::report::{Report, ReportKind};
 use crate::app::App;
 use crate::app::source_ring::{keys_beside, keys_in, open_source_ring};
 use crate::cli::failure::CommandFailure;
@@ -187,11 +187,11 @@ async fn ring(
 
 fn report(accounts: Accounts, way: Way<'_>) -> Report {
     let purpose = match (way.pass, way.arguments.release) {
-        (Pass::Rehearse, _) => Purpose::DryRun,
-        (Pass::Keep, true) => Purpose::Release,
-        (Pass::Keep, false) => Purpose::Import,
+        (Pass::Rehearse, _) => ReportKind::DryRun,
+        (Pass::Keep, true) => ReportKind::Release,
+        (Pass::Keep, false) => ReportKind::Import,
     };
-    let is_import = purpose != Purpose::Release;
+    let is_import = purpose != ReportKind::Release;
     let counted = [
         ("attempts", accounts.attempts),
         ("deleted generations", accounts.generations),
