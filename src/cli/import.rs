@@ -29,7 +29,7 @@ use crate::registry::{Actor, Imported, Pass, RealmPatch, RegistryError, SecretPa
 use another_server::{TokenServerArguments, Way};
 use report::{Report, ReportKind};
 use rows::KnownRealms;
-use source::Source;
+use source::SourceKind;
 use source_url::source_url;
 
 /// Secrets of one transaction.
@@ -119,14 +119,14 @@ async fn import(app: &App, url: SecretString, way: Way<'_>) -> Result<Report, Co
     let (source, file) = source::connect(app, url).await?;
     let imported = async {
         match source::recognise(app, &source).await? {
-            Source::Predecessor => match way.arguments.first() {
+            SourceKind::Predecessor => match way.arguments.first() {
                 Some(option) => Err(CommandFailure::of(format!(
                     "{option} is for the database of a token server: {} is the predecessor's",
                     source.address()
                 ))),
                 None => import_predecessor(app, &source, way).await,
             },
-            Source::TokenServer => {
+            SourceKind::TokenServer => {
                 Box::pin(another_server::import(app, &source, file.as_deref(), way)).await
             }
         }

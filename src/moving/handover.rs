@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AT_ONCE, Move, MoveError, Name, Row, Step, Told};
+use super::{AT_ONCE, Move, MoveError, MoveProgress, Name, Row, Step};
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -60,7 +60,7 @@ impl Move<'_> {
                 break;
             }
             left = under_way.into_iter().map(|(id, _)| id).collect();
-            (self.told)(Told::Awaiting(left.len()));
+            (self.told)(MoveProgress::Awaiting(left.len()));
             tokio::time::sleep(POLL).await;
             self.keep_place().await?;
         }

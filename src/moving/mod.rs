@@ -100,12 +100,12 @@ pub struct MoveParts<'a> {
     pub randomness: Randomness,
     pub outbound: Outbound<'a>,
     pub pass: Pass,
-    pub told: &'a (dyn Fn(Told) + Send + Sync),
+    pub told: &'a (dyn Fn(MoveProgress) + Send + Sync),
 }
 
 /// What is told while it works.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum MoveProgress {
     /// So many secrets more were looked at.
     Looked(usize),
     /// Everything is copied, and changes are followed.
@@ -148,7 +148,7 @@ pub struct Move<'a> {
     outbound: Outbound<'a>,
     expressions: Expressions,
     pass: Pass,
-    told: &'a (dyn Fn(Told) + Send + Sync),
+    told: &'a (dyn Fn(MoveProgress) + Send + Sync),
     /// Its place as the one import into this database.
     owner: String,
     accounts: Accounts,
@@ -247,7 +247,7 @@ impl<'a> Move<'a> {
             seen: BTreeSet::new(),
             next_look: self.clock.now(),
         };
-        (self.told)(Told::Following);
+        (self.told)(MoveProgress::Following);
         loop {
             tokio::select! {
                 biased;
@@ -257,7 +257,7 @@ impl<'a> Move<'a> {
             match self.follow_once(&mut position).await {
                 // The old server goes on whatever happens to its database for a while.
                 Err(MoveError::Database(address, fault)) => {
-                    (self.told)(Told::Failed(format!(
+                    (self.told)(MoveProgress::Failed(format!(
                         "the database {address} failed: {fault}"
                     )));
                 }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use token_server_entity::candidate::Model as CandidateRow;
 use token_server_entity::secret;
 
-use super::{AT_ONCE, Known, Move, MoveError, Name, Row, Step, TokenFate, Told};
+use super::{AT_ONCE, Known, Move, MoveError, MoveProgress, Name, Row, Step, TokenFate};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::DbError;
 use crate::foundation::ids::SecretId;
@@ -54,7 +54,7 @@ impl Move<'_> {
             let ids: Vec<_> = page.iter().map(|row| SecretId(row.id)).collect();
             for ids in ids.chunks(AT_ONCE) {
                 self.copy_some(ids, Step::Follow).await?;
-                (self.told)(Told::Looked(ids.len()));
+                (self.told)(MoveProgress::Looked(ids.len()));
             }
             if self.pass == Pass::Keep {
                 self.keep_place().await?;

@@ -16,7 +16,7 @@ use crate::config::Env;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::Database;
 use crate::foundation::sealing::KeyRing;
-use crate::moving::{Accounts, Move, MoveError, MoveParts, Told};
+use crate::moving::{Accounts, Move, MoveError, MoveParts, MoveProgress};
 use crate::registry::Pass;
 
 /// Holds the keys where no file does.
@@ -81,7 +81,7 @@ pub(super) async fn import(
     way: Way<'_>,
 ) -> Result<Report, CommandFailure> {
     let source_ring = ring(app, source, file, way).await?;
-    let told = |told: Told| tell(way.bar, &told);
+    let told = |told: MoveProgress| tell(way.bar, &told);
     let begun = Move::begin(MoveParts {
         source: source.clone(),
         source_ring,
@@ -206,18 +206,20 @@ fn report(accounts: Accounts, way: Way<'_>) -> Report {
 }
 
 /// Says on standard error what goes on.
-fn tell(bar: &ProgressBar, told: &Told) {
+fn tell(bar: &ProgressBar, told: &MoveProgress) {
     let line = match told {
-        Told::Looked(secrets) => {
+        MoveProgress::Looked(secrets) => {
             bar.inc(u64::try_from(*secrets).unwrap_or(0));
             return;
         }
-        Told::Following => "everything is copied; changes are followed until Ctrl-C".to_owned(),
-        Told::Awaiting(attempts) => {
+        MoveProgress::Following => {
+            "everything is copied; changes are followed until Ctrl-C".to_owned()
+        }
+        MoveProgress::Awaiting(attempts) => {
             bar.set_message(format!("{attempts} attempts under way there"));
             return;
         }
-        Told::Failed(why) => format!("{why}; this is tried again"),
+        MoveProgress::Failed(why) => format!("{why}; this is tried again"),
     };
     bar.suspend(|| {
         use std::io::Write;

@@ -12,7 +12,7 @@ use crate::foundation::database::{Database, DbError, DbFault, Schema};
 
 /// Whose tables a database holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SourceKind {
     Predecessor,
     TokenServer,
 }
@@ -35,7 +35,7 @@ pub(super) async fn connect(
 }
 
 /// Says whose tables it holds.
-pub(super) async fn recognise(app: &App, source: &Database) -> Result<Source, CommandFailure> {
+pub(super) async fn recognise(app: &App, source: &Database) -> Result<SourceKind, CommandFailure> {
     let address = source.address();
     let failed = |error: DbError| {
         let fault = DbFault::of(&error, address);
@@ -52,13 +52,13 @@ pub(super) async fn recognise(app: &App, source: &Database) -> Result<Source, Co
         schema,
         is_predecessor.map_err(|error| failed(error.into()))?,
     ) {
-        (Schema::Absent, true) => Ok(Source::Predecessor),
+        (Schema::Absent, true) => Ok(SourceKind::Predecessor),
         // Its tables stand beside this server's.
-        (_, true) if is_own => Ok(Source::Predecessor),
+        (_, true) if is_own => Ok(SourceKind::Predecessor),
         (_, false) if is_own => Err(CommandFailure::of(format!(
             "{address} is this server's own database: name the one that is to be imported"
         ))),
-        (Schema::Current, _) => Ok(Source::TokenServer),
+        (Schema::Current, _) => Ok(SourceKind::TokenServer),
         (Schema::Older, _) => Err(CommandFailure::of(format!(
             "the schema of {address} is of an older version: start this version of the server \
              there once, which brings it up to date, and run this again"
