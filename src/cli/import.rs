@@ -26,7 +26,7 @@ use crate::foundation::database::{Database, DbError, DbFault};
 use crate::moving::{Name, Row, TokenFate};
 use crate::realm::expression::Expressions;
 use crate::registry::{Actor, Imported, Pass, RealmPatch, RegistryError, SecretPatch};
-use another_server::{TokenServerArguments, Way};
+use another_server::{ImportWay, TokenServerArguments};
 use report::{Report, ReportKind};
 use rows::KnownRealms;
 use source::SourceKind;
@@ -87,7 +87,7 @@ pub async fn run(
         true => bar(),
         false => ProgressBar::hidden(),
     };
-    let way = Way {
+    let way = ImportWay {
         arguments: &arguments.token_server,
         pass,
         env,
@@ -115,7 +115,11 @@ fn pass_of(arguments: &ImportArguments) -> Pass {
 }
 
 /// Imports whatever the database holds.
-async fn import(app: &App, url: SecretString, way: Way<'_>) -> Result<Report, CommandFailure> {
+async fn import(
+    app: &App,
+    url: SecretString,
+    way: ImportWay<'_>,
+) -> Result<Report, CommandFailure> {
     let (source, file) = source::connect(app, url).await?;
     let imported = async {
         match source::recognise(app, &source).await? {
@@ -139,7 +143,7 @@ async fn import(app: &App, url: SecretString, way: Way<'_>) -> Result<Report, Co
 async fn import_predecessor(
     app: &App,
     source: &Database,
-    way: Way<'_>,
+    way: ImportWay<'_>,
 ) -> Result<Report, CommandFailure> {
     let address = source.address();
     let read = predecessor::read(source).await.map_err(|error| {

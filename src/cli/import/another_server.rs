@@ -67,7 +67,7 @@ impl TokenServerArguments {
 
 /// How it is imported.
 #[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
+pub(super) struct ImportWay<'a> {
     pub arguments: &'a TokenServerArguments,
     pub pass: Pass,
     pub env: &'a Env,
@@ -78,7 +78,7 @@ pub(super) async fn import(
     app: &App,
     source: &Database,
     file: Option<&Path>,
-    way: Way<'_>,
+    way: ImportWay<'_>,
 ) -> Result<Report, CommandFailure> {
     let source_ring = ring(app, source, file, way).await?;
     let told = |told: MoveProgress| tell(way.bar, &told);
@@ -104,7 +104,7 @@ pub(super) async fn import(
     Ok(report(accounts, way))
 }
 
-async fn run(under_way: &mut Move<'_>, way: Way<'_>) -> Result<(), CommandFailure> {
+async fn run(under_way: &mut Move<'_>, way: ImportWay<'_>) -> Result<(), CommandFailure> {
     let failed = |error: MoveError| CommandFailure::of(error.to_string());
     let arguments = way.arguments;
     if arguments.release {
@@ -154,7 +154,7 @@ async fn ring(
     app: &App,
     source: &Database,
     file: Option<&Path>,
-    way: Way<'_>,
+    way: ImportWay<'_>,
 ) -> Result<KeyRing, CommandFailure> {
     let set = |name| way.env.get(name).filter(|value| !value.is_empty());
     let named = way.arguments.source_keys_file.clone();
@@ -185,7 +185,7 @@ async fn ring(
     ring.map_err(|error| CommandFailure::of(format!("{}: {error}", source.address())))
 }
 
-fn report(accounts: Accounts, way: Way<'_>) -> Report {
+fn report(accounts: Accounts, way: ImportWay<'_>) -> Report {
     let purpose = match (way.pass, way.arguments.release) {
         (Pass::Rehearse, _) => ReportKind::DryRun,
         (Pass::Keep, true) => ReportKind::Release,
