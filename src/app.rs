@@ -6,6 +6,7 @@ mod key_file;
 mod purpose;
 mod ring;
 mod schema;
+pub mod source_ring;
 mod start_error;
 
 use std::path::{Path, PathBuf};

@@ -99,7 +99,8 @@ enum Command {
     /// Register realms from files, or check these; print the schema of their documents
     #[command(subcommand)]
     Realm(realm::RealmCommand),
-    /// Take in what the predecessor has stored: its realms, secrets and live tokens
+    /// Take in what the predecessor, or another token server, has stored: its realms, secrets and live
+    /// tokens
     #[command(after_help = ON_THE_DATABASE)]
     Import(import::ImportArguments),
     /// Write realms and secrets as files for `realm apply` and `secret apply`, with sealed values

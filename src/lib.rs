@@ -12,6 +12,7 @@ pub mod foundation;
 pub mod issuers;
 pub mod jobs;
 pub mod memory;
+pub mod moving;
 pub mod reads;
 pub mod realm;
 pub mod registry;

@@ -3,6 +3,7 @@
 pub mod address_rates;
 pub mod audit;
 pub mod certified;
+pub mod copying;
 pub mod issuer;
 pub mod key;
 pub mod key_name;

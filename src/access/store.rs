@@ -146,11 +146,11 @@ fn place(row: &api_key::Model) -> SealedPlace<'_> {
     }
 }
 
-fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
+pub(super) fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
     ring.authenticate(&place(row), &values(row))
 }
 
-fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
+pub(super) fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
     ring.verify(&place(row), &values(row), row.mac.as_ref())
 }
 

@@ -268,13 +268,13 @@ fn check_place(key_id: &str) -> SealedPlace<'_> {
 /// What a version authenticated of what it stored; the check value says so, beside that the key
 /// is the one of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum StoredBy {
+pub(super) enum StoredBy {
     BeforeRows,
     BeforeTokens,
     Now,
 }
 
-fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<StoredBy> {
+pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<StoredBy> {
     let opened = ring.open(&check_place(&row.key_id), &row.check_value);
     match opened.ok()?.as_slice() {
         CHECK => Some(StoredBy::Now),
@@ -330,7 +330,7 @@ async fn authenticate(
 
 /// Whether a secret that was sealed under a key id opens: then the key is the one of its id,
 /// whatever its check value says. None where no secret was sealed under it.
-async fn opens_secrets(
+pub(super) async fn opens_secrets(
     ring: &KeyRing,
     key_id: &str,
     database: &Database,

@@ -1,8 +1,10 @@
-//! The command `import`: takes in what the predecessor has stored in its MySQL schema. It can run
-//! again at any time, and goes on where it was cut off.
+//! The command `import`: takes in what the predecessor has stored in its MySQL schema, or what
+//! another token server has. It can run again at any time, and goes on where it was cut off.
 
+mod another_server;
 mod report;
 mod rows;
+mod source;
 mod source_url;
 
 use std::collections::BTreeMap;
@@ -21,10 +23,13 @@ use crate::app::App;
 use crate::config::{Env, Settings};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{Database, DbError, DbFault};
+use crate::moving::{Name, Row, TokenFate};
 use crate::realm::expression::Expressions;
 use crate::registry::{Actor, Imported, Pass, RealmPatch, RegistryError, SecretPatch};
-use report::{Name, Report, Row};
-use rows::{KnownRealms, TokenFate};
+use another_server::{ImportWay, TokenServerArguments};
+use report::{Report, ReportKind};
+use rows::KnownRealms;
+use source::SourceKind;
 use source_url::source_url;
 
 /// Secrets of one transaction.
@@ -32,7 +37,8 @@ const SECRETS_AT_ONCE: usize = 20;
 
 #[derive(Args)]
 pub struct ImportArguments {
-    /// The predecessor's database: mysql://USER@HOST/DATABASE. A URL that holds a password goes
+    /// The database that is imported: the predecessor's, or another token server's:
+    /// mysql://USER@HOST/DATABASE or sqlite:///PATH. A URL that holds a password goes
     /// into the variable TOKEN_SERVER_IMPORT_URL or into a file: other users see arguments
     #[arg(value_name = "URL", conflicts_with = "url_file")]
     url: Option<String>,
@@ -45,6 +51,8 @@ pub struct ImportArguments {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    token_server: TokenServerArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,20 +69,35 @@ pub async fn run(
     let on_terminal = std::io::stderr().is_terminal();
     // On a terminal the bar tells; log lines would tear it.
     start_logging(&settings, on_terminal.then_some("error"))?;
-    let url = source_url(arguments.url, arguments.url_file, env)?;
-    if !url.expose_secret().starts_with("mysql://") {
+    let url = source_url(arguments.url.clone(), arguments.url_file.clone(), env)?;
+    if !["mysql://", "sqlite:"]
+        .iter()
+        .any(|scheme| url.expose_secret().starts_with(scheme))
+    {
         return Err(CommandFailure::of(
-            "the URL must begin with mysql://: it names the predecessor's database",
+            "the URL must begin with mysql:// or sqlite://: it names the database that is imported",
         ));
     }
-    let app = match arguments.dry_run {
-        true => open_for_dry_run(settings).await?,
-        false => open(settings).await?,
+    let (format, pass) = (arguments.format, pass_of(&arguments));
+    let app = match pass {
+        Pass::Rehearse => open_for_dry_run(settings).await?,
+        Pass::Keep => open(settings).await?,
     };
-    let report = import(&app, url, arguments.dry_run, on_terminal).await;
+    let bar = match on_terminal {
+        true => bar(),
+        false => ProgressBar::hidden(),
+    };
+    let way = ImportWay {
+        arguments: &arguments.token_server,
+        pass,
+        env,
+        bar: &bar,
+    };
+    let report = import(&app, url, way).await;
+    bar.finish_and_clear();
     app.close().await;
     let report = report?;
-    match arguments.format {
+    match format {
         Format::Text => say(&report.for_humans())?,
         Format::Json => say(&format!("{}\n", report.for_programs()))?,
     };
@@ -84,58 +107,62 @@ pub async fn run(
     })
 }
 
-/// Reads the predecessor's tables.
-async fn read(app: &App, url: SecretString) -> Result<Rows, CommandFailure> {
-    let settings = app.settings.database.of_another(url);
-    let settings =
-        settings.map_err(|error| CommandFailure::of(format!("the URL of import: {error}")))?;
-    let source = Box::pin(Database::connect(&settings, app.clock.clone())).await;
-    let source =
-        source.map_err(|error| CommandFailure::of(format!("the URL of import: {error}")))?;
-    let read = async {
-        match predecessor::is_there(&source).await? {
-            true => predecessor::read(&source).await.map(Some),
-            false => Ok(None),
-        }
-    };
-    let read = read.await;
-    source.close().await;
-    let address = source.address();
-    let read = read.map_err(|error| {
-        let fault = DbFault::of(&DbError::from(error), address);
-        CommandFailure::of(format!("the database {address} cannot be read: {fault}"))
-    })?;
-    read.ok_or_else(|| {
-        CommandFailure::of(format!(
-            "the database {address} holds no tables of the predecessor: realm(id, config, \
-             logic_code, comment) and secret(key, realm, key_1 to key_5, token, expires_at)"
-        ))
-    })
+fn pass_of(arguments: &ImportArguments) -> Pass {
+    match arguments.dry_run {
+        true => Pass::Rehearse,
+        false => Pass::Keep,
+    }
 }
 
+/// Imports whatever the database holds.
 async fn import(
     app: &App,
     url: SecretString,
-    dry_run: bool,
-    on_terminal: bool,
+    way: ImportWay<'_>,
 ) -> Result<Report, CommandFailure> {
+    let (source, file) = source::connect(app, url).await?;
+    let imported = async {
+        match source::recognise(app, &source).await? {
+            SourceKind::Predecessor => match way.arguments.first() {
+                Some(option) => Err(CommandFailure::of(format!(
+                    "{option} is for the database of a token server: {} is the predecessor's",
+                    source.address()
+                ))),
+                None => import_predecessor(app, &source, way).await,
+            },
+            SourceKind::TokenServer => {
+                Box::pin(another_server::import(app, &source, file.as_deref(), way)).await
+            }
+        }
+    };
+    let imported = imported.await;
+    source.close().await;
+    imported
+}
+
+async fn import_predecessor(
+    app: &App,
+    source: &Database,
+    way: ImportWay<'_>,
+) -> Result<Report, CommandFailure> {
+    let address = source.address();
+    let read = predecessor::read(source).await.map_err(|error| {
+        let fault = DbFault::of(&DbError::from(error), address);
+        CommandFailure::of(format!("the database {address} cannot be read: {fault}"))
+    });
     let Rows {
         realms,
         secrets,
         spelled,
-    } = read(app, url).await?;
+    } = read?;
+    way.bar
+        .set_length(u64::try_from(secrets.len()).unwrap_or(u64::MAX));
     let mut import = Import {
         app,
         by: Actor::command_line(),
-        pass: match dry_run {
-            true => Pass::Rehearse,
-            false => Pass::Keep,
-        },
+        pass: way.pass,
         now: app.clock.now(),
-        bar: match on_terminal {
-            true => bar(secrets.len()),
-            false => ProgressBar::hidden(),
-        },
+        bar: way.bar,
         rows: Vec::new(),
         realms: KnownRealms::default(),
         patches: Vec::new(),
@@ -158,10 +185,14 @@ async fn import(
         }
     }
     import.secrets(batch).await?;
-    import.bar.finish_and_clear();
     Ok(Report {
         rows: import.rows,
-        dry_run,
+        counted: Vec::new(),
+        not_taken: &[],
+        purpose: match way.pass {
+            Pass::Rehearse => ReportKind::DryRun,
+            Pass::Keep => ReportKind::Import,
+        },
     })
 }
 
@@ -171,7 +202,7 @@ struct Import<'a> {
     by: Actor,
     pass: Pass,
     now: EpochMs,
-    bar: ProgressBar,
+    bar: &'a ProgressBar,
     rows: Vec<Row>,
     realms: KnownRealms,
     patches: Vec<RealmPatch>,
@@ -285,7 +316,6 @@ impl Import<'_> {
     }
 
     fn failed(&self, error: &RegistryError) -> CommandFailure {
-        self.bar.finish_and_clear();
         let address = self.app.database.address();
         let why = match error {
             RegistryError::Database(error) => DbFault::of(error, address).to_string(),
@@ -297,9 +327,10 @@ impl Import<'_> {
     }
 }
 
-fn bar(secrets: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(secrets).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}") {
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos} secrets {elapsed} {msg}")
+    {
         bar.set_style(style);
     }
     bar

@@ -15,6 +15,7 @@ pub mod key_command;
 pub mod limit;
 pub mod logging;
 pub mod metrics;
+pub mod named_row;
 pub mod page;
 pub mod pattern;
 pub mod private;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LockBehavior, LockType, SimpleExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LockBehavior, LockType, OnConflict, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, IntoActiveModel, Iterable, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use token_server_entity::realm::{self, Column, Entity};
 
@@ -294,4 +295,38 @@ pub fn contains(column: impl ColumnTrait, keyword: &str) -> SimpleExpr {
         .arg(lower(Expr::col(column.as_column_ref())))
         .arg(lower(Expr::val(keyword)))
         .gt(0)
+}
+
+/// All of them, as they are stored.
+pub async fn all(database: &impl ConnectionTrait) -> Result<Vec<realm::Model>, DbErr> {
+    Entity::find()
+        .order_by(Column::Id, Order::Asc)
+        .all(database)
+        .await
+}
+
+/// Writes the row of another database, with its version and times, over one that may be here.
+pub async fn copy(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    there: &realm::Model,
+) -> Result<(), DbErr> {
+    let content = RealmContent {
+        comment: there.comment.clone(),
+        config: there.config.clone(),
+        logic_code: there.logic_code.clone(),
+    };
+    let row = realm::Model {
+        mac: Some(mac_of(ring, &there.id, there.version, &content)),
+        ..there.clone()
+    };
+    let columns = Column::iter().filter(|column| !matches!(column, Column::Id));
+    let replaces = OnConflict::column(Column::Id)
+        .update_columns(columns)
+        .to_owned();
+    Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(replaces)
+        .exec_without_returning(database)
+        .await
+        .map(|_| ())
 }

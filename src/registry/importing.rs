@@ -34,7 +34,7 @@ pub enum Pass {
 }
 
 /// Why the transaction of an import ends without being kept.
-enum Unkept<T> {
+pub(crate) enum Unkept<T> {
     Rehearsed(T),
     Failed(RegistryError),
 }
@@ -61,7 +61,7 @@ impl<T: Send> Abort for Unkept<T> {
 }
 
 impl Pass {
-    fn end<T>(self, done: T) -> Result<T, Unkept<T>> {
+    pub(crate) fn end<T>(self, done: T) -> Result<T, Unkept<T>> {
         match self {
             Self::Keep => Ok(done),
             Self::Rehearse => Err(Unkept::Rehearsed(done)),
@@ -69,7 +69,7 @@ impl Pass {
     }
 }
 
-fn done<T>(ended: Result<T, Unkept<T>>) -> Result<T, RegistryError> {
+pub(crate) fn done<T>(ended: Result<T, Unkept<T>>) -> Result<T, RegistryError> {
     match ended {
         Ok(done) | Err(Unkept::Rehearsed(done)) => Ok(done),
         Err(Unkept::Failed(error)) => Err(error),

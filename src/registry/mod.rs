@@ -43,6 +43,7 @@ use crate::upstream::Upstream;
 pub use difference::Destination;
 pub use exporting::{ExportedSecret, ExportedSecrets};
 pub use importing::{Imported, Pass};
+pub(crate) use importing::{Unkept, done};
 pub use issuers::ListedIssuer;
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use planning::{Lacking, LackingSecret, PlannedRealm, RealmFate};

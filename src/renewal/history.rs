@@ -1,8 +1,12 @@
 //! The history of attempts.
 
+use std::collections::HashSet;
+
 use sea_orm::{
+    ActiveModelTrait,
     ActiveValue::{NotSet, Set},
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use strum::VariantArray;
 use token_server_entity::renewal::{self, Column, Entity};
@@ -130,4 +134,54 @@ pub async fn prune(
         .filter(Column::StartedAt.lt(before))
         .order_by(Column::StartedAt, Order::Asc);
     delete_some(database, oldest_first, Column::Id, limit).await
+}
+
+/// As they are stored, after a place in the list.
+pub async fn after(
+    database: &impl ConnectionTrait,
+    id: i64,
+    limit: u64,
+) -> Result<Vec<renewal::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.gt(id))
+        .order_by(Column::Id, Order::Asc)
+        .limit(limit)
+        .all(database)
+        .await
+}
+
+/// Appends what another database has, but for what is here already. Answers how many were appended.
+/// Inside a transaction.
+pub async fn append_missing(
+    database: &impl ConnectionTrait,
+    there: &[renewal::Model],
+) -> Result<usize, DbErr> {
+    let begun = there.iter().map(|row| row.started_at);
+    let (Some(first), Some(last)) = (begun.clone().min(), begun.max()) else {
+        return Ok(0);
+    };
+    let here: Vec<(String, String, EpochMs)> = Entity::find()
+        .select_only()
+        .columns([Column::AttemptId, Column::Outcome])
+        .column(Column::StartedAt)
+        .filter(Column::StartedAt.between(first, last))
+        .into_tuple()
+        .all(database)
+        .await?;
+    let here: HashSet<_> = here.into_iter().collect();
+    let is_here = |row: &&renewal::Model| {
+        let name = (row.attempt_id.clone(), row.outcome.clone(), row.started_at);
+        here.contains(&name)
+    };
+    let missing: Vec<_> = there.iter().filter(|row| !is_here(row)).collect();
+    for rows in pieces(&missing) {
+        let rows = rows.iter().map(|row| renewal::ActiveModel {
+            id: NotSet,
+            ..(*row).clone().into_active_model().reset_all()
+        });
+        Entity::insert_many(rows)
+            .exec_without_returning(database)
+            .await?;
+    }
+    Ok(missing.len())
 }

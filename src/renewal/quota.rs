@@ -1,6 +1,7 @@
 //! Providers' quotas, shared by all replicas. Requests are reserved before they are sent,
 //! in blocks, so that a busy realm does not pay a commit for each.
 
+pub(crate) mod copying;
 mod store;
 mod subject;
 mod window;

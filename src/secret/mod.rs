@@ -1,5 +1,6 @@
 //! Credentials: sealed at rest, masked wherever they are shown.
 
+pub mod copying;
 pub mod exported;
 pub mod params;
 pub mod store;

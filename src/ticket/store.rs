@@ -95,3 +95,19 @@ pub async fn reseal(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<R
     }
     Ok(resealed)
 }
+
+/// All of them, as they are stored.
+pub async fn all(database: &impl ConnectionTrait) -> Result<Vec<ticket::Model>, DbErr> {
+    Entity::find().all(database).await
+}
+
+/// When the ticket of an application was made that is stored, valid or not.
+pub async fn sent_at(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    app_id: &str,
+) -> Result<Option<EpochMs>, DbErr> {
+    let key = (realm.as_str().to_owned(), app_id.to_owned());
+    let row = Entity::find_by_id(key).one(database).await?;
+    Ok(row.map(|row| row.sent_at))
+}

@@ -201,6 +201,15 @@ impl Locked {
         row.last_attempt_at = Some(claim.now);
     }
 
+    /// Begins a lease that no attempt holds.
+    pub(super) fn hold(&mut self, owner: String, until: EpochMs) {
+        let row = &mut self.row;
+        row.lease_owner = Some(owner);
+        row.lease_until = Some(until);
+        row.claim_id = None;
+        row.fence += 1;
+    }
+
     /// Ends the lease. Where its attempt may have used up the refresh token, that is noted;
     /// but where the result of an earlier one is awaited, that one is what is remembered: it
     /// may hold the only good refresh token.

@@ -3,7 +3,9 @@
 pub mod authentic;
 pub mod candidate;
 pub mod claim;
+pub mod copying;
 pub mod due;
+pub mod elsewhere;
 pub mod expiry;
 pub mod lease;
 pub mod listing;

@@ -8,7 +8,7 @@ use token_server_entity::{candidate, token};
 
 use super::TokenRecord;
 use super::locked::{Busy, Locked, lock, with_ids, write};
-use super::sealing::{SealedPart, place};
+use super::sealing::{SealedPart, place, sealed_parts};
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
 
@@ -97,12 +97,7 @@ impl Locked {
             TokenRecord::from_row(row.clone()).reauthenticated(ring)
         };
         let row = self.row_with_sealed();
-        for (part, value) in [
-            (SealedPart::Token, &mut row.token),
-            (SealedPart::Served, &mut row.served),
-            (SealedPart::Extra, &mut row.extra),
-            (SealedPart::RefreshToken, &mut row.refresh_token),
-        ] {
+        for (part, value) in sealed_parts(row) {
             let Some(value) = value else { continue };
             if let Some(other) = resealed.count(ring.resealed(&place(&id, part), value)) {
                 *value = other;

@@ -3,9 +3,10 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
 };
-use token_server_entity::retired::{Column, Entity};
+use token_server_entity::retired::{self, Column, Entity};
 use token_server_entity::token;
 
 use crate::foundation::clock::EpochMs;
@@ -55,6 +56,58 @@ pub(super) async fn take(
     };
     Entity::delete_many().filter(named).exec(database).await?;
     Ok(Generation(row.generation))
+}
+
+/// The generation of the deleted secret of that name; 0 where there is none.
+pub async fn known(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    key: &KeyName,
+) -> Result<Generation, DbErr> {
+    let named = Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .filter(Column::KeyName.eq(key.as_str()));
+    let row = named.one(database).await?;
+    Ok(Generation(row.map_or(0, |row| row.generation)))
+}
+
+/// All of them after a place in the list, as they are stored.
+pub async fn after(
+    database: &impl ConnectionTrait,
+    id: i64,
+    limit: u64,
+) -> Result<Vec<retired::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Id.gt(id))
+        .order_by(Column::Id, Order::Asc)
+        .limit(limit)
+        .all(database)
+        .await
+}
+
+/// Remembers what another database remembers; false where this one knows as much. Inside a
+/// transaction.
+pub async fn put(database: &impl ConnectionTrait, there: &retired::Model) -> Result<bool, DbErr> {
+    let (realm, key) = (
+        RealmId::stored(there.realm_id.clone()),
+        KeyName::stored(there.key_name.clone()),
+    );
+    let alive = token::Entity::find()
+        .filter(token::Column::RealmId.eq(realm.as_str()))
+        .filter(token::Column::KeyName.eq(key.as_str()));
+    if known(database, &realm, &key).await?.0 >= there.generation
+        || alive.one(database).await?.is_some()
+    {
+        return Ok(false);
+    }
+    take(database, &realm, &key).await?;
+    Entity::insert(retired::ActiveModel {
+        id: NotSet,
+        ..there.clone().into_active_model().reset_all()
+    })
+    .exec_without_returning(database)
+    .await?;
+    Ok(true)
 }
 
 /// Forgets what was deleted long ago; answers how many rows.

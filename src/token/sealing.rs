@@ -2,6 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use token_server_entity::token;
+
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
 
@@ -37,4 +39,14 @@ pub(super) fn place(row: &str, part: SealedPart) -> SealedPlace<'_> {
         row,
         column: part.name(),
     }
+}
+
+/// Every sealed column of a row, but for the code that authenticates it.
+pub(super) fn sealed_parts(row: &mut token::Model) -> [(SealedPart, Option<&mut Sealed>); 4] {
+    [
+        (SealedPart::Token, row.token.as_mut()),
+        (SealedPart::Served, row.served.as_mut()),
+        (SealedPart::Extra, row.extra.as_mut()),
+        (SealedPart::RefreshToken, row.refresh_token.as_mut()),
+    ]
 }

@@ -20,6 +20,7 @@ mod disk;
 mod kills;
 mod late;
 mod many;
+mod moving;
 mod provider;
 mod scene;
 mod shutdown;

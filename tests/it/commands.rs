@@ -106,6 +106,7 @@ pages! {
     the_commands_of_files: "docs/src/how-to/files.md", Service, Answers;
     the_commands_of_install_and_run: INSTALL, Service, Answers;
     the_commands_of_monitor_and_alert: "docs/src/how-to/monitor-and-alert.md", Service, Answers;
+    the_commands_of_move: "docs/src/how-to/move.md", Service, Answers;
     the_commands_of_no_token: "docs/src/how-to/no-token.md", Registered, CannotBeReached;
     the_commands_of_register_a_provider: REGISTER, Nothing, Answers;
     the_commands_of_replicas: "docs/src/how-to/replicas.md", Nothing, Answers;

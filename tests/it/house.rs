@@ -14,7 +14,7 @@ use circles::{Crate, circles};
 use crate::kit::source::{read, root, sources};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "foundation",
     "feed",
     "realm",
@@ -29,6 +29,7 @@ const ROOMS: [&str; 22] = [
     "renewal",
     "reads",
     "registry",
+    "moving",
     "jobs",
     "config",
     "app",

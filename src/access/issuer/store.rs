@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr,
+    EntityTrait, IntoActiveModel, Iterable, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use token_server_entity::issuer::{self, Column, Entity};
 
 use super::name::IssuerName;
 use super::reading;
 use super::registration::IssuerRegistration;
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::one_page;
 use crate::foundation::fields::{Faults, Fields};
@@ -206,4 +209,36 @@ pub async fn update(
 pub async fn delete(database: &impl ConnectionTrait, name: &IssuerName) -> Result<(), DbErr> {
     let deleted = Entity::delete_by_id(name.as_str()).exec(database).await;
     deleted.map(|_| ())
+}
+
+/// Whether a server with one of these keys wrote a row.
+pub fn is_authentic(ring: &KeyRing, row: &issuer::Model) -> Result<(), OpenError> {
+    verify(ring, row)
+}
+
+/// Writes the row of another database over one that may be here.
+pub async fn copy(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+    there: &issuer::Model,
+) -> Result<(), DbErr> {
+    let name = IssuerName::stored(there.name.clone());
+    let row = issuer::Model {
+        mac: Some(mac_of(
+            ring,
+            &name,
+            (&there.issuer, &there.config),
+            there.version,
+        )),
+        ..there.clone()
+    };
+    let columns = Column::iter().filter(|column| !matches!(column, Column::Name));
+    let replaces = OnConflict::column(Column::Name)
+        .update_columns(columns)
+        .to_owned();
+    Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(replaces)
+        .exec_without_returning(database)
+        .await?;
+    feed::append(database, &[FeedChange::Keys]).await
 }

@@ -9,24 +9,12 @@ use serde_json::Value;
 use crate::cli::predecessor::{RealmRow, SecretRow};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{KeyName, RealmId};
+use crate::moving::TokenFate;
 use crate::registry::{FieldChange, RealmPatch, SecretPatch, SentParam, SentToken, TokenOrigin};
 use crate::secret::params::ParamChange;
 
 /// A provider's token that ends later than that has no life that can be believed.
 const LIFE_MAX: Ms = Ms::from_secs(10 * 366 * 86_400);
-
-/// What becomes of a stored token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenFate {
-    /// There is none.
-    None,
-    Kept(Option<EpochMs>),
-    Expired,
-    /// One of a provider that does not say when it ends.
-    NoExpiry,
-    /// One of a provider that ends in more than ten years.
-    Implausible,
-}
 
 /// A secret that can be registered.
 pub(super) struct Readable {

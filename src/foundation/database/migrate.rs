@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 use token_server_entity::lock;
-use token_server_migration::{Migrator, MigratorTrait, create_lock_table, pending};
+use token_server_migration::{Migrator, MigratorTrait, create_lock_table, pending, taken};
 
 use super::{Database, DbError, is_duplicate};
 use crate::foundation::clock::{Clock, Ms, Timeline};
@@ -22,17 +22,22 @@ pub enum Schema {
     Current,
     /// Steps are missing.
     Older,
+    /// Only a newer version knows some of its steps.
+    Newer,
     /// No step was ever taken.
     Absent,
 }
 
 impl Database {
     pub async fn schema(&self) -> Result<Schema, DbErr> {
-        let missing = pending(self.reader()).await?;
-        Ok(match missing {
-            0 => Schema::Current,
-            all if all == Migrator::migrations().len() => Schema::Absent,
-            _ => Schema::Older,
+        let taken = taken(self.reader()).await?;
+        let steps = Migrator::migrations();
+        let known = steps.iter().filter(|step| taken.contains(step.name()));
+        Ok(match known.count() {
+            0 => Schema::Absent,
+            known if known < steps.len() => Schema::Older,
+            known if known < taken.len() => Schema::Newer,
+            _ => Schema::Current,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Whose requests a quota counts.
 
+use token_server_entity::quota;
+
 use crate::foundation::ids::{RealmId, SecretId};
 use crate::realm::policy::{Quota, QuotaScope};
 use crate::token::TokenRecord;
@@ -24,6 +26,22 @@ impl Subject {
             },
             name: format!("{kind}/{}", quota.window.0),
         }
+    }
+
+    pub(super) fn stored(row: &quota::Model) -> Self {
+        Self {
+            realm: RealmId::stored(row.realm_id.clone()),
+            secret: (row.secret_id != 0).then_some(SecretId(row.secret_id)),
+            name: row.name.clone(),
+        }
+    }
+
+    pub(super) fn secret(&self) -> Option<SecretId> {
+        self.secret
+    }
+
+    pub(super) fn of_secret(self, secret: Option<SecretId>) -> Self {
+        Self { secret, ..self }
     }
 
     pub(super) fn id(&self) -> (String, i64, String) {

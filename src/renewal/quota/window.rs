@@ -66,6 +66,17 @@ impl QuotaWindow {
         Ok((taken, part))
     }
 
+    /// Counts what was reserved elsewhere in the same parts, once.
+    pub fn count_in(&mut self, other: &Self) {
+        for (begin, reserved) in &other.0 {
+            match self.0.iter_mut().find(|(part, _)| part == begin) {
+                Some((_, here)) => *here = (*here).max(*reserved),
+                None => self.0.push((*begin, *reserved)),
+            }
+        }
+        self.0.sort_unstable();
+    }
+
     /// Gives back what was reserved and not used.
     pub fn give_back(&mut self, part: i64, count: i64) {
         if let Some((_, reserved)) = self.0.iter_mut().find(|(begin, _)| *begin == part) {

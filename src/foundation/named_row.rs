@@ -1,0 +1,92 @@
+//! Rows of `ts_lock`: one says which database this is, another who imports into it.
+
+use sea_orm::QueryFilter;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
+use token_server_entity::lock::{ActiveModel, Column, Entity};
+
+use super::clock::EpochMs;
+use super::database::{Database, DbError, is_duplicate};
+
+const IDENTITY: &str = "database";
+const IMPORT: &str = "import";
+
+/// The random name of a database; it has one once something was moved into it or out of it.
+pub async fn identity(database: &impl ConnectionTrait) -> Result<Option<String>, DbErr> {
+    let row = Entity::find_by_id(IDENTITY).one(database).await?;
+    Ok(row.and_then(|row| row.owner))
+}
+
+/// The same; `new` where it has none.
+pub async fn identity_or(database: &Database, new: &str) -> Result<String, DbError> {
+    make(database, IDENTITY, Some(new)).await?;
+    let identity = identity(database.causal()).await?;
+    Ok(identity.unwrap_or_else(|| new.to_owned()))
+}
+
+/// Makes a row, unless it is there.
+async fn make(database: &Database, name: &str, owner: Option<&str>) -> Result<(), DbError> {
+    let row = ActiveModel {
+        name: Set(name.to_owned()),
+        owner: Set(owner.map(str::to_owned)),
+        held_until: Set(EpochMs(0)),
+    };
+    database
+        .write_alone(|writer| {
+            let insert = Entity::insert(row.clone());
+            async move {
+                match insert.exec_without_returning(writer).await {
+                    Err(error) if !is_duplicate(&error) => Err(error),
+                    _ => Ok(()),
+                }
+            }
+        })
+        .await
+}
+
+/// Takes the place of the one import into a database; false where another has it.
+pub async fn begin_import(
+    database: &Database,
+    owner: &str,
+    now: EpochMs,
+    until: EpochMs,
+) -> Result<bool, DbError> {
+    make(database, IMPORT, None).await?;
+    let free = Condition::any()
+        .add(Column::Owner.is_null())
+        .add(Column::Owner.eq(owner))
+        .add(Column::HeldUntil.lt(now));
+    let claimed = database
+        .write_alone(|writer| {
+            let claim = update(Some(owner), until).filter(free.clone());
+            async move { claim.exec(writer).await }
+        })
+        .await?;
+    Ok(claimed.rows_affected == 1)
+}
+
+/// Keeps that place until the transaction ends, and prolongs it; false where another has taken it.
+pub async fn keep_import(
+    database: &impl ConnectionTrait,
+    owner: &str,
+    until: EpochMs,
+) -> Result<bool, DbErr> {
+    let own = update(Some(owner), until).filter(Column::Owner.eq(owner));
+    Ok(own.exec(database).await?.rows_affected == 1)
+}
+
+pub async fn end_import(database: &Database, owner: &str) -> Result<(), DbError> {
+    database
+        .write_alone(|writer| {
+            let release = update(None, EpochMs(0)).filter(Column::Owner.eq(owner));
+            async move { release.exec(writer).await.map(|_| ()) }
+        })
+        .await
+}
+
+fn update(owner: Option<&str>, until: EpochMs) -> sea_orm::UpdateMany<Entity> {
+    Entity::update_many()
+        .col_expr(Column::Owner, Expr::value(owner.map(str::to_owned)))
+        .col_expr(Column::HeldUntil, Expr::value(until))
+        .filter(Column::Name.eq(IMPORT))
+}

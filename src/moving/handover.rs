@@ -1,0 +1,183 @@
+//! Hands tokens over: held there, copied once more, renewed here. And the way back.
+
+use std::time::Duration;
+
+use super::{AT_ONCE, Move, MoveError, MoveProgress, Name, Row, Step};
+use crate::foundation::clock::Ms;
+use crate::foundation::database::DbError;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::registry::{Imported, RegistryError};
+use crate::secret::store as secrets;
+use crate::token::copying::stored_locked;
+use crate::token::elsewhere::{Renewer, hold, renewed_by, take_back};
+
+const POLL: Duration = Duration::from_millis(100);
+const PAGE: u64 = 200;
+
+/// What became of tokens that were to be held there.
+#[derive(Default)]
+struct Held {
+    held: Vec<SecretId>,
+    /// And who makes an attempt.
+    under_way: Vec<(SecretId, String)>,
+    moved: Vec<(SecretId, String)>,
+}
+
+impl Move<'_> {
+    /// Hands everything over that is a copy here. Attempts under way there are waited for, but no
+    /// longer than `patience`: their tokens stay there.
+    pub async fn finish(&mut self, patience: Ms) -> Result<(), MoveError> {
+        self.registered().await?;
+        self.look().await?;
+        self.forget_deleted().await?;
+        self.forget_registered().await?;
+        let copies = self.secrets.iter().filter(|(_, known)| known.is_copy);
+        let mut left: Vec<_> = copies.map(|(id, _)| *id).collect();
+        left.sort_unstable_by_key(|id| id.0);
+        let begun = self.clock.boot();
+        loop {
+            let mut under_way = Vec::new();
+            for ids in left.chunks(AT_ONCE) {
+                let held = self.hold(ids).await?;
+                self.hand_over(&held.held).await?;
+                for (id, other) in held.moved {
+                    let why = format!("it was moved to another database ({other}) meanwhile");
+                    self.refuse(id, &why);
+                }
+                under_way.extend(held.under_way);
+            }
+            if under_way.is_empty() {
+                break;
+            }
+            if self.clock.boot().since(begun) >= patience {
+                for (id, who) in under_way {
+                    let why = format!(
+                        "an attempt of the server {who:?} there may still bring its token: if that \
+                         server has ended, start it once more, and run this again"
+                    );
+                    self.refuse(id, &why);
+                }
+                break;
+            }
+            left = under_way.into_iter().map(|(id, _)| id).collect();
+            (self.told)(MoveProgress::Awaiting(left.len()));
+            tokio::time::sleep(POLL).await;
+            self.keep_place().await?;
+        }
+        self.beside().await
+    }
+
+    async fn hold(&self, ids: &[SecretId]) -> Result<Held, MoveError> {
+        let by = &self.target.id;
+        let renewers = self
+            .source
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move { Ok::<_, DbError>(hold(transaction, ids, by).await?) })
+            })
+            .await;
+        let mut held = Held::default();
+        for (id, renewer) in renewers.map_err(|error| self.failed_there(&error))? {
+            match renewer {
+                Renewer::Elsewhere(other) if other == *by => held.held.push(id),
+                Renewer::Elsewhere(other) => held.moved.push((id, other.0)),
+                // It is held as soon as it is free.
+                Renewer::Free => held.under_way.push((id, String::new())),
+                Renewer::UnderWay(who) => held.under_way.push((id, who)),
+            }
+        }
+        Ok(held)
+    }
+
+    /// Copies what is held there once more, and renews it here from now on. What cannot be copied
+    /// is renewed there again.
+    async fn hand_over(&mut self, held: &[SecretId]) -> Result<(), MoveError> {
+        let handed = self.copy_some(held, Step::HandOver).await?;
+        let kept: Vec<_> = held
+            .iter()
+            .filter(|id| !handed.contains(id))
+            .copied()
+            .collect();
+        for id in handed {
+            if let Some(known) = self.secrets.get_mut(&id) {
+                known.is_copy = false;
+            }
+        }
+        self.take_back(&kept).await
+    }
+
+    async fn take_back(&self, ids: &[SecretId]) -> Result<(), MoveError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let from = &self.target.id;
+        let taken = self
+            .source
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move { Ok::<_, DbError>(take_back(transaction, ids, from).await?) })
+            })
+            .await;
+        taken.map(|_| ()).map_err(|error| self.failed_there(&error))
+    }
+
+    fn refuse(&mut self, id: SecretId, why: &str) {
+        if let Some(known) = self.secrets.get(&id) {
+            self.accounts.refuse(known.name.clone(), why);
+        }
+    }
+
+    /// Gives the move up: what this database does not renew yet is renewed there again.
+    pub async fn release(&mut self) -> Result<(), MoveError> {
+        let mut after = SecretId(i64::MIN);
+        loop {
+            let there = self.source.database.causal();
+            let page = self.there(renewed_by(there, &self.target.id, after, PAGE).await)?;
+            let Some((last, ..)) = page.last() else { break };
+            after = *last;
+            let mut back = Vec::new();
+            for (id, realm, key) in page {
+                let name = Name::Secret {
+                    realm: realm.clone(),
+                    key: key.clone(),
+                };
+                match self.is_renewed_here(realm, key).await? {
+                    false => {
+                        back.push(id);
+                        self.accounts.note(Row::of(name, Imported::Taken));
+                    }
+                    true => self.accounts.refuse(
+                        name,
+                        "it is renewed here by now: import this database there to bring it back",
+                    ),
+                }
+            }
+            self.take_back(&back).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether this database renews a secret, and does not only hold its copy.
+    async fn is_renewed_here(&self, realm: String, key: String) -> Result<bool, MoveError> {
+        let (realm, key) = (&RealmId::stored(realm), &KeyName::stored(key));
+        let this = self;
+        let renewer = self
+            .target
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    this.keep(transaction).await?;
+                    let Some(row) = secrets::find(transaction, realm, key).await? else {
+                        return Ok(None);
+                    };
+                    let row = stored_locked(transaction, SecretId(row.id)).await?;
+                    Ok::<_, RegistryError>(row.map(|row| row.renewer()))
+                })
+            })
+            .await;
+        match renewer.map_err(|error| self.failed_here(error))? {
+            None | Some(Renewer::Elsewhere(_)) => Ok(false),
+            Some(Renewer::Free | Renewer::UnderWay(_)) => Ok(true),
+        }
+    }
+}
