@@ -23,7 +23,7 @@ pub(super) async fn bring_up_to_date(
 
 pub(super) async fn must_be_up_to_date(database: &Database) -> Result<(), StartError> {
     match database.schema().await.map_err(DbError::from)? {
-        Schema::Current => Ok(()),
+        Schema::Current | Schema::Newer => Ok(()),
         Schema::Older => Err(StartError::OldSchema(database.address().clone())),
         Schema::Absent => Err(StartError::NoSchema(database.address().clone())),
     }
