@@ -85,15 +85,38 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the database and brings it up to date.
+    /// Opens the database and brings it up to date; makes what is not there.
     pub async fn open(
         settings: Settings,
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
-        data_dir::keep_private(&settings)?;
-        let connecting = Database::connect(&settings.database, clock.clone());
-        let database = Box::pin(connecting).await?;
+        let database = connect(&settings, &clock).await?;
+        Self::open_connected(database, settings, clock, randomness).await
+    }
+
+    /// The same of a database that a token server has made already. In an empty one nothing is made:
+    /// its name may be mistyped.
+    pub async fn open_existing(
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
+        let database = connect(&settings, &clock).await?;
+        let address = database.address().clone();
+        if let Err(error) = must_have_schema(&database).await {
+            database.close().await;
+            return Err(error.at(address));
+        }
+        Self::open_connected(database, settings, clock, randomness).await
+    }
+
+    async fn open_connected(
+        database: Database,
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
         let address = database.address().clone();
         let opened = Self::open_on(database, settings, clock, randomness);
         Box::pin(opened).await.map_err(|error| error.at(address))
@@ -298,14 +321,26 @@ impl App {
     }
 }
 
+async fn connect(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
+    data_dir::keep_private(settings)?;
+    let connecting = Database::connect(&settings.database, clock.clone());
+    Ok(Box::pin(connecting).await?)
+}
+
+async fn must_have_schema(database: &Database) -> Result<(), StartError> {
+    match database.has_no_schema().await.map_err(DbError::from)? {
+        true => Err(StartError::NoSchema(Box::new(database.address().clone()))),
+        false => Ok(()),
+    }
+}
+
 /// Brings the schema up to date without opening anything else.
 pub async fn migrate(
     settings: &Settings,
     clock: &SharedClock,
     randomness: &Randomness,
 ) -> Result<usize, StartError> {
-    data_dir::keep_private(settings)?;
-    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
+    let database = connect(settings, clock).await?;
     let replica = take_replica(&settings.data_dir, randomness)?;
     let migrated = database.migrate(clock.as_ref(), &replica.id).await;
     database.close().await;
@@ -320,16 +355,15 @@ pub async fn forget_keys(
     randomness: &Randomness,
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
-    let replica = take_replica(&settings.data_dir, randomness)?;
-    let migrated = database.migrate(clock.as_ref(), &replica.id).await;
-    let forgotten = match migrated {
-        Ok(_) => {
-            let by = (clock, randomness, &replica.id);
-            ring::forget_keys(settings, &database, by, id).await
-        }
-        Err(error) => Err(StartError::from(error)),
+    let database = connect(settings, clock).await?;
+    let forgetting = async {
+        must_have_schema(&database).await?;
+        let replica = take_replica(&settings.data_dir, randomness)?;
+        database.migrate(clock.as_ref(), &replica.id).await?;
+        let by = (clock, randomness, &replica.id);
+        ring::forget_keys(settings, &database, by, id).await
     };
+    let forgotten = forgetting.await;
     database.close().await;
     forgotten.map_err(|error| error.at(database.address().clone()))
 }

@@ -86,6 +86,18 @@ impl MigratorTrait for Migrator {
 /// How many steps are still to be taken. Those that only a newer version knows are its own:
 /// they leave everything in place that this one uses.
 pub async fn pending(database: &DatabaseConnection) -> Result<usize, DbErr> {
+    let taken = taken(database).await?;
+    let steps = Migrator::migrations();
+    let missing = steps.iter().filter(|step| !taken.contains(step.name()));
+    Ok(missing.count())
+}
+
+/// Whether no step was ever taken there.
+pub async fn is_empty(database: &DatabaseConnection) -> Result<bool, DbErr> {
+    Ok(taken(database).await?.is_empty())
+}
+
+async fn taken(database: &DatabaseConnection) -> Result<HashSet<String>, DbErr> {
     let mut taken = HashSet::new();
     if SchemaManager::new(database).has_table(TABLE).await? {
         let versions = Query::select().column("version").from(TABLE).to_owned();
@@ -93,9 +105,7 @@ pub async fn pending(database: &DatabaseConnection) -> Result<usize, DbErr> {
             taken.insert(row.try_get::<String>("", "version")?);
         }
     }
-    let steps = Migrator::migrations();
-    let missing = steps.iter().filter(|step| !taken.contains(step.name()));
-    Ok(missing.count())
+    Ok(taken)
 }
 
 /// Makes the table of locks, so that the lock of the migration itself can be taken.

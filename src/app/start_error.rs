@@ -16,6 +16,10 @@ pub enum StartError {
     Database(#[from] DbError),
     #[error("the database {0} failed: {1}")]
     DatabaseAt(Box<DbAddress>, DbFault),
+    #[error(
+        "there is nothing of a token server in the database {0}: is that its name? `token-server migrate` or `token-server serve` makes its tables there"
+    )]
+    NoSchema(Box<DbAddress>),
     #[error("sealing.keys {0}")]
     KeyRing(#[from] KeyRingError),
     #[error("sealing.command: {0}")]

@@ -29,6 +29,7 @@ on_every_database! {
     a_preset_is_a_file_of_a_realm,
     realm_apply_changes_nothing_where_any_file_is_broken,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
+    whatever_works_with_what_is_stored_makes_nothing_in_an_empty_database,
     migrate_can_run_again,
     two_migrations_at_once_both_succeed,
     without_sealing_keys_sqlite_makes_them_and_mysql_is_refused,
@@ -239,6 +240,29 @@ fn of_every_command_it_is_known_whether_it_needs_a_database() {
     let mut known = [&MAKE_ONE[..], &need_one, &NEED_NONE].concat();
     known.sort_unstable();
     assert_eq!(all_commands(), known);
+}
+
+async fn whatever_works_with_what_is_stored_makes_nothing_in_an_empty_database(
+    database: TestDatabase,
+) {
+    let tables = match database.kind() {
+        Kind::Sqlite => {
+            let file = database.directory.path().join("token-server.db");
+            File::create(file).expect("a file can be made");
+            "SELECT COUNT(*) FROM sqlite_master"
+        }
+        Kind::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()"
+        }
+    };
+    for arguments in which_need_one() {
+        let ended = run(&database, &arguments).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments}");
+        for told in ["nothing of a token server", "token-server migrate"] {
+            assert!(ended.stderr.contains(told), "{arguments}: {}", ended.stderr);
+        }
+        assert_eq!(database.number(tables).await, 0, "{arguments}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter};
 use token_server_entity::lock;
-use token_server_migration::{Migrator, MigratorTrait, create_lock_table, pending};
+use token_server_migration::{Migrator, MigratorTrait, create_lock_table, is_empty, pending};
 
 use super::{Database, DbError, is_duplicate};
 use crate::foundation::clock::{Clock, Ms, Timeline};
@@ -20,6 +20,11 @@ impl Database {
     /// Whether every step of the schema is in place.
     pub async fn is_migrated(&self) -> Result<bool, DbErr> {
         Ok(pending(self.reader()).await? == 0)
+    }
+
+    /// Whether no step of the schema was ever taken: nothing of a token server is there.
+    pub async fn has_no_schema(&self) -> Result<bool, DbErr> {
+        is_empty(self.reader()).await
     }
 
     /// Runs the missing steps; answers how many there were. A claimed row is the lock:
