@@ -25,7 +25,7 @@ use crate::realm::{Realm, Source, UnreadableRealm};
 use crate::secret::Secret;
 use crate::token::claim::Claimed;
 use crate::token::{Wait, Waiting};
-use crate::upstream::{FetchError, Inputs, Obtained, Previous, Upstream};
+use crate::upstream::{FetchError, Inputs, Previous, Upstream};
 
 /// What an [`AttemptRunner`] can touch.
 pub(super) struct AttemptRunnerParts {
@@ -215,8 +215,7 @@ impl AttemptRunner {
 
     /// Whether less of the lease is left, by either clock, than an attempt may take.
     fn is_late(&self, claimed: &Claimed, timeout: Ms) -> bool {
-        let left = claimed.lease.left(self.parts.clock.machine());
-        left.0 < timeout.0 + BEGINS_WITHIN.0
+        claimed.lease.left(self.parts.clock.machine()).0 < timeout.0 + BEGINS_WITHIN.0
     }
 
     /// Whether nothing was sent because the wall clock alone says so.
