@@ -1,6 +1,7 @@
 //! Opens everything a command needs, in order: the database, its schema, the key ring,
 //! the administrator's key.
 
+mod admin_key;
 mod data_dir;
 mod key_file;
 mod purpose;
@@ -9,22 +10,19 @@ mod schema;
 pub mod source_ring;
 mod start_error;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::access::address_rates::AddressRates;
 use crate::access::audit::AuditLog;
-use crate::access::key::{self, KeyHash};
-use crate::access::store::{self as keys, FoundKey};
 use crate::access::writer::AuditWriter;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
-use crate::foundation::database::{Database, DbError};
+use crate::foundation::database::Database;
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
@@ -41,11 +39,9 @@ use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
-use key_file::{ADMIN_KEY_FILE, read_secret, write_secret};
 use purpose::Purpose;
 pub use ring::ForgottenKeys;
 use ring::open_ring;
-use schema::{bring_up_to_date, must_be_up_to_date};
 pub use start_error::StartError;
 
 /// Secrets may be many, and a start is not to wait for their number.
@@ -90,8 +86,18 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the database and brings it up to date.
+    /// Opens the database and brings it up to date; makes what is not there.
     pub async fn open(
+        settings: Settings,
+        clock: SharedClock,
+        randomness: Randomness,
+    ) -> Result<Self, StartError> {
+        Self::open_for(Purpose::Make, settings, clock, randomness).await
+    }
+
+    /// The same of a database that a token server has made already. In an empty one nothing is made:
+    /// its name may be mistyped.
+    pub async fn open_existing(
         settings: Settings,
         clock: SharedClock,
         randomness: Randomness,
@@ -118,12 +124,14 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
-        data_dir::keep_private(&settings)?;
-        let connecting = Database::connect(&settings.database, clock.clone());
-        let database = Box::pin(connecting).await?;
+        let database = connect(&settings, &clock).await?;
         let address = database.address().clone();
-        let opened = Self::open_on(purpose, database, settings, clock, randomness);
-        Box::pin(opened).await.map_err(|error| error.at(address))
+        let opened = Self::open_on(purpose, database.clone(), settings, clock, randomness);
+        let opened = Box::pin(opened).await;
+        if opened.is_err() {
+            database.close().await;
+        }
+        opened.map_err(|error| error.at(address))
     }
 
     async fn open_on(
@@ -133,13 +141,18 @@ impl App {
         clock: SharedClock,
         randomness: Randomness,
     ) -> Result<Self, StartError> {
+        if purpose != Purpose::Make {
+            schema::must_be_there(&database).await?;
+        }
         let replica = match purpose {
-            Purpose::Work => take_replica(&settings.data_dir, &randomness)?,
+            Purpose::Make | Purpose::Work => take_replica(&settings.data_dir, &randomness)?,
             Purpose::DryRun => Replica::passing(&randomness),
         };
         match purpose {
-            Purpose::Work => bring_up_to_date(&database, &clock, &replica.id).await?,
-            Purpose::DryRun => must_be_up_to_date(&database).await?,
+            Purpose::Make | Purpose::Work => {
+                schema::bring_up_to_date(&database, &clock, &replica.id).await?;
+            }
+            Purpose::DryRun => schema::must_be_up_to_date(&database).await?,
         }
         let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
         let ring = Arc::new(ring);
@@ -166,7 +179,7 @@ impl App {
             metrics: metrics.clone(),
             settings: settings.renewal.clone(),
             spool: match purpose {
-                Purpose::Work => open_spool(&settings.data_dir),
+                Purpose::Make | Purpose::Work => open_spool(&settings.data_dir),
                 Purpose::DryRun => None,
             },
             wake: wake.clone(),
@@ -272,52 +285,6 @@ impl App {
         })
     }
 
-    /// Makes sure that somebody can administer the server. Answers the file a new key was
-    /// written to.
-    pub async fn ensure_admin_key(&self) -> Result<Option<PathBuf>, StartError> {
-        let path = self.settings.data_dir.join(ADMIN_KEY_FILE);
-        if let Some(key) = &self.settings.admin_key {
-            self.registry.set_bootstrap_key(key).await?;
-            return Ok(None);
-        }
-        let (reader, now) = (self.database.reader(), self.clock.now());
-        let kept = read_secret(&path)?;
-        if keys::has_admin(reader, &self.ring, now)
-            .await
-            .map_err(DbError::from)?
-        {
-            if let Some(key) = &kept {
-                let good = keys::find_good(reader, &self.ring, &KeyHash::of(key), now).await;
-                let good = good.map_err(DbError::from)?;
-                if !matches!(good, FoundKey::Good(_)) {
-                    tracing::warn!(
-                        path = %path.display(),
-                        "the key in this file is not good any more: another administrator's key is; delete the file, or set admin_key"
-                    );
-                }
-            }
-            return Ok(None);
-        }
-        let key = match kept {
-            Some(key) => key,
-            None => {
-                let key = key::generate(&self.randomness);
-                write_secret(&path, &key)?;
-                key
-            }
-        };
-        self.registry.set_bootstrap_key(&key).await?;
-        Ok(Some(path))
-    }
-
-    /// The administrator's key, where this server was given one or made one.
-    pub fn admin_key(&self) -> Result<Option<SecretString>, StartError> {
-        match &self.settings.admin_key {
-            Some(key) => Ok(Some(key.clone())),
-            None => read_secret(&self.settings.data_dir.join(ADMIN_KEY_FILE)),
-        }
-    }
-
     /// How many realms and secrets are stored; none where the database takes its time.
     pub async fn counted(&self) -> Option<(u64, u64)> {
         let reader = self.database.reader();
@@ -335,14 +302,19 @@ impl App {
     }
 }
 
+async fn connect(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
+    data_dir::keep_private(settings)?;
+    let connecting = Database::connect(&settings.database, clock.clone());
+    Ok(Box::pin(connecting).await?)
+}
+
 /// Brings the schema up to date without opening anything else.
 pub async fn migrate(
     settings: &Settings,
     clock: &SharedClock,
     randomness: &Randomness,
 ) -> Result<usize, StartError> {
-    data_dir::keep_private(settings)?;
-    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
+    let database = connect(settings, clock).await?;
     let replica = take_replica(&settings.data_dir, randomness)?;
     let migrated = database.migrate(clock.as_ref(), &replica.id).await;
     database.close().await;
@@ -357,16 +329,15 @@ pub async fn forget_keys(
     randomness: &Randomness,
     id: Option<&str>,
 ) -> Result<ForgottenKeys, StartError> {
-    let database = Box::pin(Database::connect(&settings.database, clock.clone())).await?;
-    let replica = take_replica(&settings.data_dir, randomness)?;
-    let migrated = database.migrate(clock.as_ref(), &replica.id).await;
-    let forgotten = match migrated {
-        Ok(_) => {
-            let by = (clock, randomness, &replica.id);
-            ring::forget_keys(settings, &database, by, id).await
-        }
-        Err(error) => Err(StartError::from(error)),
+    let database = connect(settings, clock).await?;
+    let forgetting = async {
+        schema::must_be_there(&database).await?;
+        let replica = take_replica(&settings.data_dir, randomness)?;
+        database.migrate(clock.as_ref(), &replica.id).await?;
+        let by = (clock, randomness, &replica.id);
+        ring::forget_keys(settings, &database, by, id).await
     };
+    let forgotten = forgetting.await;
     database.close().await;
     forgotten.map_err(|error| error.at(database.address().clone()))
 }

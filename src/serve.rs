@@ -33,6 +33,7 @@ use crate::jobs::sealed::SealedCheckJob;
 use crate::jobs::sweep::Sweep;
 use crate::jobs::{Jobs, JobsError};
 use crate::memory::follower::Follower;
+use crate::renewal::RenewalTrigger;
 use accepting::Accepting;
 use capacity::{Places, TooManyConnections};
 use http::Http;
@@ -113,8 +114,13 @@ fn secured_by(app: &App) -> Result<Option<SecuredBy>, TlsFault> {
 /// Everything that is done in the background.
 fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
     let maintenance = &app.settings.maintenance;
-    let mut jobs: Vec<Arc<dyn Job>> = vec![
-        Arc::new(Sweep::new(app.renewals.clone(), app.wake.clone())),
+    let mut jobs: Vec<Arc<dyn Job>> = match app.renewals.trigger() {
+        RenewalTrigger::Sweep => {
+            vec![Arc::new(Sweep::new(app.renewals.clone(), app.wake.clone()))]
+        }
+        RenewalTrigger::Requests { .. } => Vec::new(),
+    };
+    let others: [Arc<dyn Job>; 3] = [
         Arc::new(Follow::new(
             Follower::new(app.memory.clone()),
             app.database.clone(),
@@ -131,6 +137,7 @@ fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
             maintenance.check_sealed_every,
         )),
     ];
+    jobs.extend(others);
     let signer = HeadSigner::new(app.database.clone(), app.audit.clone(), app.clock.clone());
     let heads = AuditHeads::new(signer, app.database.clone(), app.clock.clone());
     jobs.push(Arc::new(heads));

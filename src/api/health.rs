@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::sealing_keys;
+use crate::renewal::RenewalTrigger;
 
 /// The sweep is woken each second; silent for that long, it is stuck.
 const SWEEP_SILENT: Ms = Ms::from_secs(30);
@@ -36,7 +37,8 @@ impl Health {
     /// Whether the server can do its work: database, schema, sweep
     ///
     /// Needs no key. Ready means that the database answers, its schema is up to date, no sealing key
-    /// of what is stored is lacked, and the sweep has run lately.
+    /// of what is stored is lacked, and the sweep has run lately. A server that is frozen between
+    /// requests (`http.frozen_between_requests`) has no sweep.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness")]
     async fn readyz(&self, app: State<&App>) -> Result<Json<Success>, Problem> {
         let answer = tokio::time::timeout(ANSWERS_WITHIN, app.database.is_migrated()).await;
@@ -54,6 +56,9 @@ impl Health {
             }
         }
         self.has_all_keys(app.0).await?;
+        if let RenewalTrigger::Requests { .. } = app.renewals.trigger() {
+            return Ok(Json(success()));
+        }
         let last = app.renewals.last_sweep();
         let silent = last.map(|last| app.clock.boot().since(last));
         match silent {

@@ -14,10 +14,10 @@ use super::group::Group;
 use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
 use crate::app::App;
-use crate::foundation::clock::{Ms, Timeline};
+use crate::foundation::clock::{Deadline, Ms, Timeline};
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
-use crate::renewal::{RUN, RunBy, RunScope, RunSummary, came_of};
+use crate::renewal::{RUN, RenewalTrigger, RunBy, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
 
@@ -76,12 +76,13 @@ impl From<token_server_entity::renewal::Model> for RenewalView {
 #[oai(rename = "RenewalRun")]
 pub struct RunView {
     renewed: u64,
+    /// With a time limit, also what another server, or the sweep of this one, attempted meanwhile.
     failed: u64,
     /// Results that were discarded because something changed meanwhile.
     discarded: u64,
     /// Something must come first that did not come: a parent's token, a pushed ticket.
     waiting: u64,
-    /// Due still, since `timeout_s` was over.
+    /// Due still: time was up, the provider limits the realm, or the realm cannot be read.
     left: u64,
     duration_ms: i64,
 }
@@ -130,7 +131,10 @@ impl RenewalApi {
     /// Renew what is due now
     ///
     /// For cloud timers that wake a frozen instance: answers when all is attempted, or, with
-    /// `timeout_s`, when the attempts that have begun by then have ended.
+    /// `timeout_s`, when the attempts that have begun by then have ended and are stored. What others
+    /// are renewing is waited for until then, and what they did not renew is counted. No attempt begins
+    /// that could last longer than `http.request_timeout_s` after the call. A server that is frozen
+    /// between requests runs as with a `timeout_s` of `http.request_timeout_s` where none is given.
     #[oai(
         path = "/api/renewal/run",
         method = "post",
@@ -142,8 +146,9 @@ impl RenewalApi {
         app: State<&App>,
         /// One realm only.
         realm: Query<Option<String>>,
-        /// No attempt begins later than so many seconds after the call. Those that have begun are
-        /// waited for, `upstream.timeout_s` at most, or what their realm's policy says.
+        /// No attempt begins later than so many seconds after the call, which are at most
+        /// `http.request_timeout_s`. Those that have begun are waited for, `upstream.timeout_s` at most,
+        /// or what their realm's policy says.
         #[oai(name = "timeout_s")]
         timeout_s: Query<Option<i64>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
@@ -153,19 +158,31 @@ impl RenewalApi {
             let why = format!("must be from 1 to {RUN_TIMEOUT_MAX_S} (seconds)");
             return Err(Problem::invalid_parameter("timeout_s", why));
         }
+        let longest = app.settings.http.request_timeout;
+        let timeout = timeout_s.0.map(Ms::from_secs);
+        if timeout.is_some_and(|timeout| timeout > longest) {
+            let why = format!(
+                "must be at most {} (seconds): a request may take no longer (http.request_timeout_s)",
+                longest.as_secs_floor()
+            );
+            return Err(Problem::invalid_parameter("timeout_s", why));
+        }
+        let timeout = match app.renewals.trigger() {
+            RenewalTrigger::Sweep => timeout,
+            RenewalTrigger::Requests { within } => Some(timeout.unwrap_or(within)),
+        };
+        let ends = Deadline::after(app.clock.machine(), longest);
         let scope = RunScope {
             realm,
-            by: match timeout_s.0 {
-                Some(_) => RunBy::TimedCall,
+            by: match timeout {
+                Some(_) => RunBy::TimedCall { ends },
                 None => RunBy::Call,
             },
             ..RunScope::default()
         };
         let summary = {
             let mut run = pin!(app.renewals.run(&scope, &()));
-            let time_is_up = timeout_s.map_or(Duration::MAX, |timeout| {
-                Ms::from_secs(timeout).as_duration()
-            });
+            let time_is_up = timeout.map_or(Duration::MAX, Ms::as_duration);
             tokio::select! {
                 run = &mut run => run,
                 () = tokio::time::sleep(time_is_up) => {

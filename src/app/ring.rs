@@ -55,7 +55,7 @@ pub(super) async fn open_ring(
         None if !checks.is_empty() => return Err(StartError::LostSealingKeys(path)),
         None => {
             let text = SealingKeys::generate(randomness);
-            if purpose == Purpose::Work {
+            if purpose != Purpose::DryRun {
                 write_secret(&path, &text)?;
             }
             Arc::new(SealingKeys::parse(&text)?)

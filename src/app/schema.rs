@@ -25,6 +25,18 @@ pub(super) async fn must_be_up_to_date(database: &Database) -> Result<(), StartE
     match database.schema().await.map_err(DbError::from)? {
         Schema::Current | Schema::Newer => Ok(()),
         Schema::Older => Err(StartError::OldSchema(database.address().clone())),
-        Schema::Absent => Err(StartError::NoSchema(database.address().clone())),
+        Schema::Absent => Err(no_schema(database)),
     }
+}
+
+/// Nothing is made in an empty database: its name may be mistyped.
+pub(super) async fn must_be_there(database: &Database) -> Result<(), StartError> {
+    match database.schema().await.map_err(DbError::from)? {
+        Schema::Absent => Err(no_schema(database)),
+        Schema::Current | Schema::Older | Schema::Newer => Ok(()),
+    }
+}
+
+fn no_schema(database: &Database) -> StartError {
+    StartError::NoSchema(Box::new(database.address().clone()))
 }

@@ -16,6 +16,10 @@ pub enum StartError {
     Database(#[from] DbError),
     #[error("the database {0} failed: {1}")]
     DatabaseAt(Box<DbAddress>, DbFault),
+    #[error(
+        "there is nothing of a token server in the database {0}: is that its name? `token-server migrate` or `token-server serve` makes its tables there"
+    )]
+    NoSchema(Box<DbAddress>),
     #[error("sealing.keys {0}")]
     KeyRing(#[from] KeyRingError),
     #[error("sealing.command: {0}")]
@@ -40,10 +44,6 @@ pub enum StartError {
         "the schema of {0} is older than this program, and a dry run changes nothing: `token-server migrate` brings it up to date, or the next start of the server does"
     )]
     OldSchema(DbAddress),
-    #[error(
-        "{0} holds no schema of a token server, and a dry run changes nothing: `token-server migrate` makes it"
-    )]
-    NoSchema(DbAddress),
     #[error(transparent)]
     KeyOpenToAnybody(#[from] OpenToAnybody),
     #[error("{} cannot be used: {source}", path.display())]

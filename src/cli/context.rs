@@ -9,7 +9,8 @@ use secrecy::ExposeSecret;
 use super::failure::CommandFailure;
 use crate::app::App;
 use crate::config::Settings;
-use crate::foundation::clock::{Ms, SharedClock, SteadyClock, SystemClock};
+use crate::foundation::clock::steady::SteadyClock;
+use crate::foundation::clock::{Ms, SharedClock, SystemClock};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use crate::foundation::randomness::Randomness;
@@ -38,11 +39,12 @@ pub(super) fn ambient(settings: &Settings) -> Result<(SharedClock, Randomness), 
     Ok((clock, Randomness::from_system()?))
 }
 
-/// Opens a database that is there: in the wrong directory a new one would be made instead, and
-/// be found in good order.
+/// Opens a database that is there: in the wrong directory, or under a mistyped name, a new one would
+/// be made instead, and be found in good order.
 pub(super) async fn open(settings: Settings) -> Result<App, CommandFailure> {
     must_be_there(&settings)?;
-    open_or_make(settings).await
+    let (clock, randomness) = ambient(&settings)?;
+    Ok(Box::pin(App::open_existing(settings, clock, randomness)).await?)
 }
 
 /// Opens a database that is there and up to date, and writes nothing.

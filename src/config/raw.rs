@@ -23,6 +23,7 @@ use crate::foundation::logging::{LogFormat, check_filter, wants_colours};
 use crate::jobs::check_schedule;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
+use crate::renewal::RenewalTrigger;
 use crate::ticket::inbox::TicketSettings;
 use access::RawAccess;
 use audit::RawAudit;
@@ -110,13 +111,19 @@ impl Raw {
         let webhook = self.webhook.check(&upstream.proxies)?;
         let access = self.access.check()?;
         let http = self.http.check(env, listen_is_set)?;
+        let trigger = match http.frozen_between_requests {
+            true => RenewalTrigger::Requests {
+                within: http.request_timeout,
+            },
+            false => RenewalTrigger::Sweep,
+        };
         let audit_reads = self.audit.reads()?;
         let audit_sinks = self.audit.check(&upstream.proxies)?;
         Ok(Settings {
             admin_key,
             sealing,
             database,
-            renewal: self.renewal.check(&self.read, webhook.as_ref())?,
+            renewal: self.renewal.check(&self.read, webhook.as_ref(), trigger)?,
             memory: MemorySettings {
                 max_bytes: u64::from(self.read.memory_mib) << 20,
                 trust: access.trust,

@@ -1,5 +1,8 @@
 //! Time as a parameter. Wall-clock time says when a token expires; boot time, which
-//! runs through suspend and never steps, says how long something took.
+//! runs through suspend and never steps, says how long something took. Where a machine may be
+//! paused, its boot clock may stand still meanwhile: what must not be late goes by both.
+
+pub mod steady;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -89,10 +92,47 @@ impl BootMs {
 }
 
 /// What both clocks say at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub wall: EpochMs,
     pub boot: BootMs,
+}
+
+impl Moment {
+    /// How much time has passed since then: what the clock says that says more. One of them may have
+    /// stood still, and the wall clock may have been set back.
+    pub fn since(self, earlier: Self) -> Ms {
+        let by_boot = self.boot.since(earlier.boot);
+        by_boot.max(self.wall.since(earlier.wall))
+    }
+}
+
+/// A limit of time by both clocks: it is over when either says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    begun: Moment,
+    length: Ms,
+}
+
+impl Deadline {
+    /// `begun` is a moment of the machine's clocks ([`Clock::machine`]).
+    pub fn after(begun: Moment, length: Ms) -> Self {
+        Self { begun, length }
+    }
+
+    /// Zero or negative once it is over.
+    pub fn left(self, now: Moment) -> Ms {
+        Ms(self.length.0.saturating_sub(now.since(self.begun).0))
+    }
+
+    pub fn is_over(self, now: Moment) -> bool {
+        self.left(now) <= Ms::ZERO
+    }
+
+    /// Whether it is over by the wall clock only: that was set, or the machine was paused.
+    pub fn is_cut_short(self, now: Moment) -> bool {
+        self.is_over(now) && now.boot.since(self.begun.boot) < self.length
+    }
 }
 
 /// Where the time comes from.
@@ -107,10 +147,27 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
         }
     }
 
+    /// What the machine's own clocks say, whatever is believed: for how much time has passed.
+    fn machine(&self) -> Moment {
+        self.moment()
+    }
+
     /// How far the machine's wall clock was set away from what is believed.
     fn step(&self) -> Ms {
         Ms::ZERO
     }
+
+    /// How far the machine's wall clock was followed into the future without anybody to confirm that
+    /// so much time has passed.
+    fn unconfirmed(&self) -> Ms {
+        Ms::ZERO
+    }
+
+    /// Others say, too, that so much time has passed.
+    fn confirm(&self, _: Ms) {}
+
+    /// Others say that it has not: the machine's wall clock was set.
+    fn take_back(&self, _: Ms) {}
 
     /// Believe the wall clock again: it was set to what others say, too.
     fn trust_wall(&self) {}
@@ -136,81 +193,6 @@ impl Clock for SystemClock {
 
     fn boot(&self) -> BootMs {
         BootMs(Self::read(rustix::time::ClockId::Boottime))
-    }
-}
-
-/// Goes on evenly when somebody sets the wall clock: a step would make tokens that have
-/// expired look valid, or all of them look expired. Small corrections are followed.
-#[derive(Debug)]
-pub struct SteadyClock {
-    source: SharedClock,
-    followed: Ms,
-    /// A step of the wall clock into the future is followed: a machine that is paused has a boot
-    /// clock that stands still, and its wall clock is set when it goes on.
-    may_be_paused: bool,
-    /// What the wall clock is believed to be, at boot.
-    believed: AtomicI64,
-}
-
-impl SteadyClock {
-    pub fn new(source: SharedClock, followed: Ms) -> Self {
-        let believed = AtomicI64::new(Self::wall_at_boot(source.as_ref()));
-        Self {
-            source,
-            followed,
-            may_be_paused: false,
-            believed,
-        }
-    }
-
-    /// Of a machine that may be paused: it follows steps into the future.
-    #[must_use]
-    pub fn of_a_machine_that_may_be_paused(mut self) -> Self {
-        self.may_be_paused = true;
-        self
-    }
-
-    /// Whether the wall clock is not followed where it is so far ahead of what is believed.
-    fn is_step(&self, ahead: Ms) -> bool {
-        let followed = self.may_be_paused && ahead > Ms::ZERO;
-        ahead.0.abs() > self.followed.0 && !followed
-    }
-
-    fn wall_at_boot(source: &dyn Clock) -> i64 {
-        source.now().0 - source.boot().0
-    }
-}
-
-impl Clock for SteadyClock {
-    fn now(&self) -> EpochMs {
-        self.moment().wall
-    }
-
-    // For every read of a token: it asks each clock once.
-    fn moment(&self) -> Moment {
-        let (wall, boot) = (self.source.now(), self.source.boot());
-        let believed = EpochMs(self.believed.load(Ordering::Relaxed) + boot.0);
-        if wall == believed || self.is_step(wall.since(believed)) {
-            let wall = believed;
-            return Moment { wall, boot };
-        }
-        self.believed.store(wall.0 - boot.0, Ordering::Relaxed);
-        Moment { wall, boot }
-    }
-
-    fn boot(&self) -> BootMs {
-        self.source.boot()
-    }
-
-    fn step(&self) -> Ms {
-        let wall = Self::wall_at_boot(self.source.as_ref());
-        let step = Ms(wall - self.believed.load(Ordering::Relaxed));
-        if self.is_step(step) { step } else { Ms::ZERO }
-    }
-
-    fn trust_wall(&self) {
-        let wall = Self::wall_at_boot(self.source.as_ref());
-        self.believed.store(wall, Ordering::Relaxed);
     }
 }
 
@@ -254,12 +236,6 @@ impl Clock for ManualClock {
 mod tests {
     use super::*;
 
-    fn clocks() -> (Arc<ManualClock>, SteadyClock) {
-        let manual = Arc::new(ManualClock::at(EpochMs(1_000_000_000)));
-        let steady = SteadyClock::new(manual.clone(), Ms::from_secs(2));
-        (manual, steady)
-    }
-
     #[test]
     fn a_date_is_one_of_rfc_3339_however_far_it_is() {
         for (at, date) in [
@@ -272,49 +248,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_wall_clock_that_is_set_is_not_followed_and_time_goes_on() {
-        for hour in [3_600_000, -3_600_000] {
-            let (manual, steady) = clocks();
-            manual.advance(Ms(500));
-            manual.step_wall(Ms(hour));
-            manual.advance(Ms(500));
-            assert_eq!(steady.now(), EpochMs(1_000_001_000));
-            assert_eq!(steady.step(), Ms(hour));
-            manual.step_wall(Ms(-hour));
-            assert_eq!(
-                (steady.now(), steady.step()),
-                (EpochMs(1_000_001_000), Ms::ZERO)
-            );
+    fn at(wall: i64, boot: i64) -> Moment {
+        Moment {
+            wall: EpochMs(wall),
+            boot: BootMs(boot),
         }
     }
 
     #[test]
-    fn a_machine_that_may_be_paused_follows_its_wall_clock_into_the_future_only() {
-        let (manual, steady) = clocks();
-        let steady = steady.of_a_machine_that_may_be_paused();
-        manual.step_wall(Ms(3_600_000));
-        assert_eq!(
-            (steady.now(), steady.step()),
-            (EpochMs(1_003_600_000), Ms::ZERO)
-        );
-        manual.step_wall(Ms(-3_600_000));
-        assert_eq!(
-            (steady.now(), steady.step()),
-            (EpochMs(1_003_600_000), Ms(-3_600_000))
-        );
-    }
-
-    #[test]
-    fn small_corrections_are_followed_and_a_wall_clock_that_others_confirm_is_trusted() {
-        let (manual, steady) = clocks();
-        manual.step_wall(Ms(-1500));
-        assert_eq!(steady.now(), EpochMs(999_998_500));
-        manual.step_wall(Ms(7_200_000));
-        steady.trust_wall();
-        assert_eq!(
-            (steady.now(), steady.step()),
-            (EpochMs(1_007_198_500), Ms::ZERO)
-        );
+    fn a_limit_is_over_when_either_clock_says_so_and_a_clock_set_back_prolongs_nothing() {
+        let limit = Deadline::after(at(5000, 100), Ms(1000));
+        for (now, left, cut_short) in [
+            (at(5400, 500), 600, false),
+            (at(6000, 1100), 0, false),
+            // The machine was paused, or its wall clock set.
+            (at(6000, 101), 0, true),
+            (at(5400, 1100), 0, false),
+            (at(1000, 500), 600, false),
+            (at(1000, 1100), 0, false),
+        ] {
+            assert_eq!(limit.left(now), Ms(left), "{now:?}");
+            assert_eq!(limit.is_over(now), left == 0, "{now:?}");
+            assert_eq!(limit.is_cut_short(now), cut_short, "{now:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::foundation::clock::EpochMs;
 use measured::MeasuredMetrics;
 pub use measured::{Measured, MeasuredRealm};
 use realm_labels::RealmLabels;
+use units::AbsentSeconds;
 pub use units::{SecondsGauge, seconds, timestamp};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -109,7 +110,8 @@ pub struct Metrics {
     pub readers_waiting: Gauge,
     pub results_waiting: Gauge,
     pub result_transactions: Counter,
-    pub last_sweep: SecondsGauge,
+    /// Not set where nothing sweeps.
+    pub last_sweep: AbsentSeconds,
     pub database_up: Gauge,
     pub database_contact: SecondsGauge,
     pub clock_offset: SecondsGauge,
@@ -154,7 +156,7 @@ impl Metrics {
             readers_waiting: Gauge::default(),
             results_waiting: Gauge::default(),
             result_transactions: Counter::default(),
-            last_sweep: SecondsGauge::default(),
+            last_sweep: AbsentSeconds::default(),
             database_up: Gauge::default(),
             database_contact: SecondsGauge::default(),
             clock_offset: SecondsGauge::default(),
@@ -292,7 +294,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "last_sweep_timestamp",
-            "When a sweep last went through without an error, or the server was started",
+            "When a sweep last went through without an error, or the server was started; absent where nothing sweeps, as on a server that is frozen between requests",
             Unit::Seconds,
             self.last_sweep.clone(),
         );

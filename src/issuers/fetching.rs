@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::settings::IssuerSettings;
 use crate::access::issuer::store::Issuer;
 use crate::access::issuer::{IssuerRegistration, KeySet, KeySetError, KeySource};
-use crate::foundation::clock::{BootMs, SharedClock};
+use crate::foundation::clock::{Moment, SharedClock};
 use crate::foundation::metrics::{FetchLabels, Metrics};
 use crate::realm::failure::Failure;
 use crate::upstream::{TimeLimit, Upstream};
@@ -59,8 +59,8 @@ impl Fetching {
         }
     }
 
-    pub fn boot(&self) -> BootMs {
-        self.clock.boot()
+    pub fn machine(&self) -> Moment {
+        self.clock.machine()
     }
 
     /// The keys that an issuer publishes now.

@@ -1,6 +1,7 @@
 //! The keys of one issuer, kept: refreshed while they are used, fetched for an id that nobody
 //! knows, and good for a while where the issuer is away. However many ask, the issuer is asked
-//! as seldom as the configuration says.
+//! as seldom as the configuration says. Their age goes by both clocks: a machine that was paused has a boot
+//! clock that stood still.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use super::fetching::Fetching;
 use super::settings::IssuerSettings;
 use crate::access::issuer::KeySet;
 use crate::access::issuer::store::Issuer;
-use crate::foundation::clock::{BootMs, Ms};
+use crate::foundation::clock::{Moment, Ms};
 
 /// There are no keys of the issuer.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +29,9 @@ pub(super) struct KeyCache {
 #[derive(Default)]
 struct State {
     /// The last that were fetched, and when that began.
-    keys: Option<(Arc<KeySet>, BootMs)>,
+    keys: Option<(Arc<KeySet>, Moment)>,
     /// When the last fetch began, and whether it brought nothing.
-    tried: Option<(BootMs, Tried)>,
+    tried: Option<(Moment, Tried)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ enum Step {
 }
 
 impl State {
-    fn step(&self, id: Option<&str>, now: BootMs, settings: &IssuerSettings) -> Step {
+    fn step(&self, id: Option<&str>, now: Moment, settings: &IssuerSettings) -> Step {
         let kept = self.keys.as_ref();
         let kept = kept.filter(|(_, fetched)| now.since(*fetched) < settings.max_stale);
         let apart = match kept {
@@ -131,7 +132,7 @@ impl KeyCache {
     }
 
     fn step(&self, id: Option<&str>, fetching: &Fetching) -> Step {
-        let now = fetching.boot();
+        let now = fetching.machine();
         self.lock().step(id, now, &fetching.settings)
     }
 
@@ -150,7 +151,7 @@ impl KeyCache {
     async fn fetch(&self, issuer: &Issuer, fetching: &Fetching) -> Option<Arc<KeySet>> {
         let mut attempt = Attempt {
             cache: self,
-            begun: fetching.boot(),
+            begun: fetching.machine(),
             brought: None,
         };
         let keys = Arc::new(fetching.fetch(issuer).await.ok()?);
@@ -162,7 +163,7 @@ impl KeyCache {
 /// A fetch. Whatever becomes of it, one that is cut off included, it has been tried.
 struct Attempt<'a> {
     cache: &'a KeyCache,
-    begun: BootMs,
+    begun: Moment,
     brought: Option<Arc<KeySet>>,
 }
 

@@ -30,9 +30,13 @@ impl Memory {
 
     /// The same of whatever the database confirmed then.
     pub(super) fn is_trusted_since(&self, confirmed: BootMs, now: Moment) -> bool {
-        let followed = BootMs(self.followed.load(Ordering::Acquire));
-        let heard_of = confirmed.max(followed);
-        now.boot.since(heard_of) < self.trust && !self.is_before_thaw(heard_of, now)
+        let heard_of = self.heard_of(confirmed);
+        now.boot.since(heard_of) < self.trust && !self.is_before_thaw(heard_of)
+    }
+
+    /// When the database was last heard of, which confirmed something then.
+    fn heard_of(&self, confirmed: BootMs) -> BootMs {
+        confirmed.max(BootMs(self.followed.load(Ordering::Acquire)))
     }
 
     /// Whether nothing speaks against a caller, so that nobody need be asked.
@@ -91,9 +95,13 @@ impl Memory {
         self.callers.forget(hash);
     }
 
-    /// The caller of a credential that was recognised before, however long ago it was confirmed.
+    /// The caller of a credential that was recognised before, however long ago it was confirmed: but
+    /// not before this process was frozen.
     pub fn recalled(&self, hash: &KeyHash) -> Option<Arc<Caller>> {
         let known = self.callers.find(hash)?;
+        if self.is_before_thaw(self.heard_of(known.confirmed)) {
+            return None;
+        }
         known.good_at(self.clock.now())
     }
 

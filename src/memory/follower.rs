@@ -74,10 +74,10 @@ impl Memory {
         &self,
         before: Option<Followed>,
     ) -> Result<Followed, (Option<Followed>, DbError)> {
-        let moment = self.clock.moment();
-        let now = moment.boot;
+        let begun = self.clock.machine();
+        let now = begun.boot;
         let current = before.filter(|before| {
-            now.since(before.read_at) <= BEHIND_MAX && !self.is_before_thaw(before.read_at, moment)
+            now.since(before.read_at) <= BEHIND_MAX && !self.is_before_thaw(before.read_at)
         });
         let mut followed = match current {
             Some(followed) => followed,
@@ -106,6 +106,9 @@ impl Memory {
             Ok(()) => {
                 followed.read_at = now;
                 self.followed.store(now.0, Ordering::Release);
+                if let Some(thaw) = &self.thaw {
+                    thaw.looked(begun);
+                }
                 self.times_followed.inc();
                 self.prune(&mut followed, now).await;
                 Ok(followed)

@@ -123,7 +123,7 @@ impl Memory {
             followed: AtomicI64::new(i64::MIN),
             thaw: settings
                 .frozen_between_requests
-                .then(|| Thaw::new(clock.moment())),
+                .then(|| Thaw::new(clock.machine())),
             times_followed: metrics.followed.clone(),
             damaged_values: metrics.damaged_values.clone(),
             refused: Mutex::default(),
@@ -138,15 +138,13 @@ impl Memory {
         let cell = self.cells.find(realm, key)?;
         let due = cell.is_due(now.wall);
         let sure = !self.is_doubtful(&cell.checked, due, now.boot)
-            && !self.is_before_thaw(read_at(&cell.checked), now);
+            && !self.is_before_thaw(read_at(&cell.checked));
         sure.then_some(cell)
     }
 
     pub fn token(&self, realm: &RealmId, key: &KeyName) -> MemoryLookup<Arc<Remembered>> {
         match self.cells.find(realm.as_str(), key.as_str()) {
-            Some(cell) if self.is_before_thaw(read_at(&cell.checked), self.clock.moment()) => {
-                MemoryLookup::Nothing
-            }
+            Some(cell) if self.is_before_thaw(read_at(&cell.checked)) => MemoryLookup::Nothing,
             Some(cell) => {
                 let due = cell.is_due(self.clock.now());
                 match self.is_to_compare(&cell.checked, due) {
@@ -175,8 +173,9 @@ impl Memory {
 
     /// Whether this process was frozen after the database was read then, in a mode in which
     /// somebody freezes it.
-    fn is_before_thaw(&self, read_at: BootMs, now: Moment) -> bool {
-        let thawed = self.thaw.as_ref().map(|thaw| thaw.at_work(now));
+    fn is_before_thaw(&self, read_at: BootMs) -> bool {
+        let at_work = |thaw: &Thaw| thaw.at_work(self.clock.machine());
+        let thawed = self.thaw.as_ref().map(at_work);
         thawed.is_some_and(|thawed| read_at <= thawed)
     }
 

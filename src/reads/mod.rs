@@ -98,6 +98,8 @@ impl Reads {
             claims: renewals.claims.clone(),
             attempts: renewals.attempts.clone(),
             background: renewals.background.clone(),
+            late: renewals.late.clone(),
+            trigger: renewals.trigger(),
             max_wait: settings.max_wait,
         });
         Self {

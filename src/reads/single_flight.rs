@@ -19,7 +19,10 @@ use crate::realm::Realm;
 use crate::renewal::cause::RenewalCause;
 use crate::renewal::outcome::Attempted;
 use crate::renewal::permits::Permit;
-use crate::renewal::{AttemptRunner, Background, Claimer, DamageDetector, Permits, RealmCache};
+use crate::renewal::{
+    AttemptRunner, Background, Claimer, DamageDetector, LateAnswers, Permits, RealmCache,
+    RenewalTrigger, can_end,
+};
 use crate::token::claim::Claimed;
 use crate::token::lease::ClaimCondition;
 use crate::token::{TokenRecord, Wait, Waiting, store};
@@ -51,6 +54,8 @@ pub(super) struct SingleFlightParts {
     pub claims: Arc<Claimer>,
     pub attempts: Arc<AttemptRunner>,
     pub background: Background,
+    pub late: Arc<LateAnswers>,
+    pub trigger: RenewalTrigger,
     pub max_wait: Ms,
 }
 
@@ -72,15 +77,31 @@ impl SingleFlight {
     }
 
     /// Joins the flight for a secret, or starts one. A caller that goes away does not
-    /// end it.
+    /// end it. Where the process may be frozen after the answer, the flight has ended before, and so
+    /// has what its attempt leaves behind.
     pub(super) async fn fresh(
         self: &Arc<Self>,
         realm: &Arc<Realm>,
         seen: &TokenRecord,
         cause: RenewalCause,
     ) -> FlightOutcome {
+        let begun = self.parts.clock.machine();
         let landing = self.join_or_fetch(realm, seen, cause);
-        self.within_max_wait(landing).await
+        let Some(ends) = self.parts.trigger.ends(begun) else {
+            return self.within(self.parts.max_wait, landing).await;
+        };
+        let left = || ends.left(self.parts.clock.machine());
+        let outcome = self.within(left(), landing).await;
+        let late = self.parts.late.these_end();
+        if tokio::time::timeout(left().as_duration(), late)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "an answer that may hold a refresh token did not come in the request's time"
+            );
+        }
+        outcome
     }
 
     fn join_or_fetch(
@@ -110,12 +131,12 @@ impl SingleFlight {
             })
         };
         let landing = self.join_or_start(&self.watches, seen.secret_id, watch);
-        self.within_max_wait(landing).await
+        self.within(self.parts.max_wait, landing).await
     }
 
     /// Whoever is counted as waiting has joined.
-    async fn within_max_wait(&self, mut landing: Landing) -> FlightOutcome {
-        let deadline = self.parts.max_wait.as_duration();
+    async fn within(&self, longest: Ms, mut landing: Landing) -> FlightOutcome {
+        let deadline = longest.as_duration();
         self.parts.metrics.readers_waiting.inc();
         let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
         self.parts.metrics.readers_waiting.dec();
@@ -163,6 +184,7 @@ impl SingleFlight {
         cause: RenewalCause,
     ) -> Result<FlightOutcome, DbError> {
         let begun = self.parts.clock.boot();
+        let ends = self.parts.trigger.ends(self.parts.clock.machine());
         let timeout = self.parts.upstream.timeout(&realm.source);
         let mut asked_parent = false;
         loop {
@@ -171,6 +193,14 @@ impl SingleFlight {
                 .permits
                 .take_one(&realm.id, self.parts.claims.realm_limit(realm))
                 .await;
+            let now = self.parts.clock.machine();
+            if ends.is_some_and(|ends| !can_end(ends, now, timeout)) {
+                tracing::warn!(
+                    timeout_ms = timeout.0,
+                    "an attempt is not begun: it may take longer than its request (http.request_timeout_s)"
+                );
+                return Ok(FlightOutcome::StillWaiting);
+            }
             let condition = match cause {
                 RenewalCause::Report => ClaimCondition::Reported(seen.seen()),
                 _ => ClaimCondition::AsSeen(seen.seen()),

@@ -16,38 +16,16 @@ use super::realms::RealmCache;
 use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
 use super::storing::{FailedAttempt, ResultStore};
-use crate::foundation::clock::{SharedClock, Timeline};
+use crate::foundation::clock::{Deadline, Ms, SharedClock};
 use crate::foundation::metrics::{Metrics, seconds};
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
-use crate::realm::policy::Repeat;
 use crate::realm::{Realm, Source, UnreadableRealm};
 use crate::secret::Secret;
 use crate::token::claim::Claimed;
 use crate::token::{Wait, Waiting};
-use crate::upstream::{FetchError, Inputs, Obtained, Previous, Upstream};
-
-/// A repeated token whose kept expiry has passed is no success: it could never be served,
-/// and asking again at once would only bring it again.
-fn refuse_dead_repeat(
-    claimed: &Claimed,
-    opened: &Opened,
-    obtained: Obtained,
-) -> Result<Obtained, FetchError> {
-    let keeps = opened.realm.source.policy().repeat == Repeat::Keeps;
-    let held = claimed.record.held.as_ref();
-    let dead = held.is_some_and(|held| !held.is_valid(obtained.requested_at));
-    if keeps && dead && opened.repeats(&obtained) {
-        return Err(FetchError {
-            failure: Failure::transient(
-                "the provider repeated a token that has expired; if asking again prolongs it, set policy.repeat to extends",
-            ),
-            refresh: obtained.refresh,
-        });
-    }
-    Ok(obtained)
-}
+use crate::upstream::{FetchError, Inputs, Previous, Upstream};
 
 /// What an [`AttemptRunner`] can touch.
 pub(super) struct AttemptRunnerParts {
@@ -155,7 +133,7 @@ impl AttemptRunner {
             }
         };
         let timeout = self.parts.upstream.timeout(&opened.realm.source);
-        if started.plus(timeout) > claimed.until.minus(BEGINS_WITHIN) {
+        if self.is_late(claimed, timeout) {
             self.parts.results.give_back(claimed).await;
             return Attempted::Discarded;
         }
@@ -170,21 +148,35 @@ impl AttemptRunner {
                 return Attempted::Unstored;
             }
         }
+        // Reserving took its time.
+        if self.is_late(claimed, timeout) {
+            self.parts.results.give_back(claimed).await;
+            return Attempted::Discarded;
+        }
         let opened = Arc::new(opened);
         let before = self.parts.clock.boot();
+        let limit = Deadline::after(self.parts.clock.machine(), timeout);
         let asked = self.parts.fetcher.fetch(claimed, &opened, timeout).await;
         let took = self.parts.clock.boot().since(before);
         self.parts.metrics.upstream_seconds.observe(seconds(took));
         match asked {
             FetchOutcome::Answered(fetched) => {
                 let usable =
-                    (*fetched).and_then(|obtained| refuse_dead_repeat(claimed, &opened, obtained));
+                    (*fetched).and_then(|obtained| opened.refuse_dead_repeat(claimed, obtained));
                 match usable {
                     Ok(obtained) => {
                         self.parts
                             .results
                             .store_token(claimed, cause, &opened, obtained, took)
                             .await
+                    }
+                    // The provider has no part in it. The token stays due.
+                    Err(error) if self.was_cut_off(limit, &error) => {
+                        tracing::warn!(
+                            "an attempt was cut off before it was sent: the wall clock was set, or the machine was paused"
+                        );
+                        self.parts.results.give_back(claimed).await;
+                        Attempted::Discarded
                     }
                     Err(error) => {
                         let failed = FailedAttempt {
@@ -219,6 +211,17 @@ impl AttemptRunner {
                 Attempted::Discarded
             }
         }
+    }
+
+    /// Whether less of the lease is left, by either clock, than an attempt may take.
+    fn is_late(&self, claimed: &Claimed, timeout: Ms) -> bool {
+        claimed.lease.left(self.parts.clock.machine()).0 < timeout.0 + BEGINS_WITHIN.0
+    }
+
+    /// Whether nothing was sent because the wall clock alone says so.
+    fn was_cut_off(&self, limit: Deadline, error: &FetchError) -> bool {
+        let is_unsent = !error.failure.sent && error.refresh.is_none();
+        is_unsent && limit.is_cut_short(self.parts.clock.machine())
     }
 
     /// Reserves a place in the provider's quotas. Where the budget for forced requests is

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::settings::LEASE_SLACK;
 use super::skew::ClockCheck;
 use super::watch::FenceWatch;
-use crate::foundation::clock::{BootMs, Ms, SharedClock, Timeline};
+use crate::foundation::clock::{BootMs, Deadline, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, ClaimId, RealmId, ReplicaId, SecretId};
 use crate::foundation::metrics::Metrics;
@@ -63,12 +63,14 @@ impl Claimer {
         timeout: Ms,
     ) -> Result<Vec<Claimed>, DbError> {
         self.parts.clocks.agree().await?;
-        let now = self.parts.clock.now();
+        let (now, machine) = (self.parts.clock.now(), self.parts.clock.machine());
+        let lease = Ms(timeout.0 + LEASE_SLACK.0);
         let claim = &Claim {
             owner: self.parts.replica.clone(),
             id: ClaimId::new(self.parts.randomness.id()),
             now,
-            until: now.plus(timeout).plus(LEASE_SLACK),
+            until: now.plus(lease),
+            lease: Deadline::after(machine, lease),
         };
         let claimed = self
             .parts
@@ -79,7 +81,7 @@ impl Claimer {
             .await;
         match claimed {
             Err(DbError::OutcomeUnknown(_)) => {
-                Ok(lease::claimed_by(self.parts.database.causal(), condition, &claim.id).await?)
+                Ok(lease::claimed_by(self.parts.database.causal(), condition, claim).await?)
             }
             known => known,
         }

@@ -10,7 +10,7 @@ use super::inputs::InputReader;
 use super::late::LateAnswers;
 use super::outcome::{FetchOutcome, Opened};
 use super::refresh::CANDIDATES_LOOKED_AT;
-use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::clock::{Deadline, Ms, SharedClock};
 use crate::foundation::database::Database;
 use crate::realm::Source;
 use crate::realm::failure::{Failure, MAYBE_SPENT, REFUSED};
@@ -55,12 +55,12 @@ impl Fetcher {
         opened: &Arc<Opened>,
         timeout: Ms,
     ) -> FetchOutcome {
-        let begun = self.clock.boot();
+        let limit = Deadline::after(self.clock.machine(), timeout);
         let previous = opened.previous.clone();
         let asked = self.late.ask_within(opened, previous, timeout).await;
         match asked.grant_refused().cloned() {
             Some(refusal) if opened.uses_refresh_token => {
-                self.after_refusal(claimed, opened, refusal, begun, timeout)
+                self.after_refusal(claimed, opened, refusal, limit, timeout)
                     .await
             }
             _ => asked,
@@ -72,11 +72,11 @@ impl Fetcher {
         claimed: &Claimed,
         opened: &Arc<Opened>,
         refusal: Failure,
-        begun: BootMs,
+        limit: Deadline,
         timeout: Ms,
     ) -> FetchOutcome {
         let record = &claimed.record;
-        let left = || Ms(timeout.0 - self.clock.boot().since(begun).0);
+        let left = || limit.left(self.clock.machine());
         // These reads decide over a human's work: they see what any node has committed.
         let now = match store::find_by_id(self.database.causal(), record.secret_id).await {
             Ok(now) => now,

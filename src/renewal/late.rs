@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::Instrument;
 
 use super::background::Background;
@@ -31,11 +31,31 @@ use crate::upstream::{Previous, Upstream};
 
 /// Attempts whose answers are waited for.
 #[derive(Default)]
-pub(super) struct Awaited(Mutex<HashMap<AttemptId, (SecretId, RealmId)>>);
+pub(super) struct Awaited {
+    attempts: Mutex<HashMap<AttemptId, (SecretId, RealmId)>>,
+    ended: Notify,
+}
 
 impl Awaited {
     fn lock(&self) -> MutexGuard<'_, HashMap<AttemptId, (SecretId, RealmId)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for those that are waited for now.
+    async fn these_end(&self) {
+        let these: Vec<_> = self.lock().keys().cloned().collect();
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if !these
+                .iter()
+                .any(|attempt| self.lock().contains_key(attempt))
+            {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// False where as many are waited for as attempts may be made at once: in the realm, or
@@ -72,7 +92,7 @@ pub(super) struct LateAnswersParts {
 }
 
 /// Waits for answers that come after their attempt's time.
-pub(super) struct LateAnswers {
+pub(crate) struct LateAnswers {
     parts: LateAnswersParts,
     awaited: Awaited,
 }
@@ -219,6 +239,12 @@ impl LateAnswers {
 
     fn await_no_more(&self, attempt: &AttemptId) {
         self.awaited.lock().remove(attempt);
+        self.awaited.ended.notify_waiters();
+    }
+
+    /// Waits for the answers that are waited for now: each is kept, or will not come.
+    pub(crate) async fn these_end(&self) {
+        self.awaited.these_end().await;
     }
 }
 

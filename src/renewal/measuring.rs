@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::settings::RenewalTrigger;
 use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
@@ -89,6 +90,7 @@ pub(super) struct MeasurerParts {
     pub metrics: Arc<Metrics>,
     pub memory: Memory,
     pub health: Arc<RenewalHealth>,
+    pub trigger: RenewalTrigger,
 }
 
 /// Sets the metrics that are not counted where something happens.
@@ -118,10 +120,10 @@ impl Measurer {
             timestamp(self.parts.clock.now().minus(ago))
         };
         self.parts.metrics.database_up.set(i64::from(up));
-        self.parts
-            .metrics
-            .last_sweep
-            .set(shown(&self.parts.health.swept));
+        if self.parts.trigger == RenewalTrigger::Sweep {
+            let swept = shown(&self.parts.health.swept);
+            self.parts.metrics.last_sweep.set(swept);
+        }
         self.parts
             .metrics
             .database_contact

@@ -51,7 +51,8 @@ use claiming::ClaimerParts;
 pub(crate) use damage::DamageDetector;
 use fetching::Fetcher;
 use inputs::{InputReader, InputReaderParts};
-use late::{LateAnswers, LateAnswersParts};
+pub(crate) use late::LateAnswers;
+use late::LateAnswersParts;
 use measuring::{Measurer, MeasurerParts, RenewalHealth};
 pub(crate) use permits::Permits;
 pub(crate) use quota::Quotas;
@@ -61,7 +62,8 @@ pub use run::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, c
 use run::{Runner, RunnerParts};
 pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
 use sealed_check::{SealedCheck, SealedCheckParts};
-pub use settings::RenewalSettings;
+pub(crate) use settings::can_end;
+pub use settings::{RenewalSettings, RenewalTrigger};
 use skew::ClockCheck;
 pub use spool::Spool;
 use storing::{ResultStore, ResultStoreParts, ResultWriter, ResultWriterParts, StoreLimits};
@@ -87,6 +89,8 @@ pub struct Renewals {
     runner: Arc<Runner>,
     sealed_check: Arc<SealedCheck>,
     measurer: Arc<Measurer>,
+    pub(crate) late: Arc<LateAnswers>,
+    trigger: RenewalTrigger,
     late_answer: Ms,
     concurrency: u64,
 }
@@ -227,7 +231,7 @@ impl Renewals {
             claims: claims.clone(),
             inputs: inputs.clone(),
             results,
-            late,
+            late: late.clone(),
             fetcher,
         }));
         let health = Arc::new(RenewalHealth::new(clock.boot()));
@@ -259,6 +263,7 @@ impl Renewals {
                 permits: permits.clone(),
                 claims: claims.clone(),
                 attempts: attempts.clone(),
+                late: late.clone(),
                 background: background.clone(),
             })),
             sealed_check: Arc::new(SealedCheck::new(SealedCheckParts {
@@ -278,7 +283,10 @@ impl Renewals {
                 metrics,
                 memory,
                 health,
+                trigger: settings.trigger,
             })),
+            trigger: settings.trigger,
+            late,
             late_answer: upstream.late_answer(),
             concurrency: settings.concurrency as u64,
             realms,
@@ -295,6 +303,11 @@ impl Renewals {
     /// Sweeping begins: what metrics say of the last sweep counts from now.
     pub fn begin_sweeping(&self) {
         self.sweeper.begin();
+    }
+
+    /// What has tokens renewed in this process.
+    pub fn trigger(&self) -> RenewalTrigger {
+        self.trigger
     }
 
     /// Claims what is due, and sets attempts off.

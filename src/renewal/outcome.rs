@@ -13,8 +13,9 @@ use crate::foundation::ids::{Generation, SecretId};
 use crate::foundation::sealing::OpenError;
 use crate::realm::Realm;
 use crate::realm::failure::Failure;
+use crate::realm::policy::Repeat;
 use crate::secret::Secret;
-use crate::token::claim::RefreshTokenRisk;
+use crate::token::claim::{Claimed, RefreshTokenRisk};
 use crate::token::{TokenPayload, Waiting};
 use crate::upstream::{FetchError, Obtained, ObtainedRefresh, ParentToken, Previous};
 
@@ -70,6 +71,27 @@ impl Opened {
         let previous = self.previous.inputs.token.as_ref();
         let again = obtained.payload.token.expose_secret();
         previous.is_some_and(|token| token.expose_secret() == again)
+    }
+
+    /// A repeated token whose kept expiry has passed is no success: it could never be served,
+    /// and asking again at once would only bring it again.
+    pub(super) fn refuse_dead_repeat(
+        &self,
+        claimed: &Claimed,
+        obtained: Obtained,
+    ) -> Result<Obtained, FetchError> {
+        let keeps = self.realm.source.policy().repeat == Repeat::Keeps;
+        let held = claimed.record.held.as_ref();
+        let dead = held.is_some_and(|held| !held.is_valid(obtained.requested_at));
+        if keeps && dead && self.repeats(&obtained) {
+            return Err(FetchError {
+                failure: Failure::transient(
+                    "the provider repeated a token that has expired; if asking again prolongs it, set policy.repeat to extends",
+                ),
+                refresh: obtained.refresh,
+            });
+        }
+        Ok(obtained)
     }
 
     /// What a failure leaves unknown of the refresh token.

@@ -1,7 +1,7 @@
 //! Bounds on attempts under way: in all, and in each realm, so that a slow or hanging
 //! provider never takes another's place; and on how fast they start in each realm.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct Taken {
-    total: usize,
+    /// The numbers of those that are held; each has another.
+    held: BTreeSet<u64>,
+    next: u64,
     by_realm: HashMap<RealmId, usize>,
     pace: Pace,
 }
@@ -34,6 +36,7 @@ struct Taken {
 pub struct Permit {
     permits: Permits,
     realm: RealmId,
+    number: u64,
     begun: bool,
 }
 
@@ -52,7 +55,8 @@ impl Permits {
             max,
             clock,
             taken: Mutex::new(Taken {
-                total: 0,
+                held: BTreeSet::new(),
+                next: 0,
                 by_realm: HashMap::new(),
                 pace: Pace::new(realm_rate),
             }),
@@ -64,7 +68,7 @@ impl Permits {
     pub fn take_free(&self, realm: &RealmId, realm_max: usize) -> Vec<Permit> {
         let mut taken = self.taken();
         let in_realm = taken.by_realm.get(realm).copied().unwrap_or(0);
-        let free = (self.0.max - taken.total).min(realm_max.saturating_sub(in_realm));
+        let free = (self.0.max - taken.held.len()).min(realm_max.saturating_sub(in_realm));
         let allowed = taken.pace.allowed(realm, self.0.clock.boot());
         self.take(&mut taken, realm, free.min(allowed))
     }
@@ -93,13 +97,19 @@ impl Permits {
         }
     }
 
-    /// Waits until nobody holds one.
-    pub async fn all_given_back(&self) {
+    /// Waits until those that are held now are given back, whoever takes others meanwhile.
+    pub async fn these_given_back(&self) {
+        let next = self.taken().next;
         loop {
             let freed = self.0.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.taken().total == 0 {
+            if self
+                .taken()
+                .held
+                .first()
+                .is_none_or(|oldest| *oldest >= next)
+            {
                 return;
             }
             freed.await;
@@ -110,15 +120,18 @@ impl Permits {
         if count == 0 {
             return Vec::new();
         }
-        taken.total += count;
+        let first = taken.next;
+        taken.next += count as u64;
+        taken.held.extend(first..taken.next);
         *taken.by_realm.entry(realm.clone()).or_default() += count;
         taken.pace.take(realm, count, self.0.clock.boot());
-        let permit = |_| Permit {
+        let permit = |number| Permit {
             permits: self.clone(),
             realm: realm.clone(),
+            number,
             begun: false,
         };
-        (0..count).map(permit).collect()
+        (first..taken.next).map(permit).collect()
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -130,7 +143,7 @@ impl Permits {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.permits.taken();
-        taken.total -= 1;
+        taken.held.remove(&self.number);
         if !self.begun {
             taken.pace.give_back(&self.realm);
         }
@@ -173,17 +186,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_all_permits_goes_on_when_the_last_is_given_back() {
+    async fn who_waits_for_the_permits_that_are_held_goes_on_although_others_are_taken() {
         let permits = permits(2);
-        permits.all_given_back().await;
+        permits.these_given_back().await;
         let mut held = permits.take_free(&realm("a"), 2);
         let waiting = tokio::spawn({
             let permits = permits.clone();
-            async move { permits.all_given_back().await }
+            async move { permits.these_given_back().await }
         });
+        tokio::task::yield_now().await;
         held.pop();
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
+        let taken_since = permits.take_free(&realm("b"), 2);
+        assert_eq!(taken_since.len(), 1);
         drop(held);
         waiting.await.unwrap();
     }

@@ -5,27 +5,30 @@ mod left;
 mod scope;
 mod summary;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::attempt::AttemptRunner;
 use super::background::Background;
 use super::cause::RenewalCause;
 use super::claiming::Claimer;
+use super::late::LateAnswers;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
 use super::realms::RealmCache;
-use crate::foundation::clock::{EpochMs, SharedClock};
+use super::settings::LEASE_SLACK;
+use crate::foundation::clock::{Deadline, EpochMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{Fence, KeyName, RealmId, SecretId};
 use crate::realm::{Realm, store as realm_store};
 use crate::token::claim::Claimed;
 use crate::token::due::{self, Wanted};
 use crate::token::lease::ClaimCondition;
+use crate::token::suspect::Suspect;
 use crate::upstream::Upstream;
 use left::LeftCounter;
 pub use scope::{Reach, RunBy, RunScope};
@@ -60,6 +63,7 @@ pub(super) struct RunnerParts {
     pub permits: Permits,
     pub claims: Arc<Claimer>,
     pub attempts: Arc<AttemptRunner>,
+    pub late: Arc<LateAnswers>,
     pub background: Background,
 }
 
@@ -82,14 +86,15 @@ impl Runner {
     ) -> Result<RunSummary, DbError> {
         let (begun_boot, begun) = (self.parts.clock.boot(), self.parts.clock.now());
         let mut summary = RunSummary::default();
-        if scope.by == RunBy::Job {
+        let mut wanted = HashSet::new();
+        if scope.by != RunBy::Call {
+            wanted = self.left().wanted(scope, begun).await?;
             // The watch begins now: what a killed process left is taken over the sooner.
-            let held = self.parts.claims.suspects(scope.realm.as_ref()).await?;
-            self.parts.claims.abandoned(&held);
+            self.held(scope).await?;
         }
         let mut ended = self.rounds(scope, begun, progress, &mut summary).await;
         while ended.is_ok() {
-            if scope.by == RunBy::Job {
+            if scope.by != RunBy::Call {
                 let waited = self.wait_for_others(scope, progress, &mut summary).await;
                 ended = match waited {
                     // What they gave back is due, and so may be what waited for theirs.
@@ -103,10 +108,9 @@ impl Runner {
                     other => other.map(|_| ()),
                 };
             }
-            summary.waiting = summary.still_waiting();
             // A claim that was not committed when others were looked for is seen now.
             if ended.is_err()
-                || !self.look_back(scope, begun, &mut summary).await?
+                || !self.look_back(scope, begun, &wanted, &mut summary).await?
                 || scope.stop.is_cancelled()
             {
                 break;
@@ -116,38 +120,50 @@ impl Runner {
                 () = tokio::time::sleep(LOOKS_EVERY) => {}
             }
         }
-        summary.waiting = summary.still_waiting();
         summary.duration = self.parts.clock.boot().since(begun_boot);
-        ended.map(|()| summary)
+        ended.map(|()| summary.with_others())
     }
 
-    /// Counts what is left. Answers whether a job has to wait for others again.
+    fn left(&self) -> LeftCounter<'_> {
+        LeftCounter {
+            database: &self.parts.database,
+            clock: &self.parts.clock,
+            realms: &self.parts.realms,
+            upstream: &self.parts.upstream,
+        }
+    }
+
+    /// Counts what is left. Answers whether others have to be waited for again.
     async fn look_back(
         &self,
         scope: &RunScope,
         begun: EpochMs,
+        wanted: &HashSet<SecretId>,
         summary: &mut RunSummary,
     ) -> Result<bool, DbError> {
-        let counter = LeftCounter {
-            database: &self.parts.database,
-            clock: &self.parts.clock,
-            realms: &self.parts.realms,
-        };
         match scope.by {
-            RunBy::Call => Ok(false),
-            RunBy::TimedCall => {
-                tokio::select! {
-                    () = scope.stop.cancelled() => {}
-                    () = self.parts.permits.all_given_back() => {}
-                }
-                counter.count_left(scope, begun, summary).await?;
-                Ok(false)
-            }
-            RunBy::Job => {
-                let any_held = counter.count_left(scope, begun, summary).await?;
-                counter.count_attention(scope, summary).await?;
-                Ok(any_held)
-            }
+            RunBy::Call => return Ok(false),
+            RunBy::TimedCall { ends } => self.wait_for_own(ends).await,
+            RunBy::Job => {}
+        }
+        let counter = self.left();
+        let any_held = counter.count_left(scope, begun, wanted, summary).await?;
+        if scope.by == RunBy::Job {
+            counter.count_attention(scope, summary).await?;
+        }
+        Ok(any_held)
+    }
+
+    /// Waits until what this process has begun is stored, also that of readers and of other runs, and
+    /// until no answer is waited for that may hold a refresh token.
+    async fn wait_for_own(&self, ends: Deadline) {
+        let own = async {
+            self.parts.permits.these_given_back().await;
+            self.parts.late.these_end().await;
+        };
+        let left = ends.left(self.parts.clock.machine());
+        if tokio::time::timeout(left.as_duration(), own).await.is_err() {
+            tracing::warn!("attempts under way did not end in the time of the run");
         }
     }
 
@@ -165,7 +181,7 @@ impl Runner {
             let realms = self.realms_in(scope, wanted).await?;
             let mut running: FuturesUnordered<_> = realms
                 .iter()
-                .map(|realm| self.run_realm(realm, wanted, &scope.stop, progress))
+                .map(|realm| self.run_realm(realm, wanted, scope, progress))
                 .collect();
             while let Some((of_realm, ended)) = running.next().await {
                 summary.add(of_realm);
@@ -188,12 +204,14 @@ impl Runner {
         summary: &mut RunSummary,
     ) -> Result<bool, DbError> {
         let claims = &self.parts.claims;
-        let mut suspects = claims.suspects(scope.realm.as_ref()).await?;
+        let (suspects, mut abandoned) = self.held(scope).await?;
         let mut held: Vec<(SecretId, Fence)> = suspects.iter().map(|s| (s.id, s.fence)).collect();
         let any = !held.is_empty();
         while !held.is_empty() {
-            for suspect in claims.abandoned(&suspects) {
-                if scope.stop.is_cancelled() {
+            for suspect in abandoned {
+                let attempt = Ms(suspect.lease.0 - LEASE_SLACK.0);
+                if scope.stop.is_cancelled() || !scope.can_end(self.parts.clock.machine(), attempt)
+                {
                     return Ok(any);
                 }
                 if let Some(claimed) = claims.take_over(&suspect).await? {
@@ -208,10 +226,25 @@ impl Runner {
                 () = scope.stop.cancelled() => return Ok(any),
                 () = tokio::time::sleep(LOOKS_EVERY) => {}
             }
-            suspects = claims.suspects(scope.realm.as_ref()).await?;
+            let suspects;
+            (suspects, abandoned) = self.held(scope).await?;
             held.retain(|(id, fence)| suspects.iter().any(|s| s.id == *id && s.fence == *fence));
         }
         Ok(any)
+    }
+
+    /// The leases that are held in scope, and those of them that may be taken over. All are watched:
+    /// the sweep, and runs of other realms, have the same watch.
+    async fn held(&self, scope: &RunScope) -> Result<(Vec<Suspect>, Vec<Suspect>), DbError> {
+        let claims = &self.parts.claims;
+        let all = claims.suspects(None).await?;
+        let mut abandoned = claims.abandoned(&all);
+        let held = match &scope.realm {
+            None => all,
+            realm => claims.suspects(realm.as_ref()).await?,
+        };
+        abandoned.retain(|suspect| held.contains(suspect));
+        Ok((held, abandoned))
     }
 
     async fn realms_in(
@@ -239,13 +272,13 @@ impl Runner {
         &self,
         id: &RealmId,
         wanted: &[Option<Wanted>],
-        stop: &CancellationToken,
+        scope: &RunScope,
         progress: &dyn Progress,
     ) -> (RunSummary, Result<(), DbError>) {
         let mut summary = RunSummary::default();
         for wanted in wanted {
             let ended = self
-                .run_batches(id, *wanted, stop, progress, &mut summary)
+                .run_batches(id, *wanted, scope, progress, &mut summary)
                 .await;
             if ended.is_err() {
                 return (summary, ended);
@@ -260,7 +293,7 @@ impl Runner {
         &self,
         id: &RealmId,
         wanted: Option<Wanted>,
-        stop: &CancellationToken,
+        scope: &RunScope,
         progress: &dyn Progress,
         summary: &mut RunSummary,
     ) -> Result<(), DbError> {
@@ -271,9 +304,13 @@ impl Runner {
         while let Some(realm) = self.open_realm(id).await? {
             let permits = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = scope.stop.cancelled() => return Ok(()),
                 permits = self.take_permits(&realm) => permits,
             };
+            let timeout = self.parts.upstream.timeout(&realm.source);
+            if !scope.can_end(self.parts.clock.machine(), timeout) {
+                return Ok(());
+            }
             let (reader, limit) = (self.parts.database.reader(), permits.len() as u64);
             let ids = match wanted {
                 Some(wanted) => {
@@ -287,7 +324,6 @@ impl Runner {
                 return Ok(());
             };
             after = *last;
-            let timeout = self.parts.upstream.timeout(&realm.source);
             let condition = match wanted {
                 Some(wanted) => ClaimCondition::Wanted(ids.clone(), wanted),
                 None => ClaimCondition::Due(ids.clone()),

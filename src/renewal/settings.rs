@@ -1,7 +1,7 @@
 //! Limits of renewal.
 
 use super::decide::Backoff;
-use crate::foundation::clock::Ms;
+use crate::foundation::clock::{Deadline, Moment, Ms};
 
 /// Added to an attempt's timeout: the time to store its result.
 pub(super) const LEASE_SLACK: Ms = Ms::from_secs(5);
@@ -10,9 +10,35 @@ pub(super) const LEASE_SLACK: Ms = Ms::from_secs(5);
 /// takes over might send soon after it.
 pub(super) const BEGINS_WITHIN: Ms = Ms(LEASE_SLACK.0 / 2);
 
+/// What has tokens renewed in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalTrigger {
+    /// The sweep, when they are due.
+    Sweep,
+    /// Requests only, each within its time: between two of them the process is frozen, and an exchange
+    /// that is frozen in the middle can cost a rotated refresh token.
+    Requests { within: Ms },
+}
+
+impl RenewalTrigger {
+    /// When what a request begins must have ended; none: it may go on after it.
+    pub(crate) fn ends(self, begun: Moment) -> Option<Deadline> {
+        match self {
+            Self::Sweep => None,
+            Self::Requests { within } => Some(Deadline::after(begun, within)),
+        }
+    }
+}
+
+/// Whether an attempt that may take so long, and the storing of its result, end in time.
+pub(crate) fn can_end(ends: Deadline, now: Moment, timeout: Ms) -> bool {
+    ends.left(now).0 >= timeout.0 + LEASE_SLACK.0
+}
+
 /// Limits of renewal.
 #[derive(Clone, Debug)]
 pub struct RenewalSettings {
+    pub trigger: RenewalTrigger,
     /// Attempts at once in this process.
     pub concurrency: usize,
     /// Attempts at once in one realm, in this process, unless the realm says otherwise.

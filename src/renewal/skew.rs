@@ -3,12 +3,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock, Timeline};
+use crate::foundation::clock::{EpochMs, Moment, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::metrics::{Metrics, seconds};
 
 /// A comparison holds for that long.
 const HOLDS_FOR: Ms = Ms::from_secs(10);
+/// A question during which the process stood still, or the machine was paused, is asked again.
+const ASKED_AT_MOST: usize = 3;
 
 /// What is known of the clocks.
 #[derive(Debug, Default)]
@@ -16,9 +18,17 @@ struct Skew(Mutex<Known>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    last: Option<(BootMs, Verdict)>,
+    last: Option<Compared>,
     /// The two agreed once, so whichever is off now was set since.
     agreed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Compared {
+    at: Moment,
+    verdict: Verdict,
+    /// What was followed then and is not confirmed.
+    unconfirmed: Ms,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,31 +47,58 @@ struct Readings {
     database: EpochMs,
     /// How far this machine's wall clock was set away from what is believed.
     step: Ms,
+    /// How far this machine's wall clock was followed into the future since it was last confirmed: a
+    /// pause, or a clock that was set.
+    unconfirmed: Ms,
     /// How long the database took to answer.
     took: Ms,
 }
 
-/// The verdict, and whether to believe this machine's wall clock again.
-fn judge(readings: Readings, agreed: bool, max: Ms) -> (Verdict, bool) {
+/// What becomes of this machine's wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wall {
+    AsBefore,
+    /// It is believed again.
+    Trusted,
+    /// So much time has really passed.
+    Confirmed(Ms),
+    /// It was set so far ahead, and no time has passed.
+    TakenBack(Ms),
+}
+
+fn judge(readings: Readings, agreed: bool, max: Ms) -> (Verdict, Wall) {
     let Readings {
         believed,
         database,
         step,
+        unconfirmed,
         took,
     } = readings;
     let within = |offset: Ms| offset.0.abs() <= max.0 + took.0;
     let offset = believed.since(database);
     if within(offset) {
-        return (Verdict::Agree, false);
+        let confirmed = Wall::Confirmed(unconfirmed);
+        let wall = match unconfirmed {
+            Ms::ZERO => Wall::AsBefore,
+            _ => confirmed,
+        };
+        return (Verdict::Agree, wall);
+    }
+    if unconfirmed != Ms::ZERO {
+        // The database agrees with the time before: this machine's clock was set.
+        if within(believed.minus(unconfirmed).since(database)) {
+            return (Verdict::Agree, Wall::TakenBack(unconfirmed));
+        }
+        return (Verdict::Apart(offset), Wall::AsBefore);
     }
     // The clock was set right after the start.
     if !agreed && step != Ms::ZERO && within(believed.plus(step).since(database)) {
-        return (Verdict::Agree, true);
+        return (Verdict::Agree, Wall::Trusted);
     }
     if agreed && step == Ms::ZERO {
-        return (Verdict::DatabaseStepped(offset), false);
+        return (Verdict::DatabaseStepped(offset), Wall::AsBefore);
     }
-    (Verdict::Apart(offset), false)
+    (Verdict::Apart(offset), Wall::AsBefore)
 }
 
 /// Compares this replica's clock with the database's.
@@ -96,10 +133,13 @@ impl ClockCheck {
             return Ok(());
         }
         let known = *self.skew.known();
-        let now = self.clock.boot();
-        let verdict = match known.last {
-            Some((at, verdict)) if now.since(at) < HOLDS_FOR => verdict,
-            _ => self.compare(known.agreed, max).await?,
+        let unconfirmed = self.clock.unconfirmed();
+        let now = self.clock.machine();
+        let holds =
+            |last: &Compared| now.since(last.at) < HOLDS_FOR && last.unconfirmed == unconfirmed;
+        let verdict = match known.last.filter(holds) {
+            Some(last) => last.verdict,
+            None => self.compare(known.agreed, max).await?,
         };
         match verdict {
             Verdict::Agree | Verdict::DatabaseStepped(_) => Ok(()),
@@ -108,25 +148,29 @@ impl ClockCheck {
     }
 
     async fn compare(&self, agreed: bool, max: Ms) -> Result<Verdict, DbError> {
-        let before = self.clock.boot();
-        let Some(database) = self.database.wall_clock().await? else {
+        let Some(readings) = self.read().await? else {
             // One machine, one clock.
+            self.clock.confirm(self.clock.unconfirmed());
             self.alarm_of(Ms::ZERO);
             return Ok(Verdict::Agree);
         };
-        let after = self.clock.boot();
-        let readings = Readings {
-            believed: self.clock.now(),
-            database,
-            step: self.clock.step(),
-            took: after.since(before),
-        };
-        let (verdict, trust_wall) = judge(readings, agreed, max);
-        if trust_wall {
-            tracing::warn!(
-                "this machine's clock was set since the start, and the database's agrees with it"
-            );
-            self.clock.trust_wall();
+        let (verdict, wall) = judge(readings, agreed, max);
+        match wall {
+            Wall::AsBefore => {}
+            Wall::Trusted => {
+                tracing::warn!(
+                    "this machine's clock was set since the start, and the database's agrees with it"
+                );
+                self.clock.trust_wall();
+            }
+            Wall::Confirmed(passed) => self.clock.confirm(passed),
+            Wall::TakenBack(ahead) => {
+                tracing::warn!(
+                    ahead_ms = ahead.0,
+                    "this machine was not paused: its clock was set ahead, says the database's"
+                );
+                self.clock.take_back(ahead);
+            }
         }
         if let Verdict::DatabaseStepped(offset) | Verdict::Apart(offset) = verdict {
             tracing::error!(
@@ -135,11 +179,40 @@ impl ClockCheck {
                 "the database's clock and this replica's are apart; have both follow a time server"
             );
         }
-        self.alarm_of(self.clock.now().since(database));
+        self.alarm_of(self.clock.now().since(readings.database));
         let mut known = self.skew.known();
         known.agreed |= verdict == Verdict::Agree;
-        known.last = Some((after, verdict));
+        known.last = Some(Compared {
+            at: self.clock.machine(),
+            verdict,
+            unconfirmed: self.clock.unconfirmed(),
+        });
         Ok(verdict)
+    }
+
+    /// None where there is no other clock. What the database said before a pause says nothing of the
+    /// time after it.
+    async fn read(&self) -> Result<Option<Readings>, DbError> {
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let (before, unconfirmed) = (self.clock.boot(), self.clock.unconfirmed());
+            let Some(database) = self.database.wall_clock().await? else {
+                return Ok(None);
+            };
+            let readings = Readings {
+                believed: self.clock.now(),
+                database,
+                step: self.clock.step(),
+                unconfirmed,
+                took: self.clock.boot().since(before),
+            };
+            let stood_still =
+                readings.took > self.max_skew || self.clock.unconfirmed() != unconfirmed;
+            if !stood_still || asked == ASKED_AT_MOST {
+                return Ok(Some(readings));
+            }
+        }
     }
 
     fn alarm_of(&self, offset: Ms) {
@@ -169,11 +242,12 @@ mod tests {
     const HOUR: Ms = Ms::from_secs(3600);
     const MAX: Ms = Ms::from_secs(2);
 
-    fn judged(database_off: Ms, step: Ms, agreed: bool) -> (Verdict, bool) {
+    fn judged(database_off: Ms, step: Ms, unconfirmed: Ms, agreed: bool) -> (Verdict, Wall) {
         let readings = Readings {
             believed: NOW,
             database: NOW.plus(database_off),
             step,
+            unconfirmed,
             took: Ms(5),
         };
         judge(readings, agreed, MAX)
@@ -182,27 +256,42 @@ mod tests {
     #[test]
     fn clocks_within_the_limit_agree_whatever_the_wall_clock_says() {
         for step in [Ms::ZERO, HOUR] {
-            assert_eq!(judged(Ms(1900), step, false), (Verdict::Agree, false));
-            assert_eq!(judged(Ms(-2000), step, true), (Verdict::Agree, false));
+            for (off, agreed) in [(1900, false), (-2000, true)] {
+                let judged = judged(Ms(off), step, Ms::ZERO, agreed);
+                assert_eq!(judged, (Verdict::Agree, Wall::AsBefore));
+            }
         }
     }
 
     #[test]
     fn a_database_whose_clock_is_set_stops_nothing() {
-        let (verdict, _) = judged(HOUR, Ms::ZERO, true);
+        let (verdict, _) = judged(HOUR, Ms::ZERO, Ms::ZERO, true);
         assert_eq!(verdict, Verdict::DatabaseStepped(Ms(-HOUR.0)));
     }
 
     #[test]
     fn clocks_that_never_agreed_are_apart_until_this_machines_is_set_right() {
-        let (verdict, trust) = judged(HOUR, Ms::ZERO, false);
-        assert_eq!((verdict, trust), (Verdict::Apart(Ms(-HOUR.0)), false));
-        assert_eq!(judged(HOUR, HOUR, false), (Verdict::Agree, true));
+        let apart = (Verdict::Apart(Ms(-HOUR.0)), Wall::AsBefore);
+        assert_eq!(judged(HOUR, Ms::ZERO, Ms::ZERO, false), apart);
+        let judged = judged(HOUR, HOUR, Ms::ZERO, false);
+        assert_eq!(judged, (Verdict::Agree, Wall::Trusted));
     }
 
     #[test]
     fn where_both_clocks_were_set_nobody_can_say_who_is_wrong() {
-        let (verdict, trust) = judged(HOUR, HOUR, true);
-        assert_eq!((verdict, trust), (Verdict::Apart(Ms(-HOUR.0)), false));
+        let apart = (Verdict::Apart(Ms(-HOUR.0)), Wall::AsBefore);
+        assert_eq!(judged(HOUR, HOUR, Ms::ZERO, true), apart);
+        // A pause, or a clock that was set; and the database's says neither.
+        assert_eq!(judged(HOUR, Ms::ZERO, HOUR, true), apart);
+    }
+
+    #[test]
+    fn the_database_says_whether_a_machine_was_paused_or_its_clock_set_ahead() {
+        for agreed in [true, false] {
+            let paused = judged(Ms(-100), Ms::ZERO, HOUR, agreed);
+            assert_eq!(paused, (Verdict::Agree, Wall::Confirmed(HOUR)));
+            let set = judged(Ms(-HOUR.0), Ms::ZERO, HOUR, agreed);
+            assert_eq!(set, (Verdict::Agree, Wall::TakenBack(HOUR)));
+        }
     }
 }

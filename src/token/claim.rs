@@ -5,7 +5,7 @@ use std::sync::Arc;
 use token_server_entity::{realm, secret};
 
 use super::TokenRecord;
-use crate::foundation::clock::EpochMs;
+use crate::foundation::clock::{Deadline, EpochMs};
 use crate::foundation::ids::{AttemptId, ClaimId, Fence, Generation, ReplicaId, SecretId, Version};
 
 /// What a claim writes.
@@ -15,6 +15,8 @@ pub struct Claim {
     pub id: ClaimId,
     pub now: EpochMs,
     pub until: EpochMs,
+    /// The same end of the lease, by both of the machine's clocks.
+    pub lease: Deadline,
 }
 
 /// What a caller has seen of a token. A claim raises the fence, its end the generation or
@@ -35,6 +37,8 @@ pub struct Claimed {
     pub realm: Arc<realm::Model>,
     pub attempt: AttemptId,
     pub until: EpochMs,
+    /// The same end of the lease, by both of the machine's clocks.
+    pub lease: Deadline,
 }
 
 impl Claimed {

@@ -13,9 +13,9 @@ use super::TokenRecord;
 use super::claim::{Claim, Claimed, RefreshTokenRisk, Seen};
 use super::due::Wanted;
 use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
-use crate::foundation::clock::EpochMs;
+use crate::foundation::clock::{Deadline, EpochMs};
 use crate::foundation::database::padded;
-use crate::foundation::ids::{AttemptId, ClaimId, Fence, ReplicaId, SecretId};
+use crate::foundation::ids::{AttemptId, Fence, ReplicaId, SecretId};
 use crate::realm::store as realm_store;
 
 /// Under which condition tokens are claimed. It is checked again once their rows are locked.
@@ -85,29 +85,31 @@ pub async fn claim(
     }
     write(database, &rows).await?;
     let claimed = rows.into_iter().map(Locked::into_row).collect();
-    with_neighbours(database, claimed).await
+    with_neighbours(database, claimed, claim.lease).await
 }
 
 /// What a claim has claimed, where nobody knows whether it was committed.
 pub async fn claimed_by(
     database: &impl ConnectionTrait,
     condition: &ClaimCondition,
-    claim: &ClaimId,
+    claim: &Claim,
 ) -> Result<Vec<Claimed>, DbErr> {
     let mut rows = Entity::find()
         .filter(with_ids(&condition.ids()))
         .all(database)
         .await?;
     rows.retain(|row| {
-        row.lease_owner.is_some() && row.claim_id == Some(claim.attempt(SecretId(row.secret_id)).0)
+        row.lease_owner.is_some()
+            && row.claim_id == Some(claim.id.attempt(SecretId(row.secret_id)).0)
     });
-    with_neighbours(database, rows).await
+    with_neighbours(database, rows, claim.lease).await
 }
 
 /// With what an attempt needs beside the token.
 async fn with_neighbours(
     database: &impl ConnectionTrait,
     tokens: Vec<token::Model>,
+    lease: Deadline,
 ) -> Result<Vec<Claimed>, DbErr> {
     if tokens.is_empty() {
         return Ok(Vec::new());
@@ -130,6 +132,7 @@ async fn with_neighbours(
             realm: realms.get(&row.realm_id)?.clone(),
             attempt: AttemptId(row.claim_id.clone()?),
             until: row.lease_until?,
+            lease,
             record: TokenRecord::from_row(row),
         })
     };

@@ -13,14 +13,14 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::connection_failure::{broken, denied_by, time_is_up};
-use super::deadline::{Deadline, TimelyBody};
+use super::deadline::TimelyBody;
 use super::decompression::{ACCEPTED, codings, decompressed, too_large};
 use super::egress::{Egress, PolicyResolver, Scheme};
 use super::proxy::{Proxies, Proxy};
 use super::settings::{USER_AGENT, UpstreamSettings};
 use super::through::Through;
 use super::trust::{self, ClientPem, TrustError, certificates_of};
-use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::clock::{Deadline, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
 use crate::realm::document::ProxyChoice;
@@ -105,7 +105,7 @@ impl HttpAnswer {
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimit {
     /// Nothing is sent from then on.
-    until: BootMs,
+    until: Deadline,
     /// All the time that the attempt has.
     whole: Ms,
     /// How much longer an answer is waited for.
@@ -175,7 +175,7 @@ impl Client {
     /// The limit of what begins now.
     pub fn time_limit(&self, timeout: Ms) -> TimeLimit {
         TimeLimit {
-            until: self.clock.boot().plus(timeout),
+            until: Deadline::after(self.clock.machine(), timeout),
             whole: timeout,
             late: Ms::ZERO,
         }
@@ -184,7 +184,7 @@ impl Client {
     /// An answer that comes late is waited for only where the request cannot have been sent
     /// late.
     pub async fn send(&self, request: Request, limit: TimeLimit) -> Result<HttpAnswer, Failure> {
-        let left = limit.until.since(self.clock.boot());
+        let left = limit.until.left(self.clock.machine());
         if left <= Ms::ZERO {
             return Err(time_is_up());
         }
@@ -207,13 +207,10 @@ impl Client {
             .http
             .request(request.method, request.url)
             .headers(headers);
-        let deadline = Deadline {
-            clock: self.clock.clone(),
-            at: limit.until,
-        };
         // Without a body it is sent as soon as there is a connection.
         let mut in_time = left >= Ms::from(self.settings.connect_timeout);
-        match request.body.map(|body| TimelyBody::new(body, deadline)) {
+        let timely = |body| TimelyBody::new(body, self.clock.clone(), limit.until);
+        match request.body.map(timely) {
             Some(Some(body)) => {
                 builder = builder.body(reqwest::Body::wrap(body));
                 in_time = true;

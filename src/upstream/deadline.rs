@@ -1,5 +1,6 @@
-//! A request's body that is not sent once time is up. Connecting may have taken long, or
-//! the process may have stood still: by then another replica may be sending the same.
+//! A request's body that is not sent once time is up. Connecting may have taken long, the
+//! process may have stood still, or its machine may have been paused: by then another replica may
+//! be sending the same.
 
 use std::fmt;
 use std::pin::Pin;
@@ -8,20 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::foundation::clock::{BootMs, SharedClock};
-
-/// The last moment at which a request may be sent.
-#[derive(Clone, Debug)]
-pub(super) struct Deadline {
-    pub clock: SharedClock,
-    pub at: BootMs,
-}
-
-impl Deadline {
-    fn is_over(&self) -> bool {
-        self.clock.boot() >= self.at
-    }
-}
+use crate::foundation::clock::{Deadline, SharedClock};
 
 /// Why a request was not sent.
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +27,16 @@ impl std::error::Error for TimeIsUp {}
 pub(super) struct TimelyBody {
     /// None once it was taken.
     bytes: Option<Bytes>,
+    clock: SharedClock,
     deadline: Deadline,
 }
 
 impl TimelyBody {
     /// An empty body is no hindrance to a late request, so there must be one.
-    pub fn new(bytes: Vec<u8>, deadline: Deadline) -> Option<Self> {
+    pub fn new(bytes: Vec<u8>, clock: SharedClock, deadline: Deadline) -> Option<Self> {
         (!bytes.is_empty()).then(|| Self {
             bytes: Some(bytes.into()),
+            clock,
             deadline,
         })
     }
@@ -63,7 +53,7 @@ impl Body for TimelyBody {
         let Some(bytes) = self.bytes.take() else {
             return Poll::Ready(None);
         };
-        if self.deadline.is_over() {
+        if self.deadline.is_over(self.clock.machine()) {
             return Poll::Ready(Some(Err(TimeIsUp)));
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -98,24 +88,33 @@ mod tests {
     use crate::realm::document::ProxyChoice;
     use crate::realm::failure::Failure;
 
+    /// What happens to the clocks while a name is looked up.
+    #[derive(Clone, Copy, Debug)]
+    struct Meanwhile {
+        boot: Ms,
+        wall: Ms,
+    }
+
     /// A resolver that takes its time.
     #[derive(Debug)]
     struct SlowNames {
         clock: Arc<ManualClock>,
-        takes: Ms,
+        takes: Meanwhile,
     }
 
     impl Resolver for SlowNames {
         fn look_up(&self, _: String) -> Lookup {
-            self.clock.advance(self.takes);
+            let Meanwhile { boot, wall } = self.takes;
+            self.clock.advance(boot);
+            self.clock.step_wall(Ms(wall.0 - boot.0));
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             Box::pin(async move { Ok(vec![address]) })
         }
     }
 
-    /// Sends within a second by the clock, of which looking up the name takes so much;
+    /// Sends within a second by the clocks, of which looking up the name takes so much;
     /// answers what the server received.
-    async fn sent(takes: Ms) -> (Result<u16, Failure>, String) {
+    async fn sent(boot: Ms, wall: Ms) -> (Result<u16, Failure>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(async move {
@@ -136,7 +135,7 @@ mod tests {
             proxies: Proxies::default(),
             names: Arc::new(SlowNames {
                 clock: clock.clone(),
-                takes,
+                takes: Meanwhile { boot, wall },
             }),
             authorities: Vec::new(),
             timeout: Duration::from_secs(30),
@@ -160,16 +159,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_not_sent_where_connecting_has_taken_all_its_time() {
-        let (answer, received) = sent(Ms(999)).await;
-        assert_eq!(answer, Ok(200));
-        assert!(
-            received.to_lowercase().contains("content-length: 19"),
-            "{received}"
-        );
-        assert!(received.ends_with("\r\n\r\nrefresh_token=spent"));
-        let (answer, received) = sent(Ms(1000)).await;
-        assert!(!answer.unwrap_err().sent);
-        assert!(!received.contains("refresh_token"), "{received}");
+    async fn a_request_is_not_sent_where_connecting_has_taken_all_its_time_by_either_clock() {
+        for (boot, wall) in [(999, 999), (999, 0), (0, 999), (999, -3_600_000)] {
+            let (answer, received) = sent(Ms(boot), Ms(wall)).await;
+            assert_eq!(answer, Ok(200), "{boot} and {wall} ms");
+            assert!(
+                received.to_lowercase().contains("content-length: 19"),
+                "{received}"
+            );
+            assert!(received.ends_with("\r\n\r\nrefresh_token=spent"));
+        }
+        for (boot, wall) in [(1000, 1000), (1000, 0), (0, 1000), (1000, -3_600_000)] {
+            let (answer, received) = sent(Ms(boot), Ms(wall)).await;
+            assert!(!answer.unwrap_err().sent, "{boot} and {wall} ms");
+            assert!(!received.contains("refresh_token"), "{received}");
+        }
     }
 }

@@ -27,6 +27,7 @@ on_every_database! {
     renew_of_an_unknown_realm_exits_2,
     renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
+    whatever_works_with_what_is_stored_makes_nothing_in_an_empty_database,
     migrate_can_run_again,
     two_migrations_at_once_both_succeed,
     without_sealing_keys_sqlite_makes_them_and_mysql_is_refused,
@@ -240,6 +241,29 @@ fn of_every_command_it_is_known_whether_it_needs_a_database() {
     let mut known = [&MAKE_ONE[..], &need_one, &NEED_NONE].concat();
     known.sort_unstable();
     assert_eq!(all_commands(), known);
+}
+
+async fn whatever_works_with_what_is_stored_makes_nothing_in_an_empty_database(
+    database: TestDatabase,
+) {
+    let tables = match database.kind() {
+        Kind::Sqlite => {
+            let file = database.directory.path().join("token-server.db");
+            File::create(file).expect("a file can be made");
+            "SELECT COUNT(*) FROM sqlite_master"
+        }
+        Kind::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()"
+        }
+    };
+    for arguments in which_need_one() {
+        let ended = run(&database, &arguments).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments}");
+        for told in ["nothing of a token server", "token-server migrate"] {
+            assert!(ended.stderr.contains(told), "{arguments}: {}", ended.stderr);
+        }
+        assert_eq!(database.number(tables).await, 0, "{arguments}");
+    }
 }
 
 #[tokio::test]

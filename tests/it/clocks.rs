@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use token_server::foundation::clock::{
-    BootMs, Clock, EpochMs, ManualClock, Ms, SteadyClock, SystemClock,
-};
+use token_server::foundation::clock::steady::SteadyClock;
+use token_server::foundation::clock::{BootMs, Clock, EpochMs, ManualClock, Ms, SystemClock};
 
 use crate::kit::database::Kind;
 use crate::kit::server::Options;

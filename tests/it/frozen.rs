@@ -6,7 +6,8 @@ mod instance;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::{Clock, EpochMs, ManualClock, Ms, SteadyClock, SystemClock};
+use token_server::foundation::clock::steady::SteadyClock;
+use token_server::foundation::clock::{Clock, Deadline, EpochMs, ManualClock, Ms, SystemClock};
 use token_server::renewal::{RunBy, RunScope};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,9 @@ on_every_database! {
     the_first_reads_of_a_machine_that_was_paused_for_an_hour_get_the_tokens_that_are_good_now,
     a_process_that_was_stopped_serves_no_older_token_and_a_timer_has_all_renewed,
     a_run_begins_nothing_after_its_time_and_says_what_is_left,
+    a_run_begins_nothing_that_could_outlast_its_call,
+    a_frozen_instance_sweeps_nothing_and_is_ready_all_the_same,
+    a_run_waits_for_no_longer_than_a_request_may_take,
     what_was_revoked_during_a_freeze_is_refused_after_it,
 }
 
@@ -290,10 +294,11 @@ async fn a_run_begins_nothing_after_its_time_and_says_what_is_left(database: Tes
     clock.advance(Ms::from_secs(7200));
     provider.hold();
     let time_is_up = CancellationToken::new();
+    let ends = Deadline::after(clock.machine(), Ms::from_secs(60));
     let run = tokio::spawn({
         let renewals = app.renewals.clone();
         let scope = RunScope {
-            by: RunBy::TimedCall,
+            by: RunBy::TimedCall { ends },
             stop: time_is_up.clone(),
             ..RunScope::default()
         };
@@ -308,4 +313,73 @@ async fn a_run_begins_nothing_after_its_time_and_says_what_is_left(database: Tes
     let rest = app.renewals.run(&RunScope::default(), &()).await;
     assert_eq!(rest.expect("the database answers").renewed, 2);
     app.close().await;
+}
+
+async fn a_run_begins_nothing_that_could_outlast_its_call(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let clock = Arc::new(ManualClock::at(START));
+    let options = Options {
+        clock: Some(clock.clone()),
+        ..Options::default()
+    };
+    let server = Server::start_with(&database, options.clone()).await;
+    server.client.register(&provider.url("/token")).await;
+    server.stop().await;
+    let app = Server::opened(&database, options).await;
+    clock.advance(Ms::from_secs(7200));
+    let run = async |left: Ms| {
+        let ends = Deadline::after(clock.machine(), left);
+        let scope = RunScope {
+            by: RunBy::TimedCall { ends },
+            ..RunScope::default()
+        };
+        let run = app.renewals.run(&scope, &()).await;
+        let run = run.expect("the database answers");
+        (run.renewed, run.left)
+    };
+    // upstream.timeout_s and five seconds to store what comes.
+    assert_eq!(run(Ms(14_999)).await, (0, 1));
+    assert_eq!(provider.request_count(), 1);
+    assert_eq!(run(Ms(15_000)).await, (1, 0));
+    app.close().await;
+}
+
+async fn a_frozen_instance_sweeps_nothing_and_is_ready_all_the_same(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let options = Options::default().with(&[FROZEN]);
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
+    let client = &server.client;
+    let jobs: Vec<_> = server.jobs().into_iter().map(|(job, _)| job).collect();
+    assert!(
+        !jobs.contains(&"sweep") && jobs.contains(&"follow"),
+        "{jobs:?}"
+    );
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    // It is obtained by whoever asks for it.
+    let served = client.token("r", "k").await.expect(200).json();
+    assert_eq!(served["generation"], 1);
+    clock.advance(Ms::from_secs(7000));
+    client.get("/readyz").await.expect(200);
+    let metrics = client.get("/metrics").await.expect(200).text;
+    assert!(!metrics.contains("last_sweep_timestamp"), "{metrics}");
+    let run = client.post("/api/renewal/run", &json!({})).await;
+    assert_eq!(run.expect(200).json()["data"]["renewed"], 1);
+    assert_eq!(provider.request_count(), 2);
+    server.stop().await;
+}
+
+async fn a_run_waits_for_no_longer_than_a_request_may_take(database: TestDatabase) {
+    let limit = ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", "30");
+    let server = Server::with_env(&database, &[limit]).await;
+    let run = async |timeout_s: i64| {
+        let path = format!("/api/renewal/run?timeout_s={timeout_s}");
+        server.client.post(&path, &json!({})).await
+    };
+    run(30).await.expect(200);
+    let refused = run(31).await;
+    let problem = refused.expect_problem(400, "invalid_parameter");
+    let told = problem.to_string();
+    assert!(told.contains("http.request_timeout_s"), "{told}");
+    server.stop().await;
 }

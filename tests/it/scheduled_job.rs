@@ -1,25 +1,24 @@
-//! `token-server renew` as a scheduled job: it tells the truth, ends in time, and two at once do
-//! no harm.
+//! `token-server renew` as a scheduled job: what a run tells, and that it ends in time.
 
-use std::collections::BTreeMap;
+mod process;
+mod two_at_once;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt};
-use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ConnectionTrait, Statement};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timeline};
 
-use crate::cli::{Ended, LONG_AGO, end, obtain, run, summary};
+use crate::cli::{LONG_AGO, end, obtain, run, summary};
 use crate::kit::process::command;
 use crate::kit::promtool::PATHS;
 use crate::kit::server::{Options, SEALING_KEYS};
 use crate::kit::source::root;
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+use process::Job;
 
 on_every_database! {
     a_secret_that_needs_attention_is_named_by_each_run_until_it_is_mended,
@@ -30,8 +29,7 @@ on_every_database! {
     a_realm_that_is_limited_leaves_what_is_due_and_says_until_when,
     a_job_whose_time_is_up_names_what_is_left_and_holds_no_lease,
     a_job_that_is_told_to_end_finishes_what_it_has_begun_and_names_the_rest,
-    two_jobs_at_once_renew_each_token_once,
-    two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half,
+    what_a_server_attempted_first_and_in_vain_is_counted_and_named,
 }
 
 fn named<'a>(told: &'a Value, list: &str) -> Vec<(&'a str, &'a str)> {
@@ -193,61 +191,6 @@ async fn a_job_whose_time_is_up_names_what_is_left_and_holds_no_lease(database: 
     assert_eq!(database.number(HELD).await, 0);
 }
 
-/// A job in a process of its own, as in a container of its own.
-struct Job {
-    child: Child,
-    data_dir: TempDir,
-}
-
-impl Job {
-    fn start(database: &TestDatabase, env: &[(&'static str, &str)], arguments: &[&str]) -> Self {
-        let data_dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut env: Vec<_> = env
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
-        let path = data_dir.path().display().to_string();
-        env.push(("TOKEN_SERVER__DATA_DIR", path));
-        let child = command(database, &env)
-            .arg("renew")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
-        Self { child, data_dir }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let sent = kill_process(Pid::from_child(&self.child), signal);
-        sent.expect("the process can be signalled");
-    }
-
-    /// As it names itself in leases and in the history.
-    fn replica(&self) -> String {
-        let file = std::fs::read_to_string(self.data_dir.path().join("replica.id"));
-        file.expect("its name").trim().to_owned()
-    }
-
-    /// However long it takes.
-    async fn end(self) -> (Ended, String) {
-        let replica = self.replica();
-        let Self { child, data_dir } = self;
-        let output = tokio::task::spawn_blocking(|| child.wait_with_output());
-        let output = output
-            .await
-            .expect("no panic")
-            .expect("it can be waited for");
-        drop(data_dir);
-        let ended = Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::new(),
-        };
-        (ended, replica)
-    }
-}
-
 async fn a_job_that_is_told_to_end_finishes_what_it_has_begun_and_names_the_rest(
     database: TestDatabase,
 ) {
@@ -270,153 +213,27 @@ async fn a_job_that_is_told_to_end_finishes_what_it_has_begun_and_names_the_rest
     assert_eq!(database.number(HELD).await, 0);
 }
 
-/// A busy machine fails no write.
-const PATIENT: [(&str, &str); 2] = [
-    ("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000"),
-    ("TOKEN_SERVER__DATABASE__ACQUIRE_TIMEOUT_MS", "60000"),
-];
-
-/// Registers so many secrets, all of which are due now; the provider is told which it is asked for.
-async fn register_due(database: &TestDatabase, provider: &Provider, count: usize) {
-    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
-    let options = Options {
-        clock: Some(clock),
-        ..Options::default().with(&PATIENT)
-    };
-    let server = Server::start_with(database, options).await;
-    let client = &server.client;
-    client.register_realm("r", &provider.url("/token")).await;
-    let saved = stream::iter(0..count).map(async |number| {
-        let key = format!("k{number}");
-        let secret = json!({"realm": "r", "key": key, "key_1": key, "key_2": "the-secret"});
-        client.post("/api/secret", &secret).await.expect(200);
-    });
-    saved.buffer_unordered(8).collect::<()>().await;
-    server.settled().await;
-    server.stop().await;
-    let due = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NULL AND renew_at <= ";
-    let due = format!("{due}{}", SystemClock.now().0);
-    assert_eq!(database.number(&due).await, count as i64);
-}
-
-/// How often the provider was asked for each secret, after so many requests.
-fn asked_for(provider: &Provider, before: usize) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for request in provider.requests().split_off(before) {
-        let app = request.query.into_iter().find(|(name, _)| name == "appid");
-        *counts.entry(app.expect("its parameter").1).or_default() += 1;
-    }
-    counts
-}
-
-async fn stored_by(database: &TestDatabase, replica: &str) -> i64 {
-    let stored = "SELECT COUNT(*) FROM ts_renewal WHERE outcome = 'stored' AND replica = ";
-    database.number(&format!("{stored}'{replica}'")).await
-}
-
-/// Enough at once that two jobs share the work.
-const FAST: [(&str, &str); 5] = [
-    PATIENT[0],
-    PATIENT[1],
-    ("TOKEN_SERVER__RENEWAL__CONCURRENCY", "20"),
-    ("TOKEN_SERVER__RENEWAL__REALM_CONCURRENCY", "20"),
-    ("TOKEN_SERVER__RENEWAL__REALM_RATE", "100000"),
-];
-
-async fn two_jobs_at_once_renew_each_token_once(database: TestDatabase) {
+async fn what_a_server_attempted_first_and_in_vain_is_counted_and_named(database: TestDatabase) {
     let provider = Provider::start().await;
-    register_due(&database, &provider, 100).await;
-    let before = provider.request_count();
-    // Both are at it before any is answered.
+    obtain(&database, &provider, LONG_AGO).await;
+    let asked = provider.request_count();
+    provider.answer_with(refused());
     provider.hold();
-    // However long that takes.
-    let env = [&FAST[..], &[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")]].concat();
-    let jobs = [0; 2].map(|_| Job::start(&database, &env, &[]));
-    provider.wait_for_requests(before + 40).await;
+    let one = ("TOKEN_SERVER__RENEWAL__REALM_CONCURRENCY", "1");
+    let server = Server::with_env(&database, &[one]).await;
+    // One of each realm by the server, and the other one by the job.
+    provider.wait_for_requests(asked + 2).await;
+    let job = Job::start(&database, &[], &[]);
+    provider.wait_for_requests(asked + 3).await;
     provider.release();
-    let mut renewed = 0;
-    for job in jobs {
-        let (ended, replica) = job.end().await;
-        assert_eq!(ended.code, Some(0), "{}", ended.stdout);
-        let told = summary(&ended)["renewed"].as_i64().expect("a number");
-        assert!(told > 0, "it had none of the work");
-        assert_eq!(told, stored_by(&database, &replica).await);
-        renewed += told;
-    }
-    assert_eq!(renewed, 100);
-    let asked = asked_for(&provider, before);
-    assert_eq!(asked.len(), 100);
-    assert!(asked.values().all(|count| *count == 1), "{asked:?}");
-}
-
-/// The secrets that a process holds.
-async fn held_by(database: &TestDatabase, replica: &str) -> Vec<String> {
-    let connection = database.connect().await;
-    let sql = format!("SELECT key_name FROM ts_token WHERE lease_owner = '{replica}'");
-    let statement = Statement::from_string(connection.get_database_backend(), sql);
-    let rows = connection.query_all_raw(statement).await;
-    let rows = rows.expect("the query is good");
-    let names = rows.iter().map(|row| row.try_get_by_index(0));
-    names.collect::<Result<_, _>>().expect("names")
-}
-
-async fn two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half(
-    database: TestDatabase,
-) {
-    const TOKENS: usize = 2000;
-    let provider = Provider::start().await;
-    register_due(&database, &provider, TOKENS).await;
-    let before = provider.request_count();
-    let (killed, other) = (
-        Job::start(&database, &FAST, &[]),
-        Job::start(&database, &FAST, &[]),
-    );
-    for part in 1..=10 {
-        provider
-            .wait_for_requests(before + part * TOKENS / 20)
-            .await;
-    }
-    // Then each has as many under way as it may.
-    provider.hold();
-    let mut asked = provider.request_count();
-    provider.wait_for_requests(asked + 40).await;
-    asked = provider.request_count() - before;
-    assert!(asked < TOKENS * 3 / 4, "{asked} were asked for already");
-    let replica = killed.replica();
-    // The other takes nothing over before it is known what was cut off.
-    other.signal(Signal::STOP);
-    killed.signal(Signal::KILL);
-    let (ended, _) = killed.end().await;
-    assert_eq!((ended.code, &*ended.stdout), (None, ""));
-    let cut_off = held_by(&database, &replica).await;
-    assert!(!cut_off.is_empty(), "nothing was cut off");
-    other.signal(Signal::CONT);
-    provider.release();
-    let (ended, other) = other.end().await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    let (ended, _) = job.end().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
     let told = summary(&ended);
-    // Of whatever was stored, each by one of them.
-    let (by_killed, by_other) = (
-        stored_by(&database, &replica).await,
-        stored_by(&database, &other).await,
-    );
-    assert!(by_killed > 0, "the killed one had none of the work");
-    assert_eq!(by_killed + by_other, TOKENS as i64);
-    assert_eq!(told["renewed"], by_other, "{told}");
-    for none in ["failed", "discarded", "waiting", "left", "needs_attention"] {
-        assert_eq!(told[none], 0, "{told}");
-    }
-    let asked = asked_for(&provider, before);
-    assert_eq!(asked.len(), TOKENS);
-    let twice = asked.iter().filter(|(_, count)| **count != 1);
-    for (key, count) in twice {
-        assert!(*count == 2 && cut_off.contains(key), "{key}: {count} times");
-    }
-    let due = format!(
-        "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL OR renew_at <= {}",
-        SystemClock.now().0
-    );
-    assert_eq!(database.number(&due).await, 0);
+    assert_eq!((&told["renewed"], &told["failed"]), (&json!(0), &json!(3)));
+    let mut failures = named(&told, "failures");
+    failures.sort_unstable();
+    assert_eq!(failures, [("a", "1"), ("a", "2"), ("b", "1")]);
+    server.stop().await;
 }
 
 #[tokio::test]

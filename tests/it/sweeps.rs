@@ -1,7 +1,7 @@
 //! What sweeps read, and what they claim at once.
 
 use sea_orm::{ConnectionTrait, Statement};
-use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
+use token_server::foundation::clock::{Clock, Deadline, EpochMs, Ms, SystemClock, Timeline};
 use token_server::foundation::ids::{ClaimId, Generation, RealmId, ReplicaId};
 use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::{KeyRing, Sealed};
@@ -47,6 +47,7 @@ async fn tokens_as_long_as_answers_may_be_are_claimed_and_stored_together(databa
             id: ClaimId::new(format!("claim {generation}")),
             now,
             until: now.plus(Ms::from_secs(30)),
+            lease: Deadline::after(clock.machine(), Ms::from_secs(30)),
         };
         let claimed = lease::claim(&connection, &condition, &claim).await;
         let claimed = claimed.expect("the claim is written");

@@ -25,7 +25,7 @@ def handler(event, context):
     with urllib.request.urlopen(request, timeout=timeout_s + ENDS_WITHIN_S) as answer:
         run = json.load(answer)["data"]
     print(json.dumps(run))
-    not_renewed = run["failed"] + run["left"]
+    not_renewed = sum(run[count] for count in ("failed", "discarded", "waiting", "left"))
     if not_renewed:
         raise RuntimeError(f"{not_renewed} tokens were not renewed: {json.dumps(run)}")
     return run

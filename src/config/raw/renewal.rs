@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::values::{at_least_one, secs};
 use crate::config::settings::ConfigError;
 use crate::foundation::clock::Ms;
-use crate::renewal::RenewalSettings;
 use crate::renewal::decide::Backoff;
+use crate::renewal::{RenewalSettings, RenewalTrigger};
 use crate::webhook::WebhookSettings;
 
 #[derive(Deserialize)]
@@ -39,6 +39,7 @@ impl RawRenewal {
         self,
         read: &RawRead,
         webhook: Option<&WebhookSettings>,
+        trigger: RenewalTrigger,
     ) -> Result<RenewalSettings, ConfigError> {
         at_least_one(&[
             ("renewal.concurrency", self.concurrency.into()),
@@ -54,6 +55,7 @@ impl RawRenewal {
             return Err(ConfigError::of_key("renewal.probes_s", why));
         }
         Ok(RenewalSettings {
+            trigger,
             concurrency: self.concurrency as usize,
             realm_concurrency: self.realm_concurrency as usize,
             min_flush_interval: secs(self.min_flush_interval_s),

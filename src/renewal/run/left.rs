@@ -1,4 +1,7 @@
-//! What a run has left: what was due and was not attempted, and what needs a human.
+//! What a run has left: what was due and was not attempted, what others attempted in vain, and what
+//! needs a human.
+
+use std::collections::{HashMap, HashSet};
 
 use super::scope::RunScope;
 use super::summary::{NAMED_MAX, NamedFailure, RunSummary};
@@ -8,31 +11,47 @@ use crate::foundation::ids::{RealmId, SecretId};
 use crate::foundation::page::Page;
 use crate::realm::store as realm_store;
 use crate::renewal::realms::RealmCache;
-use crate::token::due;
+use crate::token::due::{self, WantedToken};
 use crate::token::listing::{self, SecretFilter};
 use crate::token::state::State;
+use crate::token::store;
+use crate::upstream::Upstream;
 
 /// Rows of one page of what is left.
 const LEFT_PAGE_ROWS: u64 = 1000;
+
+/// Rows of which others have made something, read at once.
+const SETTLED_ROWS: usize = 500;
 
 /// What counts what is left.
 pub(super) struct LeftCounter<'a> {
     pub database: &'a Database,
     pub clock: &'a SharedClock,
     pub realms: &'a RealmCache,
+    pub upstream: &'a Upstream,
 }
 
 impl LeftCounter<'_> {
-    /// Counts and names what was to be renewed and was not attempted. Answers whether another
-    /// process is renewing some of it.
-    pub(super) async fn count_left(
+    /// What is to be renewed when a run begins, held by somebody or not.
+    pub(super) async fn wanted(
         &self,
         scope: &RunScope,
         begun: EpochMs,
-        summary: &mut RunSummary,
-    ) -> Result<bool, DbError> {
-        summary.forget_left();
-        let mut any_held = false;
+    ) -> Result<HashSet<SecretId>, DbError> {
+        let mut ids = HashSet::new();
+        self.for_each_wanted(scope, begun, |_, token| {
+            ids.insert(token.id);
+        })
+        .await?;
+        Ok(ids)
+    }
+
+    async fn for_each_wanted(
+        &self,
+        scope: &RunScope,
+        begun: EpochMs,
+        mut found: impl FnMut(&RealmId, WantedToken),
+    ) -> Result<(), DbError> {
         let reader = self.database.causal();
         let all = match &scope.realm {
             Some(realm) => vec![realm.clone()],
@@ -44,7 +63,6 @@ impl LeftCounter<'_> {
                 None => all.clone(),
             };
             for realm in realms {
-                let why = self.why_left(&realm, scope).await?;
                 let mut after = SecretId(i64::MIN);
                 loop {
                     let page =
@@ -52,16 +70,52 @@ impl LeftCounter<'_> {
                     let Some(last) = page.last() else { break };
                     after = last.id;
                     for token in page {
-                        if !summary.has_tried(token.id) {
-                            any_held |= token.is_held;
-                            let why = match token.is_held {
-                                true => "another process is renewing it",
-                                false => why.as_str(),
-                            };
-                            summary.leave(token.id, &realm, token.key, why);
-                        }
+                        found(&realm, token);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts and names what was to be renewed and was not attempted, and what others attempted and
+    /// did not renew, of what was wanted at the begin. Answers whether another process is renewing
+    /// some of it.
+    pub(super) async fn count_left(
+        &self,
+        scope: &RunScope,
+        begun: EpochMs,
+        wanted: &HashSet<SecretId>,
+        summary: &mut RunSummary,
+    ) -> Result<bool, DbError> {
+        summary.forget_left();
+        let mut left = Vec::new();
+        self.for_each_wanted(scope, begun, |realm, token| {
+            if !summary.has_tried(token.id) {
+                left.push((realm.clone(), token));
+            }
+        })
+        .await?;
+        let mut any_held = false;
+        let mut reasons: HashMap<RealmId, String> = HashMap::new();
+        for (realm, token) in left {
+            if !reasons.contains_key(&realm) {
+                let why = self.why_left(&realm, scope).await?;
+                reasons.insert(realm.clone(), why);
+            }
+            any_held |= token.is_held;
+            let why = match reasons.get(&realm) {
+                Some(why) if !token.is_held => why,
+                _ => "another process is renewing it",
+            };
+            summary.leave(token.id, &realm, token.key, why);
+        }
+        let settled = wanted.iter().copied();
+        let settled = settled.filter(|id| !summary.has_tried(*id) && !summary.has_left(*id));
+        let settled: Vec<_> = settled.collect();
+        for ids in settled.chunks(SETTLED_ROWS) {
+            for record in store::find_all(self.database.causal(), ids).await? {
+                summary.count_elsewhere(record);
             }
         }
         Ok(any_held)
@@ -77,6 +131,10 @@ impl LeftCounter<'_> {
             Ok(realm) => match realm.blocked_until {
                 Some(until) if until > now => {
                     format!("the provider limits the realm until {}", until.to_rfc3339())
+                }
+                _ if !scope.can_end(self.clock.machine(), self.upstream.timeout(&realm.source)) => {
+                    "an attempt may take longer than the run has left (http.request_timeout_s)"
+                        .to_owned()
                 }
                 _ if scope.stop.is_cancelled() => "the run was ended before its turn".to_owned(),
                 _ => "it was given back while the run ended".to_owned(),

@@ -2,8 +2,9 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::foundation::clock::{EpochMs, Ms, Timeline};
+use crate::foundation::clock::{Deadline, EpochMs, Moment, Ms, Timeline};
 use crate::foundation::ids::RealmId;
+use crate::renewal::settings::can_end;
 use crate::token::due::Wanted;
 
 /// How far a run reaches.
@@ -24,9 +25,10 @@ pub enum RunBy {
     /// A call to a server: what the sweep beside it has under way is left to that.
     #[default]
     Call,
-    /// A call that ends in time: attempts of the sweep are waited for until then, since the process
-    /// may be frozen after it, and what is left is counted.
-    TimedCall,
+    /// A call that ends in time, since the process may be frozen after it: it begins nothing that could
+    /// not end by then, and waits for what else the process has begun. What others have under way is
+    /// waited for until it is told to stop, and what is left is counted.
+    TimedCall { ends: Deadline },
     /// A process without a sweep: leases that a killed process left are watched and taken over, as
     /// a server does, and what is left and what needs attention is counted.
     Job,
@@ -49,6 +51,14 @@ impl RunScope {
         match &self.realm {
             Some(realm) => realm.to_string(),
             None => "(all realms)".to_owned(),
+        }
+    }
+
+    /// Whether an attempt that may take so long can end before the run must.
+    pub(super) fn can_end(&self, now: Moment, timeout: Ms) -> bool {
+        match self.by {
+            RunBy::TimedCall { ends } => can_end(ends, now, timeout),
+            RunBy::Call | RunBy::Job => true,
         }
     }
 

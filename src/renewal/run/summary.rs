@@ -72,6 +72,15 @@ pub struct RunSummary {
     waited: HashSet<SecretId>,
     attempted: HashSet<SecretId>,
     left_ids: HashSet<SecretId>,
+    elsewhere: Elsewhere,
+}
+
+/// What others made of what was to be renewed: the sweep of a server, another job.
+#[derive(Clone, Debug, Default)]
+struct Elsewhere {
+    failed: u64,
+    failures: Vec<NamedFailure>,
+    waiting: u64,
 }
 
 impl RunSummary {
@@ -122,6 +131,30 @@ impl RunSummary {
         }
     }
 
+    /// Another's attempt came first, and brought no token.
+    pub(super) fn count_elsewhere(&mut self, record: TokenRecord) {
+        let is_waiting = record.waiting.is_some();
+        match NamedFailure::of_trouble(record) {
+            Some(failure) => {
+                self.elsewhere.failed += 1;
+                if self.elsewhere.failures.len() < NAMED_MAX {
+                    self.elsewhere.failures.push(failure);
+                }
+            }
+            None => self.elsewhere.waiting += u64::from(is_waiting),
+        }
+    }
+
+    /// At the end of a run.
+    pub(super) fn with_others(mut self) -> Self {
+        let others = std::mem::take(&mut self.elsewhere);
+        self.failed += others.failed;
+        self.failures.extend(others.failures);
+        self.failures.truncate(NAMED_MAX);
+        self.waiting = self.still_waiting() + others.waiting;
+        self
+    }
+
     pub(super) fn leave(&mut self, id: SecretId, realm: &RealmId, key: KeyName, why: &str) {
         if !self.left_ids.insert(id) {
             return;
@@ -138,9 +171,14 @@ impl RunSummary {
 
     /// Before it is counted anew.
     pub(super) fn forget_left(&mut self) {
+        self.elsewhere = Elsewhere::default();
         self.left = 0;
         self.left_secrets.clear();
         self.left_ids.clear();
+    }
+
+    pub(super) fn has_left(&self, id: SecretId) -> bool {
+        self.left_ids.contains(&id)
     }
 
     pub(super) fn has_tried(&self, id: SecretId) -> bool {

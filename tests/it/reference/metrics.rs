@@ -42,6 +42,7 @@ fn page() -> String {
         .get_or_create(&ClosedLabels { reason: "full" })
         .inc();
     metrics.certificate_ends(Some(EpochMs(1)));
+    metrics.last_sweep.set(1.0);
     let limit = LimitLabels { limit: "key" };
     metrics.limited.get_or_create(&limit).inc();
     metrics
