@@ -8,7 +8,7 @@ use token_server::foundation::clock::{Clock, Ms, SystemClock, Timeline};
 
 use crate::Size;
 use crate::kit::TestDatabase;
-use crate::kit::database::DatabaseServer;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::ServerProcess;
 use crate::load::{self, Connecting, Load, token_request};
 use crate::report::{Mark, Report, Runs};

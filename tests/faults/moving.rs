@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::checker::{Given, History, Sample, violations};
-use crate::kit::database::{DatabaseServer, Kind};
+use crate::kit::database::Kind;
+use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::Client;
 use crate::kit::{TestDatabase, eventually, on_every_database};

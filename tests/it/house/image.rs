@@ -149,7 +149,7 @@ fn builds(folder: &Path, arguments: &str) {
 #[test]
 fn cargo_builds_what_is_copied_into_the_image_before_and_after_the_dependencies() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let mut builds = 0;
+    let mut begun = 0;
     for instruction in build_stage(&read(&root().join(DOCKERFILE))) {
         for path in copied(&instruction) {
             let to = folder.path().join(path);
@@ -170,7 +170,7 @@ fn cargo_builds_what_is_copied_into_the_image_before_and_after_the_dependencies(
         let ended = shell.current_dir(folder.path()).status();
         assert!(ended.expect("a shell starts").success(), "{before}");
         builds(folder.path(), arguments);
-        builds += 1;
+        begun += 1;
     }
-    assert_eq!(builds, 2, "the dependencies, then the binary");
+    assert_eq!(begun, 2, "the dependencies, then the binary");
 }
