@@ -110,7 +110,7 @@ fn take(request: &Request, app: &App) -> Result<(), Problem> {
     taken.map_err(|wait| {
         count(app, "address");
         let refused = Call::by(request, app).deny(None, DenialReason::AddressRate);
-        refused.after(wait).held_back(app.settings.address_delay)
+        refused.after(wait).held_back()
     })
 }
 

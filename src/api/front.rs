@@ -13,10 +13,11 @@ use super::auth;
 use super::browser;
 use super::head::Head;
 use super::hot::Hot;
-use super::http::{NO_STORE, REQUEST_ID, RequestId, has_body};
+use super::http::{HeldBack, NO_STORE, REQUEST_ID, RequestId, has_body};
 use super::paths::{Entrance, Paths};
 use super::problem::Problem;
 use crate::app::App;
+use crate::foundation::clock::Ms;
 use crate::foundation::metrics::{RequestLabels, seconds};
 use crate::ticket::push::BODY_MAX_BYTES;
 
@@ -175,7 +176,14 @@ impl<E: Endpoint + 'static> Front<E> {
         let mut response = answered.unwrap_or_else(|error| {
             let problem = Problem::of(&error);
             span.in_scope(|| self.log(&problem));
-            problem.into_response_for(&id)
+            let held_back = problem
+                .is_held_back()
+                .then_some(self.app.settings.address_delay);
+            let mut response = problem.into_response_for(&id);
+            if let Some(delay) = held_back.filter(|delay| *delay > Ms::ZERO) {
+                response.extensions_mut().insert(HeldBack(delay));
+            }
+            response
         });
         let status = response.status();
         let headers = response.headers_mut();

@@ -13,7 +13,6 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
-use super::http::HeldBack;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
 use crate::foundation::fields::Fault;
@@ -65,7 +64,7 @@ pub struct Problem {
     errors: Vec<Fault>,
     class: Option<&'static str>,
     retry_after: Option<Ms>,
-    held_back: Option<HeldBack>,
+    is_held_back: bool,
     /// For the log, never for the caller.
     database: Option<Arc<DbError>>,
 }
@@ -79,7 +78,7 @@ impl Problem {
             errors: Vec::new(),
             class: None,
             retry_after: None,
-            held_back: None,
+            is_held_back: false,
             database: None,
         }
     }
@@ -163,10 +162,14 @@ impl Problem {
         self
     }
 
-    /// Is told only after so long.
-    pub fn held_back(mut self, delay: Ms) -> Self {
-        self.held_back = Some(HeldBack(delay)).filter(|_| delay > Ms::ZERO);
+    /// Is told only after a while.
+    pub fn held_back(mut self) -> Self {
+        self.is_held_back = true;
         self
+    }
+
+    pub fn is_held_back(&self) -> bool {
+        self.is_held_back
     }
 
     /// Has the log say what the database failed with.
@@ -205,9 +208,6 @@ impl Problem {
             .with_content_type(MEDIA_TYPE)
             .into_response();
         response.set_status(self.status);
-        if let Some(held_back) = self.held_back {
-            response.extensions_mut().insert(held_back);
-        }
         if let Some(wait) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, wait.as_secs_ceil().max(1).into());

@@ -113,10 +113,6 @@ async fn a_start_says_what_a_server_refuses() {
             "access denied for user app to database theirs",
         ),
         (
-            of("app", PASSWORD, "ours"),
-            "user app lacks a privilege on database ours",
-        ),
-        (
             format!("{root}/nothing"),
             "there is no database nothing: create it",
         ),
@@ -127,11 +123,16 @@ async fn a_start_says_what_a_server_refuses() {
     ] {
         expect_said(&url, &[&format!("mysql://{address}/"), said]);
     }
+    // The others make nothing there.
+    let ours = of("app", PASSWORD, "ours");
+    let lacks = "user app lacks a privilege on database ours";
+    expect_said_by(making(), &ours, &[&format!("mysql://{address}/"), lacks]);
+    expect_said_by(which_need_one(), &ours, &["nothing of a token server"]);
     for sql in ["GRANT ALL ON ours.* TO app@'%'", "SET GLOBAL read_only = 1"] {
         let done = admin.execute_unprepared(sql).await;
         done.expect("the statement is good");
     }
-    expect_said(&of("app", PASSWORD, "ours"), &["the server is read-only"]);
+    expect_said_by(making(), &ours, &["the server is read-only"]);
 }
 
 #[test]

@@ -294,7 +294,7 @@ async fn a_run_begins_nothing_after_its_time_and_says_what_is_left(database: Tes
     clock.advance(Ms::from_secs(7200));
     provider.hold();
     let time_is_up = CancellationToken::new();
-    let ends = Deadline::after(clock.machine(), Ms::from_secs(60));
+    let ends = Deadline::after(clock.machine(), Ms::from_secs(86_400));
     let run = tokio::spawn({
         let renewals = app.renewals.clone();
         let scope = RunScope {

@@ -2,8 +2,9 @@
 //! and nothing that a provider or a caller says ends a line.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 
@@ -379,17 +380,20 @@ async fn nothing_that_is_said_elsewhere_ends_a_line_or_moves_a_cursor(database: 
     }
 }
 
-/// A database without a schema, so that whatever opens it says that it made one.
-fn empty_database() -> TestDatabase {
+/// A database whose file others may read, so that whatever opens it warns of that.
+fn open_to_others() -> TestDatabase {
     let database = TestDatabase::sqlite();
+    let migrated = command(&database, &[]).arg("migrate").output();
+    assert!(migrated.expect("the command ends").status.success());
     let file = database.directory.path().join("token-server.db");
-    File::create(file).expect("a file can be made");
+    let all_read = Permissions::from_mode(0o644);
+    std::fs::set_permissions(file, all_read).expect("the file is ours");
     database
 }
 
 /// Runs a command that logs to a terminal, and answers what the terminal was sent.
 fn on_terminal(env: &[(&str, &str)]) -> String {
-    let database = empty_database();
+    let database = open_to_others();
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let ours = openpt(flags).expect("there are pseudo-terminals");
     grantpt(&ours).expect("it can be given to us");
@@ -408,14 +412,14 @@ fn on_terminal(env: &[(&str, &str)]) -> String {
     let _ = File::from(ours).read_to_end(&mut sent);
     assert!(child.wait().expect("the command ends").success());
     let sent = String::from_utf8(sent).expect("a text");
-    assert!(sent.contains("the schema was brought up to date"), "{sent}");
+    assert!(sent.contains("other users could use this"), "{sent}");
     sent
 }
 
 #[test]
 fn a_terminal_has_colours_unless_it_is_asked_to_do_without() {
     let coloured = on_terminal(&[("TERM", "xterm-256color")]);
-    assert!(coloured.contains("\u{1b}[32m INFO\u{1b}[0m"), "{coloured}");
+    assert!(coloured.contains("\u{1b}[33m WARN\u{1b}[0m"), "{coloured}");
     let coloured = on_terminal(&[("TERM", "xterm"), ("NO_COLOR", "")]);
     assert!(coloured.contains('\u{1b}'), "{coloured}");
     for env in [
@@ -425,19 +429,25 @@ fn a_terminal_has_colours_unless_it_is_asked_to_do_without() {
     ] {
         let plain = on_terminal(&env);
         assert!(!plain.contains('\u{1b}'), "{env:?}: {plain:?}");
-        assert!(plain.contains(" INFO token_server::app: "), "{plain}");
+        assert!(
+            plain.contains(" WARN token_server::foundation::private: "),
+            "{plain}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_terminal_has_no_colours() {
-    let database = empty_database();
+    let database = open_to_others();
     let ended = command(&database, &[])
         .arg("renew")
         .envs([("TERM", "xterm"), ("TOKEN_SERVER__LOG__FORMAT", "pretty")])
         .output()
         .expect("the command ends");
     let said = String::from_utf8(ended.stderr).expect("a text");
-    assert!(said.contains(" INFO token_server::app: "), "{said}");
+    assert!(
+        said.contains(" WARN token_server::foundation::private: "),
+        "{said}"
+    );
     assert!(!said.contains('\u{1b}'), "{said:?}");
 }

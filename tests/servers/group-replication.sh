@@ -11,7 +11,7 @@
 #
 # When the command ends, so do the nodes, and its exit status is the script's.
 set -euo pipefail
-script=group-replication
+script="group-replication"
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 source "$repository/tests/servers/mysql-root.sh"
 nodes=(1 2 3)

@@ -1,6 +1,6 @@
 # Sourced, after common.sh, by the scripts that start MySQL 9. Debian keeps it in unstable only, so it
 # runs in a root of its own, which is made once under target/ and kept.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 
 need_root
 has debootstrap || install debootstrap

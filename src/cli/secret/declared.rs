@@ -25,6 +25,9 @@ pub(super) struct DeclaredToken {
     pub expires_at: Option<EpochMs>,
 }
 
+/// Makes a source of its text.
+type MakesSource = fn(String) -> ValueSource;
+
 /// Where a value is.
 pub(super) enum ValueSource {
     Literal(SecretString),
@@ -113,7 +116,7 @@ fn source(
         Value::Object(_) => {
             let reference = Fields::of(value, pointer, faults)?;
             let mut sources: Vec<ValueSource> = Vec::new();
-            let texts: [(&'static str, fn(String) -> ValueSource); 3] = [
+            let texts: [(&str, MakesSource); 3] = [
                 ("file", ValueSource::File),
                 ("env", ValueSource::Env),
                 ("sealed", ValueSource::Sealed),

@@ -201,8 +201,8 @@ async fn what_cannot_be_read_is_named_by_its_place_and_never_shown(database: Tes
             "/params/p must be a string, or an object that says where",
         ),
         (
-            json!({"evn": CANARY}),
-            "/params/p/evn is not a field here; known are file, env, sealed, command",
+            json!({"environment": CANARY}),
+            "/params/p/environment is not a field here; known are file, env, sealed, command",
         ),
         (
             json!({"sealed": CANARY}),
@@ -222,7 +222,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_never_shown(database: Tes
         assert!(refused.stderr.contains(told), "{told}: {}", refused.stderr);
         assert!(!refused.stderr.contains(CANARY), "{}", refused.stderr);
     }
-    let open = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let open = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
     scene.write_text("short", CANARY);
     std::fs::set_permissions(scene.path("short"), open).expect("it is ours");
     let secret = json!({"realm": "r", "key": "k", "params": {"p": {"file": "short"}}});

@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use tempfile::TempDir;
 use token_server::foundation::ids::SecretId;
@@ -155,7 +156,13 @@ impl TestDatabase {
         let connection = self.connect().await;
         let mut after = SecretId(i64::MIN);
         loop {
-            let transaction = connection.begin().await.expect("a transaction begins");
+            // A server may write beside it.
+            let options = TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..Default::default()
+            };
+            let transaction = connection.begin_with_options(options).await;
+            let transaction = transaction.expect("a transaction begins");
             let done = authenticate_after(&transaction, &ring, after).await;
             transaction.commit().await.expect("it is committed");
             match done.expect("the database answers") {
