@@ -56,7 +56,13 @@ impl Scene {
 
     /// Starts a replica; one of the same name is the same, restarted.
     pub fn replica(&self, name: &str) -> ServerProcess {
-        ServerProcess::start(&self.database, &self.environment(name))
+        self.replica_with(name, &[])
+    }
+
+    /// The same, configured otherwise.
+    pub fn replica_with(&self, name: &str, more: &[(&'static str, String)]) -> ServerProcess {
+        let environment = [self.environment(name).as_slice(), more].concat();
+        ServerProcess::start(&self.database, &environment)
     }
 
     /// A replica of another binary.

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::kit::process::ServerProcess;
+use crate::kit::server::Client;
 use crate::kit::{PATIENCE, TestDatabase, eventually, on_every_database};
 use crate::provider::{Exchange, Reuse, RotatingProvider};
 use crate::scene::{register, rotating_realm};
@@ -243,7 +244,13 @@ impl Scene {
 
     /// A number of the metrics; 0 where there is none yet.
     async fn metric(&self, name: &str) -> i64 {
-        let page = self.server.client.get("/metrics").await.expect(200).text;
+        // On a connection of its own: an idle one may be closed for the sockets as it is used.
+        let unkept = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0);
+        let unkept = unkept.build().expect("a client can be made");
+        let client = Client::over(unkept, format!("http://{}", self.server.address));
+        let page = client.get("/metrics").await.expect(200).text;
         let mut lines = page.lines().filter_map(|line| line.rsplit_once(' '));
         let value = lines.find(|(of, _)| *of == name);
         value.map_or(0, |(_, value)| value.parse().expect("a number"))
