@@ -93,7 +93,9 @@ pub async fn copy(
     if differing.is_empty() {
         return Ok(CopiedKey::AsItIs);
     }
-    if !over_copy {
+    // Nobody gets a revocation undone.
+    let is_revoked_here = here.revoked_at.is_some() && there.revoked_at.is_none();
+    if !over_copy || is_revoked_here {
         return Ok(CopiedKey::Differs(differing));
     }
     Entity::update_many()

@@ -203,6 +203,9 @@ impl<'a> Move<'a> {
         let (there, here) = (DatabaseId(there), DatabaseId(here));
         let left = elsewhere::renewed_by(target.causal(), &there, SecretId(i64::MIN), 1).await;
         let left = left.map_err(|error| failed(&target, &error.into()))?;
+        let handed_over =
+            elsewhere::renewed_by(source.causal(), &here, SecretId(i64::MIN), 1).await;
+        let handed_over = handed_over.map_err(|error| failed(&source, &error.into()))?;
         Ok(Self {
             source: Side {
                 database: source,
@@ -225,7 +228,8 @@ impl<'a> Move<'a> {
             secrets: HashMap::new(),
             copies: BTreeSet::new(),
             refused_realms: BTreeSet::new(),
-            goes_on: !left.is_empty(),
+            // Once anything was handed over, what is registered here is this server's own.
+            goes_on: !left.is_empty() && handed_over.is_empty(),
             history: i64::MIN,
         })
     }

@@ -9,6 +9,7 @@ use sea_orm::{
 };
 use token_server_entity::token::{Column, Entity};
 
+use super::elsewhere::FOREVER;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -65,7 +66,8 @@ pub struct WantedToken {
     pub is_held: bool,
 }
 
-/// What is wanted of a realm, held by somebody or not, after a place in the list.
+/// What is wanted of a realm, held by somebody or not, after a place in the list; but not what
+/// another database renews.
 pub async fn wanted_in(
     database: &impl ConnectionTrait,
     realm: &RealmId,
@@ -76,6 +78,7 @@ pub async fn wanted_in(
     let rows: Vec<(i64, String, Option<String>)> = Entity::find()
         .filter(Column::RealmId.eq(realm.as_str()))
         .filter(wanted.filter())
+        .filter(is_renewed_here())
         .filter(Column::SecretId.gt(after.0))
         .order_by(Column::SecretId, Order::Asc)
         .select_only()
@@ -90,6 +93,12 @@ pub async fn wanted_in(
         is_held: owner.is_some(),
     };
     Ok(rows.into_iter().map(token).collect())
+}
+
+fn is_renewed_here() -> Condition {
+    Condition::any()
+        .add(Column::LeaseUntil.is_null())
+        .add(Column::LeaseUntil.lt(FOREVER))
 }
 
 /// Those of some realms that have something due, maybe held by somebody. Costs one index probe

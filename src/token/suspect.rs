@@ -6,6 +6,7 @@ use sea_orm::{
 };
 use token_server_entity::token::{Column, Entity};
 
+use super::elsewhere::FOREVER;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{Fence, RealmId, SecretId};
 
@@ -26,7 +27,7 @@ impl Suspect {
 }
 
 /// The leases that end first, of all realms or of one. That one has run out by the wall clock
-/// does not allow taking over.
+/// does not allow taking over. Nobody waits for one that another database has for ever.
 pub async fn held(
     database: &impl ConnectionTrait,
     realm: Option<&RealmId>,
@@ -38,7 +39,7 @@ pub async fn held(
         .select_only()
         .columns([Column::SecretId, Column::Fence])
         .columns([Column::LeaseUntil, Column::LastAttemptAt])
-        .filter(Column::LeaseUntil.is_not_null())
+        .filter(Column::LeaseUntil.lt(FOREVER))
         .order_by_asc(Column::LeaseUntil)
         .limit(limit)
         .into_tuple()

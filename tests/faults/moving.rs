@@ -506,6 +506,11 @@ async fn a_finished_move_is_brought_back_by_a_move_the_other_way(database: TestD
     let new = target.serve();
     callers.point_to(&new.client);
     renews_all(&target, &new.client).await;
+    // A job on the old database finds nothing to renew, and waits for nothing.
+    source.due().await;
+    let mut job = command(&source.database, &source.environment("job"));
+    let ended = job.arg("renew").output().expect("the binary starts");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let report = imported(&source, &target, &[], 0);
     assert_eq!(report["secrets"]["taken"], KEYS.len(), "{report}");
     assert_eq!(

@@ -60,6 +60,10 @@ impl TokenServerArguments {
         match self {
             Self { release: true, .. } => Some("--release"),
             Self { follow: true, .. } => Some("--follow"),
+            Self {
+                source_keys_file: Some(_),
+                ..
+            } => Some("--source-keys-file"),
             _ => None,
         }
     }

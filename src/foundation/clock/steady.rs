@@ -131,13 +131,20 @@ impl Clock for SteadyClock {
         Ms(self.unconfirmed.load(Ordering::Relaxed))
     }
 
+    // Of several who compared at once, one is enough.
     fn confirm(&self, passed: Ms) {
         let _changing = self.changing();
+        if self.unconfirmed.load(Ordering::Relaxed) < passed.0 {
+            return;
+        }
         self.unconfirmed.fetch_sub(passed.0, Ordering::Relaxed);
     }
 
     fn take_back(&self, passed: Ms) {
         let _changing = self.changing();
+        if self.unconfirmed.load(Ordering::Relaxed) < passed.0 {
+            return;
+        }
         self.unconfirmed.fetch_sub(passed.0, Ordering::Relaxed);
         self.set_by.fetch_add(passed.0, Ordering::Relaxed);
         self.believed.fetch_sub(passed.0, Ordering::Relaxed);
