@@ -230,7 +230,7 @@ fn tell(written: &Written, folder: &Path, plain: bool) -> Result<ExitCode, Comma
         false => "sealed",
     };
     say(&format!(
-        "wrote {realms} realms and {secrets} secrets ({form}) to {folder}\n\
+        "wrote {realms} realm(s) and {secrets} secret(s) ({form}) to {folder}\n\
          take them in with: token-server realm apply {folder}/{REALMS} && token-server secret apply {folder}/{SECRETS}\n"
     ))?;
     let mut told = String::new();

@@ -53,7 +53,7 @@ async fn what_is_exported_is_taken_in_by_an_empty_server_with_the_same_keys_only
     let scene = scene(database).await;
     let told = scene.good(&["export", "--output", "out"]).await;
     assert!(
-        told.contains("wrote 2 realms and 3 secrets (sealed) to out"),
+        told.contains("wrote 2 realm(s) and 3 secret(s) (sealed) to out"),
         "{told}"
     );
     for (name, text) in files_in(&scene.path("out/secrets")) {
@@ -155,7 +155,7 @@ async fn an_export_is_private_audited_and_mixes_with_nothing(database: TestDatab
     let one = scene
         .good(&["export", "--realm", "fixed", "--output", "one"])
         .await;
-    assert!(one.contains("wrote 1 realms and 1 secrets"), "{one}");
+    assert!(one.contains("wrote 1 realm(s) and 1 secret(s)"), "{one}");
     for told in [&ended.stdout, &ended.stderr, &again.stderr, &one] {
         assert!(!told.contains("canary"), "{told}");
     }
