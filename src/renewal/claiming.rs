@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::realms::RealmCache;
 use super::settings::LEASE_SLACK;
 use super::skew::ClockCheck;
 use super::watch::FenceWatch;
@@ -16,6 +17,7 @@ use crate::token::claim::{Claim, Claimed};
 use crate::token::lease::{self, ClaimCondition};
 use crate::token::lost;
 use crate::token::suspect::{self, Suspect};
+use crate::upstream::Upstream;
 
 /// How long a row sealed with an unknown key is left alone.
 const LEFT_ALONE: Ms = Ms::from_secs(60);
@@ -30,6 +32,8 @@ pub(super) struct ClaimerParts {
     pub replica: ReplicaId,
     pub metrics: Arc<Metrics>,
     pub clocks: ClockCheck,
+    pub upstream: Arc<Upstream>,
+    pub realms: Arc<RealmCache>,
     pub realm_concurrency: usize,
 }
 
@@ -117,11 +121,22 @@ impl Claimer {
         watch.next(suspects, self.parts.clock.boot())
     }
 
+    /// How long an attempt here may take; the holder's may have been another.
+    pub(super) async fn timeout(&self, suspect: &Suspect) -> Result<Ms, DbError> {
+        let realm = self.parts.realms.load(&suspect.realm).await?;
+        Ok(realm.map_or(Ms(suspect.lease.0 - LEASE_SLACK.0), |realm| {
+            self.parts.upstream.timeout(&realm.source)
+        }))
+    }
+
     /// Takes over a lease, unless its holder came back or another replica was first.
-    pub(super) async fn take_over(&self, suspect: &Suspect) -> Result<Option<Claimed>, DbError> {
+    pub(super) async fn take_over(
+        &self,
+        suspect: &Suspect,
+        timeout: Ms,
+    ) -> Result<Option<Claimed>, DbError> {
         let condition = ClaimCondition::Abandoned(suspect.id, suspect.fence);
-        let attempt_time = Ms(suspect.lease.0 - LEASE_SLACK.0);
-        let taken = self.claim(&condition, attempt_time).await?.pop();
+        let taken = self.claim(&condition, timeout).await?.pop();
         if let Some(claimed) = &taken {
             self.parts.metrics.lease_steals.inc();
             tracing::warn!(

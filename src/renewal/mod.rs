@@ -156,6 +156,8 @@ impl Renewals {
             replica: replica.clone(),
             metrics: metrics.clone(),
             clocks,
+            upstream: upstream.clone(),
+            realms: realms.clone(),
             realm_concurrency: settings.realm_concurrency,
         }));
         let pairs = Arc::new(PairKeeper::new(PairKeeperParts {

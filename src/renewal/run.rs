@@ -20,8 +20,7 @@ use super::late::LateAnswers;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
 use super::realms::RealmCache;
-use super::settings::LEASE_SLACK;
-use crate::foundation::clock::{Deadline, EpochMs, Ms, SharedClock};
+use crate::foundation::clock::{Deadline, EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{Fence, KeyName, RealmId, SecretId};
 use crate::realm::{Realm, store as realm_store};
@@ -209,12 +208,12 @@ impl Runner {
         let any = !held.is_empty();
         while !held.is_empty() {
             for suspect in abandoned {
-                let attempt = Ms(suspect.lease.0 - LEASE_SLACK.0);
-                if scope.stop.is_cancelled() || !scope.can_end(self.parts.clock.machine(), attempt)
+                let timeout = claims.timeout(&suspect).await?;
+                if scope.stop.is_cancelled() || !scope.can_end(self.parts.clock.machine(), timeout)
                 {
                     return Ok(any);
                 }
-                if let Some(claimed) = claims.take_over(&suspect).await? {
+                if let Some(claimed) = claims.take_over(&suspect, timeout).await? {
                     progress.found(1);
                     let realm = claimed.record.realm.clone();
                     let permit = self.parts.permits.take_one(&realm, usize::MAX).await;

@@ -122,9 +122,11 @@ impl Sweeper {
 
     async fn sweep_abandoned(&self) -> Result<(), DbError> {
         let suspects = self.parts.claims.suspects(None).await?;
-        for suspect in self.parts.claims.abandoned(&suspects) {
+        let claims = &self.parts.claims;
+        for suspect in claims.abandoned(&suspects) {
+            let timeout = claims.timeout(&suspect).await?;
             // Set off one by one: what is taken over here nobody else will look after.
-            if let Some(claimed) = self.parts.claims.take_over(&suspect).await? {
+            if let Some(claimed) = claims.take_over(&suspect, timeout).await? {
                 self.set_off(claimed, None);
             }
         }

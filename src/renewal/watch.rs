@@ -31,7 +31,7 @@ impl FenceWatch {
                 .map_or(now, |(_, since)| *since);
             now.since(since) >= suspect.lease
         });
-        abandoned.copied().collect()
+        abandoned.cloned().collect()
     }
 
     /// How long until the next of them was watched long enough.
@@ -48,10 +48,12 @@ impl FenceWatch {
 mod tests {
     use super::*;
     use crate::foundation::clock::EpochMs;
+    use crate::foundation::ids::RealmId;
 
     fn suspect(fence: i64) -> Suspect {
         Suspect {
             id: SecretId(1),
+            realm: RealmId::stored("r".to_owned()),
             fence: Fence(fence),
             until: EpochMs(0),
             lease: Ms(1000),

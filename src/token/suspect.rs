@@ -11,9 +11,10 @@ use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{Fence, RealmId, SecretId};
 
 /// A row that somebody holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspect {
     pub id: SecretId,
+    pub realm: RealmId,
     pub fence: Fence,
     pub until: EpochMs,
     /// How long the lease was given for.
@@ -34,10 +35,10 @@ pub async fn held(
     limit: u64,
 ) -> Result<Vec<Suspect>, DbErr> {
     let of_realm = realm.map(|realm| Column::RealmId.eq(realm.as_str()));
-    let rows: Vec<(i64, i64, EpochMs, Option<EpochMs>)> = Entity::find()
+    let rows: Vec<(i64, String, i64, EpochMs, Option<EpochMs>)> = Entity::find()
         .filter(Condition::all().add_option(of_realm))
         .select_only()
-        .columns([Column::SecretId, Column::Fence])
+        .columns([Column::SecretId, Column::RealmId, Column::Fence])
         .columns([Column::LeaseUntil, Column::LastAttemptAt])
         .filter(Column::LeaseUntil.lt(FOREVER))
         .order_by_asc(Column::LeaseUntil)
@@ -45,9 +46,10 @@ pub async fn held(
         .into_tuple()
         .all(database)
         .await?;
-    let suspect = |(id, fence, until, claimed_at): (i64, i64, EpochMs, Option<EpochMs>)| {
+    let suspect = |(id, realm, fence, until, claimed_at): (_, _, _, EpochMs, Option<_>)| {
         Some(Suspect {
             id: SecretId(id),
+            realm: RealmId::stored(realm),
             fence: Fence(fence),
             until,
             lease: until.since(claimed_at?),

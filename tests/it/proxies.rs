@@ -13,7 +13,7 @@ use crate::kit::internet::{Internet, Response};
 use crate::kit::process::ServerProcess;
 use crate::kit::proxies::{LyingProxy, PASSWORD, RealProxy, USER, tls_in_front};
 use crate::kit::server::{Client, Options};
-use crate::kit::tls::{Authority, GOOD, Hosts, listen, serve, tls_server};
+use crate::kit::tls::{Authority, GOOD, Hosts, closed, serve, tls_server};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -302,7 +302,7 @@ async fn each_fault_of_a_proxy_is_told_by_its_cause_without_its_credentials(
     let internet = internet().await;
     let refusing = RealProxy::tinyproxy(&database, "ConnectPort 1").await;
     let socks = RealProxy::microsocks(&database).await;
-    let (away, no_provider) = (closed().await, closed().await);
+    let (away, no_provider) = (closed(), closed());
     let ssh = serve(async |mut stream: TcpStream| {
         let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -477,7 +477,7 @@ async fn certificates_of_a_realm_hold_through_a_proxy(database: TestDatabase) {
 async fn variables_of_the_environment_name_no_proxy(database: TestDatabase) {
     let provider = Provider::start().await;
     let (proxy, url) = (
-        LyingProxy::leading_to(closed().await).await,
+        LyingProxy::leading_to(closed()).await,
         provider.url("/token"),
     );
     let at = format!("http://{}", proxy.address);
@@ -496,13 +496,6 @@ async fn variables_of_the_environment_name_no_proxy(database: TestDatabase) {
     server.client.generation("r", "k", 1).await;
     assert_eq!(proxy.asked(), [""; 0]);
     server.kill();
-}
-
-/// An address where nobody listens.
-async fn closed() -> SocketAddr {
-    let (listener, address) = listen().await;
-    drop(listener);
-    address
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::kit::internet::Internet;
 use crate::kit::server::{Client, Options};
+use crate::kit::tls::closed;
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -221,11 +222,7 @@ async fn an_answer_that_breaks_off_or_never_ends_is_a_failure(database: TestData
     .await;
     assert!(detail.contains("within 1000 ms"), "{detail}");
     hanging.release();
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has a free port");
-    let url = format!("http://{}/token", closed.local_addr().expect("an address"));
-    drop(closed);
+    let url = format!("http://{}/token", closed());
     let detail = failure(&server.client, "closed", &url, "transient").await;
     assert!(detail.contains("refuses connections"), "{detail}");
 }

@@ -147,12 +147,13 @@ impl Provider {
     }
 
     /// Makes the requests that arrive from now on wait, once recorded, for
-    /// [`Provider::release`].
-    pub fn hold(&self) {
-        self.script
-            .state()
+    /// [`Provider::release`]. Returns how many arrived before.
+    pub fn hold(&self) -> usize {
+        let mut state = self.script.state();
+        state
             .gate
             .get_or_insert_with(|| Arc::new(Semaphore::new(0)));
+        state.requests.len()
     }
 
     /// Answers the requests that wait, and lets later ones pass.

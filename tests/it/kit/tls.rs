@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::database_server::free_port;
+
 /// An authority, and what it has issued.
 pub struct Authority {
     pub certificate: Certificate,
@@ -102,6 +104,11 @@ pub async fn listen() -> (TcpListener, SocketAddr) {
     let listener = listener.expect("loopback has a free port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
+}
+
+/// An address where nobody listens, and nobody will.
+pub fn closed() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// A server that does something with each connection.

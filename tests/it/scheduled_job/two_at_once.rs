@@ -72,14 +72,18 @@ const FAST: [(&str, &str); 5] = [
     ("TOKEN_SERVER__RENEWAL__REALM_RATE", "100000"),
 ];
 
+/// How long a provider is waited for; what a killed job leaves is leased for as long.
+fn waiting_for(seconds: &'static str) -> Vec<(&'static str, &'static str)> {
+    [&FAST[..], &[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", seconds)]].concat()
+}
+
 async fn two_jobs_at_once_renew_each_token_once(database: TestDatabase) {
     let provider = Provider::start().await;
     register_due(&database, &provider, 100).await;
     let before = provider.request_count();
     // Both are at it before any is answered.
     provider.hold();
-    // However long that takes.
-    let env = [&FAST[..], &[("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600")]].concat();
+    let env = waiting_for("600");
     let jobs = [0; 2].map(|_| Job::start(&database, &env, &[]));
     provider.wait_for_requests(before + 40).await;
     provider.release();
@@ -117,8 +121,8 @@ async fn two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half(
     register_due(&database, &provider, TOKENS).await;
     let before = provider.request_count();
     let (killed, other) = (
-        Job::start(&database, &FAST, &[]),
-        Job::start(&database, &FAST, &[]),
+        Job::start(&database, &waiting_for("20"), &[]),
+        Job::start(&database, &waiting_for("600"), &[]),
     );
     for part in 1..=10 {
         provider
@@ -126,11 +130,12 @@ async fn two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half(
             .await;
     }
     // Then each has as many under way as it may.
-    provider.hold();
-    let mut asked = provider.request_count();
-    provider.wait_for_requests(asked + 40).await;
-    asked = provider.request_count() - before;
-    assert!(asked < TOKENS * 3 / 4, "{asked} were asked for already");
+    let asked = provider.hold() + 40;
+    assert!(
+        asked - before < TOKENS * 3 / 4,
+        "asked {asked} times already"
+    );
+    provider.wait_for_requests(asked).await;
     let replica = killed.replica();
     // The other takes nothing over before it is known what was cut off.
     other.signal(Signal::STOP);
