@@ -64,9 +64,11 @@ impl Drop for Internet {
 /// An address of loopback that no other test has.
 pub fn own_address() -> Ipv4Addr {
     static TAKEN: AtomicU8 = AtomicU8::new(1);
-    let process = std::process::id().to_le_bytes();
+    // Not 127.0: others are there.
+    let process = std::process::id();
+    let (second, third) = (process % 254 + 1, process / 254 % 256);
     let number = TAKEN.fetch_add(1, Ordering::Relaxed);
-    Ipv4Addr::new(127, process[0] | 1, process[1], number.max(1))
+    Ipv4Addr::from(127 << 24 | second << 16 | third << 8 | u32::from(number.max(1)))
 }
 
 impl Internet {
