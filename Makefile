@@ -66,8 +66,6 @@ image: ## the container image token-server, by docker, podman or buildah
 test-image: ## the image built and run without a registry; prints its size and start time; as root
 	tests/image/test.sh
 
-# The completions and the manual are in the archive once `token-server completions` and `token-server
-# man` exist: packaging/dist.sh asks the binary.
 dist: ## what is released, below target/release-files: archive, Debian package, SBOM, checksums
 	packaging/dist.sh
 

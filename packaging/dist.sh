@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what is released, below target/release-files: an archive of the stripped binary, its unit and
-# its documents; the Debian package; the list of all crates in it (CycloneDX); checksums.
+# Makes what is released, below target/release-files: an archive of the stripped binary, its unit,
+# completions, manual and documents; the Debian package; the list of all crates in it (CycloneDX); checksums.
 #
 # The binary is for this machine's kind, and loads glibc of this machine's version or later.
 set -euo pipefail
@@ -41,16 +41,16 @@ install -m 0644 README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT \
     packaging/token-server.service "$archive/"
 install -D -m 0644 config/default.toml "$archive/config/default.toml"
 
-# Completions and the manual, once the binary makes them.
+# The binary writes its completions and its manual; the package takes them from here, too.
+written="$repository/target/packaging"
+rm -rf "$written"
+mkdir -p "$written/completions" "$written/man"
 for shell in bash zsh fish; do
-    if "$binary" completions "$shell" >"$out/completion" 2>/dev/null; then
-        install -D -m 0644 "$out/completion" "$archive/completions/token-server.$shell"
-    fi
+    "$binary" completions "$shell" >"$written/completions/token-server.$shell"
 done
-if "$binary" man >"$out/man" 2>/dev/null; then
-    install -D -m 0644 "$out/man" "$archive/man/token-server.1"
-fi
-rm -f "$out/completion" "$out/man"
+quietly "$binary" man "$written/man"
+chmod -R u=rwX,go=rX "$written"
+cp -R "$written/completions" "$written/man" "$archive/"
 
 tar --create --gzip --sort=name --owner=0 --group=0 --numeric-owner \
     --file "$out/$name.tar.gz" --directory "$out" "$name"

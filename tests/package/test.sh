@@ -79,7 +79,11 @@ is "what is started at boot" \
     "$(inside readlink -f /etc/systemd/system/multi-user.target.wants/token-server.service)" \
     "$(inside readlink -f "$unit")"
 
-# Without the manual, which is released once the server prints it.
+# The manual that the unit names is there, but nothing that would show it.
+[[ -e "$root/usr/share/man/man1/token-server.1.gz" ]] || fail "the manual is not in the package"
+is "what bash completes" "$(inside bash -c 'source /usr/share/bash-completion/completions/token-server
+    COMP_WORDS=(token-server rene) COMP_CWORD=1 COMP_LINE="token-server rene"
+    _token__server token-server rene token-server && echo "${COMPREPLY[*]}"')" "renew renewal"
 inside systemd-analyze verify --man=no "$unit" || fail "the unit is refused"
 say "systemd-analyze verify: no remark"
 say "$(inside systemd-analyze security --offline=true "$unit" | tail -n 1)"
