@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::foundation::clock::{Deadline, Ms, Timeline};
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
-use crate::renewal::{RUN, RenewalTrigger, RunBy, RunScope, RunSummary, came_of};
+use crate::renewal::{FOR_THE_ANSWER, RUN, RenewalTrigger, RunBy, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
 
@@ -182,7 +182,9 @@ impl RenewalApi {
         };
         let summary = {
             let mut run = pin!(app.renewals.run(&scope, &()));
-            let time_is_up = timeout.map_or(Duration::MAX, Ms::as_duration);
+            let answers = Ms(longest.0 - FOR_THE_ANSWER.0);
+            let time_is_up =
+                timeout.map_or(Duration::MAX, |timeout| timeout.min(answers).as_duration());
             tokio::select! {
                 run = &mut run => run,
                 () = tokio::time::sleep(time_is_up) => {

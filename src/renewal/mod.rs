@@ -62,7 +62,7 @@ pub use run::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, c
 use run::{Runner, RunnerParts};
 pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
 use sealed_check::{SealedCheck, SealedCheckParts};
-pub(crate) use settings::can_end;
+pub(crate) use settings::{FOR_THE_ANSWER, can_end};
 pub use settings::{RenewalSettings, RenewalTrigger};
 use skew::ClockCheck;
 pub use spool::Spool;
