@@ -371,7 +371,7 @@ impl Renewals {
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");
         }
-        let giving_back = self.quotas.give_back();
+        let giving_back = self.quotas.give_back_blocks();
         if tokio::time::timeout(GIVING_BACK, giving_back)
             .await
             .is_err()
