@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::foundation::clock::{Deadline, Ms, Timeline};
 use crate::realm::failure::FailureClass;
 use crate::renewal::history::{self, RenewalFilter, RenewalOutcome};
-use crate::renewal::{RUN, RenewalTrigger, RunBy, RunScope, RunSummary, came_of};
+use crate::renewal::{FOR_THE_ANSWER, RUN, RenewalTrigger, RunBy, RunScope, RunSummary, came_of};
 
 pub struct RenewalApi;
 
@@ -130,11 +130,14 @@ impl RenewalApi {
 
     /// Renew what is due now
     ///
-    /// For cloud timers that wake a frozen instance: answers when all is attempted, or, with
-    /// `timeout_s`, when the attempts that have begun by then have ended and are stored. What others
-    /// are renewing is waited for until then, and what they did not renew is counted. No attempt begins
-    /// that could last longer than `http.request_timeout_s` after the call. A server that is frozen
-    /// between requests runs as with a `timeout_s` of `http.request_timeout_s` where none is given.
+    /// For cloud timers that wake a frozen instance. Without `timeout_s` it answers when all that is due
+    /// was attempted, and leaves to others what they renew. With it, the attempts of others are waited
+    /// for, too, and `left` counts what nobody renewed. When that time is up, no attempt begins any more
+    /// and those of others are waited for no longer. Those that the call has begun are: until their
+    /// results are stored, and where an answer that may hold a refresh token is late, until that has come
+    /// or a second before `http.request_timeout_s`. The answer is a 200 either way. No attempt begins that
+    /// could last longer than `http.request_timeout_s` after the call. A server that is frozen between
+    /// requests runs as with the longest `timeout_s` where none is given.
     #[oai(
         path = "/api/renewal/run",
         method = "post",
@@ -146,9 +149,9 @@ impl RenewalApi {
         app: State<&App>,
         /// One realm only.
         realm: Query<Option<String>>,
-        /// No attempt begins later than so many seconds after the call, which are at most
-        /// `http.request_timeout_s`. Those that have begun are waited for, `upstream.timeout_s` at most,
-        /// or what their realm's policy says.
+        /// No attempt begins later than so many seconds after the call. At most `http.request_timeout_s`,
+        /// more is refused; the last second of that is kept for the answer. An attempt that has begun
+        /// ends within `upstream.timeout_s`, or `policy.timeout_s` of its realm, and is waited for.
         #[oai(name = "timeout_s")]
         timeout_s: Query<Option<i64>>,
     ) -> Result<Json<Data<RunView>>, Problem> {
@@ -182,7 +185,9 @@ impl RenewalApi {
         };
         let summary = {
             let mut run = pin!(app.renewals.run(&scope, &()));
-            let time_is_up = timeout.map_or(Duration::MAX, Ms::as_duration);
+            let answers = Ms(longest.0 - FOR_THE_ANSWER.0);
+            let time_is_up =
+                timeout.map_or(Duration::MAX, |timeout| timeout.min(answers).as_duration());
             tokio::select! {
                 run = &mut run => run,
                 () = tokio::time::sleep(time_is_up) => {

@@ -120,6 +120,14 @@ impl Deadline {
         Self { begun, length }
     }
 
+    /// The same, over so much earlier.
+    pub fn less(self, earlier: Ms) -> Self {
+        Self {
+            length: Ms(self.length.0.saturating_sub(earlier.0)),
+            ..self
+        }
+    }
+
     /// Zero or negative once it is over.
     pub fn left(self, now: Moment) -> Ms {
         Ms(self.length.0.saturating_sub(now.since(self.begun).0))

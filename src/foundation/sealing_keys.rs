@@ -166,6 +166,10 @@ pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(
                 key = id,
                 "this server lacks the sealing key that all seal with: put it into sealing.keys"
             ),
+            Err(Closed::Missing) => tracing::error!(
+                key = id,
+                "a sealing key is not taken: its row is not authenticated, as those of earlier versions are; run rotate-key again"
+            ),
             Err(why) => tracing::error!(
                 table = "ts_sealing_key",
                 row = id,

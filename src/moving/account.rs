@@ -84,6 +84,13 @@ impl Accounts {
         }
     }
 
+    /// Says of a row what else is to be known.
+    pub(super) fn add_note(&mut self, name: &Name, note: &str) {
+        if let Some(row) = self.rows.get_mut(name) {
+            row.notes.push(note.to_owned());
+        }
+    }
+
     pub(super) fn refuse(&mut self, name: Name, why: impl Into<String>) {
         self.note(Row::of(name, Imported::Refused(why.into())));
     }

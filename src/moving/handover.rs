@@ -1,9 +1,10 @@
 //! Hands tokens over: held there, copied once more, renewed here. And the way back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{AT_ONCE, Move, MoveError, MoveProgress, Name, Row, Step};
-use crate::foundation::clock::Ms;
+use crate::foundation::clock::{BootMs, Ms};
 use crate::foundation::database::DbError;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::registry::{Imported, RegistryError};
@@ -13,6 +14,9 @@ use crate::token::elsewhere::{Renewer, hold, renewed_by, take_back};
 
 const POLL: Duration = Duration::from_millis(100);
 const PAGE: u64 = 200;
+const COPIED_LATE: &str = "copied late: it was made there during the finish";
+const DELETED_LATE: &str = "it was deleted there after it had been handed over, and is renewed here: \
+     delete it here, too";
 
 /// What became of tokens that were to be held there.
 #[derive(Default)]
@@ -23,48 +27,124 @@ struct Held {
     moved: Vec<(SecretId, String)>,
 }
 
+/// What a finish has done so far.
+struct Finish {
+    begun: BootMs,
+    /// Attempts under way there are waited for so long.
+    patience: Ms,
+    tried: HashSet<SecretId>,
+    handed_over: Vec<(SecretId, Name)>,
+    /// And why they stay there.
+    stay: Vec<(SecretId, String)>,
+}
+
 impl Move<'_> {
     /// Hands everything over that is a copy here. Attempts under way there are waited for, but no
-    /// longer than `patience`: their tokens stay there.
+    /// longer than `patience`: their tokens stay there. What is made or deleted there meanwhile is
+    /// looked for until a look finds nothing new.
     pub async fn finish(&mut self, patience: Ms) -> Result<(), MoveError> {
+        let mut finish = Finish {
+            begun: self.clock.boot(),
+            patience,
+            tried: HashSet::new(),
+            handed_over: Vec::new(),
+            stay: Vec::new(),
+        };
+        self.look_again().await?;
+        let copies = self.untried(&finish);
+        self.hand_over_all(copies, &mut finish).await?;
+        loop {
+            self.look_again().await?;
+            let late = self.untried(&finish);
+            if late.is_empty() {
+                break;
+            }
+            self.hand_over_all(late.clone(), &mut finish).await?;
+            for id in late {
+                if let Some(known) = self.secrets.get(&id) {
+                    self.accounts.add_note(&known.name, COPIED_LATE);
+                }
+            }
+        }
+        // The last looks have noted what they saw.
+        for (id, why) in &finish.stay {
+            self.refuse(*id, why);
+        }
+        self.deleted_since(&finish.handed_over).await?;
+        self.beside().await
+    }
+
+    async fn look_again(&mut self) -> Result<(), MoveError> {
         self.registered().await?;
         self.look().await?;
         self.forget_deleted().await?;
-        self.forget_registered().await?;
+        self.forget_registered().await
+    }
+
+    fn untried(&self, finish: &Finish) -> Vec<SecretId> {
         let copies = self.secrets.iter().filter(|(_, known)| known.is_copy);
-        let mut left: Vec<_> = copies.map(|(id, _)| *id).collect();
-        left.sort_unstable_by_key(|id| id.0);
-        let begun = self.clock.boot();
+        let mut copies: Vec<_> = copies
+            .map(|(id, _)| *id)
+            .filter(|id| !finish.tried.contains(id))
+            .collect();
+        copies.sort_unstable_by_key(|id| id.0);
+        copies
+    }
+
+    async fn hand_over_all(
+        &mut self,
+        mut left: Vec<SecretId>,
+        finish: &mut Finish,
+    ) -> Result<(), MoveError> {
+        finish.tried.extend(&left);
         loop {
             let mut under_way = Vec::new();
             for ids in left.chunks(AT_ONCE) {
                 let held = self.hold(ids).await?;
-                self.hand_over(&held.held).await?;
-                for (id, other) in held.moved {
-                    let why = format!("it was moved to another database ({other}) meanwhile");
-                    self.refuse(id, &why);
+                for id in self.hand_over(&held.held).await? {
+                    if let Some(known) = self.secrets.get(&id) {
+                        finish.handed_over.push((id, known.name.clone()));
+                    }
                 }
+                finish
+                    .stay
+                    .extend(held.moved.into_iter().map(|(id, other)| {
+                        let why = format!("it was moved to another database ({other}) meanwhile");
+                        (id, why)
+                    }));
                 under_way.extend(held.under_way);
             }
             if under_way.is_empty() {
-                break;
+                return Ok(());
             }
-            if self.clock.boot().since(begun) >= patience {
-                for (id, who) in under_way {
+            if self.clock.boot().since(finish.begun) >= finish.patience {
+                finish.stay.extend(under_way.into_iter().map(|(id, who)| {
                     let why = format!(
                         "an attempt of the server {who:?} there may still bring its token: if that \
                          server has ended, start it once more, and run this again"
                     );
-                    self.refuse(id, &why);
-                }
-                break;
+                    (id, why)
+                }));
+                return Ok(());
             }
             left = under_way.into_iter().map(|(id, _)| id).collect();
             (self.told)(MoveProgress::Awaiting(left.len()));
             tokio::time::sleep(POLL).await;
             self.keep_place().await?;
         }
-        self.beside().await
+    }
+
+    /// Reports what was deleted there after it had been handed over: it is no copy any more.
+    async fn deleted_since(&mut self, handed_over: &[(SecretId, Name)]) -> Result<(), MoveError> {
+        for some in handed_over.chunks(AT_ONCE) {
+            let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
+            let there = secrets::find_all(self.source.database.causal(), &ids).await;
+            let there: HashSet<_> = self.there(there)?.iter().map(|row| row.id).collect();
+            for (_, name) in some.iter().filter(|(id, _)| !there.contains(&id.0)) {
+                self.accounts.refuse(name.clone(), DELETED_LATE);
+            }
+        }
+        Ok(())
     }
 
     async fn hold(&self, ids: &[SecretId]) -> Result<Held, MoveError> {
@@ -90,20 +170,21 @@ impl Move<'_> {
     }
 
     /// Copies what is held there once more, and renews it here from now on. What cannot be copied
-    /// is renewed there again.
-    async fn hand_over(&mut self, held: &[SecretId]) -> Result<(), MoveError> {
+    /// is renewed there again. Answers what was handed over.
+    async fn hand_over(&mut self, held: &[SecretId]) -> Result<Vec<SecretId>, MoveError> {
         let handed = self.copy_some(held, Step::HandOver).await?;
         let kept: Vec<_> = held
             .iter()
             .filter(|id| !handed.contains(id))
             .copied()
             .collect();
-        for id in handed {
-            if let Some(known) = self.secrets.get_mut(&id) {
+        for id in &handed {
+            if let Some(known) = self.secrets.get_mut(id) {
                 known.is_copy = false;
             }
         }
-        self.take_back(&kept).await
+        self.take_back(&kept).await?;
+        Ok(handed)
     }
 
     async fn take_back(&self, ids: &[SecretId]) -> Result<(), MoveError> {

@@ -13,15 +13,15 @@ use super::flight_outcome::FlightOutcome;
 use super::hold::holding_back;
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
-use crate::foundation::ids::{Generation, SecretId};
+use crate::foundation::ids::{AttemptId, Generation, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::realm::Realm;
 use crate::renewal::cause::RenewalCause;
 use crate::renewal::outcome::Attempted;
 use crate::renewal::permits::Permit;
 use crate::renewal::{
-    AttemptRunner, Background, Claimer, DamageDetector, LateAnswers, Permits, RealmCache,
-    RenewalTrigger, can_end,
+    AttemptRunner, Background, Claimer, DamageDetector, FOR_THE_ANSWER, LateAnswers, Permits,
+    RealmCache, RenewalTrigger, can_end,
 };
 use crate::token::claim::Claimed;
 use crate::token::lease::ClaimCondition;
@@ -31,7 +31,24 @@ use crate::upstream::Upstream;
 /// How often another replica's fetch is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
-type Landing = watch::Receiver<Option<FlightOutcome>>;
+type Landing = watch::Receiver<Option<Landed>>;
+
+/// How a flight ended.
+#[derive(Clone)]
+struct Landed {
+    outcome: FlightOutcome,
+    /// Its attempts that have failed, and whose answers may still come.
+    late: Vec<AttemptId>,
+}
+
+impl From<FlightOutcome> for Landed {
+    fn from(outcome: FlightOutcome) -> Self {
+        Self {
+            outcome,
+            late: Vec::new(),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Flights(Mutex<HashMap<SecretId, Landing>>);
@@ -78,7 +95,7 @@ impl SingleFlight {
 
     /// Joins the flight for a secret, or starts one. A caller that goes away does not
     /// end it. Where the process may be frozen after the answer, the flight has ended before, and so
-    /// has what its attempt leaves behind.
+    /// has what its own attempts leave behind.
     pub(super) async fn fresh(
         self: &Arc<Self>,
         realm: &Arc<Realm>,
@@ -88,19 +105,12 @@ impl SingleFlight {
         let begun = self.parts.clock.machine();
         let landing = self.join_or_fetch(realm, seen, cause);
         let Some(ends) = self.parts.trigger.ends(begun) else {
-            return self.within(self.parts.max_wait, landing).await;
+            return self.within(self.parts.max_wait, landing).await.outcome;
         };
-        let left = || ends.left(self.parts.clock.machine());
-        let outcome = self.within(left(), landing).await;
-        let late = self.parts.late.these_end();
-        if tokio::time::timeout(left().as_duration(), late)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "an answer that may hold a refresh token did not come in the request's time"
-            );
-        }
+        let answers = ends.less(FOR_THE_ANSWER);
+        let left = answers.left(self.parts.clock.machine());
+        let Landed { outcome, late } = self.within(left, landing).await;
+        self.parts.late.these_end(&late, answers).await;
         outcome
     }
 
@@ -112,10 +122,11 @@ impl SingleFlight {
     ) -> Landing {
         let (this, realm, record) = (self.clone(), realm.clone(), seen.clone());
         let fly = async move {
-            let landed = this.fly(&realm, record, cause).await;
+            let mut late = Vec::new();
+            let landed = this.fly(&realm, record, cause, &mut late).await;
             // What was left over may be due.
             this.parts.background.wake();
-            landed
+            landed.map(|outcome| Landed { outcome, late })
         };
         self.join_or_start(&self.flights, seen.secret_id, fly)
     }
@@ -126,32 +137,34 @@ impl SingleFlight {
         let watch = async move {
             let begun = this.parts.clock.boot();
             Ok(match this.watch_holder(&record, begun).await? {
-                Watched::Ended(landed) => landed,
-                Watched::Free(record) => FlightOutcome::Elsewhere(record),
+                Watched::Ended(landed) => landed.into(),
+                Watched::Free(record) => FlightOutcome::Elsewhere(record).into(),
             })
         };
         let landing = self.join_or_start(&self.watches, seen.secret_id, watch);
-        self.within(self.parts.max_wait, landing).await
+        self.within(self.parts.max_wait, landing).await.outcome
     }
 
     /// Whoever is counted as waiting has joined.
-    async fn within(&self, longest: Ms, mut landing: Landing) -> FlightOutcome {
+    async fn within(&self, longest: Ms, mut landing: Landing) -> Landed {
         let deadline = longest.as_duration();
         self.parts.metrics.readers_waiting.inc();
         let landed = tokio::time::timeout(deadline, landing.wait_for(Option::is_some)).await;
         self.parts.metrics.readers_waiting.dec();
         let Ok(Ok(landed)) = landed else {
             // Not yet, or the server is stopping.
-            return FlightOutcome::StillWaiting;
+            return FlightOutcome::StillWaiting.into();
         };
-        landed.clone().unwrap_or(FlightOutcome::DatabaseFailed)
+        landed
+            .clone()
+            .unwrap_or_else(|| FlightOutcome::DatabaseFailed.into())
     }
 
     fn join_or_start(
         &self,
         flights: &Arc<Flights>,
         id: SecretId,
-        flight: impl Future<Output = Result<FlightOutcome, DbError>> + Send + 'static,
+        flight: impl Future<Output = Result<Landed, DbError>> + Send + 'static,
     ) -> Landing {
         let mut under_way = flights.lock();
         if let Some(under_way) = under_way.get(&id) {
@@ -164,7 +177,7 @@ impl SingleFlight {
         let flight = async move {
             let landed = flight.await.unwrap_or_else(|error| {
                 database.failed(&error, "fetching a token");
-                FlightOutcome::DatabaseFailed
+                FlightOutcome::DatabaseFailed.into()
             });
             // First out of the list, so that who comes now starts anew.
             flights.lock().remove(&id);
@@ -182,6 +195,7 @@ impl SingleFlight {
         realm: &Realm,
         mut seen: TokenRecord,
         cause: RenewalCause,
+        late: &mut Vec<AttemptId>,
     ) -> Result<FlightOutcome, DbError> {
         let begun = self.parts.clock.boot();
         let ends = self.parts.trigger.ends(self.parts.clock.machine());
@@ -206,7 +220,9 @@ impl SingleFlight {
                 _ => ClaimCondition::AsSeen(seen.seen()),
             };
             if let Some(claimed) = self.parts.claims.claim(&condition, timeout).await?.pop() {
+                let attempt = claimed.attempt.clone();
                 let landed = self.fetch(claimed, cause, permit.begin()).await;
+                late.extend(Some(attempt).filter(|attempt| self.parts.late.awaits(attempt)));
                 let FlightOutcome::Waiting(waiting) = landed else {
                     return Ok(landed);
                 };

@@ -11,7 +11,7 @@ use super::fetching::Fetcher;
 use super::inputs::InputReader;
 use super::late::LateAnswers;
 use super::outcome::{Attempted, FetchOutcome, NotOpened, Opened};
-use super::quota::{NotReserved, Quotas, Spent};
+use super::quota::{NotReserved, Quotas, ReservedPlaces, Spent};
 use super::realms::RealmCache;
 use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
@@ -109,48 +109,45 @@ impl AttemptRunner {
     }
 
     async fn attempt_counted(&self, claimed: &Arc<Claimed>, cause: RenewalCause) -> Attempted {
-        let started = self.parts.clock.now();
+        let (started, results) = (self.parts.clock.now(), &self.parts.results);
         let mut opened = match self.open(claimed).await {
             Ok(opened) => opened,
             Err(NotOpened::LeaveToOthers(error)) => {
                 return self.leave_to_others(claimed, error).await;
             }
             Err(NotOpened::Waiting(waiting)) => {
-                return self.parts.results.store_waiting(claimed, waiting).await;
+                return results.store_waiting(claimed, waiting).await;
             }
             Err(NotOpened::Database(error)) => {
                 tracing::error!(%error, "an attempt could not read what it needs");
-                self.parts.results.give_back(claimed).await;
+                results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
             Err(NotOpened::Failed(failure)) => {
                 let failed = FailedAttempt::of(started, failure);
-                return self
-                    .parts
-                    .results
-                    .store_failure(claimed, cause, failed, None)
-                    .await;
+                return results.store_failure(claimed, cause, failed, None).await;
             }
         };
         let timeout = self.parts.upstream.timeout(&opened.realm.source);
         if self.is_late(claimed, timeout) {
-            self.parts.results.give_back(claimed).await;
+            results.give_back(claimed).await;
             return Attempted::Discarded;
         }
-        match self.reserve_for(claimed, &mut opened, cause).await {
-            Ok(()) => {}
+        let places = match self.reserve_for(claimed, &mut opened, cause).await {
+            Ok(places) => places,
             Err(NotReserved::Spent(spent)) => {
                 return self.beyond_quota(claimed, cause, spent).await;
             }
             Err(NotReserved::Database(error)) => {
                 tracing::error!(%error, "a place in the provider's quota could not be reserved");
-                self.parts.results.give_back(claimed).await;
+                results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
-        }
+        };
         // Reserving took its time.
         if self.is_late(claimed, timeout) {
-            self.parts.results.give_back(claimed).await;
+            results.give_back(claimed).await;
+            self.parts.quotas.give_back(places).await;
             return Attempted::Discarded;
         }
         let opened = Arc::new(opened);
@@ -165,32 +162,37 @@ impl AttemptRunner {
                     (*fetched).and_then(|obtained| opened.refuse_dead_repeat(claimed, obtained));
                 match usable {
                     Ok(obtained) => {
-                        self.parts
-                            .results
+                        results
                             .store_token(claimed, cause, &opened, obtained, took)
                             .await
                     }
-                    // The provider has no part in it. The token stays due.
-                    Err(error) if self.was_cut_off(limit, &error) => {
-                        tracing::warn!(
-                            "an attempt was cut off before it was sent: the wall clock was set, or the machine was paused"
-                        );
-                        self.parts.results.give_back(claimed).await;
-                        Attempted::Discarded
-                    }
                     Err(error) => {
-                        let failed = FailedAttempt {
-                            risk: opened.risk_after(&error),
-                            refresh: error.refresh,
-                            ..FailedAttempt::of(started, error.failure)
+                        let unsent = Some(places).filter(|_| error.nothing_was_sent());
+                        // The provider has no part in it. The token stays due.
+                        let attempted = if self.was_cut_off(limit, &error) {
+                            tracing::warn!(
+                                "an attempt was cut off before it was sent: the wall clock was set, or the machine was paused"
+                            );
+                            results.give_back(claimed).await;
+                            Attempted::Discarded
+                        } else {
+                            let failed = FailedAttempt {
+                                risk: opened.risk_after(&error),
+                                refresh: error.refresh,
+                                ..FailedAttempt::of(started, error.failure)
+                            };
+                            results
+                                .store_failure(claimed, cause, failed, Some(&opened))
+                                .await
                         };
-                        self.parts
-                            .results
-                            .store_failure(claimed, cause, failed, Some(&opened))
-                            .await
+                        if let Some(places) = unsent {
+                            self.parts.quotas.give_back(places).await;
+                        }
+                        attempted
                     }
                 }
             }
+            // It was sent, or still may be: its places are used.
             FetchOutcome::Late(failure, answer) => {
                 let awaiting = self
                     .parts
@@ -201,13 +203,13 @@ impl AttemptRunner {
                     risk,
                     ..FailedAttempt::of(started, failure)
                 };
-                self.parts
-                    .results
+                results
                     .store_failure(claimed, cause, failed, Some(&opened))
                     .await
             }
+            // A refresh token was sent, and refused: the places are used.
             FetchOutcome::Overtaken => {
-                self.parts.results.give_back(claimed).await;
+                results.give_back(claimed).await;
                 Attempted::Discarded
             }
         }
@@ -218,7 +220,7 @@ impl AttemptRunner {
         claimed.lease.left(self.parts.clock.machine()).0 < timeout.0 + BEGINS_WITHIN.0
     }
 
-    /// Whether nothing was sent because the wall clock alone says so.
+    /// Whether the last request was not sent because the wall clock alone says so.
     fn was_cut_off(&self, limit: Deadline, error: &FetchError) -> bool {
         let is_unsent = !error.failure.sent && error.refresh.is_none();
         is_unsent && limit.is_cut_short(self.parts.clock.machine())
@@ -231,23 +233,17 @@ impl AttemptRunner {
         claimed: &Claimed,
         opened: &mut Opened,
         cause: RenewalCause,
-    ) -> Result<(), NotReserved> {
+    ) -> Result<ReservedPlaces, NotReserved> {
         let record = &claimed.record;
-        let reserved = self
-            .parts
-            .quotas
-            .reserve(&opened.realm, record, cause, record.forced)
-            .await;
+        let quotas = &self.parts.quotas;
+        let reserved = quotas.reserve(&opened.realm, record, cause, record.forced);
+        let reserved = reserved.await;
         let must_be_had = matches!(cause, RenewalCause::Scheduled | RenewalCause::Run)
             || record.valid(self.parts.clock.now()).is_none();
         let is_spent = matches!(reserved, Err(NotReserved::Spent(_)));
         if is_spent && record.forced && must_be_had {
             opened.previous.inputs.forced = false;
-            return self
-                .parts
-                .quotas
-                .reserve(&opened.realm, record, cause, false)
-                .await;
+            return quotas.reserve(&opened.realm, record, cause, false).await;
         }
         reserved
     }

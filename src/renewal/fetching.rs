@@ -60,8 +60,8 @@ impl Fetcher {
         let asked = self.late.ask_within(opened, previous, timeout).await;
         match asked.grant_refused().cloned() {
             Some(refusal) if opened.uses_refresh_token => {
-                self.after_refusal(claimed, opened, refusal, limit, timeout)
-                    .await
+                let refused = self.after_refusal(claimed, opened, refusal, limit, timeout);
+                refused.await.after_another()
             }
             _ => asked,
         }

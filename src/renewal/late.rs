@@ -17,7 +17,7 @@ use super::claiming::Claimer;
 use super::outcome::{FetchOutcome, LateAnswer, Opened};
 use super::refresh::retries;
 use super::storing::ResultStore;
-use crate::foundation::clock::{Ms, SharedClock, Timeline};
+use crate::foundation::clock::{Deadline, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, RealmId, SecretId};
 use crate::foundation::limit::within;
@@ -41,17 +41,17 @@ impl Awaited {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for those that are waited for now.
-    async fn these_end(&self) {
-        let these: Vec<_> = self.lock().keys().cloned().collect();
+    fn has(&self, attempt: &AttemptId) -> bool {
+        self.lock().contains_key(attempt)
+    }
+
+    /// Waits until none of these is waited for.
+    async fn these_end(&self, these: &[AttemptId]) {
         loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if !these
-                .iter()
-                .any(|attempt| self.lock().contains_key(attempt))
-            {
+            if !these.iter().any(|attempt| self.has(attempt)) {
                 return;
             }
             ended.await;
@@ -242,9 +242,20 @@ impl LateAnswers {
         self.awaited.ended.notify_waiters();
     }
 
-    /// Waits for the answers that are waited for now: each is kept, or will not come.
-    pub(crate) async fn these_end(&self) {
-        self.awaited.these_end().await;
+    /// Whether the answer to an attempt that has failed may still come.
+    pub(crate) fn awaits(&self, attempt: &AttemptId) -> bool {
+        self.awaited.has(attempt)
+    }
+
+    /// Waits for the answers to these attempts, until then at most: each is kept, or will not come.
+    pub(crate) async fn these_end(&self, attempts: &[AttemptId], until: Deadline) {
+        let left = until.left(self.parts.clock.machine()).as_duration();
+        let all = tokio::time::timeout(left, self.awaited.these_end(attempts));
+        if all.await.is_err() {
+            tracing::warn!(
+                "an answer that may hold a refresh token did not come in the request's time"
+            );
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub use run::{NamedFailure, Progress, RUN, Reach, RunBy, RunScope, RunSummary, c
 use run::{Runner, RunnerParts};
 pub use sealed_check::{PAGE_ROWS as SEALED_PAGE_ROWS, SealedFindings};
 use sealed_check::{SealedCheck, SealedCheckParts};
-pub(crate) use settings::can_end;
+pub(crate) use settings::{FOR_THE_ANSWER, can_end};
 pub use settings::{RenewalSettings, RenewalTrigger};
 use skew::ClockCheck;
 pub use spool::Spool;
@@ -373,7 +373,7 @@ impl Renewals {
         if let Err(error) = self.release_own_leases().await {
             tracing::warn!(%error, "leases could not be given back; they run out by themselves");
         }
-        let giving_back = self.quotas.give_back();
+        let giving_back = self.quotas.give_back_blocks();
         if tokio::time::timeout(GIVING_BACK, giving_back)
             .await
             .is_err()

@@ -89,6 +89,7 @@ impl Opened {
                     "the provider repeated a token that has expired; if asking again prolongs it, set policy.repeat to extends",
                 ),
                 refresh: obtained.refresh,
+                asked_before: false,
             });
         }
         Ok(obtained)
@@ -163,6 +164,19 @@ impl From<Result<Obtained, FetchError>> for FetchOutcome {
 }
 
 impl FetchOutcome {
+    /// Of a request that is not the attempt's first.
+    pub(super) fn after_another(self) -> Self {
+        match self {
+            Self::Answered(answer) => (*answer)
+                .map_err(|error| FetchError {
+                    asked_before: true,
+                    ..error
+                })
+                .into(),
+            other => other,
+        }
+    }
+
     /// The provider's word that the refresh token is not good.
     pub(super) fn grant_refused(&self) -> Option<&Failure> {
         let failure = match self {

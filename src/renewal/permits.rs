@@ -1,7 +1,7 @@
 //! Bounds on attempts under way: in all, and in each realm, so that a slow or hanging
 //! provider never takes another's place; and on how fast they start in each realm.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,9 +24,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Taken {
-    /// The numbers of those that are held; each has another.
-    held: BTreeSet<u64>,
-    next: u64,
+    held: usize,
     by_realm: HashMap<RealmId, usize>,
     pace: Pace,
 }
@@ -36,7 +34,6 @@ struct Taken {
 pub struct Permit {
     permits: Permits,
     realm: RealmId,
-    number: u64,
     begun: bool,
 }
 
@@ -55,8 +52,7 @@ impl Permits {
             max,
             clock,
             taken: Mutex::new(Taken {
-                held: BTreeSet::new(),
-                next: 0,
+                held: 0,
                 by_realm: HashMap::new(),
                 pace: Pace::new(realm_rate),
             }),
@@ -68,7 +64,7 @@ impl Permits {
     pub fn take_free(&self, realm: &RealmId, realm_max: usize) -> Vec<Permit> {
         let mut taken = self.taken();
         let in_realm = taken.by_realm.get(realm).copied().unwrap_or(0);
-        let free = (self.0.max - taken.held.len()).min(realm_max.saturating_sub(in_realm));
+        let free = (self.0.max - taken.held).min(realm_max.saturating_sub(in_realm));
         let allowed = taken.pace.allowed(realm, self.0.clock.boot());
         self.take(&mut taken, realm, free.min(allowed))
     }
@@ -97,41 +93,19 @@ impl Permits {
         }
     }
 
-    /// Waits until those that are held now are given back, whoever takes others meanwhile.
-    pub async fn these_given_back(&self) {
-        let next = self.taken().next;
-        loop {
-            let freed = self.0.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self
-                .taken()
-                .held
-                .first()
-                .is_none_or(|oldest| *oldest >= next)
-            {
-                return;
-            }
-            freed.await;
-        }
-    }
-
     fn take(&self, taken: &mut Taken, realm: &RealmId, count: usize) -> Vec<Permit> {
         if count == 0 {
             return Vec::new();
         }
-        let first = taken.next;
-        taken.next += count as u64;
-        taken.held.extend(first..taken.next);
+        taken.held += count;
         *taken.by_realm.entry(realm.clone()).or_default() += count;
         taken.pace.take(realm, count, self.0.clock.boot());
-        let permit = |number| Permit {
+        let permit = |_| Permit {
             permits: self.clone(),
             realm: realm.clone(),
-            number,
             begun: false,
         };
-        (first..taken.next).map(permit).collect()
+        (0..count).map(permit).collect()
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -143,7 +117,7 @@ impl Permits {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.permits.taken();
-        taken.held.remove(&self.number);
+        taken.held -= 1;
         if !self.begun {
             taken.pace.give_back(&self.realm);
         }
@@ -183,25 +157,6 @@ mod tests {
         assert_eq!(of_b.len(), 2);
         drop(of_a);
         assert_eq!(permits.take_free(&b, 3).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_the_permits_that_are_held_goes_on_although_others_are_taken() {
-        let permits = permits(2);
-        permits.these_given_back().await;
-        let mut held = permits.take_free(&realm("a"), 2);
-        let waiting = tokio::spawn({
-            let permits = permits.clone();
-            async move { permits.these_given_back().await }
-        });
-        tokio::task::yield_now().await;
-        held.pop();
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        let taken_since = permits.take_free(&realm("b"), 2);
-        assert_eq!(taken_since.len(), 1);
-        drop(held);
-        waiting.await.unwrap();
     }
 
     #[tokio::test]

@@ -61,6 +61,12 @@ impl From<DbError> for NotReserved {
     }
 }
 
+/// The places of one request: in each quota that counts it, and of which part of its window. They
+/// are used up when it is sent, and else given back.
+#[must_use]
+#[derive(Debug, Default)]
+pub(super) struct ReservedPlaces(Vec<(Subject, i64)>);
+
 /// What became of a window. Where it is spent that is committed as well: what was unused is
 /// given back.
 enum Reservation {
@@ -115,29 +121,41 @@ impl Quotas {
     }
 
     /// Gives back what was reserved and will not be sent: this server stops.
-    pub(super) async fn give_back(&self) {
+    pub(super) async fn give_back_blocks(&self) {
         let blocks = std::mem::take(&mut self.memory().blocks);
         for ((subject, _), block) in blocks {
-            if block.left == 0 {
-                continue;
+            if block.left > 0 {
+                self.give_back_in(&subject, block.part, block.left).await;
             }
-            let subject = &subject;
-            let given = self
-                .database
-                .write(|transaction, _| {
-                    Box::pin(async move {
-                        // It may have gone with its realm.
-                        if let Some(mut window) = store::find_locked(transaction, subject).await? {
-                            window.give_back(block.part, block.left);
-                            store::save(transaction, subject, &window).await?;
-                        }
-                        Ok::<_, DbError>(())
-                    })
+        }
+    }
+
+    /// Gives back the places of a request that was not sent.
+    pub(super) async fn give_back(&self, places: ReservedPlaces) {
+        for (subject, part) in places.0 {
+            self.give_back_in(&subject, part, 1).await;
+            // Whoever was refused for this one may have it.
+            let mut memory = self.memory();
+            memory.spent.retain(|(spent, _), _| *spent != subject);
+        }
+    }
+
+    async fn give_back_in(&self, subject: &Subject, part: i64, count: i64) {
+        let given = self
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    // It may have gone with its realm.
+                    if let Some(mut window) = store::find_locked(transaction, subject).await? {
+                        window.give_back(part, count);
+                        store::save(transaction, subject, &window).await?;
+                    }
+                    Ok::<_, DbError>(())
                 })
-                .await;
-            if let Err(error) = given {
-                tracing::warn!(%error, "unused places in a quota could not be given back");
-            }
+            })
+            .await;
+        if let Err(error) = given {
+            tracing::warn!(%error, "unused places in a quota could not be given back");
         }
     }
 
@@ -159,20 +177,26 @@ impl Quotas {
         spent.max_by_key(|spent| spent.until)
     }
 
-    /// Reserves one request in each quota that counts it. What was reserved stays so, even
-    /// where another quota is spent: a quota is never exceeded, at worst not used up.
+    /// Reserves one request in each quota that counts it, or in none.
     pub(super) async fn reserve(
         &self,
         realm: &Realm,
         record: &TokenRecord,
         cause: RenewalCause,
         forced: bool,
-    ) -> Result<(), NotReserved> {
+    ) -> Result<ReservedPlaces, NotReserved> {
         let purpose = Purpose::of(cause, record, self.clock.now());
+        let mut places = ReservedPlaces::default();
         for quota in self.counting(realm, forced) {
-            self.reserve_in(&quota, record, purpose).await?;
+            match self.reserve_in(&quota, record, purpose).await {
+                Ok(part) => places.0.push((Subject::of(&quota, record), part)),
+                Err(error) => {
+                    self.give_back(places).await;
+                    return Err(error);
+                }
+            }
         }
-        Ok(())
+        Ok(places)
     }
 
     /// The quotas that count a request.
@@ -194,12 +218,13 @@ impl Quotas {
         quotas.into_iter()
     }
 
+    /// Answers the part of the window that the place is of.
     async fn reserve_in(
         &self,
         quota: &Quota,
         record: &TokenRecord,
         purpose: Purpose,
-    ) -> Result<(), NotReserved> {
+    ) -> Result<i64, NotReserved> {
         let key = (Subject::of(quota, record), purpose);
         let now = self.clock.now();
         let ended = {
@@ -207,7 +232,7 @@ impl Quotas {
             match memory.blocks.get_mut(&key) {
                 Some(block) if block.left > 0 && now < block_ends(quota, block.part) => {
                     block.left -= 1;
-                    return Ok(());
+                    return Ok(block.part);
                 }
                 // Taken out, so that what is unused is given back once.
                 _ => memory.blocks.remove(&key),
@@ -273,7 +298,7 @@ impl Quotas {
                 memory.spent.remove(&key);
                 let left = count - 1;
                 memory.blocks.insert(key, Block { left, part, size });
-                Ok(())
+                Ok(part)
             }
             Reservation::Spent(spent) => {
                 memory.spent.insert(key, spent);

@@ -20,7 +20,8 @@ use super::late::LateAnswers;
 use super::outcome::Attempted;
 use super::permits::{Permit, Permits};
 use super::realms::RealmCache;
-use crate::foundation::clock::{Deadline, EpochMs, SharedClock};
+use super::settings::FOR_THE_ANSWER;
+use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{Fence, KeyName, RealmId, SecretId};
 use crate::realm::{Realm, store as realm_store};
@@ -142,7 +143,10 @@ impl Runner {
     ) -> Result<bool, DbError> {
         match scope.by {
             RunBy::Call => return Ok(false),
-            RunBy::TimedCall { ends } => self.wait_for_own(ends).await,
+            RunBy::TimedCall { ends } => {
+                let (late, until) = (&summary.late, ends.less(FOR_THE_ANSWER));
+                self.parts.late.these_end(late, until).await;
+            }
             RunBy::Job => {}
         }
         let counter = self.left();
@@ -151,19 +155,6 @@ impl Runner {
             counter.count_attention(scope, summary).await?;
         }
         Ok(any_held)
-    }
-
-    /// Waits until what this process has begun is stored, also that of readers and of other runs, and
-    /// until no answer is waited for that may hold a refresh token.
-    async fn wait_for_own(&self, ends: Deadline) {
-        let own = async {
-            self.parts.permits.these_given_back().await;
-            self.parts.late.these_end().await;
-        };
-        let left = ends.left(self.parts.clock.machine());
-        if tokio::time::timeout(left.as_duration(), own).await.is_err() {
-            tracing::warn!("attempts under way did not end in the time of the run");
-        }
     }
 
     async fn rounds(
@@ -368,17 +359,20 @@ impl Runner {
             .map(|(claimed, permit)| {
                 let permit = permit.begin();
                 let (attempts, record) = (self.parts.attempts.clone(), claimed.record.clone());
+                let number = claimed.attempt.clone();
                 let attempt = async move {
                     let attempted = attempts.attempt(claimed, RenewalCause::Run).await;
                     drop(permit);
                     attempted
                 };
                 let attempt = self.parts.background.spawn(attempt.in_current_span());
-                async move { (record, attempt.await) }
+                async move { (record, number, attempt.await) }
             })
             .collect();
         let mut discarded = Vec::new();
-        while let Some((record, attempted)) = running.next().await {
+        while let Some((record, number, attempted)) = running.next().await {
+            let late = Some(number).filter(|number| self.parts.late.awaits(number));
+            summary.late.extend(late);
             // An attempt that panicked stored nothing.
             let attempted = attempted.unwrap_or(Attempted::Unstored);
             let renewed = matches!(attempted, Attempted::Stored(_));

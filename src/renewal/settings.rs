@@ -10,6 +10,9 @@ pub(super) const LEASE_SLACK: Ms = Ms::from_secs(5);
 /// takes over might send soon after it.
 pub(super) const BEGINS_WITHIN: Ms = Ms(LEASE_SLACK.0 / 2);
 
+/// A request that waits is answered so long before its time is up: the answer takes some.
+pub(crate) const FOR_THE_ANSWER: Ms = Ms::from_secs(1);
+
 /// What has tokens renewed in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalTrigger {

@@ -1,7 +1,7 @@
 //! What is known of one connection: what it waits for, and what it is told by others. A request
 //! touches only what belongs to its own connection, and no lock.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -46,8 +46,9 @@ pub struct Connected {
     begun: AtomicU64,
     /// Of them, those that have no answer yet.
     under_way: AtomicU32,
-    /// Of those, the ones that wait for more of their body, or are held back.
-    waiting: AtomicU32,
+    /// Of those, the ones that wait for more of their body, or are held back. One that ends while it
+    /// begins to wait may be taken off first.
+    waiting: AtomicI32,
     /// Requests that the caller took back, less those that were answered since.
     taken_back: AtomicU32,
     told: AtomicU8,
@@ -71,7 +72,7 @@ impl Connected {
             since: AtomicI64::new(now.0),
             begun: AtomicU64::new(0),
             under_way: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
+            waiting: AtomicI32::new(0),
             taken_back: AtomicU32::new(0),
             told: AtomicU8::new(Told::Nothing as u8),
             asked: Mutex::new(None),
@@ -103,7 +104,7 @@ impl Connected {
         self.since.store(now.0, Relaxed);
     }
 
-    /// Work on a request waits for more of its body, or is held back.
+    /// A request waits for more of its body, or is held back: once, whatever it waits for.
     pub fn wait_for_caller(&self) {
         self.waiting.fetch_add(1, Relaxed);
     }
@@ -127,7 +128,8 @@ impl Connected {
     /// None where a request is worked on.
     pub fn waits(&self) -> Option<Waits> {
         let under_way = self.under_way.load(Relaxed);
-        (under_way <= self.waiting.load(Relaxed)).then(|| Waits {
+        let waiting = self.waiting.load(Relaxed);
+        (i64::from(under_way) <= i64::from(waiting)).then(|| Waits {
             since: BootMs(self.since.load(Relaxed)),
             begun: self.begun(),
             under_way,

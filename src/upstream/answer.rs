@@ -34,6 +34,8 @@ pub(super) struct Unusable {
     pub failure: Failure,
     /// The refresh token that the answer holds nevertheless: the one before it may be used up.
     pub refresh: Option<Renewed>,
+    /// Steps before it were answered.
+    pub asked_before: bool,
 }
 
 impl From<Failure> for Unusable {
@@ -41,6 +43,7 @@ impl From<Failure> for Unusable {
         Self {
             failure,
             refresh: None,
+            asked_before: false,
         }
     }
 }
@@ -132,7 +135,10 @@ impl<'a> AnswerReader<'a> {
         if let Err(failure) = self.check() {
             let exchanged = self.parsed.status.is_success();
             let refresh = refresh.filter(|_| exchanged);
-            return Err(Unusable { failure, refresh });
+            return Err(Unusable {
+                refresh,
+                ..failure.into()
+            });
         }
         let token = self.token(&rule.token).map_err(|fault| {
             // No token is no success either where the status refuses, and by default: the
@@ -164,7 +170,10 @@ impl<'a> AnswerReader<'a> {
                 let faults = [token.err(), life.err(), extra.err(), refresh_fault];
                 let failure = together(faults.into_iter().flatten())
                     .unwrap_or_else(|| Failure::transient("the answer holds no token"));
-                Err(Unusable { failure, refresh })
+                Err(Unusable {
+                    refresh,
+                    ..failure.into()
+                })
             }
         }
     }

@@ -282,7 +282,11 @@ impl Upstream {
                     None => failure,
                 };
                 let refresh = issued.refresh;
-                Err(FetchError::of(Unusable { failure, refresh }, requested_at))
+                let unusable = Unusable {
+                    refresh,
+                    ..failure.into()
+                };
+                Err(FetchError::of(unusable, requested_at))
             }
         }
     }

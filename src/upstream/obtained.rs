@@ -47,17 +47,32 @@ pub struct FetchError {
     /// The refresh token that the answer held nevertheless: it is to be kept, because the one
     /// before it may be used up.
     pub refresh: Option<ObtainedRefresh>,
+    /// An earlier request of the same attempt was answered.
+    pub asked_before: bool,
 }
 
 impl FetchError {
+    /// Whether no request of the attempt can have reached the provider.
+    pub fn nothing_was_sent(&self) -> bool {
+        !self.failure.sent && self.refresh.is_none() && !self.asked_before
+    }
+
     pub(super) fn of(unusable: Unusable, requested_at: EpochMs) -> Self {
-        let Unusable { failure, refresh } = unusable;
+        let Unusable {
+            failure,
+            refresh,
+            asked_before,
+        } = unusable;
         let Some(refresh) = refresh else {
-            return failure.into();
+            return Self {
+                asked_before,
+                ..failure.into()
+            };
         };
         Self {
             failure: failure.and("the refresh token in the answer is kept"),
             refresh: Some(ObtainedRefresh::of(refresh, requested_at)),
+            asked_before,
         }
     }
 }
@@ -67,6 +82,7 @@ impl From<Failure> for FetchError {
         Self {
             failure,
             refresh: None,
+            asked_before: false,
         }
     }
 }

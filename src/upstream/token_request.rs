@@ -93,12 +93,19 @@ impl<'a> TokenRequest<'a> {
             Way::Minted => Ok(self.minted(answer)?),
             Way::Asked { steps, main } => {
                 for (index, step) in steps.iter().enumerate() {
-                    self.step(step).await.map_err(|failure| Failure {
-                        detail: format!("steps[{index}]: {}", failure.detail),
-                        ..failure
+                    self.step(step).await.map_err(|failure| Unusable {
+                        asked_before: index > 0,
+                        ..Unusable::from(Failure {
+                            detail: format!("steps[{index}]: {}", failure.detail),
+                            ..failure
+                        })
                     })?;
                 }
-                self.issued(main, answer).await
+                let issued = self.issued(main, answer).await;
+                issued.map_err(|unusable| Unusable {
+                    asked_before: !steps.is_empty(),
+                    ..unusable
+                })
             }
         }
     }

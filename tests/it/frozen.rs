@@ -1,6 +1,7 @@
 //! Instances that a platform freezes between two requests: what they remember is old when they go
 //! on, and nothing was renewed by them meanwhile.
 
+mod answers;
 mod instance;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! `import`: what the predecessor or another token server has stored is taken in, and every row of
 //! it accounted for.
 
+mod finishing;
 mod moved;
 mod rows;
 

@@ -1,9 +1,11 @@
 //! Quotas that providers set, shared by all replicas; and the pace.
 
+mod sent;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
 
@@ -46,6 +48,25 @@ async fn flush(server: &Server) -> Value {
     let mut answer = reply.json();
     answer["retry_after"] = json!(reply.header("retry-after"));
     answer
+}
+
+/// How many requests each quota counts.
+async fn reserved(database: &TestDatabase) -> Vec<i64> {
+    let connection = database.connect().await;
+    let rows = connection
+        .query_all_raw(Statement::from_string(
+            connection.get_database_backend(),
+            "SELECT reserved FROM ts_quota",
+        ))
+        .await;
+    let count = |row: &QueryResult| {
+        let reserved: String = row.try_get_by_index(0).expect("a text");
+        let parts: Vec<(i64, i64)> = serde_json::from_str(&reserved).expect("parts of the window");
+        parts.iter().map(|(_, count)| count).sum()
+    };
+    let counts = rows.expect("the query is good").iter().map(count).collect();
+    connection.close().await.expect("the connection closes");
+    counts
 }
 
 async fn a_spent_quota_sends_nothing_answers_the_current_token_and_says_when_it_frees(
@@ -215,18 +236,7 @@ async fn a_server_that_stops_gives_back_what_it_reserved_and_did_not_send(databa
         assert_eq!(flush(&server).await["flushed"], true);
     }
     server.stop().await;
-    let connection = database.connect().await;
-    let row = connection
-        .query_one_raw(Statement::from_string(
-            connection.get_database_backend(),
-            "SELECT reserved FROM ts_quota",
-        ))
-        .await;
-    let row = row.expect("the query is good").expect("a row");
-    let reserved: String = row.try_get_by_index(0).expect("a text");
-    let parts: Vec<(i64, i64)> = serde_json::from_str(&reserved).expect("parts of the window");
-    let reserved: i64 = parts.iter().map(|(_, count)| count).sum();
-    assert_eq!(reserved, 5);
+    assert_eq!(reserved(&database).await, [5]);
 }
 
 async fn requests_to_one_realm_start_no_faster_than_its_rate(database: TestDatabase) {

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 use token_server::foundation::sealing_keys::follow;
 
-use crate::kit::process::command;
+use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{Options, SEALING_KEYS};
 use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
 
@@ -16,6 +16,7 @@ on_every_database! {
     all_servers_take_another_key_under_reads_and_renewals_and_nothing_is_left_under_the_old_one,
     a_rotation_that_was_killed_goes_on,
     who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_with,
+    a_choice_of_an_earlier_version_is_not_taken_and_the_log_says_to_make_it_again,
 }
 
 const KEYS: &str = "TOKEN_SERVER__SEALING__KEYS";
@@ -263,4 +264,36 @@ async fn who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_w
         (running.app().ring.sealing_id() == "test").then_some(())
     })
     .await;
+}
+
+async fn a_choice_of_an_earlier_version_is_not_taken_and_the_log_says_to_make_it_again(
+    database: TestDatabase,
+) {
+    let both = format!("{SEALING_KEYS},{}", other_key());
+    let rotate = || {
+        let (said, code) = run(&database, &both, &["rotate-key", "other"]);
+        assert_eq!(code, Some(0), "{said}");
+    };
+    let told = || {
+        let server = ServerProcess::start(&database, &[(KEYS, both.clone())]);
+        let mut log = server.before_it_served.clone();
+        log.extend(server.logged());
+        log.retain(|line| line.contains("a sealing key is not taken"));
+        log
+    };
+    drop(ServerProcess::start(&database, &[(KEYS, both.clone())]));
+    rotate();
+    // As migration 29 finds it.
+    database
+        .run("UPDATE ts_sealing_key SET seals_mac = NULL")
+        .await;
+    let log = told();
+    assert!(!log.is_empty(), "nothing is said");
+    for line in log {
+        assert!(line.contains("run rotate-key again"), "{line}");
+        assert!(line.contains("earlier version"), "{line}");
+        assert!(!line.contains("not written by a token server"), "{line}");
+    }
+    rotate();
+    assert_eq!(told(), Vec::<String>::new());
 }

@@ -20,6 +20,7 @@ use crate::config::{Env, Settings};
 use crate::foundation::clock::Ms;
 use crate::foundation::fields::Fault;
 use crate::foundation::logging::on_one_line;
+use crate::foundation::private::check_key_file;
 use crate::registry::{
     Actor, ParamDifference, PlannedSecret, SecretFate, SecretPatch, SentParam, SentToken,
     TokenOrigin,
@@ -140,6 +141,8 @@ async fn planned(
     } in found
     {
         let folder = file.parent().unwrap_or(Path::new(""));
+        let literals = read.as_ref().map(DeclaredSecret::literals);
+        let literals = literals.unwrap_or_default();
         let resolved = match read {
             Ok(declared) => resolved(declared, folder, resolver)
                 .await
@@ -149,13 +152,35 @@ async fn planned(
         let plan = match resolved {
             Ok(patch) => {
                 let plan = app.registry.plan_secret(patch, &by).await;
-                placed(plan.map_err(CommandFailure::of)?, &pointer)
+                let plan = unless_open(plan.map_err(CommandFailure::of)?, &literals, &file);
+                placed(plan, &pointer)
             }
             Err(faults) => PlannedSecret::refused(faults),
         };
         planned.push(Planned { file, names, plan });
     }
     Ok(planned)
+}
+
+/// Refuses a secret that is in a file as it is where any user of the machine can read that.
+fn unless_open(
+    plan: PlannedSecret,
+    literals: &[(Option<String>, String)],
+    file: &Path,
+) -> PlannedSecret {
+    let is_secret = |name: &Option<String>| match name {
+        Some(name) => plan.secret_params.contains(name),
+        None => true,
+    };
+    let is_refused = matches!(plan.fate, SecretFate::Refused(_));
+    let mut secrets = literals.iter().filter(|(name, _)| is_secret(name));
+    match (secrets.next(), check_key_file(file)) {
+        (Some((_, pointer)), Err(open)) if !is_refused => PlannedSecret::refused(vec![Fault::new(
+            pointer.clone(),
+            format!("is here as it is, and {open}"),
+        )]),
+        _ => plan,
+    }
 }
 
 /// With the places of what it says in the file.
@@ -273,6 +298,7 @@ fn item(planned: Planned) -> Item {
         params,
         has_other_token,
         warnings,
+        ..
     } = plan;
     let (outcome, faults) = match fate {
         SecretFate::Created(_) => (Outcome::New, Vec::new()),

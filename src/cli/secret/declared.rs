@@ -52,6 +52,21 @@ impl DeclaredSecret {
         let read = Fields::of(document, "", &faults).and_then(read);
         faults.judge(read).map(|(secret, _)| secret)
     }
+
+    /// The values that are in the file itself, by their pointers: parameters with their names, and
+    /// the token without one.
+    pub fn literals(&self) -> Vec<(Option<String>, String)> {
+        let is_literal = |source: &ValueSource| matches!(source, ValueSource::Literal(_));
+        let params = self
+            .params
+            .iter()
+            .filter(|(_, _, source)| is_literal(source));
+        let params = params.map(|(name, pointer, _)| (Some(name.clone()), pointer.clone()));
+        let token = self.token.iter().filter(|token| is_literal(&token.value));
+        params
+            .chain(token.map(|_| (None, "/token".to_owned())))
+            .collect()
+    }
 }
 
 fn read(fields: Fields<'_>) -> Option<DeclaredSecret> {

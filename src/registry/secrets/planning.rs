@@ -36,6 +36,8 @@ pub struct ParamDifference {
 pub struct PlannedSecret {
     pub fate: SecretFate,
     pub params: Vec<ParamDifference>,
+    /// Those of its parameters that its realm says are secret.
+    pub secret_params: BTreeSet<String>,
     /// Whether it is given another token.
     pub has_other_token: bool,
     pub warnings: Vec<Warning>,
@@ -47,6 +49,7 @@ impl PlannedSecret {
         Self {
             fate: SecretFate::Refused(faults),
             params: Vec::new(),
+            secret_params: BTreeSet::new(),
             has_other_token: false,
             warnings: Vec::new(),
         }
@@ -109,8 +112,10 @@ impl Registry {
         warnings.extend(token_warning);
         let none = Params::default();
         let before = stored.as_ref().map_or(&none, |secret| &secret.params);
+        let secret = source.params().iter().filter(|rule| rule.secret);
         Ok(PlannedSecret {
             params: differences(before, &params),
+            secret_params: secret.map(|rule| rule.name.clone()).collect(),
             has_other_token,
             warnings,
             fate: match stored {

@@ -26,8 +26,8 @@ pub enum RunBy {
     #[default]
     Call,
     /// A call that ends in time, since the process may be frozen after it: it begins nothing that could
-    /// not end by then, and waits for what else the process has begun. What others have under way is
-    /// waited for until it is told to stop, and what is left is counted.
+    /// not end by then, and waits for what its own attempts may still bring. What others have under way
+    /// in its scope is waited for until it is told to stop, and what is left is counted.
     TimedCall { ends: Deadline },
     /// A process without a sweep: leases that a killed process left are watched and taken over, as
     /// a server does, and what is left and what needs attention is counted.

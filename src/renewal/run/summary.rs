@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{KeyName, RealmId, SecretId};
+use crate::foundation::ids::{AttemptId, KeyName, RealmId, SecretId};
 use crate::realm::failure::{Failure, FailureClass};
 use crate::renewal::outcome::Attempted;
 use crate::token::TokenRecord;
@@ -68,6 +68,8 @@ pub struct RunSummary {
     pub left_secrets: Vec<NamedLeft>,
     pub needs_attention_secrets: Vec<NamedFailure>,
     pub duration: Ms,
+    /// Its attempts that have failed, and whose answers may still come.
+    pub(super) late: Vec<AttemptId>,
     /// Attempts that ended in waiting, and those that ended otherwise.
     waited: HashSet<SecretId>,
     attempted: HashSet<SecretId>,
@@ -197,6 +199,7 @@ impl RunSummary {
         self.renewed += other.renewed;
         self.failed += other.failed;
         self.discarded += other.discarded;
+        self.late.extend(other.late);
         self.waited.extend(other.waited);
         self.attempted.extend(other.attempted);
         self.failures.extend(other.failures);

@@ -11,6 +11,7 @@ on_every_database! {
     nothing_is_changed_where_any_secret_is_refused,
     what_cannot_be_read_is_named_by_its_place_and_never_shown,
     a_fixed_token_is_declared_too,
+    a_file_that_holds_secrets_as_they_are_and_that_any_user_can_read_is_refused,
 }
 
 const CANARY: &str = "canary-Qw3rTy8uIo";
@@ -259,4 +260,44 @@ async fn a_fixed_token_is_declared_too(database: TestDatabase) {
     let server = Server::start(&scene.database).await;
     let read = server.client.token("fixed", "k").await.expect(200).json();
     assert_eq!(read["token"], "another");
+}
+
+async fn a_file_that_holds_secrets_as_they_are_and_that_any_user_can_read_is_refused(
+    database: TestDatabase,
+) {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new(database).await;
+    let mut with_params = realm("r", "https://r.example/", &["id", "p"]);
+    with_params["config"]["params"]["id"] = json!({"secret": false});
+    scene.write("realm.json", &with_params);
+    scene.write("fixed.json", &json!({"id": "fixed"}));
+    scene
+        .good(&["realm", "apply", "realm.json", "fixed.json"])
+        .await;
+    scene.write_text("value", CANARY);
+    let apply = async |secret: Value, mode: u32| {
+        scene.write("s.json", &json!([secret]));
+        set_permissions(scene.path("s.json"), Permissions::from_mode(mode)).expect("it is ours");
+        scene.run(&["secret", "apply", "s.json"]).await
+    };
+    let literal = json!({"realm": "r", "key": "k", "params": {"id": "an-id", "p": CANARY}});
+    let token = json!({"realm": "fixed", "key": "k", "token": CANARY});
+    for (secret, pointer) in [(&literal, "/0/params/p"), (&token, "/0/token")] {
+        let refused = apply(secret.clone(), 0o644).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+        let told = format!("s.json: {pointer} is here as it is, and s.json holds a secret");
+        assert!(refused.stderr.contains(&told), "{}", refused.stderr);
+        assert!(refused.stderr.contains("chmod 600"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains(CANARY), "{}", refused.stderr);
+    }
+    let secrets = "SELECT COUNT(*) FROM ts_secret";
+    assert_eq!(scene.database.number(secrets).await, 0);
+    // What is no secret may be read by anybody, and a group may read all of it.
+    let elsewhere = json!({"id": "an-id", "p": {"file": "value"}});
+    let elsewhere = json!({"realm": "r", "key": "k", "params": elsewhere});
+    for (secret, mode) in [(elsewhere, 0o644), (literal, 0o640), (token, 0o600)] {
+        let good = apply(secret, mode).await;
+        assert_eq!(good.code, Some(0), "{}", good.stderr);
+    }
 }

@@ -21,23 +21,24 @@ on_every_database! {
 }
 
 /// Of the source; the target has those of all tests.
-const KEYS: &str = "theirs:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+pub(super) const KEYS: &str = "theirs:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
 const OTHER_KEY: &str = "Q0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0M=";
 
 /// A source on the other kind of database.
-async fn source_of(target: &TestDatabase) -> TestDatabase {
+pub(super) async fn source_of(target: &TestDatabase) -> TestDatabase {
     match target.kind() {
         Kind::Sqlite => TestDatabase::mysql().await,
         Kind::MySql => TestDatabase::sqlite(),
     }
 }
 
-fn there(source: &TestDatabase) -> ServerProcess {
+pub(super) fn there(source: &TestDatabase) -> ServerProcess {
     let keys = ("TOKEN_SERVER__SEALING__KEYS", KEYS.to_owned());
-    ServerProcess::start(source, &[keys])
+    let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "60".to_owned());
+    ServerProcess::start(source, &[keys, patient])
 }
 
-fn prepared(target: &TestDatabase, source: &TestDatabase, keys: &str) -> Command {
+pub(super) fn prepared(target: &TestDatabase, source: &TestDatabase, keys: &str) -> Command {
     let patient = (
         "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
         "60000".to_owned(),
@@ -70,7 +71,7 @@ fn refused(target: &TestDatabase, source: &TestDatabase, keys: &str) -> String {
     text(&ended.stderr)
 }
 
-fn migrated(target: &TestDatabase) {
+pub(super) fn migrated(target: &TestDatabase) {
     let migrated = command(target, &[]).arg("migrate").output();
     let migrated = migrated.expect("the binary starts");
     assert!(migrated.status.success(), "{}", text(&migrated.stderr));

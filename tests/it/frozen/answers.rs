@@ -1,0 +1,120 @@
+//! What a request of a frozen instance waits for: for what its own attempts may still bring, and for
+//! nothing else; and no longer than lets it be answered in its time.
+
+use serde_json::{Value, json};
+
+use super::FROZEN;
+use crate::kit::server::{Client, Options};
+use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    a_request_waits_for_the_late_answers_of_its_own_attempts_and_not_for_those_of_others,
+    a_request_is_answered_in_its_time_although_an_answer_is_late,
+}
+
+async fn instance(database: &TestDatabase, request_timeout_s: &str) -> Server {
+    let options = Options::default().with(&[
+        FROZEN,
+        ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", request_timeout_s),
+        ("TOKEN_SERVER__UPSTREAM__LATE_ANSWER_S", "600"),
+    ]);
+    Server::start_with(database, options).await
+}
+
+/// A realm whose refresh tokens are good once, and whose attempts end after a second.
+async fn register_rotating(client: &Client, provider: &Provider) {
+    let config = json!({
+        "params": {"refresh_token": {"title": "The first refresh token"}},
+        "url": provider.url("/token"), "method": "POST", "content_type": "form",
+        "arguments": [
+            {"name": "grant_type", "place": "body", "value": "refresh_token"},
+            {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
+        ],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+        "refresh_token_path": "refresh_token", "policy": {"timeout_s": 1},
+    });
+    client.save_realm("slow", config).await;
+}
+
+async fn save(client: &Client, key: &str) {
+    let params = json!({"refresh_token": "first"});
+    let secret = json!({"realm": "slow", "key": key, "params": params});
+    client.post("/api/secret", &secret).await.expect(200);
+}
+
+async fn run(client: &Client, realm: &str) -> Value {
+    let path = format!("/api/renewal/run?realm={realm}");
+    let run = client.post(&path, &json!({})).await;
+    run.expect(200).json()["data"].take()
+}
+
+async fn a_request_waits_for_the_late_answers_of_its_own_attempts_and_not_for_those_of_others(
+    database: TestDatabase,
+) {
+    let (slow, quick) = (Provider::start().await, Provider::start().await);
+    let server = instance(&database, "60").await;
+    let client = &server.client;
+    register_rotating(client, &slow).await;
+    client.register_realm("quick", &quick.url("/token")).await;
+    let pair = json!({"access_token": "t", "expires_in": 3600, "refresh_token": "next"});
+    slow.answer_with(Answer::status(200).with_json(&pair));
+    slow.hold();
+    for key in ["read", "run"] {
+        save(client, key).await;
+    }
+    let read = tokio::spawn({
+        let client = client.clone();
+        async move { client.token("slow", "read").await }
+    });
+    let awaited = async |count: i64| {
+        let late = "SELECT COUNT(*) FROM ts_token WHERE lost_awaited";
+        eventually("an answer is late", async || {
+            (database.number(late).await == count).then_some(())
+        })
+        .await;
+    };
+    awaited(1).await;
+    let timer = tokio::spawn({
+        let client = client.clone();
+        async move { run(&client, "slow").await }
+    });
+    awaited(2).await;
+    // Others wait for neither.
+    client.save_secret("quick", "read").await;
+    let served = client.token("quick", "read").await.expect(200).json();
+    assert_eq!(served["generation"], 1);
+    client.save_secret("quick", "run").await;
+    assert_eq!(run(client, "quick").await["renewed"], 1);
+    assert!(!read.is_finished() && !timer.is_finished());
+    slow.release();
+    read.await.expect("it ends");
+    let ran = timer.await.expect("it ends");
+    assert_eq!(ran["failed"], 1, "{ran}");
+    // What came late is stored by then.
+    let stored = "SELECT COUNT(*) FROM ts_token WHERE realm_id = 'slow' AND generation = 1";
+    assert_eq!(database.number(stored).await, 2);
+    server.stop().await;
+}
+
+async fn a_request_is_answered_in_its_time_although_an_answer_is_late(database: TestDatabase) {
+    let provider = Provider::start().await;
+    // An attempt of one second, five to store what it brings, one for the answer, and five to begin.
+    let server = instance(&database, "12").await;
+    let client = &server.client;
+    register_rotating(client, &provider).await;
+    provider.hold();
+    for key in ["read", "run"] {
+        save(client, key).await;
+    }
+    let reading = client.token("slow", "read");
+    let running = async {
+        provider.wait_for_requests(1).await;
+        run(client, "slow").await
+    };
+    let (read, ran) = tokio::join!(reading, running);
+    read.expect_problem(503, "token_unavailable");
+    // It may have seen that of the read, too.
+    assert!(ran["failed"].as_i64() >= Some(1), "{ran}");
+    provider.release();
+    server.stop().await;
+}
