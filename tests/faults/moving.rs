@@ -23,6 +23,8 @@ on_every_database! {
     a_move_that_is_given_up_is_renewed_where_it_was,
     a_finished_move_is_brought_back_by_a_move_the_other_way,
     an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved,
+    what_cannot_be_copied_at_the_end_is_renewed_there_as_before,
+    pairs_beside_a_token_are_moved_with_it,
 }
 
 /// Follows until the provider has rotated often, then finishes; answers the report.
@@ -291,4 +293,84 @@ async fn an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved(database
     renews_all(&target, &new.client).await;
     drop(old);
     judge(&provider, &new.client, Vec::new()).await;
+}
+
+async fn what_cannot_be_copied_at_the_end_is_renewed_there_as_before(database: TestDatabase) {
+    let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+    let (source, target) = two(database).await;
+    let old = begun(&source, &provider).await;
+    provider.hold(Held::Before);
+    let asked = provider.received();
+    let due = "UPDATE ts_token SET renew_at = 0 WHERE key_name = 'k1'";
+    source.database.run(due).await;
+    eventually("an attempt is under way", async || {
+        (provider.received() > asked).then_some(())
+    })
+    .await;
+    let child = target
+        .import(&source, &[])
+        .spawn()
+        .expect("the binary starts");
+    eventually("the others are handed over", async || {
+        let (here, there) = (target.elsewhere().await, source.elsewhere().await);
+        ((here, there) == (1, KEYS.len() - 1)).then_some(())
+    })
+    .await;
+    // Nobody knows any more what is renewed here.
+    target
+        .database
+        .run("DELETE FROM ts_token WHERE key_name = 'k1'")
+        .await;
+    provider.hold(Held::Nowhere);
+    let report = tokio::task::spawn_blocking(|| reported(child, 1)).await;
+    let report = report.expect("it is read");
+    assert_eq!(report["secrets"]["refused"], 1, "{report}");
+    assert_eq!(source.renewers().await["k1"], None);
+    assert_eq!(source.elsewhere().await, KEYS.len() - 1);
+    let before = old.client.secret("r", "k1").await["generation"].as_i64();
+    source.due().await;
+    let next = before.expect("a number") + 1;
+    old.client.generation("r", "k1", next).await;
+}
+
+/// Keeps the refresh token of a key beside it, too, as an attempt would whose lease was lost.
+async fn keep_beside(station: &Station, key: &str) {
+    let kept = format!(
+        "INSERT INTO ts_candidate (attempt_id, secret_id, consumed, refresh_line, secret_version, \
+         realm_version, token, per_read, obtained_at, refresh_token) \
+         SELECT 'of-{key}', secret_id, generation, refresh_line, 1, 1, X'', FALSE, 1, \
+         refresh_token FROM ts_token WHERE key_name = '{key}'"
+    );
+    station.database.run(&kept).await;
+}
+
+async fn pairs_beside_a_token_are_moved_with_it(database: TestDatabase) {
+    let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+    let (source, target) = two(database).await;
+    drop(begun(&source, &provider).await);
+    keep_beside(&source, "k1").await;
+    let finish = target.database.directory.path().join("finish");
+    let file = finish.display().to_string();
+    let child = target
+        .import(&source, &["--follow", "--finish-file", &file])
+        .spawn()
+        .expect("the binary starts");
+    let are_kept = async |count: i64| {
+        eventually("they are kept here", async || {
+            (target.count("ts_candidate").await == count).then_some(())
+        })
+        .await;
+    };
+    are_kept(1).await;
+    keep_beside(&source, "k2").await;
+    are_kept(2).await;
+    std::fs::write(&finish, "").expect("a file can be written");
+    let report = tokio::task::spawn_blocking(|| reported(child, 0)).await;
+    let report = report.expect("it is read");
+    assert_eq!(report["secrets"]["taken"], KEYS.len(), "{report}");
+    // Each is of its own secret, under this server's keys.
+    let of_their_own = "SELECT COUNT(*) FROM ts_candidate JOIN ts_token \
+                        ON ts_token.secret_id = ts_candidate.secret_id \
+                        AND ts_candidate.attempt_id = CONCAT('of-', ts_token.key_name)";
+    assert_eq!(target.database.number(of_their_own).await, 2);
 }
