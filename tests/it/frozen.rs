@@ -2,6 +2,7 @@
 //! on, and nothing was renewed by them meanwhile.
 
 mod instance;
+mod waits;
 
 use std::sync::Arc;
 
