@@ -11,7 +11,7 @@ use sea_orm::{
 use token_server_entity::change::{self, Column, Entity};
 use token_server_entity::token;
 
-use crate::foundation::database::{delete_some, pieces};
+use crate::foundation::database::{delete_some, pieces, rows_after};
 use crate::foundation::ids::SecretId;
 
 /// What was changed.
@@ -100,12 +100,7 @@ pub async fn after(
     number: i64,
     limit: u64,
 ) -> Result<Vec<(i64, Option<FeedChange>)>, DbErr> {
-    let rows = Entity::find()
-        .filter(Column::Id.gt(number))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .all(database)
-        .await?;
+    let rows = rows_after(database, Entity::find(), Column::Id, number, limit).await?;
     let change = |row: change::Model| {
         let change = match (row.subject.as_str(), row.row_id) {
             (TOKEN, Some(id)) => Some(FeedChange::Token(SecretId(id))),

@@ -1,8 +1,7 @@
 //! Mark 12: renewals, readers and the database while callers without a key flood the server. The
 //! server runs on one core, the flood on another.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -13,48 +12,30 @@ use crate::alone::on_core;
 use crate::flood::{Flood, FloodSize};
 use crate::kit::TestDatabase;
 use crate::kit::process::ServerProcess;
-use crate::load::{self, Connecting, Load, token_request};
 use crate::report::{Mark, Report, Runs};
-use crate::stock;
-use crate::world::{self, Provider, key_name, none_left, realm_name};
+use crate::traffic::{Side, Traffic};
+use crate::world;
 
-const PROVIDER_DELAY: Duration = Duration::from_millis(50);
-const LIFETIME_S: i64 = 7200;
-/// The default pace of a realm is 50 a second.
-const REALMS: usize = 16;
 /// So many tokens become due at once, and so often: 300 a second.
 const DUE_AT_ONCE: i64 = 30;
-/// Readers ask so often altogether: a flood takes its time beside them, and they are no load.
-const READS_A_SECOND: f64 = 500.0;
-const READERS: usize = 20;
 /// Entries of the audit take so much at most, with their indexes.
 const ENTRY_BYTES: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Renewals and readers, beside a flood or without.
-#[derive(Default)]
-struct Side {
-    renewals: Runs,
-    p99: Runs,
-    errors: u64,
-}
-
 struct World {
     database: TestDatabase,
-    provider: Provider,
     server: ServerProcess,
-    load: Load,
+    traffic: Traffic,
 }
 
 impl World {
     async fn start(size: &Size) -> Self {
         let database = TestDatabase::sqlite();
-        let provider = Provider::start(PROVIDER_DELAY, LIFETIME_S).await;
         // As it is by default; the kit's other tests call as often as they like.
         let rate = [("TOKEN_SERVER__ACCESS__ADDRESS_RATE", "50".to_owned())];
         let server = on_core(0, || world::server(&database, "a", &rate));
-        let (client, url) = (&server.client, provider.url());
-        world::register(&database, client, &url, REALMS, size.beside).await;
+        let traffic = Traffic::of(&server, &database, size, DUE_AT_ONCE).await;
+        let (client, url) = (&server.client, traffic.provider.url());
         let tickets = json!({
             "params": {"app": {"title": "a"}, "verification": {"title": "t"}, "aes": {"title": "k"}},
             "url": url, "method": "POST",
@@ -71,39 +52,16 @@ impl World {
             "aes": "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C",
         }});
         client.post("/api/secret", &secret).await.expect(200);
-        let key = world::reading_key(client).await;
-        let request = |number| token_request(&realm_name(number % REALMS), &key_name(number), &key);
-        let load = Load {
-            address: server.address,
-            connecting: Connecting::Plain,
-            requests: (0..size.beside).map(request).collect(),
-            connections: READERS,
-            duration: 2 * size.one_run,
-            rate: Some(READS_A_SECOND),
-            check: Arc::new(|_| true),
-        };
         Self {
             database,
-            provider,
             server,
-            load,
+            traffic,
         }
     }
 
-    /// Readers, and renewals that become due at a rate, until all of them are made.
-    async fn measure(&self, side: &mut Side) {
-        let (before, begun) = (self.provider.answered(), Instant::now());
-        let end = begun + self.load.duration;
-        let (mut seen, ()) = tokio::join!(
-            load::run(&self.load),
-            stock::make_due(&self.database, end, DUE_AT_ONCE)
-        );
-        none_left(&self.database, "renew_at = 0").await;
-        let renewed = self.provider.answered() - before;
-        side.renewals
-            .push(renewed as f64 / begun.elapsed().as_secs_f64());
-        side.p99.push(seen.percentile(0.99));
-        side.errors += seen.errors;
+    async fn measure(&mut self, side: &mut Side) {
+        let traffic = &mut self.traffic;
+        traffic.measure(&self.server, &self.database, side).await;
     }
 
     fn flood(&self, size: FloodSize) -> Flood {
@@ -138,7 +96,7 @@ impl World {
 }
 
 pub async fn measure(size: &Size, report: &mut Report) {
-    let world = World::start(size).await;
+    let mut world = World::start(size).await;
     let flood = FloodSize {
         sockets: size.sockets,
         denied_a_second: size.denied,

@@ -49,6 +49,7 @@ mod report;
 mod scaling;
 mod secured;
 mod stock;
+mod traffic;
 mod world;
 
 use std::fs;

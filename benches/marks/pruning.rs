@@ -1,7 +1,6 @@
 //! Mark 14: renewals and readers while ten million old attempts are deleted.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use token_server::foundation::clock::{Clock, Ms, SystemClock, Timeline};
@@ -10,20 +9,12 @@ use crate::Size;
 use crate::kit::TestDatabase;
 use crate::kit::database_server::DatabaseServer;
 use crate::kit::process::ServerProcess;
-use crate::load::{self, Connecting, Load, token_request};
 use crate::report::{Mark, Report, Runs};
-use crate::stock;
-use crate::world::{self, Provider, key_name, none_left, realm_name};
+use crate::traffic::{Side, Traffic};
+use crate::world;
 
-const PROVIDER_DELAY: Duration = Duration::from_millis(50);
-const LIFETIME_S: i64 = 7200;
-/// The default pace of a realm is 50 a second.
-const REALMS: usize = 16;
 /// So many tokens become due at once, and so often: 500 a second.
 const DUE_AT_ONCE: i64 = 50;
-/// Readers ask so often altogether, so that they are no load.
-const READS_A_SECOND: f64 = 500.0;
-const READERS: usize = 20;
 /// Rows of one statement.
 const ROWS: usize = 100_000;
 /// Attempts are kept for 30 days.
@@ -32,18 +23,9 @@ const OLD: Ms = Ms::from_secs(60 * 86_400);
 const NEVER: &str = "0 0 0 1 1 *";
 const EACH_SECOND: &str = "* * * * * *";
 
-/// Renewals and readers, while old attempts are deleted or not.
-#[derive(Default)]
-struct Side {
-    renewals: Runs,
-    p99: Runs,
-    errors: u64,
-}
-
 struct World {
     database: TestDatabase,
-    provider: Provider,
-    load: Load,
+    traffic: Traffic,
 }
 
 /// The server, which looks for old attempts then.
@@ -58,46 +40,17 @@ fn launch(database: &TestDatabase, schedule: &str) -> ServerProcess {
 
 impl World {
     async fn start(size: &Size, database: TestDatabase) -> Self {
-        let provider = Provider::start(PROVIDER_DELAY, LIFETIME_S).await;
         let server = launch(&database, NEVER);
-        let (client, url) = (&server.client, provider.url());
-        world::register(&database, client, &url, REALMS, size.beside).await;
-        let key = world::reading_key(client).await;
-        let request = |number| token_request(&realm_name(number % REALMS), &key_name(number), &key);
-        let load = Load {
-            address: server.address,
-            connecting: Connecting::Plain,
-            requests: (0..size.beside).map(request).collect(),
-            connections: READERS,
-            duration: 2 * size.one_run,
-            rate: Some(READS_A_SECOND),
-            check: Arc::new(|_| true),
-        };
+        let traffic = Traffic::of(&server, &database, size, DUE_AT_ONCE).await;
         server.kill();
         add_old(&database, size.attempts).await;
-        Self {
-            database,
-            provider,
-            load,
-        }
+        Self { database, traffic }
     }
 
-    /// Readers, and renewals that become due at a rate, until all of them are made.
+    /// Beside a server that looks for old attempts then.
     async fn measure(&mut self, schedule: &str, side: &mut Side) {
         let server = launch(&self.database, schedule);
-        self.load.address = server.address;
-        let (before, begun) = (self.provider.answered(), Instant::now());
-        let end = begun + self.load.duration;
-        let (mut seen, ()) = tokio::join!(
-            load::run(&self.load),
-            stock::make_due(&self.database, end, DUE_AT_ONCE)
-        );
-        none_left(&self.database, "renew_at = 0").await;
-        let renewed = self.provider.answered() - before;
-        side.renewals
-            .push(renewed as f64 / begun.elapsed().as_secs_f64());
-        side.p99.push(seen.percentile(0.99));
-        side.errors += seen.errors;
+        self.traffic.measure(&server, &self.database, side).await;
         server.kill();
     }
 

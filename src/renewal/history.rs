@@ -12,7 +12,7 @@ use strum::VariantArray;
 use token_server_entity::renewal::{self, Column, Entity};
 
 use crate::foundation::clock::{EpochMs, Ms};
-use crate::foundation::database::{delete_some, one_page, pieces};
+use crate::foundation::database::{delete_some, one_page, pieces, rows_after};
 use crate::foundation::ids::{AttemptId, Generation, KeyName, RealmId, ReplicaId};
 use crate::foundation::page::{Listed, Page};
 use crate::foundation::pattern::Coverage;
@@ -142,12 +142,7 @@ pub async fn after(
     id: i64,
     limit: u64,
 ) -> Result<Vec<renewal::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Id.gt(id))
-        .order_by(Column::Id, Order::Asc)
-        .limit(limit)
-        .all(database)
-        .await
+    rows_after(database, Entity::find(), Column::Id, id, limit).await
 }
 
 /// Appends what another database has, but for what is here already. Answers how many were appended.

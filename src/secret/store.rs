@@ -9,7 +9,7 @@ use sea_orm::{
 use token_server_entity::secret::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::padded;
+use crate::foundation::database::{padded, rows_after};
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
 use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
 
@@ -132,12 +132,7 @@ pub async fn list_after(
     after: SecretId,
     limit: u64,
 ) -> Result<Vec<secret::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Id.gt(after.0))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .all(database)
-        .await
+    rows_after(database, Entity::find(), Column::Id, after.0, limit).await
 }
 
 /// Secrets of a realm after a place in the list, in the order of their numbers.
@@ -147,13 +142,8 @@ pub async fn list_in_after(
     after: SecretId,
     limit: u64,
 ) -> Result<Vec<secret::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::RealmId.eq(realm.as_str()))
-        .filter(Column::Id.gt(after.0))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .all(database)
-        .await
+    let of_realm = Entity::find().filter(Column::RealmId.eq(realm.as_str()));
+    rows_after(database, of_realm, Column::Id, after.0, limit).await
 }
 
 /// The first secrets of a realm, oldest first.

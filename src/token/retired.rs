@@ -4,13 +4,13 @@
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr,
-    EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
+    EntityTrait, IntoActiveModel, Order, QueryFilter, QueryOrder,
 };
 use token_server_entity::retired::{self, Column, Entity};
 use token_server_entity::token;
 
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::delete_some;
+use crate::foundation::database::{delete_some, rows_after};
 use crate::foundation::ids::{Generation, KeyName, RealmId};
 
 /// Remembers the generations of tokens that are about to be deleted.
@@ -77,12 +77,7 @@ pub async fn after(
     id: i64,
     limit: u64,
 ) -> Result<Vec<retired::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Id.gt(id))
-        .order_by(Column::Id, Order::Asc)
-        .limit(limit)
-        .all(database)
-        .await
+    rows_after(database, Entity::find(), Column::Id, id, limit).await
 }
 
 /// Remembers what another database remembers; false where this one knows as much. Inside a

@@ -1,26 +1,21 @@
 //! A move to another database while both servers serve and the old one renews: nothing is lost, no
 //! refresh token is used twice, no caller sees an error, wherever the import is killed.
 
-use std::collections::{BTreeMap, HashSet};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+mod stations;
+
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ConnectionTrait, Statement};
 use serde_json::Value;
-use token_server::foundation::clock::{Clock, Ms, SystemClock};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::checker::{Given, History, Sample, violations};
 use crate::kit::database::Kind;
-use crate::kit::database_server::DatabaseServer;
-use crate::kit::process::{ServerProcess, command};
-use crate::kit::server::Client;
+use crate::kit::process::command;
 use crate::kit::{TestDatabase, eventually, on_every_database};
 use crate::provider::{Held, Reuse, RotatingProvider};
-use crate::scene::{APART, given, parked, register, rotating_realm, stored};
+use stations::{
+    Callers, KEYS, LIFETIME_S, Station, begun, imported, judge, nothing_is_renewed_by_both,
+    renews_all, reported, stations, two,
+};
 
 on_every_database! {
     databases_are_moved_under_load_and_nobody_notices,
@@ -28,278 +23,8 @@ on_every_database! {
     a_move_that_is_given_up_is_renewed_where_it_was,
     a_finished_move_is_brought_back_by_a_move_the_other_way,
     an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved,
-}
-
-/// Of tokens: long enough that none ends while a machine with other work hands over.
-const LIFETIME_S: i64 = 60;
-const KEYS: [&str; 6] = ["k1", "k2", "k3", "k4", "k5", "k6"];
-const CALLERS: usize = 3;
-
-/// A database with its server and its sealing keys.
-struct Station {
-    database: TestDatabase,
-    keys: String,
-}
-
-impl Station {
-    fn new(database: TestDatabase, number: u8) -> Self {
-        // 32 bytes.
-        let key = char::from(b'A' + number).to_string().repeat(42);
-        Self {
-            database,
-            keys: format!("of-{number}:{key}A="),
-        }
-    }
-
-    fn environment(&self, name: &str) -> Vec<(&'static str, String)> {
-        let directory = self.database.directory.path().join(name);
-        vec![
-            ("TOKEN_SERVER__DATA_DIR", directory.display().to_string()),
-            ("TOKEN_SERVER__SEALING__KEYS", self.keys.clone()),
-            // On a busy machine a transaction takes its time.
-            (
-                "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
-                "60000".to_owned(),
-            ),
-        ]
-    }
-
-    fn serve(&self) -> ServerProcess {
-        ServerProcess::start(&self.database, &self.environment("server"))
-    }
-
-    /// `import` of another into this one.
-    fn import(&self, source: &Station, arguments: &[&str]) -> Command {
-        let mut command = command(&self.database, &self.environment("import"));
-        command
-            .env("TOKEN_SERVER_IMPORT_URL", &source.database.url)
-            .env("TOKEN_SERVER_IMPORT_KEYS", &source.keys)
-            .args(["import", "--format", "json"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// Makes all tokens due that it renews.
-    async fn due(&self) {
-        let due = "UPDATE ts_token SET renew_at = 0 WHERE renew_at IS NOT NULL";
-        self.database.run(due).await;
-    }
-
-    /// Who renews each token: none where this database does.
-    async fn renewers(&self) -> BTreeMap<String, Option<String>> {
-        let connection = self.database.connect().await;
-        let question = Statement::from_string(
-            connection.get_database_backend(),
-            "SELECT key_name, lease_owner FROM ts_token",
-        );
-        let rows = connection.query_all_raw(question).await;
-        let row = |row: &sea_orm::QueryResult| {
-            let owner: Option<String> = row.try_get_by_index(1).expect("a text");
-            let elsewhere = owner.filter(|owner| owner.starts_with("import"));
-            (row.try_get_by_index(0).expect("a text"), elsewhere)
-        };
-        let renewers = rows.expect("the query is good").iter().map(row).collect();
-        connection.close().await.expect("the connection closes");
-        renewers
-    }
-
-    async fn elsewhere(&self) -> usize {
-        self.renewers().await.values().flatten().count()
-    }
-
-    fn migrate(&self) {
-        let mut migrate = command(&self.database, &self.environment("import"));
-        let migrated = migrate.arg("migrate").output().expect("the binary starts");
-        assert!(migrated.status.success(), "{migrated:?}");
-    }
-
-    async fn count(&self, table: &str) -> i64 {
-        let query = format!("SELECT COUNT(*) FROM {table}");
-        self.database.number(&query).await
-    }
-}
-
-/// What an import came to.
-fn reported(child: Child, code: i32) -> Value {
-    let ended = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!(ended.status.code(), Some(code), "{said}");
-    serde_json::from_slice(&ended.stdout).unwrap_or_else(|_| panic!("no report: {said}"))
-}
-
-fn imported(target: &Station, source: &Station, arguments: &[&str], code: i32) -> Value {
-    let child = target.import(source, arguments).spawn();
-    reported(child.expect("the binary starts"), code)
-}
-
-/// Never do both renew one token.
-async fn nothing_is_renewed_by_both(source: &Station, target: &Station) {
-    // The target first: what it takes between the two looks is held in the source before.
-    let (here, there) = (target.renewers().await, source.renewers().await);
-    for (key, elsewhere) in &here {
-        let both = elsewhere.is_none() && there.get(key).is_some_and(Option::is_none);
-        assert!(!both, "{key} is renewed by both");
-    }
-}
-
-/// Callers who read all the time, of the server that they were pointed to.
-struct Callers {
-    pointed_to: watch::Sender<Client>,
-    ended: Arc<AtomicBool>,
-    samples: Arc<Mutex<Vec<Sample>>>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Callers {
-    fn begin(client: &Client) -> Self {
-        let pointed_to = watch::Sender::new(client.clone());
-        let (ended, samples) = (Arc::default(), Arc::default());
-        let tasks = (0..CALLERS).map(|caller| {
-            let (pointed_to, ended): (_, Arc<AtomicBool>) =
-                (pointed_to.subscribe(), Arc::clone(&ended));
-            let samples: Arc<Mutex<Vec<Sample>>> = Arc::clone(&samples);
-            tokio::spawn(async move {
-                while !ended.load(Ordering::Relaxed) {
-                    for key in KEYS {
-                        let client = pointed_to.borrow().clone();
-                        let sample = read(&client, caller, key).await;
-                        samples.lock().expect("nobody panics").push(sample);
-                    }
-                }
-            })
-        });
-        let tasks = tasks.collect();
-        Self {
-            pointed_to,
-            ended,
-            samples,
-            tasks,
-        }
-    }
-
-    fn point_to(&self, client: &Client) {
-        self.pointed_to.send_replace(client.clone());
-    }
-
-    async fn end(self) -> Vec<Sample> {
-        self.ended.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.expect("a caller ends");
-        }
-        std::mem::take(&mut *self.samples.lock().expect("nobody panics"))
-    }
-}
-
-async fn read(client: &Client, caller: usize, key: &str) -> Sample {
-    let asked_at = SystemClock.now();
-    let reply = client.token("r", key).await;
-    Sample {
-        caller,
-        key: key.to_owned(),
-        asked_at,
-        answered_at: SystemClock.now(),
-        given: given(&reply),
-    }
-}
-
-/// The first station with a token for each key.
-async fn begun(station: &Station, provider: &RotatingProvider) -> ServerProcess {
-    let server = station.serve();
-    server
-        .client
-        .save_realm("r", rotating_realm(provider))
-        .await;
-    for key in KEYS {
-        register(&server.client, key).await;
-        server.client.generation("r", key, 1).await;
-    }
-    server
-}
-
-/// Waits until a server has renewed every token once more: the proof that it has each newest
-/// refresh token.
-async fn renews_all(station: &Station, client: &Client) {
-    let mut before = Vec::new();
-    for key in KEYS {
-        let generation = client.secret("r", key).await["generation"].as_i64();
-        before.push(generation.expect("a number"));
-    }
-    station.due().await;
-    for (key, before) in KEYS.iter().zip(before) {
-        eventually("it is renewed", async || {
-            let now = client.secret("r", key).await["generation"].as_i64();
-            (now > Some(before)).then_some(())
-        })
-        .await;
-    }
-}
-
-async fn judge(provider: &RotatingProvider, client: &Client, samples: Vec<Sample>) {
-    let history = History {
-        provider: provider.log(),
-        stored: stored(client).await,
-        samples,
-        parked: parked(client).await,
-        killed: HashSet::new(),
-        lifetime: Ms::from_secs(LIFETIME_S),
-        apart: APART,
-    };
-    let found = violations(&history);
-    assert!(found.is_empty(), "{found:#?}\n{:#?}", history.provider);
-    let refused = history
-        .samples
-        .iter()
-        .find(|sample| matches!(sample.given, Given::Refused(..)));
-    assert!(refused.is_none(), "{refused:?}");
-    assert_eq!(history.parked, Vec::<String>::new());
-    let mut used = HashSet::new();
-    for exchange in &history.provider {
-        let once = used.insert((exchange.client.clone(), exchange.presented));
-        assert!(once, "a refresh token is used twice: {exchange:?}");
-    }
-}
-
-/// The stations of a journey, with a MySQL server besides where there is one.
-async fn stations(database: TestDatabase) -> Vec<Station> {
-    let has_mysql = std::env::vars().any(|(name, url)| name == "TEST_MYSQL_URL" && !url.is_empty());
-    let databases = match database.kind() {
-        Kind::MySql if has_mysql => {
-            // It ends with the process.
-            let mariadb: &DatabaseServer = Box::leak(Box::new(DatabaseServer::start()));
-            mariadb.answers().await;
-            let mariadb = TestDatabase::on_server(mariadb.url()).await;
-            vec![
-                TestDatabase::sqlite(),
-                mariadb,
-                database,
-                TestDatabase::sqlite(),
-            ]
-        }
-        Kind::MySql => vec![
-            database,
-            TestDatabase::sqlite(),
-            TestDatabase::mysql().await,
-        ],
-        Kind::Sqlite => vec![
-            database,
-            TestDatabase::mysql().await,
-            TestDatabase::sqlite(),
-        ],
-    };
-    let numbered = databases.into_iter().zip(0_u8..);
-    numbered
-        .map(|(database, number)| Station::new(database, number))
-        .collect()
-}
-
-async fn two(database: TestDatabase) -> (Station, Station) {
-    let mut stations = stations(database).await.into_iter();
-    let (source, target) = (stations.next(), stations.next());
-    let (source, target) = (source.expect("a station"), target.expect("a station"));
-    target.migrate();
-    (source, target)
+    what_cannot_be_copied_at_the_end_is_renewed_there_as_before,
+    pairs_beside_a_token_are_moved_with_it,
 }
 
 /// Follows until the provider has rotated often, then finishes; answers the report.
@@ -568,4 +293,84 @@ async fn an_attempt_under_way_is_waited_for_and_what_it_brings_is_moved(database
     renews_all(&target, &new.client).await;
     drop(old);
     judge(&provider, &new.client, Vec::new()).await;
+}
+
+async fn what_cannot_be_copied_at_the_end_is_renewed_there_as_before(database: TestDatabase) {
+    let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+    let (source, target) = two(database).await;
+    let old = begun(&source, &provider).await;
+    provider.hold(Held::Before);
+    let asked = provider.received();
+    let due = "UPDATE ts_token SET renew_at = 0 WHERE key_name = 'k1'";
+    source.database.run(due).await;
+    eventually("an attempt is under way", async || {
+        (provider.received() > asked).then_some(())
+    })
+    .await;
+    let child = target
+        .import(&source, &[])
+        .spawn()
+        .expect("the binary starts");
+    eventually("the others are handed over", async || {
+        let (here, there) = (target.elsewhere().await, source.elsewhere().await);
+        ((here, there) == (1, KEYS.len() - 1)).then_some(())
+    })
+    .await;
+    // Nobody knows any more what is renewed here.
+    target
+        .database
+        .run("DELETE FROM ts_token WHERE key_name = 'k1'")
+        .await;
+    provider.hold(Held::Nowhere);
+    let report = tokio::task::spawn_blocking(|| reported(child, 1)).await;
+    let report = report.expect("it is read");
+    assert_eq!(report["secrets"]["refused"], 1, "{report}");
+    assert_eq!(source.renewers().await["k1"], None);
+    assert_eq!(source.elsewhere().await, KEYS.len() - 1);
+    let before = old.client.secret("r", "k1").await["generation"].as_i64();
+    source.due().await;
+    let next = before.expect("a number") + 1;
+    old.client.generation("r", "k1", next).await;
+}
+
+/// Keeps the refresh token of a key beside it, too, as an attempt would whose lease was lost.
+async fn keep_beside(station: &Station, key: &str) {
+    let kept = format!(
+        "INSERT INTO ts_candidate (attempt_id, secret_id, consumed, refresh_line, secret_version, \
+         realm_version, token, per_read, obtained_at, refresh_token) \
+         SELECT 'of-{key}', secret_id, generation, refresh_line, 1, 1, X'', FALSE, 1, \
+         refresh_token FROM ts_token WHERE key_name = '{key}'"
+    );
+    station.database.run(&kept).await;
+}
+
+async fn pairs_beside_a_token_are_moved_with_it(database: TestDatabase) {
+    let provider = RotatingProvider::start(Reuse::EndsFamily, LIFETIME_S).await;
+    let (source, target) = two(database).await;
+    drop(begun(&source, &provider).await);
+    keep_beside(&source, "k1").await;
+    let finish = target.database.directory.path().join("finish");
+    let file = finish.display().to_string();
+    let child = target
+        .import(&source, &["--follow", "--finish-file", &file])
+        .spawn()
+        .expect("the binary starts");
+    let are_kept = async |count: i64| {
+        eventually("they are kept here", async || {
+            (target.count("ts_candidate").await == count).then_some(())
+        })
+        .await;
+    };
+    are_kept(1).await;
+    keep_beside(&source, "k2").await;
+    are_kept(2).await;
+    std::fs::write(&finish, "").expect("a file can be written");
+    let report = tokio::task::spawn_blocking(|| reported(child, 0)).await;
+    let report = report.expect("it is read");
+    assert_eq!(report["secrets"]["taken"], KEYS.len(), "{report}");
+    // Each is of its own secret, under this server's keys.
+    let of_their_own = "SELECT COUNT(*) FROM ts_candidate JOIN ts_token \
+                        ON ts_token.secret_id = ts_candidate.secret_id \
+                        AND ts_candidate.attempt_id = CONCAT('of-', ts_token.key_name)";
+    assert_eq!(target.database.number(of_their_own).await, 2);
 }

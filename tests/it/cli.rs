@@ -1,41 +1,30 @@
 //! The command line: what it prints, and how it exits.
 
+mod first_start;
 mod realms;
+mod renew;
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use clap::CommandFactory;
-use serde_json::{Value, json};
 use token_server::cli::Arguments;
-use token_server::foundation::clock::{Clock, ManualClock, Ms, SystemClock, Timeline};
 
 use crate::kit::database::Kind;
 use crate::kit::process::{ServerProcess, command};
-use crate::kit::server::{ADMIN_KEY, Client, Options, SEALING_KEYS};
-use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
+use crate::kit::server::{ADMIN_KEY, SEALING_KEYS};
+use crate::kit::{Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
-    renew_obtains_what_is_due_and_exits_0,
-    renew_exits_1_where_some_failed_and_names_them,
-    renew_of_one_realm_leaves_the_others,
-    renew_all_obtains_what_is_not_due,
-    renew_of_an_unknown_realm_exits_2,
-    renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run,
     a_key_made_on_the_command_line_works_until_it_is_revoked_there,
     whatever_works_with_what_is_stored_makes_nothing_in_an_empty_database,
     migrate_can_run_again,
     two_migrations_at_once_both_succeed,
-    without_sealing_keys_sqlite_makes_them_and_mysql_is_refused,
-    another_sealing_key_of_the_same_id_is_refused,
-    a_refused_start_leaves_no_key_behind,
-    without_an_admin_key_the_first_start_makes_one_for_its_owner_only,
-    a_replica_with_another_admin_key_replaces_the_one_of_all_and_says_so,
 }
+
+pub use renew::{LONG_AGO, obtain, summary};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -74,108 +63,6 @@ pub async fn end(command: &mut Command) -> Ended {
 
 pub async fn run(database: &TestDatabase, arguments: &str) -> Ended {
     end(command(database, &[]).args(arguments.split(' '))).await
-}
-
-/// The summary of a `renew`, which is all it prints.
-pub fn summary(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.stdout).expect("standard output is one JSON document")
-}
-
-/// Has a first token obtained for `a/1`, `a/2` and `b/1`, so long ago.
-pub async fn obtain(database: &TestDatabase, provider: &Provider, ago: Ms) {
-    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(ago)));
-    let options = Options {
-        clock: Some(clock),
-        ..Options::default()
-    };
-    let server = Server::start_with(database, options).await;
-    for (realm, key) in [("a", "1"), ("a", "2"), ("b", "1")] {
-        let url = provider.url(&format!("/{realm}"));
-        server.client.register_realm(realm, &url).await;
-        server.client.save_secret(realm, key).await;
-        server.client.generation(realm, key, 1).await;
-    }
-    server.stop().await;
-}
-
-/// So long ago that its tokens have expired since.
-pub const LONG_AGO: Ms = Ms::from_secs(10_000);
-
-async fn renew_obtains_what_is_due_and_exits_0(database: TestDatabase) {
-    let provider = Provider::start().await;
-    obtain(&database, &provider, LONG_AGO).await;
-    let ended = run(&database, "renew").await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let mut told = summary(&ended);
-    assert!(told["duration_ms"].take().is_i64(), "{told}");
-    let expected = json!({
-        "renewed": 3, "failed": 0, "discarded": 0, "waiting": 0, "left": 0, "needs_attention": 0,
-        "duration_ms": null, "failures": [], "left_secrets": [], "needs_attention_secrets": [],
-    });
-    assert_eq!(told, expected);
-    assert_eq!(provider.request_count(), 6);
-    // Now nothing is due.
-    let again = run(&database, "renew").await;
-    assert_eq!(summary(&again)["renewed"], 0);
-    assert_eq!(provider.request_count(), 6);
-    let server = Server::start(&database).await;
-    let token = server.client.token("b", "1").await.expect(200).json();
-    assert_eq!(token["generation"], 2);
-}
-
-async fn renew_exits_1_where_some_failed_and_names_them(database: TestDatabase) {
-    let provider = Provider::start().await;
-    obtain(&database, &provider, LONG_AGO).await;
-    provider.answer_next(Answer::token("new", 7200));
-    let refused = json!({"error": "invalid_client", "error_description": "not the-secret"});
-    provider.answer_with(Answer::status(401).with_json(&refused));
-    let ended = run(&database, "renew --realm a").await;
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    let told = summary(&ended);
-    assert_eq!((&told["renewed"], &told["failed"]), (&json!(1), &json!(1)));
-    let [failure] = &**told["failures"].as_array().expect("failures") else {
-        panic!("not one failure: {told}")
-    };
-    assert!(failure["key"] == "1" || failure["key"] == "2", "{failure}");
-    assert_eq!(failure["realm"], "a");
-    assert_eq!(failure["class"], "permanent");
-    let detail = failure["detail"].as_str().expect("a text");
-    assert!(detail.contains("401, code invalid_client"), "{detail}");
-    for output in [&ended.stdout, &ended.stderr] {
-        assert!(!output.contains("the-secret"), "{output}");
-    }
-}
-
-async fn renew_of_one_realm_leaves_the_others(database: TestDatabase) {
-    let provider = Provider::start().await;
-    obtain(&database, &provider, LONG_AGO).await;
-    let ended = run(&database, "renew --realm b").await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(summary(&ended)["renewed"], 1);
-    let asked = &provider.requests()[3..];
-    assert_eq!((asked.len(), &*asked[0].path), (1, "/b"));
-}
-
-async fn renew_all_obtains_what_is_not_due(database: TestDatabase) {
-    let provider = Provider::start().await;
-    obtain(&database, &provider, Ms::ZERO).await;
-    for (arguments, renewed) in [
-        ("renew", 0),
-        ("renew --all", 3),
-        ("renew --all --realm a", 2),
-    ] {
-        let ended = run(&database, arguments).await;
-        assert_eq!(ended.code, Some(0), "{arguments}: {}", ended.stderr);
-        assert_eq!(summary(&ended)["renewed"], renewed, "{arguments}");
-    }
-    assert_eq!(provider.request_count(), 3 + 3 + 2);
-}
-
-async fn renew_of_an_unknown_realm_exits_2(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    let ended = run(&database, "renew --realm nowhere").await;
-    assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
-    assert!(ended.stderr.contains("nowhere"), "{}", ended.stderr);
 }
 
 /// Commands, by what they do where there is no database.
@@ -299,17 +186,6 @@ async fn what_the_server_makes_is_for_its_user_only() {
         let made = std::fs::metadata(directory.join(path)).expect("it was made");
         assert_eq!(made.permissions().mode() & 0o777, mode, "{path:?}");
     }
-}
-
-#[tokio::test]
-async fn renew_exits_2_where_the_database_cannot_be_reached() {
-    let database = TestDatabase::sqlite();
-    let url = "mysql://root:canary@127.0.0.1:1/none";
-    let mut command = command(&database, &[]);
-    let ended = end(command.env("DATABASE_URL", url).arg("renew")).await;
-    assert_eq!((ended.code, &*ended.stdout), (Some(2), ""));
-    assert!(ended.stderr.contains("database"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("canary"), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -475,161 +351,4 @@ async fn two_migrations_at_once_both_succeed(database: TestDatabase) {
     }
     let server = Server::start(&database).await;
     server.client.get("/api/realm").await.expect(200);
-}
-
-async fn without_sealing_keys_sqlite_makes_them_and_mysql_is_refused(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    let list = async || {
-        let mut command = command(&database, &[]);
-        command.env_remove("TOKEN_SERVER__SEALING__KEYS");
-        end(command.args(["api-key", "list"])).await
-    };
-    let ended = list().await;
-    let path = database.directory.path().join("sealing.keys");
-    if database.kind() == Kind::MySql {
-        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
-        let told = "sealing.keys is required on MySQL";
-        assert!(ended.stderr.contains(told), "{}", ended.stderr);
-        assert!(!path.exists());
-        return;
-    }
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let keys = secret_file(&path);
-    assert_eq!(list().await.code, Some(0));
-    assert!(secret_file(&path) == keys, "the keys were replaced");
-    // A lost key ring is not replaced by one that opens nothing.
-    std::fs::remove_file(&path).expect("it can be removed");
-    let lost = list().await;
-    assert_ne!(lost.code, Some(0));
-    assert!(lost.stderr.contains("sealing.keys"), "{}", lost.stderr);
-    assert!(!path.exists());
-}
-
-/// The content of a file that nobody but its owner can read.
-fn secret_file(path: &Path) -> String {
-    let made = std::fs::metadata(path).expect("it was made");
-    assert_eq!(made.permissions().mode() & 0o777, 0o600);
-    std::fs::read_to_string(path).expect("it is text")
-}
-
-async fn list_with_keys(database: &TestDatabase, keys: String) -> Ended {
-    let mut command = command(database, &[("TOKEN_SERVER__SEALING__KEYS", keys)]);
-    end(command.args(["api-key", "list"])).await
-}
-
-async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    assert_eq!(run(&database, "api-key list").await.code, Some(0));
-    let other = SEALING_KEYS.replace("AQE", "AgI");
-    for keys in [other.clone(), format!("{other},new:{}", &other[5..])] {
-        let ended = list_with_keys(&database, keys).await;
-        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
-        let told = ended.stderr.contains("\"test\" in sealing.keys");
-        assert!(told && !ended.stderr.contains(&other[5..]));
-    }
-}
-
-async fn a_refused_start_leaves_no_key_behind(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
-    assert_eq!(run(&database, "api-key list").await.code, Some(0));
-    let other = SEALING_KEYS.replace("AQE", "AgI");
-    let mistaken = format!("new:{},{other}", &SEALING_KEYS[5..]);
-    assert_eq!(list_with_keys(&database, mistaken).await.code, Some(64));
-    let mended = format!("new:{},{SEALING_KEYS}", &other[5..]);
-    let ended = list_with_keys(&database, mended).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-}
-
-async fn without_an_admin_key_the_first_start_makes_one_for_its_owner_only(database: TestDatabase) {
-    let unset = ("TOKEN_SERVER__ADMIN_KEY", String::new());
-    let path = database.directory.path().join("admin.key");
-    // A start that ends at once tells all that it logs.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = taken.local_addr().expect("it has an address").to_string();
-    let listen = ("TOKEN_SERVER__HTTP__LISTEN", address);
-    let ended = end(command(&database, &[unset.clone(), listen]).arg("serve")).await;
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("http.listen"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("admin.key"), "{}", ended.stderr);
-    let key = secret_file(&path);
-    assert!(!ended.stderr.contains(key.trim()), "the key is logged");
-    let server = ServerProcess::start(&database, &[unset]);
-    assert!(secret_file(&path) == key, "the key was replaced");
-    let admin = server.client.with_key(key.trim());
-    admin.get("/api/realm").await.expect(200);
-    server.client.get("/api/realm").await.expect(401);
-}
-
-async fn a_replica_with_another_admin_key_replaces_the_one_of_all_and_says_so(
-    database: TestDatabase,
-) {
-    let unset = ("TOKEN_SERVER__ADMIN_KEY", String::new());
-    let first = ServerProcess::start(&database, std::slice::from_ref(&unset));
-    let kept = secret_file(&database.directory.path().join("admin.key"));
-    let in_file = first.client.with_key(kept.trim());
-    in_file.get("/api/realm").await.expect(200);
-    let second = ServerProcess::start(&database, &[]);
-    second.client.get("/api/realm").await.expect(200);
-    eventually("the other replica has followed", async || {
-        (in_file.get("/api/realm").await.status == 401).then_some(())
-    })
-    .await;
-    let replaced = async |client: &Client| {
-        let mut entries = client.list("/api/audit").await;
-        entries.retain(|entry| entry["action"] == "api_key.replace");
-        entries
-    };
-    let noted = replaced(&second.client).await;
-    assert_eq!(noted.len(), 1, "{noted:?}");
-    assert_eq!(noted[0]["target"], "bootstrap-admin");
-    drop((first, second));
-    // The file holds a key that is good no more: a start that ends at once says that.
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = taken.local_addr().expect("it has an address").to_string();
-    let listen = ("TOKEN_SERVER__HTTP__LISTEN", address);
-    let ended = end(command(&database, &[unset, listen]).arg("serve")).await;
-    assert!(
-        ended.stderr.contains("not good any more"),
-        "{}",
-        ended.stderr
-    );
-    // The same key again replaces nothing.
-    let again = ServerProcess::start(&database, &[]);
-    assert_eq!(replaced(&again.client).await.len(), 1);
-}
-
-async fn renew_obtains_a_parent_and_what_is_derived_from_it_in_one_run(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
-    let options = Options {
-        clock: Some(clock),
-        ..Options::default()
-    };
-    let server = Server::start_with(&database, options).await;
-    let client = &server.client;
-    client
-        .register_realm("z-parent", &provider.url("/parent"))
-        .await;
-    client.save_secret("z-parent", "k").await;
-    client.generation("z-parent", "k", 1).await;
-    for (realm, parent) in [("b-child", "z-parent"), ("a-grandchild", "b-child")] {
-        let config = json!({
-            "url": provider.url(&format!("/{realm}")), "method": "GET",
-            "parent": {"realm": parent, "key": "k"},
-            "arguments": [{"name": "of", "place": "url", "value": "${parent.token}"}],
-            "token_path": "access_token", "expires_in_path": "expires_in",
-        });
-        client.save_realm(realm, config).await;
-        client.save_secret(realm, "k").await;
-        client.generation(realm, "k", 1).await;
-    }
-    server.stop().await;
-    let asked = provider.request_count();
-    let ended = run(&database, "renew").await;
-    assert_eq!(ended.code, Some(0), "{} {}", ended.stdout, ended.stderr);
-    let sent = provider.requests().split_off(asked);
-    let paths: Vec<_> = sent.iter().map(|request| request.path.as_str()).collect();
-    assert_eq!(paths, ["/parent", "/b-child", "/a-grandchild"]);
-    let told = summary(&ended);
-    assert_eq!((&told["renewed"], &told["waiting"]), (&json!(3), &json!(0)));
 }

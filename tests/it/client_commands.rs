@@ -12,7 +12,7 @@ use token_server::cli::Arguments;
 use crate::cli::{Ended, end};
 use crate::kit::process::BINARY;
 use crate::kit::server::ADMIN_KEY;
-use crate::kit::{Provider, Server, TestDatabase, on_every_database};
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
 on_every_database! {
     token_get_prints_a_valid_token_in_each_format,
@@ -368,4 +368,18 @@ async fn a_key_is_sent_over_plain_http_to_this_machine_only_and_to_no_url_with_a
         assert!(refused.contains("must hold no user"), "{refused}");
         assert!(!refused.contains("canary"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_taken_to_no_place_that_an_answer_names() {
+    let (database, other) = (TestDatabase::sqlite(), Provider::start().await);
+    let server = Server::start(&database).await;
+    let mut caller = Caller::of(&server);
+    let there = other.url("/there");
+    other.answer_next(Answer::status(307).with_header("location", &there));
+    caller.url = other.url("/");
+    let ended = caller.run("secret list").await;
+    assert_eq!(ended.code, Some(2), "{}", ended.stdout);
+    assert!(ended.stderr.contains("answered 307"), "{}", ended.stderr);
+    assert_eq!(other.request_count(), 1);
 }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use token_server::foundation::clock::steady::SteadyClock;
 use token_server::foundation::clock::{BootMs, Clock, EpochMs, ManualClock, Ms, SystemClock};
 
 use crate::kit::database::Kind;
 use crate::kit::server::Options;
-use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
+use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_clock_set_back_makes_no_expired_token_valid,
     a_clock_set_forward_makes_no_valid_token_expire_and_renews_nothing,
     a_replica_whose_clock_is_not_the_databases_claims_nothing_and_serves_what_it_has,
     a_clock_that_is_set_right_after_the_start_is_believed,
+    an_attempt_that_a_step_of_the_wall_clock_cuts_off_is_no_failure_of_its_provider,
 }
 
 const HOUR: Ms = Ms::from_secs(3600);
@@ -135,4 +137,45 @@ async fn offset(server: &Server) -> f64 {
         .find_map(|line| line.strip_prefix("token_server_clock_offset_seconds "))
         .expect("the metric is there");
     offset.parse().expect("a number")
+}
+
+async fn an_attempt_that_a_step_of_the_wall_clock_cuts_off_is_no_failure_of_its_provider(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let (server, clock) = machine(&database, Ms::ZERO).await;
+    let client = &server.client;
+    let config = json!({
+        "url": provider.url("/token"), "method": "POST",
+        "steps": [{"url": provider.url("/step"), "method": "GET"}],
+        "arguments": [{"name": "app", "place": "body", "value": "$key_1"}],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+    });
+    client.save_realm("r", config).await;
+    // More than an attempt may take.
+    let step = Ms::from_secs(11);
+    client.held_attempt(&provider, "r", "k").await;
+    clock.0.step_wall(step);
+    provider.release();
+    // Nothing was sent by it but the step before; it is made anew at once.
+    client.generation("r", "k", 1).await;
+    let paths = || -> Vec<_> {
+        let requests = provider.requests();
+        requests.into_iter().map(|request| request.path).collect()
+    };
+    assert_eq!(paths(), ["/step", "/step", "/token"]);
+    let failed = "SELECT COUNT(*) FROM ts_renewal WHERE outcome = 'failed'";
+    assert_eq!(database.number(failed).await, 0);
+    // What was sent is a failure, whatever the clock says.
+    client
+        .register_realm("sent", &provider.url("/refused"))
+        .await;
+    provider.answer_next(Answer::status(500));
+    client.held_attempt(&provider, "sent", "k").await;
+    clock.0.step_wall(step);
+    provider.release();
+    eventually("it has failed", async || {
+        (database.number(failed).await == 1).then_some(())
+    })
+    .await;
 }

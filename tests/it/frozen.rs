@@ -3,6 +3,7 @@
 
 mod answers;
 mod instance;
+mod waits;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! it accounted for.
 
 mod finishing;
+mod followed;
 mod moved;
 mod rows;
 
@@ -40,8 +41,8 @@ fn prepared(database: &TestDatabase, source: &TestDatabase) -> Command {
     command
 }
 
-fn ended(database: &TestDatabase, source: &TestDatabase, arguments: &[&str]) -> Output {
-    let ended = prepared(database, source).args(arguments).output();
+fn ended(mut command: Command, arguments: &[&str]) -> Output {
+    let ended = command.args(arguments).output();
     ended.expect("the binary starts")
 }
 
@@ -49,11 +50,15 @@ fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).into_owned()
 }
 
-/// Imports; answers the report. The exit code says whether each row is here.
-fn import(database: &TestDatabase, source: &TestDatabase, more: &[&str], code: i32) -> Value {
-    let ended = ended(database, source, &[&["--format", "json"], more].concat());
+/// The report of an import. The exit code says whether each row is here.
+fn report_of(command: Command, more: &[&str], code: i32) -> Value {
+    let ended = ended(command, &[&["--format", "json"], more].concat());
     assert_eq!(ended.status.code(), Some(code), "{}", text(&ended.stderr));
     serde_json::from_slice(&ended.stdout).expect("the report is JSON")
+}
+
+fn import(database: &TestDatabase, source: &TestDatabase, more: &[&str], code: i32) -> Value {
+    report_of(prepared(database, source), more, code)
 }
 
 fn migrated(database: &TestDatabase) {
@@ -66,8 +71,11 @@ fn migrated(database: &TestDatabase) {
 fn outcomes(report: &Value) -> BTreeMap<(String, String), Value> {
     let rows = report["rows"].as_array().expect("rows");
     let name = |row: &Value| {
-        let part = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        (part("realm"), part("key"))
+        let part = |fields: [&str; 2]| {
+            let given = fields.iter().find_map(|field| row[*field].as_str());
+            given.unwrap_or_default().to_owned()
+        };
+        (part(["realm", "name"]), part(["key", "application"]))
     };
     let by_name: BTreeMap<_, _> = rows.iter().map(|row| (name(row), row.clone())).collect();
     assert_eq!(by_name.len(), rows.len(), "a row is reported once");
@@ -182,7 +190,7 @@ async fn a_dry_run_says_what_an_import_does_and_changes_nothing(database: TestDa
     assert_eq!(import(&database, &source, &[], 1), rehearsed);
     holds(&database, &rows).await;
 
-    let printed = text(&ended(&database, &source, &["--dry-run"]).stdout);
+    let printed = text(&ended(prepared(&database, &source), &["--dry-run"]).stdout);
     assert!(printed.contains("realm wx: unchanged\n"), "{printed}");
     assert!(
         printed.contains("secret nowhere/k8: refused: there is no such realm\n"),
@@ -287,11 +295,11 @@ async fn keys_that_differ_only_in_case_are_two_secrets(database: TestDatabase) {
 async fn what_is_no_database_of_the_predecessor_is_refused(database: TestDatabase) {
     migrated(&database);
     let empty = TestDatabase::mysql().await;
-    let refused = ended(&database, &empty, &[]);
+    let refused = ended(prepared(&database, &empty), &[]);
     assert_eq!(refused.status.code(), Some(2));
     let said = text(&refused.stderr);
     assert!(said.contains("no tables of the predecessor"), "{said}");
-    let refused = ended(&database, &TestDatabase::sqlite(), &[]);
+    let refused = ended(prepared(&database, &TestDatabase::sqlite()), &[]);
     assert_eq!(refused.status.code(), Some(2));
     let said = text(&refused.stderr);
     assert!(said.contains("there is no file"), "{said}");
@@ -328,7 +336,7 @@ async fn a_dry_run_changes_no_schema_and_says_that_it_is_missing_or_old(database
         std::fs::write(file, "").expect("an empty database");
     }
     let refused = || {
-        let refused = ended(&database, &source, &["--dry-run"]);
+        let refused = ended(prepared(&database, &source), &["--dry-run"]);
         assert_eq!(refused.status.code(), Some(2));
         text(&refused.stderr)
     };

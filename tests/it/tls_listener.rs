@@ -77,6 +77,32 @@ impl Files {
             ..Options::default()
         }
     }
+
+    /// With certificates of callers, each name with the API key that it stands for.
+    fn with_clients(&self, authorities: &Path, clients: &[(&str, &str)]) -> Options {
+        let mut text = format!(
+            "[http.tls]\nclient_ca_file = \"{}\"\n[http.tls.clients]\n",
+            authorities.display()
+        );
+        for (name, key) in clients {
+            text.push_str(&format!("\"{name}\" = \"{key}\"\n"));
+        }
+        let file = self.certificate.with_file_name("config.toml");
+        std::fs::write(&file, text).expect("the directory is there");
+        Options {
+            file: Some(file),
+            ..self.options()
+        }
+    }
+}
+
+/// Those whose certificates let callers in.
+fn write_authorities(file: &Path, authorities: &[&Authority]) {
+    let pems: String = authorities
+        .iter()
+        .map(|authority| authority.certificate.pem())
+        .collect();
+    std::fs::write(file, pems).expect("the directory is there");
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -250,19 +276,13 @@ async fn a_caller_acts_as_the_api_key_that_its_certificate_stands_for(database: 
     let directory = database.directory.path();
     let files = Files::write(directory, &own.issue(NAME, GOOD));
     let authorities = directory.join("clients.pem");
-    std::fs::write(&authorities, of_clients.certificate.pem()).expect("the directory is there");
-    let config = directory.join("config.toml");
-    let text = format!(
-        "[http.tls]\nclient_ca_file = \"{}\"\n[http.tls.clients]\n\
-         \"spiffe://example/Billing\" = \"billing\"\n\"reports.example\" = \"billing\"\n\
-         \"nobody.example\" = \"no-such-key\"\n",
-        authorities.display()
-    );
-    std::fs::write(&config, text).expect("the directory is there");
-    let options = Options {
-        file: Some(config),
-        ..files.options()
-    };
+    write_authorities(&authorities, &[&of_clients]);
+    let clients = [
+        ("spiffe://example/Billing", "billing"),
+        ("reports.example", "billing"),
+        ("nobody.example", "no-such-key"),
+    ];
+    let options = files.with_clients(&authorities, &clients);
     let server = Server::start_with(&database, options).await;
     let anonymous = client(&server, &own).build().expect("a client can be made");
     let (realms, audit) = (url(&server, "/api/realm"), url(&server, "/api/audit"));

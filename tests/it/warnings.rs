@@ -1,6 +1,8 @@
 //! What an admin is told when a realm is registered: warnings, which refuse nothing, and
 //! refusals that say what to do; in `values`, what of the values of a secret.
 
+mod addresses;
+mod refused;
 mod values;
 
 use std::fs;
@@ -8,17 +10,13 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::cli::run;
-use crate::kit::server::{Client, Options};
+use crate::kit::server::Client;
 use crate::kit::{Server, TestDatabase, on_every_database};
 
 on_every_database! {
     a_document_is_warned_of_what_is_most_likely_not_meant,
     a_document_without_reason_has_no_warnings,
-    a_function_that_can_never_be_a_value_is_refused,
-    plain_http_and_addresses_that_will_be_refused_are_warned_of,
     warnings_stand_wherever_one_realm_is_shown,
-    a_syntax_error_is_refused_with_its_place_and_what_to_write,
-    a_pattern_that_is_none_is_refused_with_its_own_error,
     the_command_line_prints_warnings_and_exits_as_without,
 }
 
@@ -378,103 +376,6 @@ async fn a_document_without_reason_has_no_warnings(database: TestDatabase) {
     }
 }
 
-async fn a_function_that_can_never_be_a_value_is_refused(database: TestDatabase) {
-    let server = Server::start(&database).await;
-    for value in [
-        "$now",
-        "${now}",
-        "${ uuid }",
-        "a ${ nonce } b",
-        "${ client_id }${now}",
-    ] {
-        let config = argument("body", json!(value));
-        let told = faults(&server.client, &config).await;
-        assert_single(
-            &told,
-            "/config/arguments/2/value",
-            "is a function: write ${",
-            &config,
-        );
-    }
-}
-
-async fn plain_http_and_addresses_that_will_be_refused_are_warned_of(database: TestDatabase) {
-    let networks = "TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS";
-    let start = async |list: &str| {
-        let options = Options {
-            env: vec![(networks, list.to_owned())],
-            ..Options::default()
-        };
-        Server::start_with(&database, options).await
-    };
-    let at = |url: &str| config(json!({"url": url}));
-    let closed = start("").await;
-    for url in [
-        "http://api.example.com/token",
-        "http://93.184.216.34/token",
-        "http://api.example.com:8080/${client_id}",
-        "http://${client_id}.example.com/",
-        "http://localhost/",
-        "https://localhost:8443/",
-        "https://10.1.2.3/",
-        "https://[::1]/",
-    ] {
-        let told = warnings(&closed.client, &at(url)).await;
-        assert_single(&told, "/config/url", "refused when it is sent", &json!(url));
-    }
-    for url in [
-        "https://api.example.com/",
-        "$client_id",
-        "${client_id}/x",
-        "https://93.184.216.34/",
-    ] {
-        assert_eq!(warnings(&closed.client, &at(url)).await, [], "{url}");
-    }
-    let elsewhere = config(json!({
-        "steps": [step(&json!({"url": "http://a.example.com/"}))],
-        "refresh": {"url": "http://b.example.com/"}, "refresh_token_path": "r",
-    }));
-    let told = warnings(&closed.client, &elsewhere).await;
-    let pointers: Vec<_> = told.iter().map(|(at, _)| at.as_str()).collect();
-    assert_eq!(pointers, ["/config/steps/0/url", "/config/refresh/url"]);
-    let logic = json!({"id": "l", "logic_code": "http://logic.example.com/"});
-    let reply = closed
-        .client
-        .post("/api/realm", &logic)
-        .await
-        .expect(200)
-        .json();
-    assert_single(
-        &pairs(&reply["data"]["warnings"]),
-        "/logic_code",
-        "refused",
-        &logic,
-    );
-    closed.stop().await;
-    let open = start("127.0.0.0/8,10.0.0.0/8").await;
-    for url in [
-        "http://127.0.0.1/",
-        "http://10.1.2.3/",
-        "http://inside.example.com/",
-        "http://localhost/",
-    ] {
-        assert_eq!(warnings(&open.client, &at(url)).await, [], "{url}");
-    }
-    for url in [
-        "http://192.168.0.1/",
-        "http://93.184.216.34/",
-        "https://172.16.0.9/",
-    ] {
-        let told = warnings(&open.client, &at(url)).await;
-        assert_single(
-            &told,
-            "/config/url",
-            "upstream.allowed_networks",
-            &json!(url),
-        );
-    }
-}
-
 async fn warnings_stand_wherever_one_realm_is_shown(database: TestDatabase) {
     let server = Server::start(&database).await;
     let client = &server.client;
@@ -492,76 +393,6 @@ async fn warnings_stand_wherever_one_realm_is_shown(database: TestDatabase) {
     let trial = json!({"config": config, "params": {"client_id": "a", "client_secret": "b"}});
     let tried = client.dry_run(&trial).await.expect(200).json();
     assert_eq!(pairs(&tried["data"]["warnings"]), stored);
-}
-
-async fn a_syntax_error_is_refused_with_its_place_and_what_to_write(database: TestDatabase) {
-    let server = Server::start(&database).await;
-    for (value, parts) in [
-        (
-            "${ client_id ? 'a' : 'b' }",
-            ["(column 14)", "A if CONDITION else B"],
-        ),
-        (
-            "x ${ client_id && client_secret }",
-            ["(column 16)", "write and"],
-        ),
-        ("${ !client_id }", ["(column 4)", "write not"]),
-        (
-            "${ 'Bearer ' ~ ${client_id} }",
-            ["(column 16)", "without ${ and }"],
-        ),
-        (
-            "a\n${ client_id }\n${ client_id || 'x' }",
-            ["(line 3, column 14)", "write or"],
-        ),
-        ("${ client_id === 'x' }", ["(column 14)", "write =="]),
-        (
-            "${ client_id|nope }",
-            ["unknown filter nope (column 14)", "known are base64"],
-        ),
-        (
-            "${ client_id|b64encode }",
-            ["(column 14)", "did you mean base64?"],
-        ),
-        ("${ base64(client_id) }", ["base64", "write x|base64"]),
-        ("${ client_id.upper() }", ["(column 14)", "write x|upper"]),
-        (
-            "${ clientid }",
-            ["clientid, which is not declared", "did you mean client_id?"],
-        ),
-        (
-            "${ debug(client_id) }",
-            [
-                "debug, which is not declared",
-                "the functions now(), uuid(), nonce()",
-            ],
-        ),
-    ] {
-        let config = argument("body", json!(value));
-        let told = faults(&server.client, &config).await;
-        for part in parts {
-            assert_single(&told, "/config/arguments/2/value", part, &config);
-        }
-    }
-    let config = config(json!({"success": "status = 200", "extra": {"a": "body.a ? 1 : 2"}}));
-    let told = faults(&server.client, &config).await;
-    assert_eq!(told.len(), 2, "{told:?}");
-}
-
-async fn a_pattern_that_is_none_is_refused_with_its_own_error(database: TestDatabase) {
-    let server = Server::start(&database).await;
-    for (pattern, part) in [
-        ("[a-z", "unclosed character class (column 1)"),
-        ("a(b", "unclosed group (column 2)"),
-        ("(?=.*x).+", "has a look-ahead (column 1)"),
-        ("x(?<!y)z", "has a look-behind (column 2)"),
-        (r"(a)\1", "has a back-reference (column 4)"),
-    ] {
-        let config = config(json!({"params": {
-            "client_id": {"pattern": pattern}, "client_secret": {}}}));
-        let told = faults(&server.client, &config).await;
-        assert_single(&told, "/config/params/client_id/pattern", part, &config);
-    }
 }
 
 async fn the_command_line_prints_warnings_and_exits_as_without(database: TestDatabase) {

@@ -2,13 +2,13 @@
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
-    IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
+    IntoActiveModel, Order, QueryFilter, QueryOrder,
 };
 use token_server_entity::audit::{self, Column, Entity};
 
 use super::entry::AuditEntry;
 use crate::foundation::clock::EpochMs;
-use crate::foundation::database::one_page;
+use crate::foundation::database::{one_page, rows_after};
 use crate::foundation::page::{Listed, Page};
 
 /// Which entries are wanted; of what is absent, any.
@@ -78,13 +78,7 @@ pub async fn after(
     filter: &AuditFilter<'_>,
     limit: u64,
 ) -> Result<Vec<audit::Model>, DbErr> {
-    filter
-        .query()
-        .filter(Column::Id.gt(id))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .all(database)
-        .await
+    rows_after(database, filter.query(), Column::Id, id, limit).await
 }
 
 /// At most `limit` entries of a chain after a place in it, in their order.
@@ -94,11 +88,6 @@ pub(super) async fn in_chain(
     after: i64,
     limit: u64,
 ) -> Result<Vec<audit::Model>, DbErr> {
-    Entity::find()
-        .filter(Column::Chain.eq(chain))
-        .filter(Column::Seq.gt(after))
-        .order_by_asc(Column::Seq)
-        .limit(limit)
-        .all(database)
-        .await
+    let of_chain = Entity::find().filter(Column::Chain.eq(chain));
+    rows_after(database, of_chain, Column::Seq, after, limit).await
 }

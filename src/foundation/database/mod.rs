@@ -33,7 +33,7 @@ pub use error::{Abort, DbError};
 pub use lists::{padded, pieces};
 pub use migrate::Schema;
 use outage::Outage;
-pub use paging::{delete_in_pieces, delete_some, one_page};
+pub use paging::{delete_in_pieces, delete_some, one_page, rows_after};
 pub use retry::{is_bad_value, is_duplicate};
 pub use settings::DatabaseSettings;
 pub use tls::{Authorities, DbTls, TlsPlan, WantedTls};

@@ -1,10 +1,11 @@
-//! Queries in parts: one page of a list, and deletion of so many rows at a time.
+//! Queries in parts: one page of a list, so many rows after an id, and deletion of so many rows at a
+//! time.
 
 use std::time::Duration;
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
-    QuerySelect, Select,
+    QueryOrder, QuerySelect, Select,
 };
 
 use super::error::DbError;
@@ -27,6 +28,25 @@ where
         .all(database)
         .await?;
     Ok(Listed { list, total })
+}
+
+/// At most `limit` rows of what a query selects, those after an id, by their ids.
+pub async fn rows_after<E>(
+    database: &impl ConnectionTrait,
+    query: Select<E>,
+    id: E::Column,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<E::Model>, DbErr>
+where
+    E: EntityTrait,
+{
+    query
+        .filter(id.gt(after))
+        .order_by_asc(id)
+        .limit(limit)
+        .all(database)
+        .await
 }
 
 /// Deletes at most `limit` rows of what a query selects, in its order; answers how many.

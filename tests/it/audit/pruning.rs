@@ -31,6 +31,17 @@ async fn another(database: &TestDatabase, clock: &Arc<ManualClock>) -> Server {
     Server::start_with(database, options).await
 }
 
+/// Two replicas, each with a chain; that of the second, which has ended, is answered.
+async fn with_an_ended_chain(database: &TestDatabase) -> (Server, Arc<ManualClock>, String) {
+    let (server, clock) = Server::on_manual_clock(database).await;
+    let other = another(database, &clock).await;
+    save(&server, "a").await;
+    save(&other, "b").await;
+    let chain = chain_of(&server, "b").await;
+    other.stop().await;
+    (server, clock, chain)
+}
+
 /// The chain that holds the change of a realm.
 async fn chain_of(server: &Server, realm: &str) -> String {
     let entry = &server
@@ -96,12 +107,7 @@ async fn an_entry_beyond_the_end_of_its_chain_is_not_pruned_but_named(database: 
 
 async fn a_chain_whose_row_was_changed_is_not_ended_by_its_age(database: TestDatabase) {
     for change in ["replica = 'other'", "pruned_seq = seq"] {
-        let (server, clock) = Server::on_manual_clock(&database).await;
-        let other = another(&database, &clock).await;
-        save(&server, "a").await;
-        save(&other, "b").await;
-        let chain = chain_of(&server, "b").await;
-        other.stop().await;
+        let (server, clock, chain) = with_an_ended_chain(&database).await;
         let change = format!("UPDATE ts_audit_chain SET {change} WHERE chain = '{chain}'");
         database.run(&change).await;
         clock.advance(OLD);
@@ -116,12 +122,7 @@ async fn a_chain_whose_row_was_changed_is_not_ended_by_its_age(database: TestDat
 }
 
 async fn a_chain_whose_entries_were_deleted_is_not_ended_by_its_age(database: TestDatabase) {
-    let (server, clock) = Server::on_manual_clock(&database).await;
-    let other = another(&database, &clock).await;
-    save(&server, "a").await;
-    save(&other, "b").await;
-    let chain = chain_of(&server, "b").await;
-    other.stop().await;
+    let (server, clock, chain) = with_an_ended_chain(&database).await;
     let delete = format!("DELETE FROM ts_audit WHERE chain = '{chain}'");
     database.run(&delete).await;
     clock.advance(OLD);

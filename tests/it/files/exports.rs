@@ -16,6 +16,7 @@ on_every_database! {
     what_is_exported_is_taken_in_by_an_empty_server_with_the_same_keys_only,
     a_sealed_value_opens_in_its_own_place_only,
     an_export_is_private_audited_and_mixes_with_nothing,
+    an_export_holds_every_secret_and_says_what_it_leaves_out,
     values_are_written_as_they_are_only_once_that_is_confirmed_on_a_terminal,
 }
 
@@ -173,6 +174,49 @@ async fn an_export_is_private_audited_and_mixes_with_nothing(database: TestDatab
     let expected: Vec<_> = targets.iter().map(|target| (&by, target)).collect();
     assert_eq!(looks, expected);
     assert!(!json!(audit).to_string().contains("canary"));
+}
+
+async fn an_export_holds_every_secret_and_says_what_it_leaves_out(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    scene.write("fixed.json", &json!({"id": "fixed"}));
+    scene.good(&["realm", "apply", "fixed.json"]).await;
+    // More than are read at once.
+    let secret =
+        |number| json!({"realm": "fixed", "key": format!("k{number}"), "token": "the-token"});
+    let secrets: Vec<_> = (0..103).map(secret).collect();
+    scene.write("secrets.json", &json!(secrets));
+    scene.good(&["secret", "apply", "secrets.json"]).await;
+    for changed in [
+        "UPDATE ts_token SET expires_at = 1 WHERE key_name = 'k0'",
+        "UPDATE ts_token SET refresh_token = token WHERE key_name = 'k1'",
+        "UPDATE ts_secret SET params = X'00' WHERE key_name = 'k2'",
+        "UPDATE ts_token SET token = X'00' WHERE key_name = 'k3'",
+    ] {
+        scene.database.run(changed).await;
+    }
+    let ended = scene.run(&["export", "--output", "out"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for told in [
+        "1 secrets have refresh tokens that their providers have issued since",
+        "left out: secret fixed/k2: ",
+        "left out: secret fixed/k3: ",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    let written = document(&scene, "out/secrets/fixed.json");
+    let written = written.as_array().expect("a list");
+    assert_eq!(written.len(), 101, "{}", ended.stdout);
+    let without_token: Vec<_> = written
+        .iter()
+        .filter(|secret| secret["token"].is_null())
+        .map(|secret| secret["key"].as_str())
+        .collect();
+    assert_eq!(without_token, [Some("k0")], "it has expired");
+    // What is named must be there.
+    let missing = ["export", "--realm", "missing", "--output", "other"];
+    let refused = scene.run(&missing).await;
+    assert_eq!(refused.code, Some(2), "{}", refused.stdout);
+    assert!(!scene.path("other").exists());
 }
 
 /// Types a line on a terminal that a command has.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Scene, files_in, realm};
+use crate::kit::database::DIGITS;
 use crate::kit::source::root;
 use crate::kit::{TestDatabase, on_every_database};
 
@@ -10,6 +11,9 @@ on_every_database! {
     a_dry_run_says_what_would_become_of_each_realm_and_changes_no_row,
     a_dry_run_shows_what_differs_without_the_defaults_of_secret_parameters,
     a_dry_run_brings_no_schema_up_to_date,
+    a_dry_run_leaves_nothing_where_a_server_keeps_its_files,
+    a_dry_run_says_of_nothing_that_it_would_be_deleted_where_a_file_cannot_be_read,
+    a_dry_run_counts_all_secrets_of_which_nobody_knows_what_they_would_lack,
     a_cycle_of_parents_among_the_files_is_refused_before_anything_is_changed,
     exported_realms_are_taken_back_unchanged,
 }
@@ -125,6 +129,63 @@ async fn a_dry_run_shows_what_differs_without_the_defaults_of_secret_parameters(
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stdout.contains("*** (changed)"), "{}", ended.stdout);
     assert!(!ended.stdout.contains("canary"), "{}", ended.stdout);
+}
+
+async fn a_dry_run_says_of_nothing_that_it_would_be_deleted_where_a_file_cannot_be_read(
+    database: TestDatabase,
+) {
+    let scene = Scene::new(database).await;
+    for id in ["a", "b"] {
+        scene.write(&format!("realms/{id}.json"), &json!({"id": id}));
+    }
+    scene.good(&["realm", "apply", "realms"]).await;
+    // It may be the file of a realm that is registered.
+    scene.write_text("realms/b.json", "{");
+    let arguments = ["realm", "apply", "realms", "--prune"];
+    let report = scene.dry_run(&arguments, 1).await;
+    assert_eq!(report["counts"]["deleted"], 0, "{report}");
+    assert_eq!(report["counts"]["refused"], 1, "{report}");
+    std::fs::remove_file(scene.path("realms/b.json")).expect("it is there");
+    // A deletion alone is a change.
+    let report = scene.dry_run(&arguments, 3).await;
+    assert_eq!(of(&report, "b")["outcome"], "deleted");
+}
+
+async fn a_dry_run_counts_all_secrets_of_which_nobody_knows_what_they_would_lack(
+    database: TestDatabase,
+) {
+    let scene = Scene::new(database).await;
+    scene.write("a.json", &realm("a", "https://a.example/", &["p"]));
+    scene.good(&["realm", "apply", "a.json"]).await;
+    scene.write(
+        "s.json",
+        &json!({"realm": "a", "key": "k", "params": {"p": "1"}}),
+    );
+    scene.good(&["secret", "apply", "s.json"]).await;
+    // Their parameters were sealed for another secret; they are more than are read at once.
+    let copied = format!(
+        "INSERT INTO ts_secret (realm_id, key_name, params, version, created_at, updated_at) \
+         SELECT realm_id, CONCAT('copy-', a.d, b.d, c.d), params, version, created_at, updated_at \
+         FROM ts_secret, {DIGITS} a, {DIGITS} b, {DIGITS} c WHERE a.d < 6"
+    );
+    scene.database.run(&copied).await;
+    scene.write("a.json", &realm("a", "https://a.example/", &["p", "q"]));
+    let report = scene.dry_run(&["realm", "apply", "a.json"], 3).await;
+    let a = of(&report, "a");
+    assert_eq!(a["unknown_secrets_total"], 600, "{a}");
+    assert_eq!(a["lacking_secrets_total"], 1, "{a}");
+}
+
+async fn a_dry_run_leaves_nothing_where_a_server_keeps_its_files(database: TestDatabase) {
+    let scene = Scene::new(database).await;
+    scene.write("a.json", &json!({"id": "a"}));
+    let data = scene.path("data");
+    std::fs::create_dir(&data).expect("a folder");
+    let mut dry_run = scene.command(&["realm", "apply", "a.json", "--dry-run"]);
+    let ended = crate::cli::end(dry_run.env("TOKEN_SERVER__DATA_DIR", &data)).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let made: Vec<_> = std::fs::read_dir(&data).expect("it is there").collect();
+    assert!(made.is_empty(), "{made:?}");
 }
 
 async fn a_dry_run_brings_no_schema_up_to_date(database: TestDatabase) {

@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::moved::{KEYS, migrated, prepared, source_of, there};
-use super::{outcomes, text};
+use super::moved::{KEYS, prepared, source_of, there};
+use super::{migrated, outcomes, text};
 use crate::kit::{Provider, TestDatabase, eventually, on_every_database};
 
 on_every_database! {

@@ -2,13 +2,18 @@
 //! nothing is written there but who renews a token.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output};
+use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use token_server::foundation::clock::{Clock, SystemClock};
 
-use super::{outcomes, text};
+use super::{ended, migrated, outcomes, report_of, text};
 use crate::kit::database::Kind;
-use crate::kit::process::{ServerProcess, command};
+use crate::kit::issuer::SigningKey;
+use crate::kit::process::ServerProcess;
+use crate::kit::push::PushingApp;
+use crate::kit::server::Client;
 use crate::kit::{Provider, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -21,64 +26,45 @@ on_every_database! {
 }
 
 /// Of the source; the target has those of all tests.
-pub(super) const KEYS: &str = "theirs:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
+pub const KEYS: &str = "theirs:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=";
 const OTHER_KEY: &str = "Q0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0NDQ0M=";
 
 /// A source on the other kind of database.
-pub(super) async fn source_of(target: &TestDatabase) -> TestDatabase {
+pub async fn source_of(target: &TestDatabase) -> TestDatabase {
     match target.kind() {
         Kind::Sqlite => TestDatabase::mysql().await,
         Kind::MySql => TestDatabase::sqlite(),
     }
 }
 
-pub(super) fn there(source: &TestDatabase) -> ServerProcess {
+pub fn there(source: &TestDatabase) -> ServerProcess {
     let keys = ("TOKEN_SERVER__SEALING__KEYS", KEYS.to_owned());
     let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "60".to_owned());
     ServerProcess::start(source, &[keys, patient])
 }
 
-pub(super) fn prepared(target: &TestDatabase, source: &TestDatabase, keys: &str) -> Command {
-    let patient = (
-        "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
-        "60000".to_owned(),
-    );
+pub fn prepared(target: &TestDatabase, source: &TestDatabase, keys: &str) -> Command {
     let directory = target.directory.path().join("import");
-    let directory = ("TOKEN_SERVER__DATA_DIR", directory.display().to_string());
-    let mut command = command(target, &[patient, directory]);
+    let mut command = super::prepared(target, source);
     command
-        .env("TOKEN_SERVER_IMPORT_URL", &source.url)
+        .env("TOKEN_SERVER__DATA_DIR", directory)
         .env("TOKEN_SERVER_IMPORT_KEYS", keys)
-        .args(["import", "--wait", "20"]);
+        .args(["--wait", "20"]);
     command
 }
 
-fn ended(target: &TestDatabase, source: &TestDatabase, keys: &str, more: &[&str]) -> Output {
-    let ended = prepared(target, source, keys).args(more).output();
-    ended.expect("the binary starts")
-}
-
-fn import(target: &TestDatabase, source: &TestDatabase, more: &[&str], code: i32) -> Value {
-    let more = [&["--format", "json"], more].concat();
-    let ended = ended(target, source, KEYS, &more);
-    assert_eq!(ended.status.code(), Some(code), "{}", text(&ended.stderr));
-    serde_json::from_slice(&ended.stdout).expect("the report is JSON")
+pub fn import(target: &TestDatabase, source: &TestDatabase, more: &[&str], code: i32) -> Value {
+    report_of(prepared(target, source, KEYS), more, code)
 }
 
 fn refused(target: &TestDatabase, source: &TestDatabase, keys: &str) -> String {
-    let ended = ended(target, source, keys, &[]);
+    let ended = ended(prepared(target, source, keys), &[]);
     assert_eq!(ended.status.code(), Some(2), "{}", text(&ended.stdout));
     text(&ended.stderr)
 }
 
-pub(super) fn migrated(target: &TestDatabase) {
-    let migrated = command(target, &[]).arg("migrate").output();
-    let migrated = migrated.expect("the binary starts");
-    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
-}
-
 /// What there is in every table that is taken.
-async fn rows(database: &TestDatabase) -> BTreeMap<&'static str, i64> {
+pub async fn rows(database: &TestDatabase) -> BTreeMap<&'static str, i64> {
     let mut rows = BTreeMap::new();
     for (name, query) in [
         ("realms", "SELECT COUNT(*) FROM ts_realm"),
@@ -126,8 +112,52 @@ async fn rows(database: &TestDatabase) -> BTreeMap<&'static str, i64> {
     rows
 }
 
+/// An issuer of JWTs whose keys are known.
+pub fn issuer(url: &str) -> Value {
+    json!({
+        "issuer": url, "audiences": ["token-server"], "algorithms": ["EdDSA"],
+        "jwks": {"keys": [SigningKey::new("k", "EdDSA").jwk()]},
+        "rules": [{"when": "claims.sub is defined", "scopes": ["realm:read"]}],
+    })
+}
+
+/// Pushes a ticket, and waits for the token that is obtained with it.
+async fn push(client: &Client, provider: &Provider) {
+    const AES_KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
+    let config = json!({
+        "params": {"app": {"title": "a"}, "verification": {"title": "t"}, "aes": {"title": "k"}},
+        "url": provider.url("/token"), "method": "POST",
+        "arguments": [{"name": "ticket", "place": "body", "value": "$ticket"}],
+        "ticket": {
+            "format": "wechat_xml", "app_id": "$app", "token": "$verification",
+            "aes_key": "$aes", "valid_s": 1800,
+        },
+        "token_path": "access_token", "expires_in_path": "expires_in",
+    });
+    client.save_realm("pushed", config).await;
+    let secret = json!({"realm": "pushed", "key": "p", "params": {
+        "app": "wx1", "verification": "the-verification", "aes": AES_KEY,
+    }});
+    client.post("/api/secret", &secret).await.expect(200);
+    eventually("it waits for a ticket", async || {
+        let secret = client.secret("pushed", "p").await;
+        secret["waiting"].as_str().map(drop)
+    })
+    .await;
+    let app = PushingApp::new("wx1", "the-verification", Some(AES_KEY));
+    let push = app.wechat_ticket("the-ticket", SystemClock.now().0 / 1000);
+    let url = push.url("http://x/");
+    let path = format!("/api/ticket/pushed?{}", url.query().unwrap_or_default());
+    // Providers show no key.
+    let client_of_provider = client.without_key();
+    let request = client_of_provider.request(Method::POST, &path);
+    let pushed = client_of_provider.send(request.body(push.body)).await;
+    pushed.expect(200);
+    client.generation("pushed", "p", 1).await;
+}
+
 /// Something of everything.
-async fn filled(server: &ServerProcess, provider: &Provider) -> String {
+pub async fn filled(server: &ServerProcess, provider: &Provider) -> String {
     let client = &server.client;
     let mut config = json!({
         "url": provider.url("/token"), "method": "GET",
@@ -160,6 +190,10 @@ async fn filled(server: &ServerProcess, provider: &Provider) -> String {
         .await
         .expect(200);
     client.delete("/api/secret/r/deleted").await.expect(200);
+    push(client, provider).await;
+    let registration = issuer("https://cluster.example");
+    let registered = client.put("/api/issuer/cluster", &registration).await;
+    registered.expect(200);
     let key = json!({"name": "shop", "scopes": ["token:read"], "realms": ["r"]});
     let made = client.post("/api/api-key", &key).await.expect(200).json();
     made["data"]["key"].as_str().expect("a key").to_owned()
@@ -184,8 +218,10 @@ async fn everything_is_taken_under_another_key_ring_and_a_second_run_changes_not
     migrated(&database);
 
     let report = import(&database, &source, &[], 0);
-    assert_eq!(report["secrets"]["taken"], 5, "{report}");
-    assert_eq!(report["realms"]["taken"], 3, "{report}");
+    assert_eq!(report["secrets"]["taken"], 6, "{report}");
+    assert_eq!(report["realms"]["taken"], 4, "{report}");
+    assert_eq!(report["issuers"]["taken"], 1, "{report}");
+    assert_eq!(report["tickets"]["taken"], 1, "{report}");
     assert_eq!(report["API_keys"]["taken"], 1, "{report}");
     assert_eq!(report["deleted_generations"]["taken"], 1, "{report}");
     assert_eq!(report["attempts"]["unchanged"], 0, "{report}");
@@ -195,8 +231,8 @@ async fn everything_is_taken_under_another_key_ring_and_a_second_run_changes_not
     assert_eq!(rows(&database).await, rows(&source).await);
     let here = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";
     assert_eq!(database.number(here).await, 0, "all are renewed here");
-    assert_eq!(source.number(here).await, 5, "and none there");
-    let plain: Vec<_> = ["the-app", "the-secret", "the-fixed-token"]
+    assert_eq!(source.number(here).await, 6, "and none there");
+    let plain: Vec<_> = ["the-app", "the-secret", "the-fixed-token", "the-ticket"]
         .map(str::to_owned)
         .into();
     assert_eq!(
@@ -210,13 +246,15 @@ async fn everything_is_taken_under_another_key_ring_and_a_second_run_changes_not
         "realms",
         "secrets",
         "API_keys",
+        "issuers",
+        "tickets",
         "attempts",
         "deleted_generations",
         "quotas",
     ] {
         assert_eq!(again[kind]["taken"], 0, "{again}");
     }
-    assert_eq!(again["secrets"]["unchanged"], 5, "{again}");
+    assert_eq!(again["secrets"]["unchanged"], 6, "{again}");
 
     let new = ServerProcess::start(&database, &[]);
     assert_eq!(
@@ -248,7 +286,7 @@ async fn a_dry_run_changes_neither_database(database: TestDatabase) {
     let before = (rows(&database).await, database.number(locks).await);
     let there_before = (rows(&source).await, source.number(locks).await);
     let report = import(&database, &source, &["--dry-run"], 0);
-    assert_eq!(report["secrets"]["taken"], 5, "{report}");
+    assert_eq!(report["secrets"]["taken"], 6, "{report}");
     assert_eq!(report["dry_run"], true);
     assert_eq!(
         (rows(&database).await, database.number(locks).await),
@@ -292,6 +330,8 @@ async fn what_no_server_wrote_is_refused_by_table_and_row(database: TestDatabase
         "UPDATE ts_token SET expires_at = expires_at + 1 WHERE key_name = 'a'",
         "UPDATE ts_realm SET logic_code = 'http://127.0.0.1:1/mine' WHERE id = 'broken'",
         "UPDATE ts_api_key SET scopes = 'admin' WHERE name = 'shop'",
+        "UPDATE ts_issuer SET name = 'mine'",
+        "UPDATE ts_ticket SET app_id = 'wx2'",
     ] {
         source.run(changed).await;
     }
@@ -310,11 +350,13 @@ async fn what_no_server_wrote_is_refused_by_table_and_row(database: TestDatabase
     );
     assert!(why("broken", "").contains("ts_realm.mac of row broken "));
     assert_eq!(why("broken", "c"), "its realm is refused");
-    assert_eq!(report["API_keys"]["refused"], 1, "{report}");
-    assert_eq!(report["secrets"]["taken"], 3, "{report}");
+    for kind in ["API_keys", "issuers", "tickets"] {
+        assert_eq!(report[kind]["refused"], 1, "{report}");
+    }
+    assert_eq!(report["secrets"]["taken"], 4, "{report}");
     // What is refused is renewed there as before.
     let held = "SELECT COUNT(*) FROM ts_token WHERE lease_owner LIKE 'import%'";
-    assert_eq!(source.number(held).await, 3);
+    assert_eq!(source.number(held).await, 4);
 }
 
 async fn what_is_another_here_is_left_as_it_is(database: TestDatabase) {

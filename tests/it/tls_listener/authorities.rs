@@ -6,14 +6,6 @@ on_every_database! {
     a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_connections,
 }
 
-fn write(path: &Path, authorities: &[&Authority]) {
-    let pems: String = authorities
-        .iter()
-        .map(|authority| authority.certificate.pem())
-        .collect();
-    std::fs::write(path, pems).expect("the directory is there");
-}
-
 async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_connections(
     database: TestDatabase,
 ) {
@@ -22,17 +14,8 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     let directory = database.directory.path();
     let files = Files::write(directory, &own.issue(NAME, GOOD));
     let authorities = directory.join("clients.pem");
-    write(&authorities, &[&old]);
-    let config = directory.join("config.toml");
-    let text = format!(
-        "[http.tls]\nclient_ca_file = \"{}\"\n[http.tls.clients]\n\"a.example\" = \"a\"\n",
-        authorities.display()
-    );
-    std::fs::write(&config, text).expect("the directory is there");
-    let options = Options {
-        file: Some(config),
-        ..files.options()
-    };
+    write_authorities(&authorities, &[&old]);
+    let options = files.with_clients(&authorities, &[("a.example", "a")]);
     let server = Server::start_with(&database, options).await;
     let key = json!({"name": "a", "scopes": ["realm:read"]});
     admin(&server, &own)
@@ -55,14 +38,14 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
         good(client).await;
     }
     // Both are in use for a while, and nobody notices.
-    write(&authorities, &[&old, &new]);
+    write_authorities(&authorities, &[&old, &new]);
     let taken = async || status(&build(builder(&new)), &realms, None).await.ok();
     eventually("the new authority is in use", taken).await;
     let of_new = build(builder(&new));
     for client in of_old.iter().chain([&with_key, &of_new]) {
         good(client).await;
     }
-    write(&authorities, &[&new]);
+    write_authorities(&authorities, &[&new]);
     eventually("the old authority is out of use", async || {
         let late = status(&build(builder(&old)), &realms, None).await;
         late.is_err().then_some(())

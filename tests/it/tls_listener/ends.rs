@@ -48,17 +48,8 @@ async fn a_certificate_that_has_ended_since_it_was_shown_lets_nobody_in(database
     let directory = database.directory.path();
     let files = Files::write(directory, &own.issue(NAME, GOOD));
     let authorities = directory.join("clients.pem");
-    std::fs::write(&authorities, of_clients.certificate.pem()).expect("the directory is there");
-    let config = directory.join("config.toml");
-    let text = format!(
-        "[http.tls]\nclient_ca_file = \"{}\"\n[http.tls.clients]\n\"a.example\" = \"a\"\n",
-        authorities.display()
-    );
-    std::fs::write(&config, text).expect("the directory is there");
-    let options = Options {
-        file: Some(config),
-        ..files.options()
-    };
+    write_authorities(&authorities, &[&of_clients]);
+    let options = files.with_clients(&authorities, &[("a.example", "a")]);
     let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     let key = json!({"name": "a", "scopes": ["realm:read"]});
     admin(&server, &own)

@@ -1,0 +1,176 @@
+//! What is changed or deleted there while an import follows, or between two runs of one; and what is
+//! known better here.
+
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use super::moved::{KEYS, filled, import, issuer, prepared, rows, source_of, there};
+use super::{migrated, outcomes, text};
+use crate::kit::process::ServerProcess;
+use crate::kit::server::Client;
+use crate::kit::{Provider, TestDatabase, eventually, on_every_database};
+
+on_every_database! {
+    what_is_changed_or_deleted_there_while_it_is_followed_is_so_here,
+    what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next,
+    what_is_known_better_here_is_refused_and_renewed_there_as_before,
+}
+
+/// An import that follows until there is a file `finish`, and has copied so many secrets.
+async fn following(database: &TestDatabase, source: &TestDatabase, secrets: i64) -> Child {
+    let finish = database.directory.path().join("finish");
+    let child = prepared(database, source, KEYS)
+        .args(["--format", "json", "--follow", "--finish-file"])
+        .arg(finish)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let copied = "SELECT COUNT(*) FROM ts_token WHERE lease_owner LIKE 'import%'";
+    eventually("everything is copied", async || {
+        (database.number(copied).await == secrets).then_some(())
+    })
+    .await;
+    child
+}
+
+/// Changes and deletes something of everything.
+async fn change(client: &Client, source: &TestDatabase) {
+    let next = json!({"realm": "fixed", "key": "f", "token": "the-next-token"});
+    client.post("/api/secret", &next).await.expect(200);
+    let comment = json!({"id": "fixed", "comment": "changed"});
+    client.post("/api/realm", &comment).await.expect(200);
+    let mut registration = issuer("https://cluster.example");
+    registration["audiences"] = json!(["another"]);
+    let changed = client.put("/api/issuer/cluster", &registration).await;
+    changed.expect(200);
+    client.delete("/api/secret/r/a").await.expect(200);
+    // A provider's rate limit is no change of the document.
+    source
+        .run("UPDATE ts_realm SET blocked_until = 4102444800000 WHERE id = 'broken'")
+        .await;
+}
+
+const CHANGED: [&str; 4] = [
+    "SELECT COUNT(*) FROM ts_realm WHERE comment = 'changed'",
+    "SELECT COUNT(*) FROM ts_realm WHERE blocked_until = 4102444800000",
+    "SELECT COUNT(*) FROM ts_issuer WHERE config LIKE '%another%'",
+    "SELECT CASE COUNT(*) WHEN 0 THEN 1 ELSE 0 END FROM ts_secret WHERE key_name = 'a'",
+];
+
+async fn entries(database: &TestDatabase, action: &str) -> i64 {
+    let query = format!("SELECT COUNT(*) FROM ts_audit WHERE action = '{action}'");
+    database.number(&query).await
+}
+
+async fn what_is_changed_or_deleted_there_while_it_is_followed_is_so_here(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let source = source_of(&database).await;
+    let old = there(&source);
+    filled(&old, &provider).await;
+    let gone = json!({"id": "gone"});
+    old.client.post("/api/realm", &gone).await.expect(200);
+    let registration = issuer("https://gone.example");
+    let registered = old.client.put("/api/issuer/gone", &registration).await;
+    registered.expect(200);
+    let new = ServerProcess::start(&database, &[]);
+    let child = following(&database, &source, 6).await;
+    let read = async || new.client.token("fixed", "f").await.json()["token"].clone();
+    assert_eq!(read().await, "the-fixed-token");
+    new.client.token("r", "a").await.expect(200);
+    change(&old.client, &source).await;
+    for query in CHANGED {
+        eventually(query, async || {
+            (database.number(query).await == 1).then_some(())
+        })
+        .await;
+    }
+    // What is served from memory follows, too.
+    eventually("the next token is served", async || {
+        (read().await == "the-next-token").then_some(())
+    })
+    .await;
+    eventually("the deleted one is not", async || {
+        (new.client.token("r", "a").await.status == 400).then_some(())
+    })
+    .await;
+    old.client.delete("/api/realm/gone").await.expect(200);
+    old.client.delete("/api/issuer/gone").await.expect(200);
+    std::fs::write(database.directory.path().join("finish"), "").expect("a file");
+    let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let ended = ended.expect("it is read").expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("the report is JSON");
+    assert_eq!(report["secrets"]["taken"], 5, "{report}");
+    assert_eq!(rows(&database).await, rows(&source).await);
+    for action in ["secret.delete", "realm.delete", "issuer.delete"] {
+        assert_eq!(entries(&database, action).await, 1, "{action}");
+    }
+}
+
+async fn what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let source = source_of(&database).await;
+    let old = there(&source);
+    filled(&old, &provider).await;
+    migrated(&database);
+    let mut child = following(&database, &source, 6).await;
+    child.kill().expect("it is still running");
+    child.wait().expect("it ends");
+    change(&old.client, &source).await;
+    let report = import(&database, &source, &[], 0);
+    for query in CHANGED {
+        assert_eq!(database.number(query).await, 1, "{query}: {report}");
+    }
+    assert_eq!(rows(&database).await, rows(&source).await);
+    // From now on it is this server's own.
+    let new = ServerProcess::start(&database, &[]);
+    let mine = json!({"id": "fixed", "comment": "mine"});
+    new.client.post("/api/realm", &mine).await.expect(200);
+    let report = import(&database, &source, &[], 1);
+    let row = &outcomes(&report)[&("fixed".to_owned(), String::new())];
+    assert_eq!(row["outcome"], "changed_since", "{row}");
+    assert_eq!(row["differs"], json!(["comment"]), "{row}");
+    let kept = "SELECT COUNT(*) FROM ts_realm WHERE comment = 'mine'";
+    assert_eq!(database.number(kept).await, 1);
+}
+
+async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let source = source_of(&database).await;
+    let old = there(&source);
+    filled(&old, &provider).await;
+    let new = ServerProcess::start(&database, &[]);
+    let registration = issuer("https://cluster.example");
+    let registered = new.client.put("/api/issuer/mine", &registration).await;
+    registered.expect(200);
+    database
+        .run("INSERT INTO ts_retired (realm_id, key_name, generation, at) VALUES ('r', 'a', 7, 0)")
+        .await;
+    let mut child = following(&database, &source, 5).await;
+    child.kill().expect("it is still running");
+    child.wait().expect("it ends");
+    // As if the database there had been restored from a backup.
+    database
+        .run("UPDATE ts_token SET generation = 9 WHERE key_name = 'b'")
+        .await;
+    let report = import(&database, &source, &[], 1);
+    let by_name = outcomes(&report);
+    let why = |key: &str| {
+        let row = &by_name[&("r".to_owned(), key.to_owned())];
+        assert_eq!(row["outcome"], "refused", "{row}");
+        row["why"].as_str().expect("a reason").to_owned()
+    };
+    assert!(why("a").contains("was deleted here at generation 7"));
+    assert!(why("b").contains("its copy here is newer: generation 9"));
+    assert_eq!(report["issuers"]["refused"], 1, "{report}");
+    assert!(
+        report.to_string().contains("are registered here as mine"),
+        "{report}"
+    );
+    let free = "SELECT COUNT(*) FROM ts_token WHERE key_name IN ('a', 'b') AND lease_owner IS NULL";
+    assert_eq!(source.number(free).await, 2);
+}
