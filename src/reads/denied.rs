@@ -146,9 +146,11 @@ impl FlushDenied {
             },
             FlightOutcome::Waiting(waiting) => match waiting.until {
                 Wait::Quota(_) => Self::QuotaSpent,
-                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
-                    Self::Waiting(waiting.why.clone())
-                }
+                Wait::Parent(_)
+                | Wait::Registration
+                | Wait::Ticket(_)
+                | Wait::Candidate(_)
+                | Wait::OtherServer(_) => Self::Waiting(waiting.why.clone()),
             },
             FlightOutcome::Spent(spent) => Self::beyond(*spent),
             FlightOutcome::Sealed(error) => Self::Waiting(error.to_string()),

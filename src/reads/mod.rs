@@ -317,9 +317,11 @@ impl Reads {
             FlightOutcome::Sealed(error) => ReadError::Sealed(error),
             FlightOutcome::Waiting(waiting) => match waiting.until {
                 Wait::Quota(until) => beyond_quota(until, now),
-                Wait::Parent(_) | Wait::Something | Wait::Candidate(_) | Wait::OtherServer(_) => {
-                    unavailable(None, &waiting.why, RETRY_LATER)
-                }
+                Wait::Parent(_)
+                | Wait::Registration
+                | Wait::Ticket(_)
+                | Wait::Candidate(_)
+                | Wait::OtherServer(_) => unavailable(None, &waiting.why, RETRY_LATER),
             },
             FlightOutcome::GoneOrPaused => unavailable(
                 None,

@@ -366,6 +366,10 @@ async fn parent_record(
 ) -> Result<Option<TokenRecord>, DbErr> {
     match waiting.until {
         Wait::Parent(parent) => store::find_by_id(database.reader(), parent.id).await,
-        Wait::Something | Wait::Candidate(_) | Wait::Quota(_) | Wait::OtherServer(_) => Ok(None),
+        Wait::Registration
+        | Wait::Ticket(_)
+        | Wait::Candidate(_)
+        | Wait::Quota(_)
+        | Wait::OtherServer(_) => Ok(None),
     }
 }

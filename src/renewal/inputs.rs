@@ -17,7 +17,7 @@ use crate::realm::policy::Policy;
 use crate::secret::Secret;
 use crate::ticket;
 use crate::token::claim::Claimed;
-use crate::token::{AwaitedParent, LostAttempt, Wait, Waiting, store};
+use crate::token::{AwaitedParent, AwaitedTicket, LostAttempt, Wait, Waiting, store};
 use crate::upstream::{ParentToken, Upstream};
 
 /// What an [`InputReader`] can touch.
@@ -56,7 +56,7 @@ impl InputReader {
         let Some(record) = found else {
             return Err(NotOpened::Waiting(Waiting {
                 why: format!("its parent, {realm}/{key}, is not registered"),
-                until: Wait::Something,
+                until: Wait::Registration,
             }));
         };
         let now = self.parts.clock.now();
@@ -112,7 +112,9 @@ impl InputReader {
         let found =
             ticket::store::find_valid(self.parts.database.reader(), &secret.realm, &app_id, now)
                 .await?;
+        let mut seen = None;
         if let Some(row) = found {
+            seen = Some(row.sent_at);
             let opened = ticket::open(&secret.realm, &app_id, &row.value, &self.parts.ring);
             // Instead of a damaged one the provider pushes another.
             if let Some(value) = self
@@ -138,7 +140,7 @@ impl InputReader {
         }
         Err(NotOpened::Waiting(Waiting {
             why,
-            until: Wait::Something,
+            until: Wait::Ticket(AwaitedTicket { app_id, seen }),
         }))
     }
 

@@ -21,9 +21,12 @@ use crate::foundation::ids::ReplicaId;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
 use crate::memory::Memory;
+use crate::ticket;
 use crate::token::claim::Claimed;
 use crate::token::lease;
-use crate::token::{HeldRefresh, SealedPart, Wait, Waiting, results, seal};
+use crate::token::{
+    AwaitedTicket, HeldRefresh, SealedPart, TokenRecord, Wait, Waiting, results, seal, store,
+};
 use crate::upstream::{ObtainedRefresh, Upstream};
 pub(super) use failure::FailedAttempt;
 pub(super) use writer::{ResultWriter, ResultWriterParts};
@@ -72,11 +75,11 @@ impl ResultStore {
     /// before that one is tried again: its token would wake it.
     fn waits_until(&self, waiting: &Waiting) -> EpochMs {
         let now = self.parts.clock.now();
-        let ((low, high), tried) = match waiting.until {
-            Wait::Candidate(until) | Wait::Quota(until) => return until.max(now),
-            Wait::OtherServer(due) => return due,
+        let ((low, high), tried) = match &waiting.until {
+            Wait::Candidate(until) | Wait::Quota(until) => return (*until).max(now),
+            Wait::OtherServer(due) => return *due,
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
-            Wait::Something => (LONG_WAIT, None),
+            Wait::Registration | Wait::Ticket(_) => (LONG_WAIT, None),
         };
         let wait = Ms(self.parts.randomness.between(low.0, high.0));
         tried.unwrap_or(now).max(now).plus(wait)
@@ -101,7 +104,12 @@ impl ResultStore {
             })
             .await;
         match stored {
-            Ok(true) => Attempted::Waiting(waiting),
+            Ok(true) => {
+                if let Wait::Ticket(awaited) = &waiting.until {
+                    self.wake_if_pushed(record, awaited).await;
+                }
+                Attempted::Waiting(waiting)
+            }
             Ok(false) => {
                 self.give_back(claimed).await;
                 Attempted::Discarded
@@ -110,6 +118,33 @@ impl ResultStore {
                 tracing::error!(%error, "what a token waits for could not be stored");
                 self.give_back(claimed).await;
                 Attempted::Unstored
+            }
+        }
+    }
+
+    /// A ticket that came since it was looked for has woken whoever waited by then.
+    async fn wake_if_pushed(&self, record: &TokenRecord, awaited: &AwaitedTicket) {
+        let now = self.parts.clock.now();
+        let woken = self
+            .parts
+            .database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let sent =
+                        ticket::store::lock_valid(transaction, &record.realm, &awaited.app_id, now);
+                    let has_come = sent.await?.filter(|sent| Some(*sent) != awaited.seen);
+                    if has_come.is_some() {
+                        store::wake_waiting(transaction, &[record.secret_id], now).await?;
+                    }
+                    Ok::<_, DbError>(has_come.is_some())
+                })
+            })
+            .await;
+        match woken {
+            Ok(true) => self.parts.background.wake(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "whether a ticket has come could not be looked up: it is looked for again soon");
             }
         }
     }

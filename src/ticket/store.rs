@@ -1,7 +1,9 @@
 //! Tickets in the database.
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+};
 use token_server_entity::ticket::{self, Column, Entity};
 
 use crate::foundation::clock::EpochMs;
@@ -31,6 +33,22 @@ pub async fn find_valid(
         .filter(Column::ExpiresAt.gt(now))
         .one(database)
         .await
+}
+
+/// When the valid ticket of an application was made, once no push of another is under way.
+pub async fn lock_valid(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    app_id: &str,
+    now: EpochMs,
+) -> Result<Option<EpochMs>, DbErr> {
+    let key = (realm.as_str().to_owned(), app_id.to_owned());
+    let row = Entity::find_by_id(key)
+        .filter(Column::ExpiresAt.gt(now))
+        .lock_exclusive()
+        .one(database)
+        .await?;
+    Ok(row.map(|row| row.sent_at))
 }
 
 /// Stores a ticket; one that was sent later stays. False where it stays.

@@ -94,12 +94,14 @@ pub struct Waiting {
 }
 
 /// What ends a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// The next token of another secret.
     Parent(AwaitedParent),
-    /// Something that is pushed, or registered.
-    Something,
+    /// A secret that is to be registered.
+    Registration,
+    /// A ticket that the provider pushes.
+    Ticket(AwaitedTicket),
     /// What another attempt may have obtained; not longer than until then.
     Candidate(EpochMs),
     /// The provider's quota leaves a place again then.
@@ -118,6 +120,14 @@ pub struct LostAttempt {
     pub awaited: bool,
     /// Another attempt with the same refresh token was lost before.
     pub again: bool,
+}
+
+/// The ticket of an application, which there was none of, or another that is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwaitedTicket {
+    pub app_id: String,
+    /// When that other was made.
+    pub seen: Option<EpochMs>,
 }
 
 /// A parent without a valid token, as it was seen.

@@ -186,7 +186,7 @@ pub async fn store_waiting(
         return Ok(false);
     };
     let (mut parent, mut has_come) = (None, false);
-    match waiting.until {
+    match &waiting.until {
         Wait::Parent(awaited) => {
             parent = Some(awaited.id);
             // Its token may have come meanwhile, and has woken whoever waited by then.
@@ -195,7 +195,7 @@ pub async fn store_waiting(
         }
         // It may have come meanwhile, or will not.
         Wait::Candidate(_) => has_come = !row.awaits_candidate(),
-        Wait::Something | Wait::Quota(_) | Wait::OtherServer(_) => {}
+        Wait::Registration | Wait::Ticket(_) | Wait::Quota(_) | Wait::OtherServer(_) => {}
     }
     row.end_lease(RefreshTokenRisk::None);
     row.wait_for(&waiting.why, parent);

@@ -22,6 +22,7 @@ on_every_database! {
     a_push_that_comes_late_does_not_replace_a_newer_ticket,
     a_push_is_for_the_secrets_of_its_application_only,
     where_the_realm_says_how_another_push_is_asked_for,
+    a_push_that_comes_before_its_secret_waits_is_not_overlooked,
     a_ticket_is_sealed_and_shown_nowhere,
     a_realm_that_takes_no_tickets_has_no_such_url,
 }
@@ -82,6 +83,14 @@ impl Scene {
             "token_path": "access_token", "expires_in_path": "expires_in",
         });
         self.server.client.save_realm(id, config).await;
+    }
+
+    async fn save_realm_that_asks(&self) {
+        let resend = json!({
+            "url": self.provider.url("/resend"), "method": "POST",
+            "arguments": [{"name": "app_id", "place": "body", "value": "$app"}],
+        });
+        self.save_realm("feishu_json", resend).await;
     }
 
     async fn save(&self, key: &str, app: &PushingApp) {
@@ -319,11 +328,7 @@ async fn a_push_is_for_the_secrets_of_its_application_only(database: TestDatabas
 
 async fn where_the_realm_says_how_another_push_is_asked_for(database: TestDatabase) {
     let scene = Scene::set(&database, "feishu_json").await;
-    let resend = json!({
-        "url": scene.provider.url("/resend"), "method": "POST",
-        "arguments": [{"name": "app_id", "place": "body", "value": "$app"}],
-    });
-    scene.save_realm("feishu_json", resend).await;
+    scene.save_realm_that_asks().await;
     let app = app("the-app");
     scene.save("k", &app).await;
     scene.waits("k").await;
@@ -334,6 +339,23 @@ async fn where_the_realm_says_how_another_push_is_asked_for(database: TestDataba
         .push(scene.ticket(&app, "resent", NOW_S))
         .await
         .expect(200);
+    scene.server.client.generation("feishu_json", "k", 1).await;
+    assert_eq!(scene.sent_ticket(1), "resent");
+}
+
+async fn a_push_that_comes_before_its_secret_waits_is_not_overlooked(database: TestDatabase) {
+    let scene = Scene::set(&database, "feishu_json").await;
+    scene.save_realm_that_asks().await;
+    let app = app("the-app");
+    // The provider pushes before it answers that it will.
+    scene.provider.hold();
+    scene.save("k", &app).await;
+    scene.provider.wait_for_requests(1).await;
+    scene
+        .push(scene.ticket(&app, "resent", NOW_S))
+        .await
+        .expect(200);
+    scene.provider.release();
     scene.server.client.generation("feishu_json", "k", 1).await;
     assert_eq!(scene.sent_ticket(1), "resent");
 }
