@@ -81,6 +81,7 @@ is "what is started at boot" \
 
 # The manual that the unit names is there, but nothing that would show it.
 [[ -e "$root/usr/share/man/man1/token-server.1.gz" ]] || fail "the manual is not in the package"
+# shellcheck disable=SC2016 # The bash inside expands it.
 is "what bash completes" "$(inside bash -c 'source /usr/share/bash-completion/completions/token-server
     COMP_WORDS=(token-server rene) COMP_CWORD=1 COMP_LINE="token-server rene"
     _token__server token-server rene token-server && echo "${COMPREPLY[*]}"')" "renew renewal"
