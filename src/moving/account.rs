@@ -57,6 +57,15 @@ pub struct Accounts {
     pub quotas: CountedRows,
 }
 
+impl Name {
+    pub(super) fn secret(realm: &str, key: &str) -> Self {
+        Self::Secret {
+            realm: realm.to_owned(),
+            key: key.to_owned(),
+        }
+    }
+}
+
 impl Row {
     pub fn of(name: Name, outcome: Imported) -> Self {
         Self {
@@ -89,6 +98,11 @@ impl Accounts {
         if let Some(row) = self.rows.get_mut(name) {
             row.notes.push(note.to_owned());
         }
+    }
+
+    pub(super) fn is_refused(&self, name: &Name) -> bool {
+        let row = self.rows.get(name);
+        row.is_some_and(|row| matches!(row.outcome, Imported::Refused(_)))
     }
 
     pub(super) fn refuse(&mut self, name: Name, why: impl Into<String>) {

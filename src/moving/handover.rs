@@ -71,6 +71,7 @@ impl Move<'_> {
             self.refuse(*id, why);
         }
         self.deleted_since(&finish.handed_over).await?;
+        self.take_back_refused().await?;
         self.beside().await
     }
 
@@ -208,20 +209,43 @@ impl Move<'_> {
         }
     }
 
+    /// What an earlier run has held there, and this one has refused, is renewed there again.
+    async fn take_back_refused(&mut self) -> Result<(), MoveError> {
+        let mut after = SecretId(i64::MIN);
+        while let Some(page) = self.held_there(&mut after).await? {
+            let mut back = Vec::new();
+            for (id, realm, key) in page {
+                let name = Name::secret(&realm, &key);
+                if self.accounts.is_refused(&name) && !self.is_renewed_here(realm, key).await? {
+                    back.push(id);
+                }
+            }
+            self.take_back(&back).await?;
+        }
+        Ok(())
+    }
+
+    /// The next of those that are held there because they are to be renewed here.
+    async fn held_there(
+        &self,
+        after: &mut SecretId,
+    ) -> Result<Option<Vec<(SecretId, String, String)>>, MoveError> {
+        let there = self.source.database.causal();
+        let page = self.there(renewed_by(there, &self.target.id, *after, PAGE).await)?;
+        let last = page.last().map(|(id, ..)| *id);
+        Ok(last.map(|last| {
+            *after = last;
+            page
+        }))
+    }
+
     /// Gives the move up: what this database does not renew yet is renewed there again.
     pub async fn release(&mut self) -> Result<(), MoveError> {
         let mut after = SecretId(i64::MIN);
-        loop {
-            let there = self.source.database.causal();
-            let page = self.there(renewed_by(there, &self.target.id, after, PAGE).await)?;
-            let Some((last, ..)) = page.last() else { break };
-            after = *last;
+        while let Some(page) = self.held_there(&mut after).await? {
             let mut back = Vec::new();
             for (id, realm, key) in page {
-                let name = Name::Secret {
-                    realm: realm.clone(),
-                    key: key.clone(),
-                };
+                let name = Name::secret(&realm, &key);
                 match self.is_renewed_here(realm, key).await? {
                     false => {
                         back.push(id);

@@ -118,10 +118,7 @@ impl Move<'_> {
             ),
             Put::Left(here, outcome) => (here, false, outcome),
         };
-        let name = Name::Secret {
-            realm: copy.secret.realm.as_str().to_owned(),
-            key: copy.secret.key.as_str().to_owned(),
-        };
+        let name = Name::secret(copy.secret.realm.as_str(), copy.secret.key.as_str());
         let known = Known {
             name: name.clone(),
             here,
@@ -318,10 +315,7 @@ struct Read {
 }
 
 pub(super) fn name_of(row: &secret::Model) -> Name {
-    Name::Secret {
-        realm: row.realm_id.clone(),
-        key: row.key_name.clone(),
-    }
+    Name::secret(&row.realm_id, &row.key_name)
 }
 
 /// Whether both have the same parameters.

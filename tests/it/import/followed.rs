@@ -3,7 +3,11 @@
 
 use std::process::{Child, Stdio};
 
+use sea_orm::TransactionTrait;
 use serde_json::{Value, json};
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::named_row;
+use token_server::token::elsewhere::{DatabaseId, Renewer, hold};
 
 use super::moved::{KEYS, filled, import, issuer, prepared, rows, source_of, there};
 use super::{migrated, outcomes, text};
@@ -157,6 +161,16 @@ async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(databa
     database
         .run("UPDATE ts_token SET generation = 9 WHERE key_name = 'b'")
         .await;
+    // And killed again, between holding it there and copying it once more.
+    let connection = database.connect().await;
+    let identity = named_row::identity(&connection).await;
+    let here = DatabaseId(identity.expect("a query").expect("its name"));
+    let held = "SELECT secret_id FROM ts_token WHERE key_name = 'b'";
+    let b = SecretId(source.number(held).await);
+    let transaction = source.connect().await.begin().await.expect("it begins");
+    let renewers = hold(&transaction, &[b], &here).await.expect("it is held");
+    transaction.commit().await.expect("it is kept");
+    assert_eq!(renewers, [(b, Renewer::Elsewhere(here))]);
     let report = import(&database, &source, &[], 1);
     let by_name = outcomes(&report);
     let why = |key: &str| {
