@@ -224,6 +224,57 @@ fn collect<'a>(value: &'a Value, field: &str, found: &mut Vec<&'a Value>) {
     }
 }
 
+/// The time of an argument of `renew`, in seconds.
+fn minutes_of(job: &Workload, argument: &str) -> i64 {
+    let mut arguments = list(&job.container()["args"]).iter();
+    arguments.find(|found| **found == argument);
+    let minutes = arguments.next().and_then(Value::as_str);
+    let minutes = minutes.and_then(|time| time.strip_suffix('m')?.parse::<i64>().ok());
+    60 * minutes.unwrap_or_else(|| panic!("{} has no {argument}", job.name))
+}
+
+#[test]
+fn a_job_has_time_for_what_is_under_way_and_renews_what_is_due_before_the_next() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut jobs = 0;
+    for (file, manifest) in manifests() {
+        if manifest["kind"] != "CronJob" || manifest["spec"]["schedule"].is_null() {
+            continue;
+        }
+        jobs += 1;
+        let pod = pod_of(&manifest).expect("a job has pods").clone();
+        let name = file.display().to_string();
+        let job = Workload { name, pod };
+        let settings = Settings::load(None, &environment(&job, folder.path()));
+        let upstream = settings.expect("the server takes them").upstream;
+        let under_way = (upstream.timeout + upstream.late_answer).as_secs() as i64;
+        let every = manifest["spec"]["schedule"].as_str();
+        let every = every.and_then(|schedule| schedule.strip_prefix("*/"));
+        let every = every.and_then(|rest| rest.strip_suffix(" * * * *"));
+        let every = 60
+            * every
+                .and_then(|minutes| minutes.parse::<i64>().ok())
+                .expect("minutes");
+        assert_eq!(minutes_of(&job, "--within"), every);
+        let ends = manifest["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"].as_i64();
+        assert!(
+            ends >= Some(minutes_of(&job, "--timeout") + under_way),
+            "{ends:?}"
+        );
+        assert!(ends < Some(every), "{ends:?}");
+        let grace = job.pod["terminationGracePeriodSeconds"].as_i64();
+        assert!(grace >= Some(under_way), "{grace:?}");
+        // What the database did not take outlives the pod.
+        let claimed = |volume: &&Value| volume["persistentVolumeClaim"].is_object();
+        assert!(
+            list(&job.pod["volumes"])
+                .iter()
+                .any(|volume| claimed(&volume))
+        );
+    }
+    assert_eq!(jobs, 1);
+}
+
 #[test]
 fn probes_and_scrapes_ask_for_paths_and_ports_that_are_there() {
     let specification: Value =
