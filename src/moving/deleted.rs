@@ -6,7 +6,7 @@ use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::registry::RegistryError;
 use crate::secret::store as secret_store;
 use crate::token::copying::stored_locked;
-use crate::token::elsewhere::{Renewer, renewed_by};
+use crate::token::elsewhere::{RenewedElsewhere, Renewer, renewed_by};
 use crate::token::removal;
 
 const PAGE: u64 = 200;
@@ -61,9 +61,9 @@ impl Move<'_> {
             let here = self.target.database.causal();
             let page = renewed_by(here, &self.source.id, after, PAGE).await;
             let page = page.map_err(|error| failed(&self.target.database, &error.into()))?;
-            let Some((last, ..)) = page.last() else { break };
-            after = *last;
-            for (id, realm, key) in page {
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for RenewedElsewhere { id, realm, key, .. } in page {
                 let (realm, key) = (RealmId::stored(realm), KeyName::stored(key));
                 let there = self.source.database.causal();
                 let found = secret_store::find(there, &realm, &key).await;

@@ -10,11 +10,12 @@ use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::registry::{Imported, RegistryError};
 use crate::secret::store as secrets;
 use crate::token::copying::stored_locked;
-use crate::token::elsewhere::{Renewer, hold, renewed_by, take_back};
+use crate::token::elsewhere::{RenewedElsewhere, Renewer, hold, renewed_by, take_back};
+use crate::token::retired;
 
 const POLL: Duration = Duration::from_millis(100);
 const PAGE: u64 = 200;
-const COPIED_LATE: &str = "copied late: it was made there during the finish";
+const COPIED_LATE: &str = "copied late: not before the finish had begun";
 const DELETED_LATE: &str = "it was deleted there after it had been handed over, and is renewed here: \
      delete it here, too";
 
@@ -214,10 +215,10 @@ impl Move<'_> {
         let mut after = SecretId(i64::MIN);
         while let Some(page) = self.held_there(&mut after).await? {
             let mut back = Vec::new();
-            for (id, realm, key) in page {
-                let name = Name::secret(&realm, &key);
-                if self.accounts.is_refused(&name) && !self.is_renewed_here(realm, key).await? {
-                    back.push(id);
+            for there in page {
+                let name = Name::secret(&there.realm, &there.key);
+                if self.accounts.is_refused(&name) && !self.was_here(&there).await? {
+                    back.push(there.id);
                 }
             }
             self.take_back(&back).await?;
@@ -229,10 +230,10 @@ impl Move<'_> {
     async fn held_there(
         &self,
         after: &mut SecretId,
-    ) -> Result<Option<Vec<(SecretId, String, String)>>, MoveError> {
+    ) -> Result<Option<Vec<RenewedElsewhere>>, MoveError> {
         let there = self.source.database.causal();
         let page = self.there(renewed_by(there, &self.target.id, *after, PAGE).await)?;
-        let last = page.last().map(|(id, ..)| *id);
+        let last = page.last().map(|last| last.id);
         Ok(last.map(|last| {
             *after = last;
             page
@@ -244,16 +245,16 @@ impl Move<'_> {
         let mut after = SecretId(i64::MIN);
         while let Some(page) = self.held_there(&mut after).await? {
             let mut back = Vec::new();
-            for (id, realm, key) in page {
-                let name = Name::secret(&realm, &key);
-                match self.is_renewed_here(realm, key).await? {
+            for there in page {
+                let name = Name::secret(&there.realm, &there.key);
+                match self.was_here(&there).await? {
                     false => {
-                        back.push(id);
+                        back.push(there.id);
                         self.accounts.note(Row::of(name, Imported::Taken));
                     }
                     true => self.accounts.refuse(
                         name,
-                        "it is renewed here by now: import this database there to bring it back",
+                        "it was handed over: where it is still here, import this database there to bring it back",
                     ),
                 }
             }
@@ -262,27 +263,33 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// Whether this database renews a secret, and does not only hold its copy.
-    async fn is_renewed_here(&self, realm: String, key: String) -> Result<bool, MoveError> {
-        let (realm, key) = (&RealmId::stored(realm), &KeyName::stored(key));
+    /// Whether a secret was handed over to this database, which renews it, or has deleted it or
+    /// moved it on since.
+    async fn was_here(&self, there: &RenewedElsewhere) -> Result<bool, MoveError> {
+        let realm = &RealmId::stored(there.realm.clone());
+        let key = &KeyName::stored(there.key.clone());
         let this = self;
-        let renewer = self
+        let was_here = self
             .target
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     this.keep(transaction).await?;
-                    let Some(row) = secrets::find(transaction, realm, key).await? else {
-                        return Ok(None);
+                    let row = secrets::find(transaction, realm, key).await?;
+                    let row = match row {
+                        Some(row) => stored_locked(transaction, SecretId(row.id)).await?,
+                        None => None,
                     };
-                    let row = stored_locked(transaction, SecretId(row.id)).await?;
-                    Ok::<_, RegistryError>(row.map(|row| row.renewer()))
+                    Ok::<_, RegistryError>(match row.map(|row| row.renewer()) {
+                        // A copy.
+                        Some(Renewer::Elsewhere(renewer)) => renewer != this.source.id,
+                        Some(Renewer::Free | Renewer::UnderWay(_)) => true,
+                        // Where it was deleted here since, its generation there is no later.
+                        None => retired::known(transaction, realm, key).await? >= there.generation,
+                    })
                 })
             })
             .await;
-        match renewer.map_err(|error| self.failed_here(error))? {
-            None | Some(Renewer::Elsewhere(_)) => Ok(false),
-            Some(Renewer::Free | Renewer::UnderWay(_)) => Ok(true),
-        }
+        was_here.map_err(|error| self.failed_here(error))
     }
 }

@@ -274,7 +274,11 @@ impl Move<'_> {
         };
         let here = (Secret::open(row, ring), token.open(ring));
         match token.renewer() {
-            Renewer::Elsewhere(renewer) => {
+            Renewer::Elsewhere(renewer) if renewer != self.source.id => {
+                let why = format!("it was moved from here to another database ({})", renewer.0);
+                Ok((Put::Left(Some(id), Imported::Refused(why)), false))
+            }
+            Renewer::Elsewhere(_) => {
                 if token.generation() > copy.token.generation() {
                     let why = format!("its copy here is newer: generation {}", token.generation());
                     return Ok((Put::Left(Some(id), Imported::Refused(why)), false));
@@ -282,7 +286,7 @@ impl Move<'_> {
                 let same = matches!(&here, (Ok(secret), Ok(open))
                     if *open == copy.token && is_same(secret, there) && secret.version == there.version);
                 let others = put_candidates(transaction, id, &copy.candidates, ring).await?;
-                let stays = step == Step::Follow && renewer == self.source.id;
+                let stays = step == Step::Follow;
                 if !(same && stays) {
                     secrets::replace(transaction, id, there, ring).await?;
                     replace(transaction, &copy.token, written(id), ring).await?;

@@ -11,7 +11,7 @@ use tracing::Instrument;
 
 use super::flight_outcome::FlightOutcome;
 use super::hold::holding_back;
-use crate::foundation::clock::{BootMs, Ms, SharedClock};
+use crate::foundation::clock::{BootMs, Deadline, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, Generation, SecretId};
 use crate::foundation::metrics::Metrics;
@@ -102,9 +102,20 @@ impl SingleFlight {
         seen: &TokenRecord,
         cause: RenewalCause,
     ) -> FlightOutcome {
-        let begun = self.parts.clock.machine();
-        let landing = self.join_or_fetch(realm, seen, cause);
-        let Some(ends) = self.parts.trigger.ends(begun) else {
+        let ends = self.parts.trigger.ends(self.parts.clock.machine());
+        self.fresh_until(realm, seen, cause, ends).await
+    }
+
+    /// The same for a request that ends then.
+    async fn fresh_until(
+        self: &Arc<Self>,
+        realm: &Arc<Realm>,
+        seen: &TokenRecord,
+        cause: RenewalCause,
+        ends: Option<Deadline>,
+    ) -> FlightOutcome {
+        let landing = self.join_or_fetch(realm, seen, cause, ends);
+        let Some(ends) = ends else {
             return self.within(self.parts.max_wait, landing).await.outcome;
         };
         let answers = ends.less(FOR_THE_ANSWER);
@@ -119,11 +130,12 @@ impl SingleFlight {
         realm: &Arc<Realm>,
         seen: &TokenRecord,
         cause: RenewalCause,
+        ends: Option<Deadline>,
     ) -> Landing {
         let (this, realm, record) = (self.clone(), realm.clone(), seen.clone());
         let fly = async move {
             let mut late = Vec::new();
-            let landed = this.fly(&realm, record, cause, &mut late).await;
+            let landed = this.fly(&realm, record, (cause, ends), &mut late).await;
             // What was left over may be due.
             this.parts.background.wake();
             landed.map(|outcome| Landed { outcome, late })
@@ -194,11 +206,10 @@ impl SingleFlight {
         self: &Arc<Self>,
         realm: &Realm,
         mut seen: TokenRecord,
-        cause: RenewalCause,
+        (cause, ends): (RenewalCause, Option<Deadline>),
         late: &mut Vec<AttemptId>,
     ) -> Result<FlightOutcome, DbError> {
         let begun = self.parts.clock.boot();
-        let ends = self.parts.trigger.ends(self.parts.clock.machine());
         let timeout = self.parts.upstream.timeout(&realm.source);
         let mut asked_parent = false;
         loop {
@@ -227,7 +238,7 @@ impl SingleFlight {
                     return Ok(landed);
                 };
                 // Without a permit: the parent needs one itself.
-                if asked_parent || !self.fetch_parent(&waiting, cause).await? {
+                if asked_parent || !self.fetch_parent(&waiting, cause, ends).await? {
                     return Ok(FlightOutcome::Waiting(waiting));
                 }
                 asked_parent = true;
@@ -257,6 +268,7 @@ impl SingleFlight {
         self: &Arc<Self>,
         waiting: &Waiting,
         cause: RenewalCause,
+        ends: Option<Deadline>,
     ) -> Result<bool, DbError> {
         let Some(parent) = parent_record(&self.parts.database, waiting).await? else {
             return Ok(false);
@@ -281,7 +293,7 @@ impl SingleFlight {
             RenewalCause::Report => RenewalCause::Read,
             other => other,
         };
-        let landed = Box::pin(self.fresh(&realm, &parent, cause)).await;
+        let landed = Box::pin(self.fresh_until(&realm, &parent, cause, ends)).await;
         Ok(matches!(
             landed,
             FlightOutcome::Fetched(_) | FlightOutcome::Elsewhere(_)

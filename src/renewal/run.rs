@@ -120,6 +120,7 @@ impl Runner {
                 () = tokio::time::sleep(LOOKS_EVERY) => {}
             }
         }
+        self.await_late(scope, &summary).await;
         summary.duration = self.parts.clock.boot().since(begun_boot);
         ended.map(|()| summary.with_others())
     }
@@ -133,6 +134,14 @@ impl Runner {
         }
     }
 
+    /// What the attempts of a call may still bring is stored before it is answered.
+    async fn await_late(&self, scope: &RunScope, summary: &RunSummary) {
+        if let RunBy::TimedCall { ends } = scope.by {
+            let until = ends.less(FOR_THE_ANSWER);
+            self.parts.late.these_end(&summary.late, until).await;
+        }
+    }
+
     /// Counts what is left. Answers whether others have to be waited for again.
     async fn look_back(
         &self,
@@ -141,14 +150,10 @@ impl Runner {
         wanted: &HashSet<SecretId>,
         summary: &mut RunSummary,
     ) -> Result<bool, DbError> {
-        match scope.by {
-            RunBy::Call => return Ok(false),
-            RunBy::TimedCall { ends } => {
-                let (late, until) = (&summary.late, ends.less(FOR_THE_ANSWER));
-                self.parts.late.these_end(late, until).await;
-            }
-            RunBy::Job => {}
+        if scope.by == RunBy::Call {
+            return Ok(false);
         }
+        self.await_late(scope, summary).await;
         let counter = self.left();
         let any_held = counter.count_left(scope, begun, wanted, summary).await?;
         if scope.by == RunBy::Job {
@@ -199,10 +204,14 @@ impl Runner {
         let any = !held.is_empty();
         while !held.is_empty() {
             for suspect in abandoned {
-                let timeout = claims.timeout(&suspect).await?;
-                if scope.stop.is_cancelled() || !scope.can_end(self.parts.clock.machine(), timeout)
-                {
+                if scope.stop.is_cancelled() {
                     return Ok(any);
+                }
+                let timeout = claims.timeout(&suspect).await?;
+                if !scope.can_end(self.parts.clock.machine(), timeout) {
+                    // Nobody waits for it; the others are looked after.
+                    held.retain(|(id, fence)| (*id, *fence) != (suspect.id, suspect.fence));
+                    continue;
                 }
                 if let Some(claimed) = claims.take_over(&suspect, timeout).await? {
                     progress.found(1);

@@ -10,7 +10,7 @@ use token_server_entity::token::{self, Column, Entity};
 use super::claim::RefreshTokenRisk;
 use super::locked::{Busy, lock, with_ids, write};
 use crate::foundation::clock::EpochMs;
-use crate::foundation::ids::SecretId;
+use crate::foundation::ids::{Generation, SecretId};
 
 /// The random name of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,27 +92,41 @@ pub async fn take_back(
     Ok(rows.len())
 }
 
-/// Tokens that this database renews, after a place in the list: each with its names.
+/// A token that another database renews.
+#[derive(Clone, Debug)]
+pub struct RenewedElsewhere {
+    pub id: SecretId,
+    pub realm: String,
+    pub key: String,
+    pub generation: Generation,
+}
+
+/// Tokens that this database renews, after a place in the list.
 pub async fn renewed_by(
     database: &impl ConnectionTrait,
     renewer: &DatabaseId,
     after: SecretId,
     limit: u64,
-) -> Result<Vec<(SecretId, String, String)>, DbErr> {
+) -> Result<Vec<RenewedElsewhere>, DbErr> {
     let of_renewer = Condition::all()
         .add(Column::SecretId.gt(after.0))
         .add(Column::LeaseUntil.is_not_null())
         .add(Column::LeaseOwner.eq(renewer.owner()));
-    let rows: Vec<(i64, String, String)> = Entity::find()
+    let rows: Vec<(i64, String, String, i64)> = Entity::find()
         .filter(of_renewer)
         .select_only()
         .columns([Column::SecretId, Column::RealmId])
-        .column(Column::KeyName)
+        .columns([Column::KeyName, Column::Generation])
         .order_by_asc(Column::SecretId)
         .limit(limit)
         .into_tuple()
         .all(database)
         .await?;
-    let row = |(id, realm, key)| (SecretId(id), realm, key);
+    let row = |(id, realm, key, generation)| RenewedElsewhere {
+        id: SecretId(id),
+        realm,
+        key,
+        generation: Generation(generation),
+    };
     Ok(rows.into_iter().map(row).collect())
 }

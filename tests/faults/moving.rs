@@ -83,7 +83,16 @@ async fn an_import_that_stood_still_changes_nothing_after_another_has_begun() {
         is_there.then_some(())
     })
     .await;
-    signalled(&first, Signal::STOP);
+    // Not within a transaction: what that has locked would stay so.
+    eventually("it stands still between two transactions", async || {
+        signalled(&first, Signal::STOP);
+        let free = target.is_free().await;
+        if !free {
+            signalled(&first, Signal::CONT);
+        }
+        free.then_some(())
+    })
+    .await;
     imported(&target, &source, &[], 0);
     let new = target.serve();
     renews_all(&target, &new.client).await;

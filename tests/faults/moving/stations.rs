@@ -99,6 +99,18 @@ impl Station {
         self.renewers().await.values().flatten().count()
     }
 
+    /// Whether nobody has locked a row that an import writes.
+    pub async fn is_free(&self) -> bool {
+        let connection = self.database.connect().await;
+        let mut free = true;
+        for table in ["ts_lock", "ts_token", "ts_secret", "ts_realm"] {
+            let lock = format!("SELECT * FROM {table} FOR UPDATE NOWAIT");
+            free &= connection.execute_unprepared(&lock).await.is_ok();
+        }
+        connection.close().await.expect("the connection closes");
+        free
+    }
+
     pub fn migrate(&self) {
         let mut migrate = command(&self.database, &self.environment("import"));
         let migrated = migrate.arg("migrate").output().expect("the binary starts");

@@ -4,12 +4,14 @@
 use serde_json::{Value, json};
 
 use super::FROZEN;
+use crate::kit::process::ServerProcess;
 use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     a_request_waits_for_the_late_answers_of_its_own_attempts_and_not_for_those_of_others,
     a_request_is_answered_in_its_time_although_an_answer_is_late,
+    a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other,
 }
 
 async fn instance(database: &TestDatabase, request_timeout_s: &str) -> Server {
@@ -116,5 +118,42 @@ async fn a_request_is_answered_in_its_time_although_an_answer_is_late(database: 
     // It may have seen that of the read, too.
     assert!(ran["failed"].as_i64() >= Some(1), "{ran}");
     provider.release();
+    server.stop().await;
+}
+
+async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database: TestDatabase) {
+    let provider = Provider::start().await;
+    // A lease is as long as an attempt may take, and 5 s.
+    let short = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "1".to_owned());
+    let first = ServerProcess::start(&database, &[short]);
+    provider.hold();
+    for (number, realm) in ["long", "short"].into_iter().enumerate() {
+        first
+            .client
+            .register_realm(realm, &provider.url("/token"))
+            .await;
+        first.client.save_secret(realm, "k").await;
+        provider.wait_for_requests(number + 1).await;
+    }
+    first.kill();
+    provider.release();
+    let options = Options::default().with(&[
+        FROZEN,
+        ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", "60"),
+        ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "1"),
+    ]);
+    let server = Server::start_with(&database, options).await;
+    let config = json!({
+        "url": provider.url("/token"), "method": "GET", "token_path": "access_token",
+        "expires_in_path": "expires_in", "policy": {"timeout_s": 58},
+    });
+    server.client.save_realm("long", config).await;
+    let run = server
+        .client
+        .post("/api/renewal/run?timeout_s=12", &json!({}))
+        .await;
+    let ran = run.expect(200).json()["data"].take();
+    assert_eq!(ran["renewed"], 1, "{ran}");
+    server.client.generation("short", "k", 1).await;
     server.stop().await;
 }

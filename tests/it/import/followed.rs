@@ -19,6 +19,7 @@ on_every_database! {
     what_is_changed_or_deleted_there_while_it_is_followed_is_so_here,
     what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next,
     what_is_known_better_here_is_refused_and_renewed_there_as_before,
+    what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_longer,
 }
 
 /// An import that follows until there is a file `finish`, and has copied so many secrets.
@@ -187,4 +188,47 @@ async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(databa
     );
     let free = "SELECT COUNT(*) FROM ts_token WHERE key_name IN ('a', 'b') AND lease_owner IS NULL";
     assert_eq!(source.number(free).await, 2);
+}
+
+async fn what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_longer(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let source = source_of(&database).await;
+    let old = there(&source);
+    filled(&old, &provider).await;
+    migrated(&database);
+    import(&database, &source, &[], 0);
+    database
+        .run("UPDATE ts_token SET renew_at = 0 WHERE key_name = 'a'")
+        .await;
+    let new = ServerProcess::start(&database, &[]);
+    new.client.generation("r", "a", 2).await;
+    let deleted = new.client.delete("/api/secret/r/a").await;
+    deleted.expect(200);
+    // From here it was moved on.
+    let third = DatabaseId("third".to_owned());
+    let b = "SELECT secret_id FROM ts_token WHERE key_name = 'b'";
+    let b = SecretId(database.number(b).await);
+    let transaction = database.connect().await.begin().await.expect("it begins");
+    let renewers = hold(&transaction, &[b], &third).await.expect("it is held");
+    transaction.commit().await.expect("it is kept");
+    assert_eq!(renewers, [(b, Renewer::Elsewhere(third))]);
+    let report = import(&database, &source, &[], 1);
+    let by_name = outcomes(&report);
+    for (key, why) in [("a", "was deleted here"), ("b", "(third)")] {
+        let row = &by_name[&("r".to_owned(), key.to_owned())];
+        assert_eq!(row["outcome"], "refused", "{row}");
+        assert!(
+            row["why"].as_str().is_some_and(|told| told.contains(why)),
+            "{row}"
+        );
+    }
+    let held =
+        "SELECT COUNT(*) FROM ts_token WHERE key_name IN ('a', 'b') AND lease_owner IS NOT NULL";
+    assert_eq!(source.number(held).await, 2, "nobody renews them there");
+    let moved_on = "SELECT COUNT(*) FROM ts_token WHERE lease_owner LIKE '%third'";
+    assert_eq!(database.number(moved_on).await, 1, "nor here");
+    let report = import(&database, &source, &["--release"], 1);
+    assert_eq!(source.number(held).await, 2, "{report}");
 }
