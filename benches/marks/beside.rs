@@ -173,7 +173,7 @@ pub async fn measure(size: &Size, report: &mut Report) {
         2,
         "reads a second while another replica renews and is killed, over those while it does not",
         rates.over(&calm),
-        Mark::AtLeast(0.7),
+        Mark::AtLeast(0.8),
     );
     report.add(2, "reads a second meanwhile", rates, Mark::Shown);
     report.add(

@@ -122,11 +122,11 @@ pub async fn measure(size: &Size, report: &mut Report) {
         report.compare(1, what, of(&ours).over(of(&theirs)), beside, mark);
     };
     let cost = "CPU of a read, over a plain handler's";
-    compare(cost, |side| &side.cost, Mark::AtMost(1.25));
+    compare(cost, |side| &side.cost, Mark::AtMost(1.15));
     let rate = "reads a second, over the plain handler's";
-    compare(rate, |side| &side.rate, Mark::AtLeast(0.85));
+    compare(rate, |side| &side.rate, Mark::AtLeast(0.9));
     let latency = "p99 at half the plain handler's rate, over its";
-    compare(latency, |side| &side.latency, Mark::AtMost(1.5));
+    compare(latency, |side| &side.latency, Mark::AtMost(1.3));
     for (what, figures) in [
         ("CPU of a read, µs", &ours.cost),
         ("CPU of the plain handler, µs", &theirs.cost),

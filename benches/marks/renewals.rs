@@ -34,20 +34,20 @@ pub async fn on_mariadb(size: &Size, report: &mut Report) {
     mariadb.answers().await;
     let database = TestDatabase::on_server(mariadb.url()).await;
     let (rate, cost) = renew_all(size, &database, Some(mariadb.pid())).await;
-    report.add(3, "renewals a second, MariaDB", rate, Mark::AtLeast(1000.0));
+    report.add(3, "renewals a second, MariaDB", rate, Mark::AtLeast(1400.0));
     report.add(
         3,
         "CPU of a renewal, server and database, ms",
         cost,
-        Mark::AtMost(1.0),
+        Mark::AtMost(0.5),
     );
 }
 
 pub async fn on_sqlite(size: &Size, report: &mut Report) {
     let database = TestDatabase::sqlite();
     let (rate, cost) = renew_all(size, &database, None).await;
-    report.add(4, "renewals a second, SQLite", rate, Mark::AtLeast(1000.0));
-    report.add(4, "CPU of a renewal, ms", cost, Mark::Shown);
+    report.add(4, "renewals a second, SQLite", rate, Mark::AtLeast(1600.0));
+    report.add(4, "CPU of a renewal, ms", cost, Mark::AtMost(0.4));
 }
 
 async fn renew_all(size: &Size, database: &TestDatabase, beside: Option<u32>) -> (Runs, Runs) {
@@ -92,7 +92,7 @@ pub async fn after_a_restart(size: &Size, report: &mut Report) {
         6,
         "seconds until what was due at a restart is renewed",
         seconds,
-        Mark::AtMost(30.0),
+        Mark::AtMost(15.0),
     );
     let most = (RESTARTED_REALMS * IN_REALM_MAX) as f64;
     report.one(
