@@ -4,6 +4,7 @@
 mod admin_key;
 mod data_dir;
 mod key_file;
+mod key_proof;
 mod purpose;
 mod ring;
 mod schema;

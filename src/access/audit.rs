@@ -12,6 +12,7 @@ mod prune;
 mod store;
 mod verify;
 
+pub use chain::opens;
 pub use entry::{AuditEntry, AuditOutcome, Change};
 pub use export::line;
 pub use fault::{AuditFault, FaultKind};

@@ -8,9 +8,10 @@ use sea_orm::{
     DbBackend, EntityTrait,
 };
 use serde_json::json;
-use token_server_entity::{sealing_key, secret};
+use token_server_entity::sealing_key;
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
+use super::key_proof::opens_stored;
 use super::purpose::Purpose;
 use super::start_error::StartError;
 use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change, Taken};
@@ -22,10 +23,9 @@ use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::key_command::keys_of;
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
+use crate::foundation::sealing::{KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
-use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 
 /// What a key's check value held before rows were authenticated.
@@ -36,8 +36,6 @@ const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
 const CHECK_BEFORE_AUDIT: &[u8] = b"token-server, rows and tokens are authenticated";
 /// What it holds since all of them are.
 const CHECK: &[u8] = b"token-server, rows, tokens and the audit are authenticated";
-/// Secrets that are tried where a check value does not open.
-const PROOFS_MAX: u64 = 1000;
 
 pub(super) async fn open_ring(
     purpose: Purpose,
@@ -85,12 +83,12 @@ pub(super) async fn open_ring(
                 stored_by = stored_by.max(Some(version));
                 before.extend((version < StoredBy::Now).then_some(row));
             }
-            Some((row, None)) => match opens_secrets(&ring, key_id, database).await? {
+            Some((row, None)) => match opens_stored(&ring, key_id, database).await? {
                 Some(true) => damaged.push(row),
                 Some(false) | None => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
             // It is a new key, or its check value was deleted.
-            None => match opens_secrets(&ring, key_id, database).await? {
+            None => match opens_stored(&ring, key_id, database).await? {
                 Some(true) | None => new.extend(check_row(&ring, key_id, clock.now())),
                 Some(false) => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
@@ -346,21 +344,6 @@ async fn authenticate(
         "rows that an earlier version stored were authenticated"
     );
     Ok(())
-}
-
-/// Whether a secret that was sealed under a key id opens: then the key is the one of its id,
-/// whatever its check value says. None where no secret was sealed under it.
-pub(super) async fn opens_secrets(
-    ring: &KeyRing,
-    key_id: &str,
-    database: &Database,
-) -> Result<Option<bool>, StartError> {
-    let reader = database.reader();
-    let first = secrets::list_after(reader, SecretId(i64::MIN), PROOFS_MAX).await;
-    let of_key = |row: &secret::Model| sealing::key_id(&row.params) == Some(key_id);
-    let of_key = first.map_err(DbError::from)?.into_iter().filter(of_key);
-    let opened: Vec<bool> = of_key.map(|row| Secret::open(row, ring).is_ok()).collect();
-    Ok((!opened.is_empty()).then(|| opened.contains(&true)))
 }
 
 fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {
