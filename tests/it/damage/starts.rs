@@ -13,6 +13,7 @@ use token_server::foundation::sealing::{KeyRing, prefix};
 use token_server::foundation::sealing_keys::SEALED_COLUMNS;
 
 use super::{HARMS, Harm, Stored, register, register_realm, run, server};
+use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{SEALING_KEYS, environment};
 use crate::kit::{Answer, Provider, TestDatabase, on_every_database};
 
@@ -23,6 +24,8 @@ on_every_database! {
     a_wrong_key_is_refused_by_each_kind_of_stored_value_alone,
     a_wrong_key_is_refused_behind_more_secrets_of_another_key_than_are_tried,
     a_damaged_refresh_token_in_the_spool_takes_no_good_ones_place,
+    a_pair_in_the_spool_waits_for_a_key_that_its_server_lacks,
+    a_pair_in_the_spool_is_sealed_with_the_new_key_when_it_is_brought,
 }
 
 fn check_value() -> Stored {
@@ -285,4 +288,84 @@ async fn a_damaged_refresh_token_in_the_spool_takes_no_good_ones_place(database:
         (files() == 10).then_some(())
     })
     .await;
+}
+
+/// A secret with a refresh token, and a file of the spool with its next pair under the key of the
+/// kit, of which all that is stored was sealed anew with another since.
+async fn with_a_pair_of_before_a_rotation(database: &TestDatabase) {
+    let (provider, first) = (Provider::start().await, server(database).await);
+    let answer = json!({"access_token": "t", "expires_in": 7200, "refresh_token": "r"});
+    provider.answer_with(Answer::status(200).with_json(&answer));
+    let refreshing = json!({"refresh_token_path": "refresh_token", "refresh": {}});
+    register_realm(&first, &provider, refreshing).await;
+    register(&first, &["k"]).await;
+    first.stop().await;
+    spool(database, "k", "earlier", None).await;
+    let (there, away) = spooled(database);
+    fs::rename(&there, &away).expect("it can be moved");
+    let both = keys(format!("{OTHER},{SEALING_KEYS}"));
+    let mut rotate = command(database, &both);
+    let rotated = rotate.args(["rotate-key", "other"]).output();
+    assert!(rotated.expect("it runs").status.success());
+    assert_eq!(under_the_old_key(database).await, 0);
+    fs::rename(away, there).expect("it can be moved back");
+}
+
+/// The file of that pair, and a place of which no server knows.
+fn spooled(database: &TestDatabase) -> (std::path::PathBuf, std::path::PathBuf) {
+    let directory = database.directory.path();
+    (directory.join("spool/earlier.json"), directory.join("away"))
+}
+
+/// Values of tokens that are under the key of the kit.
+async fn under_the_old_key(database: &TestDatabase) -> i64 {
+    let begins = hex(&prefix("test")).to_uppercase();
+    let count = ["token", "refresh_token", "mac"].map(|column| {
+        format!("(SELECT COUNT(*) FROM ts_token WHERE HEX({column}) LIKE '{begins}%')")
+    });
+    database
+        .number(&format!("SELECT {}", count.join(" + ")))
+        .await
+}
+
+async fn a_pair_in_the_spool_waits_for_a_key_that_its_server_lacks(database: TestDatabase) {
+    Box::pin(with_a_pair_of_before_a_rotation(&database)).await;
+    let stored = Stored::of_key("ts_token", "refresh_token", "k");
+    let before = stored.read(&database).await;
+    let (file, _) = spooled(&database);
+    let text = fs::read(&file).expect("it is there");
+    let lacking = ServerProcess::start(&database, &keys(OTHER.to_owned()));
+    let mut log = lacking.before_it_served.clone();
+    log.extend(lacking.logged());
+    let said = log
+        .iter()
+        .find(|line| line.contains("a pair in the spool is sealed with a key"))
+        .unwrap_or_else(|| panic!("nothing is said: {log:?}"));
+    assert!(said.contains("test") && said.contains("earlier"), "{said}");
+    drop(lacking);
+    assert_eq!(fs::read(&file).expect("it stays"), text);
+    assert_eq!(stored.read(&database).await, before);
+    assert_eq!(super::number(&database, "generation", "k").await, 1);
+    // With the key it is brought.
+    let both = keys(format!("{OTHER},{SEALING_KEYS}"));
+    let app = start(&database, &both).await.expect("it starts");
+    crate::kit::eventually("it is brought", async || (!file.exists()).then_some(())).await;
+    app.close().await;
+    assert_eq!(super::number(&database, "generation", "k").await, 2);
+}
+
+async fn a_pair_in_the_spool_is_sealed_with_the_new_key_when_it_is_brought(database: TestDatabase) {
+    Box::pin(with_a_pair_of_before_a_rotation(&database)).await;
+    let (file, _) = spooled(&database);
+    let both = keys(format!("{SEALING_KEYS},{OTHER}"));
+    let app = start(&database, &both).await.expect("it starts");
+    crate::kit::eventually("it is brought", async || (!file.exists()).then_some(())).await;
+    app.close().await;
+    assert_eq!(super::number(&database, "generation", "k").await, 2);
+    assert_eq!(under_the_old_key(&database).await, 0);
+    // Without the old key it opens.
+    let options =
+        crate::kit::server::Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", OTHER)]);
+    let server = crate::kit::Server::start_with(&database, options).await;
+    server.client.token("r", "k").await.expect(200);
 }
