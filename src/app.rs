@@ -4,6 +4,7 @@
 mod admin_key;
 mod data_dir;
 mod key_file;
+mod key_proof;
 mod purpose;
 mod ring;
 mod schema;
@@ -154,8 +155,8 @@ impl App {
             }
             Purpose::DryRun => schema::must_be_up_to_date(&database).await?,
         }
-        let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
-        let ring = Arc::new(ring);
+        let id = &replica.id;
+        let ring = open_ring(purpose, &settings, &database, &clock, &randomness, id).await?;
         let audit = AuditLog::new(ring.clone(), replica.id.clone(), randomness.clone());
         let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
         let memory = Memory::new(

@@ -150,7 +150,7 @@ pub(super) fn mac_of(ring: &KeyRing, row: &api_key::Model) -> Sealed {
     ring.authenticate(&place(row), &values(row))
 }
 
-pub(super) fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
+pub fn verify(ring: &KeyRing, row: &api_key::Model) -> Result<(), OpenError> {
     ring.verify(&place(row), &values(row), row.mac.as_ref())
 }
 

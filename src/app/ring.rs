@@ -8,12 +8,13 @@ use sea_orm::{
     DbBackend, EntityTrait,
 };
 use serde_json::json;
-use token_server_entity::{sealing_key, secret};
+use token_server_entity::sealing_key;
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
+use super::key_proof::opens_stored;
 use super::purpose::Purpose;
 use super::start_error::StartError;
-use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
+use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change, Taken};
 use crate::access::key_name::COMMAND_LINE;
 use crate::access::store as keys;
 use crate::config::{SealingSource, Settings};
@@ -22,20 +23,19 @@ use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::key_command::keys_of;
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{self, KeyRing, SealedPlace, SealingKeys};
+use crate::foundation::sealing::{KeyRing, SealedPlace, SealingKeys};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
-use crate::secret::{Secret, store as secrets};
 use crate::token::authentic as tokens;
 
 /// What a key's check value held before rows were authenticated.
 const CHECK_BEFORE: &[u8] = b"token-server";
 /// What it held while tokens were not.
 const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
+/// What it held while entries of the audit of a version before chains were in none.
+const CHECK_BEFORE_AUDIT: &[u8] = b"token-server, rows and tokens are authenticated";
 /// What it holds since all of them are.
-const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
-/// Secrets that are tried where a check value does not open.
-const PROOFS_MAX: u64 = 1000;
+const CHECK: &[u8] = b"token-server, rows, tokens and the audit are authenticated";
 
 pub(super) async fn open_ring(
     purpose: Purpose,
@@ -43,7 +43,8 @@ pub(super) async fn open_ring(
     database: &Database,
     clock: &SharedClock,
     randomness: &Randomness,
-) -> Result<KeyRing, StartError> {
+    replica: &ReplicaId,
+) -> Result<Arc<KeyRing>, StartError> {
     let checks = sealing_key::Entity::find()
         .all(database.reader())
         .await
@@ -67,7 +68,7 @@ pub(super) async fn open_ring(
             "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
         );
     }
-    let ring = KeyRing::of(keys, randomness.clone());
+    let ring = Arc::new(KeyRing::of(keys, randomness.clone()));
     refuse_foreign(&ring, &checks, database).await?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
@@ -82,12 +83,12 @@ pub(super) async fn open_ring(
                 stored_by = stored_by.max(Some(version));
                 before.extend((version < StoredBy::Now).then_some(row));
             }
-            Some((row, None)) => match opens_secrets(&ring, key_id, database).await? {
+            Some((row, None)) => match opens_stored(&ring, key_id, database).await? {
                 Some(true) => damaged.push(row),
                 Some(false) | None => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
             // It is a new key, or its check value was deleted.
-            None => match opens_secrets(&ring, key_id, database).await? {
+            None => match opens_stored(&ring, key_id, database).await? {
                 Some(true) | None => new.extend(check_row(&ring, key_id, clock.now())),
                 Some(false) => return Err(StartError::WrongSealingKey(key_id.to_owned())),
             },
@@ -103,7 +104,8 @@ pub(super) async fn open_ring(
         return Ok(ring);
     }
     if let Some(version) = stored_by {
-        authenticate(database, &ring, version).await?;
+        let log = AuditLog::new(ring.clone(), replica.clone(), randomness.clone());
+        authenticate(database, &ring, &log, version, clock.now()).await?;
     }
     for row in &damaged {
         tracing::warn!(
@@ -271,6 +273,7 @@ fn check_place(key_id: &str) -> SealedPlace<'_> {
 pub(super) enum StoredBy {
     BeforeRows,
     BeforeTokens,
+    BeforeAudit,
     Now,
 }
 
@@ -278,6 +281,7 @@ pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Stored
     let opened = ring.open(&check_place(&row.key_id), &row.check_value);
     match opened.ok()?.as_slice() {
         CHECK => Some(StoredBy::Now),
+        CHECK_BEFORE_AUDIT => Some(StoredBy::BeforeAudit),
         CHECK_BEFORE_TOKENS => Some(StoredBy::BeforeTokens),
         CHECK_BEFORE => Some(StoredBy::BeforeRows),
         _ => None,
@@ -289,58 +293,57 @@ pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Stored
 async fn authenticate(
     database: &Database,
     ring: &KeyRing,
+    log: &AuditLog,
     stored_by: StoredBy,
+    now: EpochMs,
 ) -> Result<(), DbError> {
-    let (mut realms, mut api_keys, mut tokens) = (0, 0, 0);
-    match stored_by {
-        StoredBy::Now => return Ok(()),
-        StoredBy::BeforeTokens => {}
-        StoredBy::BeforeRows => {
-            (realms, api_keys) = database
-                .write(|transaction, _| {
-                    Box::pin(async move {
-                        let realms = realms::authenticate_all(transaction, ring).await?;
-                        let api_keys = keys::authenticate_all(transaction, ring).await?;
-                        Ok::<_, DbError>((realms, api_keys))
-                    })
+    if stored_by == StoredBy::Now {
+        return Ok(());
+    }
+    let (mut realms, mut api_keys, mut tokens, mut audit_entries) = (0, 0, 0, 0);
+    if stored_by <= StoredBy::BeforeRows {
+        (realms, api_keys) = database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let realms = realms::authenticate_all(transaction, ring).await?;
+                    let api_keys = keys::authenticate_all(transaction, ring).await?;
+                    Ok::<_, DbError>((realms, api_keys))
                 })
-                .await?;
+            })
+            .await?;
+    }
+    if stored_by <= StoredBy::BeforeTokens {
+        let mut after = SecretId(i64::MIN);
+        while let Some((last, count)) = database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let some = tokens::authenticate_after(transaction, ring, after).await?;
+                    Ok::<_, DbError>(some)
+                })
+            })
+            .await?
+        {
+            (after, tokens) = (last, tokens + count);
         }
     }
-    let mut after = SecretId(i64::MIN);
-    while let Some((last, count)) = database
-        .write(|transaction, _| {
-            Box::pin(async move {
-                let some = tokens::authenticate_after(transaction, ring, after).await?;
-                Ok::<_, DbError>(some)
-            })
-        })
-        .await?
-    {
-        (after, tokens) = (last, tokens + count);
+    let mut taken = Taken::First;
+    loop {
+        let piece = database.write(|transaction, _| {
+            Box::pin(async move { Ok::<_, DbError>(log.take_in(transaction, taken, now).await?) })
+        });
+        match piece.await? {
+            0 => break,
+            count => (taken, audit_entries) = (Taken::Next, audit_entries + count),
+        }
     }
     tracing::info!(
         realms,
         api_keys,
         tokens,
+        audit_entries,
         "rows that an earlier version stored were authenticated"
     );
     Ok(())
-}
-
-/// Whether a secret that was sealed under a key id opens: then the key is the one of its id,
-/// whatever its check value says. None where no secret was sealed under it.
-pub(super) async fn opens_secrets(
-    ring: &KeyRing,
-    key_id: &str,
-    database: &Database,
-) -> Result<Option<bool>, StartError> {
-    let reader = database.reader();
-    let first = secrets::list_after(reader, SecretId(i64::MIN), PROOFS_MAX).await;
-    let of_key = |row: &secret::Model| sealing::key_id(&row.params) == Some(key_id);
-    let of_key = first.map_err(DbError::from)?.into_iter().filter(of_key);
-    let opened: Vec<bool> = of_key.map(|row| Secret::open(row, ring).is_ok()).collect();
-    Ok((!opened.is_empty()).then(|| opened.contains(&true)))
 }
 
 fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {

@@ -7,7 +7,8 @@ use secrecy::SecretString;
 use token_server_entity::sealing_key;
 
 use super::key_file::{SEALING_KEYS_FILE, read_secret};
-use super::ring::{checked, opens_secrets};
+use super::key_proof::opens_stored;
+use super::ring::checked;
 use super::start_error::StartError;
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::private;
@@ -50,7 +51,7 @@ pub async fn open_source_ring(
         if !is_own || checked(&ring, &row).is_some() {
             continue;
         }
-        let opens = opens_secrets(&ring, &row.key_id, database).await;
+        let opens = opens_stored(&ring, &row.key_id, database).await;
         if !matches!(opens, Ok(Some(true))) {
             return Err(SourceRingError::Wrong(row.key_id));
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoColumnRef, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -73,6 +73,17 @@ pub async fn registered(database: &impl ConnectionTrait) -> Result<Vec<String>, 
         .await
 }
 
+/// The condition that the value of a column was made with a key.
+pub fn is_made_with(column: impl IntoColumnRef, key_id: &str) -> Expr {
+    let begins = prefix(key_id);
+    let length = i32::try_from(begins.len()).unwrap_or(i32::MAX);
+    let begin = Func::cust("SUBSTR")
+        .arg(Expr::col(column))
+        .arg(1)
+        .arg(length);
+    Expr::expr(begin).eq(begins)
+}
+
 /// How many stored values were made with each of some keys. Reads every row that may hold one.
 pub async fn uses(
     database: &impl ConnectionTrait,
@@ -80,18 +91,12 @@ pub async fn uses(
 ) -> Result<Vec<KeyUse>, DbErr> {
     let mut uses = Vec::new();
     for key_id in key_ids {
-        let begins = prefix(&key_id);
-        let length = i32::try_from(begins.len()).unwrap_or(i32::MAX);
         let mut values = 0;
         for (table, column) in columns() {
-            let begin = Func::cust("SUBSTR")
-                .arg(Expr::col(column))
-                .arg(1)
-                .arg(length);
             let count = Query::select()
                 .expr(Expr::col(column).count())
                 .from(table)
-                .and_where(Expr::expr(begin).eq(begins.clone()))
+                .and_where(is_made_with(column, &key_id))
                 .to_owned();
             if let Some(row) = database.query_one(&count).await? {
                 let found: i64 = row.try_get_by_index(0)?;

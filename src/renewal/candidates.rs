@@ -168,6 +168,9 @@ impl PairKeeper {
         now: EpochMs,
     ) -> Result<Promotion, DbErr> {
         let before = store::find_by_id(transaction, candidate.secret).await?;
+        // Another key may seal since it was sealed.
+        let resealed = candidate.resealed(&self.parts.ring);
+        let candidate = resealed.as_ref().unwrap_or(candidate);
         let promotion = candidate::keep(transaction, candidate, &self.parts.ring, now).await?;
         if let (Some(record), Some(token), Promotion::Token(generation)) =
             (before, &candidate.token, promotion)

@@ -13,6 +13,7 @@ use crate::foundation::database::Database;
 use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::limit::within;
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::sealing_keys;
 use crate::token::candidate::Candidate;
 use crate::token::store;
 
@@ -53,6 +54,14 @@ impl SpoolReplay {
         let count = left.len();
         for candidate in left {
             let attempt = candidate.attempt.clone();
+            if let Some(key) = self.lacked_key(&candidate).await {
+                tracing::error!(
+                    attempt = attempt.0,
+                    key,
+                    "a pair in the spool is sealed with a key that this server lacks; its file stays: put the key into sealing.keys, and start again"
+                );
+                continue;
+            }
             let Some(candidate) = self.undamaged(candidate).await else {
                 tracing::error!(
                     attempt = attempt.0,
@@ -60,10 +69,28 @@ impl SpoolReplay {
                 );
                 continue;
             };
+            // Its file is written again so where the database does not take it now.
+            let candidate = candidate.resealed(&self.ring).unwrap_or(candidate);
             let span = self.span_of(&candidate).await;
             self.pairs.keep_spooled(candidate).instrument(span).await;
         }
         count
+    }
+
+    /// The id of a key that a pair was sealed with and that this server lacks. An id that is not
+    /// registered is that of no key: the value is damaged. Where the database cannot be asked, it is
+    /// taken for one.
+    async fn lacked_key(&self, candidate: &Candidate) -> Option<String> {
+        for id in candidate.lacked_keys(&self.ring) {
+            let reader = self.database.reader();
+            if sealing_keys::is_registered(reader, &id)
+                .await
+                .unwrap_or(true)
+            {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// Names the secret of a pair, where the database can be asked.

@@ -13,6 +13,7 @@ pub mod locked;
 pub mod lost;
 mod novelty;
 pub mod payload;
+pub mod proof;
 pub mod removal;
 pub mod resealing;
 pub mod results;

@@ -7,10 +7,11 @@ use sea_orm::{
 use token_server_entity::{candidate, token};
 
 use super::TokenRecord;
+use super::candidate::{Candidate, CandidateRow};
 use super::locked::{Busy, Locked, lock, with_ids, write};
-use super::sealing::{SealedPart, place, sealed_parts};
+use super::sealing::{candidate_parts, place, sealed_parts};
 use crate::foundation::ids::SecretId;
-use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
+use crate::foundation::sealing::{KeyRing, Resealed, key_id};
 
 /// Rows of one transaction: its locks are held for a moment only.
 const ROWS_AT_ONCE: u64 = 100;
@@ -53,24 +54,7 @@ pub async fn reseal_candidates(
 ) -> Result<Resealed, DbErr> {
     let mut resealed = Resealed::default();
     for row in candidate::Entity::find().all(database).await? {
-        let (mut new, id) = (row.clone(), row.secret_id.to_string());
-        let mut part = |part, value: &mut Sealed| {
-            // An empty one stands for no token.
-            if value.0.is_empty() {
-                return;
-            }
-            if let Some(other) = resealed.count(ring.resealed(&place(&id, part), value)) {
-                *value = other;
-            }
-        };
-        part(SealedPart::Token, &mut new.token);
-        part(SealedPart::RefreshToken, &mut new.refresh_token);
-        if let Some(served) = &mut new.served {
-            part(SealedPart::Served, served);
-        }
-        if let Some(extra) = &mut new.extra {
-            part(SealedPart::Extra, extra);
-        }
+        let new = resealed_row(&row, ring, &mut resealed);
         if new != row {
             let this = candidate::Column::AttemptId.eq(row.attempt_id.as_str());
             candidate::Entity::update_many()
@@ -84,6 +68,41 @@ pub async fn reseal_candidates(
         }
     }
     Ok(resealed)
+}
+
+fn resealed_row(row: &CandidateRow, ring: &KeyRing, resealed: &mut Resealed) -> CandidateRow {
+    let (mut new, id) = (row.clone(), row.secret_id.to_string());
+    for (part, value) in candidate_parts(&mut new) {
+        // An empty one stands for no token.
+        let Some(value) = value.filter(|value| !value.0.is_empty()) else {
+            continue;
+        };
+        if let Some(other) = resealed.count(ring.resealed(&place(&id, part), value)) {
+            *value = other;
+        }
+    }
+    new
+}
+
+impl Candidate {
+    /// The same with the key that seals, as far as it opens; none where it is under that already.
+    pub fn resealed(&self, ring: &KeyRing) -> Option<Self> {
+        let mut resealed = Resealed::default();
+        let row = resealed_row(&self.to_row(), ring, &mut resealed);
+        (resealed.values > 0).then(|| Self::from_row(row))
+    }
+
+    /// The ids of keys that it was sealed with and that a ring lacks.
+    pub fn lacked_keys(&self, ring: &KeyRing) -> Vec<String> {
+        let mut row = self.to_row();
+        let parts = candidate_parts(&mut row).into_iter();
+        let ids = parts.filter_map(|(_, value)| key_id(value?).map(str::to_owned));
+        let mut lacked: Vec<_> = ids
+            .filter(|id| !ring.key_ids().any(|own| own == id))
+            .collect();
+        lacked.dedup();
+        lacked
+    }
 }
 
 impl Locked {

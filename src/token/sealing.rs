@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use token_server_entity::token;
+use token_server_entity::{candidate, token};
 
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
@@ -48,5 +48,17 @@ pub(super) fn sealed_parts(row: &mut token::Model) -> [(SealedPart, Option<&mut 
         (SealedPart::Served, row.served.as_mut()),
         (SealedPart::Extra, row.extra.as_mut()),
         (SealedPart::RefreshToken, row.refresh_token.as_mut()),
+    ]
+}
+
+/// The same of a candidate, which is sealed for the same row.
+pub(super) fn candidate_parts(
+    row: &mut candidate::Model,
+) -> [(SealedPart, Option<&mut Sealed>); 4] {
+    [
+        (SealedPart::Token, Some(&mut row.token)),
+        (SealedPart::Served, row.served.as_mut()),
+        (SealedPart::Extra, row.extra.as_mut()),
+        (SealedPart::RefreshToken, Some(&mut row.refresh_token)),
     ]
 }

@@ -3,6 +3,7 @@
 mod pruning;
 mod sinks;
 mod tampering;
+mod unchained;
 mod uses;
 
 use std::process::Command;

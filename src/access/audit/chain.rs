@@ -122,6 +122,11 @@ pub(super) fn new_chain(
     (row, key)
 }
 
+/// Whether the key of a chain opens.
+pub fn opens(row: &audit_chain::Model, ring: &KeyRing) -> bool {
+    ChainKey::open(row, ring).is_ok()
+}
+
 /// The key of a chain under the key that seals; none where it is under that already.
 pub(super) fn resealed(
     row: &audit_chain::Model,
