@@ -58,18 +58,11 @@ pub enum Creation {
     NameTaken,
 }
 
-/// A key that was recognised.
-#[derive(Clone, Debug)]
-pub struct KnownKey {
-    pub caller: Caller,
-    pub expires_at: Option<EpochMs>,
-    pub rate: Option<NonZeroU32>,
-}
-
 /// What there is of a key that somebody shows.
 #[derive(Debug)]
 pub enum FoundKey {
-    Good(KnownKey),
+    /// Whose it is; how many calls are left, nobody has said yet.
+    Good(Caller),
     /// Somebody else than a token server wrote or changed it: nobody is let in by it.
     NotAuthentic(OpenError),
     /// Unknown, revoked or expired.
@@ -96,15 +89,13 @@ pub async fn find_good(
         return Ok(FoundKey::NotAuthentic(error));
     }
     let key = ListedKey::from_row(row, ring);
-    Ok(FoundKey::Good(KnownKey {
-        caller: Caller {
-            name: key.name,
-            scopes: key.scopes,
-            coverage: key.coverage,
-            limit: None,
-        },
+    Ok(FoundKey::Good(Caller {
+        name: key.name,
+        scopes: key.scopes,
+        coverage: key.coverage,
         expires_at: key.expires_at,
         rate: key.rate,
+        limit: None,
     }))
 }
 

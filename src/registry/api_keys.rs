@@ -26,7 +26,7 @@ impl Registry {
     /// # Errors
     ///
     /// Where its expiry is not in the future, its name could be taken for another's, it would have a scope that concerns more than its
-    /// patterns cover, or one that who makes it lacks, or the database fails.
+    /// patterns cover, or one that who makes it lacks, or would be good for longer or more often than what makes it, or the database fails.
     pub async fn create_api_key(
         &self,
         new: &NewKey,
@@ -36,6 +36,7 @@ impl Registry {
         check_expiry(new.expires_at, now)?;
         check_names(new)?;
         check_scopes(new, by)?;
+        check_limits(new, by)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
         let creation = self
@@ -189,4 +190,26 @@ fn check_scopes(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
             "this API key lacks the scope {scope}, and gives only what it has"
         ))),
     }
+}
+
+/// Refuses a key that is good for longer, or for more calls, than the key that makes it.
+fn check_limits(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
+    if let Some(end) = by.rights.expire_at()
+        && new.expires_at.is_none_or(|expires_at| end < expires_at)
+    {
+        return Err(Refusal::Denied(format!(
+            "this API key expires, and makes only keys that expire no later: give expires_at of at \
+             most {}",
+            end.0
+        )));
+    }
+    if let Some(most) = by.rights.rate()
+        && new.rate.is_none_or(|rate| most < rate)
+    {
+        return Err(Refusal::Denied(format!(
+            "this API key has a rate, and makes only keys that have no higher one: give rate of at \
+             most {most}"
+        )));
+    }
+    Ok(())
 }
