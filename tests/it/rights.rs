@@ -270,7 +270,7 @@ async fn a_key_makes_none_that_expires_later_or_has_a_higher_rate(database: Test
     let rated = limited(client, "rated", &scopes, json!({"rate": 500})).await;
     let free = limited(client, "free", &scopes, json!({})).await;
     let issuer = json!({
-        "issuer": "https://issuer.test", "audience": ["https://tokens.test"],
+        "issuer": "https://issuer.test", "audiences": ["token-server"],
         "rules": [{"name": "all", "when": "true", "scopes": ["token:read"]}],
     });
     for (at, (by, limits, refused)) in [
