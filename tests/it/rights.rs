@@ -271,7 +271,7 @@ async fn a_key_makes_none_that_expires_later_or_has_a_higher_rate(database: Test
     let free = limited(client, "free", &scopes, json!({})).await;
     let issuer = json!({
         "issuer": "https://issuer.test", "audiences": ["token-server"],
-        "rules": [{"name": "all", "when": "true", "scopes": ["token:read"]}],
+        "rules": [{"when": "claims.sub is defined", "scopes": ["token:read"]}],
     });
     for (at, (by, limits, refused)) in [
         (&expiring, json!({}), Some("most 4102444800000")),
