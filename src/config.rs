@@ -2,6 +2,7 @@
 
 mod names;
 mod raw;
+mod readable_file;
 mod settings;
 
 use std::path::Path;
@@ -22,8 +23,10 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read, or a key of it or of the environment cannot be used.
+    /// Where the file cannot be read, or holds a secret and any user of the machine can read it, or a
+    /// key of it or of the environment cannot be used.
     pub fn load(file: Option<&Path>, env: &Env) -> Result<Self, ConfigError> {
+        file.map_or(Ok(()), readable_file::check)?;
         let file = file.map(|file| File::from(file).format(FileFormat::Toml));
         Self::from_sources(file, env)
     }

@@ -11,8 +11,10 @@ pub mod scope;
 pub mod store;
 pub mod writer;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::foundation::clock::EpochMs;
 use crate::foundation::pattern::Coverage;
 use crate::foundation::rate::Bucket;
 use scope::Scope;
@@ -24,7 +26,11 @@ pub struct Caller {
     pub name: String,
     scopes: Vec<Scope>,
     pub coverage: Coverage,
-    /// What is left of the key's rate; none where it has none.
+    /// When the key expires; none: never. The rights of an issuer's callers outlive each token.
+    pub expires_at: Option<EpochMs>,
+    /// Calls a second that the key itself says; none: as many as the configuration says.
+    pub rate: Option<NonZeroU32>,
+    /// What is left of the rate, whoever says it; none where there is none.
     pub limit: Option<Arc<Bucket>>,
 }
 
@@ -35,6 +41,8 @@ impl Caller {
             name,
             scopes,
             coverage,
+            expires_at: None,
+            rate: None,
             limit: None,
         }
     }
@@ -62,6 +70,22 @@ impl Rights {
         match self {
             Self::All => true,
             Self::Of(caller) => caller.has(scope),
+        }
+    }
+
+    /// When they end; none: never.
+    pub fn expire_at(&self) -> Option<EpochMs> {
+        match self {
+            Self::All => None,
+            Self::Of(caller) => caller.expires_at,
+        }
+    }
+
+    /// How many calls a second the key that has them allows itself.
+    pub fn rate(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::All => None,
+            Self::Of(caller) => caller.rate,
         }
     }
 

@@ -58,18 +58,11 @@ pub enum Creation {
     NameTaken,
 }
 
-/// A key that was recognised.
-#[derive(Clone, Debug)]
-pub struct KnownKey {
-    pub caller: Caller,
-    pub expires_at: Option<EpochMs>,
-    pub rate: Option<NonZeroU32>,
-}
-
 /// What there is of a key that somebody shows.
 #[derive(Debug)]
 pub enum FoundKey {
-    Good(KnownKey),
+    /// Whose it is; how many calls are left, nobody has said yet.
+    Good(Caller),
     /// Somebody else than a token server wrote or changed it: nobody is let in by it.
     NotAuthentic(OpenError),
     /// Unknown, revoked or expired.
@@ -96,15 +89,13 @@ pub async fn find_good(
         return Ok(FoundKey::NotAuthentic(error));
     }
     let key = ListedKey::from_row(row, ring);
-    Ok(FoundKey::Good(KnownKey {
-        caller: Caller {
-            name: key.name,
-            scopes: key.scopes,
-            coverage: key.coverage,
-            limit: None,
-        },
+    Ok(FoundKey::Good(Caller {
+        name: key.name,
+        scopes: key.scopes,
+        coverage: key.coverage,
         expires_at: key.expires_at,
         rate: key.rate,
+        limit: None,
     }))
 }
 
@@ -225,7 +216,7 @@ pub async fn create(
 }
 
 /// What became of the bootstrap key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Bootstrap {
     Made,
     /// Another was good until now, or had been revoked.
@@ -233,6 +224,12 @@ pub enum Bootstrap {
     Unchanged,
     /// This one was revoked, and stays so.
     Revoked,
+    /// Somebody else than a token server wrote or changed the row of this one, which may have been
+    /// revoked: it lets nobody in.
+    NotAuthentic {
+        id: i64,
+        error: OpenError,
+    },
 }
 
 /// The administrator's key, as it is made.
@@ -268,15 +265,19 @@ async fn replace_bootstrap(
     ring: &KeyRing,
     new: api_key::Model,
 ) -> Result<Bootstrap, DbErr> {
-    let named = Entity::find().filter(Column::Name.eq(BOOTSTRAP_NAME));
-    if let Some(stored) = named.one(database).await?
-        && stored.hash == new.hash
-        && verify(ring, &stored).is_ok()
-    {
-        return Ok(match stored.revoked_at {
-            None => Bootstrap::Unchanged,
-            Some(_) => Bootstrap::Revoked,
-        });
+    // By the key: its row may have been renamed.
+    let same = Entity::find().filter(Column::Hash.eq(new.hash.as_str()));
+    if let Some(stored) = same.one(database).await? {
+        if let Err(error) = verify(ring, &stored) {
+            let id = stored.id;
+            return Ok(Bootstrap::NotAuthentic { id, error });
+        }
+        if stored.name == BOOTSTRAP_NAME {
+            return Ok(match stored.revoked_at {
+                None => Bootstrap::Unchanged,
+                Some(_) => Bootstrap::Revoked,
+            });
+        }
     }
     feed::append(database, &[FeedChange::Keys]).await?;
     Entity::update_many()

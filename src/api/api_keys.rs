@@ -207,7 +207,7 @@ impl ApiKeys {
     /// Make an API key; it is shown once
     ///
     /// Only its hash is stored: the answer is the one place where the key can be read. A key gives no
-    /// scope that it lacks.
+    /// scope that it lacks, and makes none that expires later or has a higher rate than itself.
     #[oai(path = "/api/api-key", method = "post", operation_id = "createApiKey")]
     async fn create(
         &self,

@@ -45,8 +45,8 @@ impl App {
                 key
             }
         };
-        self.registry.set_bootstrap_key(&key).await?;
-        Ok(Some(path))
+        let is_good = self.registry.set_bootstrap_key(&key).await?;
+        Ok(is_good.then_some(path))
     }
 
     /// The administrator's key, where this server was given one or made one.

@@ -61,8 +61,8 @@ pub async fn forget(settings: Settings, id: Option<String>) -> Result<ExitCode, 
     match app::forget_keys(&settings, &clock, &randomness, id.as_deref()).await? {
         ForgottenKeys::GivenUp(uses) if uses.is_empty() => say("no key is lacked\n"),
         ForgottenKeys::GivenUp(uses) => say(&format!(
-            "given up, with what was sealed with it: {}; save realms and secrets again, and make \
-             new API keys\n",
+            "given up, with what was sealed with it: {}; save realms and secrets again, make new \
+             API keys, and set another admin_key (or delete admin.key in data_dir)\n",
             sealing_keys::shown(&uses)
         )),
         ForgottenKeys::IsHere => Err(CommandFailure::of(

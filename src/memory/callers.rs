@@ -9,7 +9,7 @@ use super::known_keys::{Known, Voucher};
 use super::{COMPARING, Memory, MemoryLookup};
 use crate::access::issuer::VerifiedToken;
 use crate::access::key::KeyHash;
-use crate::access::store::{FoundKey, KnownKey};
+use crate::access::store::FoundKey;
 use crate::access::{Caller, store};
 use crate::foundation::clock::{BootMs, Moment, Ms};
 use crate::foundation::database::DbError;
@@ -166,12 +166,8 @@ impl Memory {
                     .await?
             }
         };
-        let KnownKey {
-            mut caller,
-            expires_at,
-            rate,
-        } = match found {
-            FoundKey::Good(key) => key,
+        let mut caller = match found {
+            FoundKey::Good(caller) => caller,
             FoundKey::NotAuthentic(error) => {
                 self.callers.forget(hash);
                 self.tell_refused(&error);
@@ -182,7 +178,8 @@ impl Memory {
                 return Ok(None);
             }
         };
-        let rate = rate.map(Rate::even).or(self.key_rate);
+        let expires_at = caller.expires_at;
+        let rate = caller.rate.map(Rate::even).or(self.key_rate);
         caller.limit = rate.map(|rate| self.callers.limit_of(hash, rate));
         let caller = Arc::new(caller);
         let known = Known {

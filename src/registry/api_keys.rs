@@ -13,6 +13,7 @@ use crate::access::scope::Scope;
 use crate::access::store::{self, Bootstrap, Creation, ListedKey, NewKey};
 use crate::foundation::database::DbError;
 use crate::foundation::page::{Listed, Page};
+use crate::foundation::sealing::OpenError;
 use crate::realm::Fault;
 
 impl Registry {
@@ -25,7 +26,7 @@ impl Registry {
     /// # Errors
     ///
     /// Where its expiry is not in the future, its name could be taken for another's, it would have a scope that concerns more than its
-    /// patterns cover, or one that who makes it lacks, or the database fails.
+    /// patterns cover, or one that who makes it lacks, or would be good for longer or more often than what makes it, or the database fails.
     pub async fn create_api_key(
         &self,
         new: &NewKey,
@@ -35,6 +36,7 @@ impl Registry {
         check_expiry(new.expires_at, now)?;
         check_names(new)?;
         check_scopes(new, by)?;
+        check_limits(new, by)?;
         let made = key::generate(&self.randomness);
         let secret = &made;
         let creation = self
@@ -58,18 +60,21 @@ impl Registry {
     }
 
     /// Makes a key the administrator's of all replicas. Says so, here and in the audit, where
-    /// another was that until now: who has that one is refused from now on.
-    pub async fn set_bootstrap_key(&self, key: &SecretString) -> Result<(), DbError> {
+    /// another was that until now: who has that one is refused from now on. Answers whether the key
+    /// is good: one that was revoked stays so, and one whose row somebody else changed is not taken.
+    pub async fn set_bootstrap_key(&self, key: &SecretString) -> Result<bool, DbError> {
         let now = self.clock.now();
         let set = self
             .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     let set = store::set_bootstrap(transaction, &self.ring, key, now).await?;
-                    let action = match set {
+                    let action = match &set {
                         Bootstrap::Made => Some("api_key.create"),
                         Bootstrap::Replaced => Some("api_key.replace"),
-                        Bootstrap::Unchanged | Bootstrap::Revoked => None,
+                        Bootstrap::Unchanged
+                        | Bootstrap::Revoked
+                        | Bootstrap::NotAuthentic { .. } => None,
                     };
                     if let Some(action) = action {
                         let by = &Actor::command_line();
@@ -92,20 +97,34 @@ impl Registry {
                 })
             })
             .await?;
-        if set == Bootstrap::Revoked {
-            tracing::warn!(
-                name = store::BOOTSTRAP_NAME,
-                "the administrator's key of this replica's configuration was revoked, and stays so: configure another, or make one with api-key create"
-            );
+        match set {
+            Bootstrap::Made | Bootstrap::Unchanged => Ok(true),
+            Bootstrap::Replaced => {
+                tracing::warn!(
+                    name = store::BOOTSTRAP_NAME,
+                    "the administrator's key was replaced by the one of this replica's configuration"
+                );
+                self.memory.keys_changed();
+                Ok(true)
+            }
+            Bootstrap::Revoked => {
+                tracing::warn!(
+                    name = store::BOOTSTRAP_NAME,
+                    "the administrator's key of this replica's configuration was revoked, and stays so: configure another, or make one with api-key create"
+                );
+                Ok(false)
+            }
+            Bootstrap::NotAuthentic { id, error } => {
+                let OpenError {
+                    table, column, why, ..
+                } = error;
+                tracing::error!(
+                    table, id, column, %why,
+                    "the administrator's key of this server is refused: its row was not written by a token server with these sealing keys; set another admin_key, or delete admin.key in data_dir if that holds it"
+                );
+                Ok(false)
+            }
         }
-        if set == Bootstrap::Replaced {
-            tracing::warn!(
-                name = store::BOOTSTRAP_NAME,
-                "the administrator's key was replaced by the one of this replica's configuration"
-            );
-            self.memory.keys_changed();
-        }
-        Ok(())
     }
 
     /// False where there is no such key, or it is revoked already.
@@ -171,4 +190,26 @@ fn check_scopes(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
             "this API key lacks the scope {scope}, and gives only what it has"
         ))),
     }
+}
+
+/// Refuses a key that is good for longer, or for more calls, than the key that makes it.
+fn check_limits(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
+    if let Some(end) = by.rights.expire_at()
+        && new.expires_at.is_none_or(|expires_at| end < expires_at)
+    {
+        return Err(Refusal::Denied(format!(
+            "this API key expires, and makes only keys that expire no later: give expires_at of at \
+             most {}",
+            end.0
+        )));
+    }
+    if let Some(most) = by.rights.rate()
+        && new.rate.is_none_or(|rate| most < rate)
+    {
+        return Err(Refusal::Denied(format!(
+            "this API key has a rate, and makes only keys that have no higher one: give rate of at \
+             most {most}"
+        )));
+    }
+    Ok(())
 }

@@ -44,7 +44,7 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// Where a rule gives what whoever asks has not, it names a proxy that is not there, the issuer is registered by another name,
+    /// Where a rule gives what whoever asks has not, or for longer, it names a proxy that is not there, the issuer is registered by another name,
     /// there are too many, or the database fails.
     pub async fn save_issuer(
         &self,
@@ -138,6 +138,12 @@ impl Registry {
 /// may give access at all is limited to nothing.
 fn check_rights(registration: &IssuerRegistration, by: &Actor) -> Result<(), Refusal> {
     let given = registration.rules.iter().flat_map(|rule| &rule.scopes);
+    // Callers of an issuer have neither an expiry nor a rate of their own.
+    if by.rights.expire_at().is_some() || by.rights.rate().is_some() {
+        let why = "this API key expires or has a rate, and the callers of an issuer have neither: \
+                   register it by a key that has neither";
+        return Err(Refusal::Denied(why.to_owned()));
+    }
     match given.into_iter().find(|scope| !by.rights.has(**scope)) {
         None => Ok(()),
         Some(scope) => Err(Refusal::Denied(format!(

@@ -242,6 +242,86 @@ fn a_key_that_is_mounted_in_memory_may_be_readable_as_orchestrators_make_it() {
     expect_accepted(&more);
 }
 
+/// What `check-config` says of a configuration file, and with which code it ends.
+fn check_config(file: &Path) -> (String, Option<i32>) {
+    let ended = command(&TestDatabase::sqlite(), &[])
+        .arg("--config")
+        .arg(file)
+        .arg("check-config")
+        .output()
+        .expect("the command ends");
+    let said = String::from_utf8(ended.stderr).expect("a text");
+    (said, ended.status.code())
+}
+
+#[test]
+fn a_configuration_file_with_a_secret_that_anybody_can_read_is_refused_until_it_is_mended() {
+    let folder = on_disk();
+    let file = folder.path().join("config.toml");
+    for (key, text) in [
+        ("admin_key", "admin_key = \"SECRET\""),
+        ("sealing.keys", "[sealing]\nkeys = \"SECRET\""),
+        (
+            "database.url",
+            "[database]\nurl = \"mysql://u:SECRET@localhost/d\"",
+        ),
+        (
+            "webhook.secret",
+            "[webhook]\nurl = \"https://e.test\"\nsecret = \"SECRET\"",
+        ),
+        (
+            "audit.token",
+            "[audit]\nurl = \"https://e.test\"\ntoken = \"SECRET\"",
+        ),
+        (
+            "upstream.proxies.hk.url",
+            "[upstream.proxies.hk]\nurl = \"http://u:SECRET@proxy:3128\"",
+        ),
+    ] {
+        let value = match key {
+            "sealing.keys" => SEALING_KEYS,
+            "webhook.secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            _ => "0123456789abcdef0123456789abcdef",
+        };
+        fs::write(&file, text.replace("SECRET", value)).expect("a file can be written");
+        for loose in [0o644, 0o602] {
+            set_mode(&file, loose);
+            // By the name without its ending, too.
+            for named in [file.clone(), file.with_extension("")] {
+                let (said, code) = check_config(&named);
+                assert_eq!(code, Some(64), "{key}: {said}");
+                for part in [
+                    format!("{key} stands as it is in the configuration file"),
+                    format!("(mode {loose:04o}); run: chmod 600 {}", file.display()),
+                    format!("{key}_file"),
+                ] {
+                    assert!(said.contains(&part), "{part}: {said}");
+                }
+                assert!(!said.contains(value), "{said}");
+            }
+            assert_eq!(mode(&file), loose, "it is left as it was found");
+        }
+        for good in [0o600, 0o640] {
+            set_mode(&file, good);
+            let (said, code) = check_config(&file);
+            assert_eq!(code, Some(0), "{key}: {said}");
+        }
+    }
+    // Where there is no secret in it, anybody may read it.
+    let open = "admin_key_file = \"/nowhere\"\n[database]\nurl = \"mysql://u@localhost/d\"";
+    fs::write(&file, open).expect("a file can be written");
+    set_mode(&file, 0o644);
+    let (said, _) = check_config(&file);
+    assert!(!said.contains("chmod"), "{said}");
+    // Nor does a file in memory matter: secrets are mounted so.
+    let mounted = tempfile::tempdir_in("/dev/shm").expect("Linux has a file system in memory");
+    let file = mounted.path().join("config.toml");
+    fs::write(&file, format!("[sealing]\nkeys = \"{SEALING_KEYS}\"")).expect("it can be written");
+    set_mode(&file, 0o444);
+    let (said, code) = check_config(&file);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_core_file_holds_a_servers_memory_and_no_other_process_of_its_user_reads_it() {
     let (database, folder) = (TestDatabase::sqlite(), tempfile::tempdir());

@@ -13,6 +13,7 @@ on_every_database! {
     lists_show_what_the_patterns_of_a_key_cover_and_nothing_else,
     a_key_of_patterns_has_no_scope_that_concerns_all,
     a_key_gives_no_scope_that_it_lacks,
+    a_key_makes_none_that_expires_later_or_has_a_higher_rate,
     who_may_not_change_all_secrets_of_a_realm_does_not_change_what_is_sent_for_them,
     a_token_is_derived_from_no_parent_that_its_maker_does_not_cover,
     a_parameter_that_was_saved_as_secret_is_never_shown,
@@ -258,6 +259,68 @@ async fn a_key_gives_no_scope_that_it_lacks(database: TestDatabase) {
         denied.then_some(())
     })
     .await;
+}
+
+async fn a_key_makes_none_that_expires_later_or_has_a_higher_rate(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let end = 4_102_444_800_000_i64;
+    let scopes = ["key:write", "token:read"];
+    let expiring = limited(client, "expiring", &scopes, json!({"expires_at": end})).await;
+    let rated = limited(client, "rated", &scopes, json!({"rate": 500})).await;
+    let free = limited(client, "free", &scopes, json!({})).await;
+    let issuer = json!({
+        "issuer": "https://issuer.test", "audiences": ["token-server"],
+        "rules": [{"when": "claims.sub is defined", "scopes": ["token:read"]}],
+    });
+    for (at, (by, limits, refused)) in [
+        (&expiring, json!({}), Some("most 4102444800000")),
+        (
+            &expiring,
+            json!({"expires_at": end + 1}),
+            Some("expires_at"),
+        ),
+        (&expiring, json!({"expires_at": end}), None),
+        (
+            &expiring,
+            json!({"expires_at": end - 1, "rate": 1000}),
+            None,
+        ),
+        (&rated, json!({}), Some("most 500")),
+        (&rated, json!({"rate": 501}), Some("rate")),
+        (&rated, json!({"rate": 500}), None),
+        (&rated, json!({"rate": 1, "expires_at": end}), None),
+        (&free, json!({}), None),
+        (&free, json!({"expires_at": end, "rate": 1000}), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut key = limits;
+        key["name"] = json!(format!("made {at}"));
+        key["scopes"] = json!(["token:read"]);
+        let made = by.post("/api/api-key", &key).await;
+        match refused {
+            Some(why) => {
+                let problem = made.expect_problem(403, "forbidden");
+                assert!(problem["detail"].to_string().contains(why), "{problem}");
+            }
+            None => drop(made.expect(200)),
+        }
+    }
+    // What is made of what was made is limited as well.
+    let body = json!({"name": "child", "scopes": scopes, "expires_at": end - 5});
+    let made = expiring.post("/api/api-key", &body).await.expect(200);
+    let child = client.with_key(made.json()["data"]["key"].as_str().expect("a key"));
+    let body = json!({"name": "grandchild", "scopes": scopes, "expires_at": end});
+    let refused = child.post("/api/api-key", &body).await;
+    refused.expect_problem(403, "forbidden");
+    // Nor does it let others in by an issuer, for ever.
+    for by in [&expiring, &rated] {
+        let refused = by.put("/api/issuer/own", &issuer).await;
+        refused.expect_problem(403, "forbidden");
+    }
+    free.put("/api/issuer/own", &issuer).await.expect(200);
 }
 
 async fn who_may_not_change_all_secrets_of_a_realm_does_not_change_what_is_sent_for_them(

@@ -9,8 +9,9 @@ use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::{KeyRing, SealedPlace};
 
 use crate::damage::look;
+use crate::kit::process::ServerProcess;
 use crate::kit::server::{ADMIN_KEY, Client, Options, SEALING_KEYS};
-use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database, strict_json};
 
 on_every_database! {
     a_realm_whose_document_was_changed_in_the_database_sends_nothing,
@@ -24,6 +25,7 @@ on_every_database! {
     an_api_key_that_was_inserted_lets_nobody_in,
     an_api_key_whose_row_was_changed_lets_nobody_in,
     a_revoked_administrators_key_does_not_come_back_at_a_start,
+    a_revoked_administrators_key_does_not_come_back_where_its_row_was_changed,
     what_an_earlier_version_stored_is_authenticated_once_and_not_again,
     a_right_key_ring_starts_where_the_check_values_are_gone,
 }
@@ -372,16 +374,71 @@ async fn an_api_key_whose_row_was_changed_lets_nobody_in(database: TestDatabase)
     }
 }
 
-async fn a_revoked_administrators_key_does_not_come_back_at_a_start(database: TestDatabase) {
-    let server = Server::start(&database).await;
+/// Has another administrator revoke the first one's key. Answers the other's, and the id of the first.
+async fn revoke_first(server: &Server) -> (String, i64) {
     let client = &server.client;
     let body = json!({"name": "second", "scopes": ["admin"]});
     let made = client.post("/api/api-key", &body).await.expect(200).json();
-    let second = client.with_key(made["data"]["key"].as_str().expect("a key"));
+    let key = made["data"]["key"].as_str().expect("a key").to_owned();
+    let second = client.with_key(&key);
     let listed = second.list("/api/api-key").await;
     let first = listed.iter().find(|key| key["name"] == "bootstrap-admin");
-    let path = format!("/api/api-key/{}", first.expect("it is listed")["id"]);
-    second.delete(&path).await.expect(200);
+    let id = first.expect("it is listed")["id"].as_i64();
+    let id = id.expect("a number");
+    second
+        .delete(&format!("/api/api-key/{id}"))
+        .await
+        .expect(200);
+    (key, id)
+}
+
+async fn a_revoked_administrators_key_does_not_come_back_where_its_row_was_changed(
+    database: TestDatabase,
+) {
+    let server = Server::start(&database).await;
+    let (second, id) = revoke_first(&server).await;
+    server.stop().await;
+    let replaced = "SELECT COUNT(*) FROM ts_audit WHERE action = 'api_key.replace'";
+    for attack in [
+        "revoked_at = NULL",
+        "mac = NULL",
+        "mac = X'0000'",
+        "name = 'elsewhere'",
+    ] {
+        database
+            .run(&format!("UPDATE ts_api_key SET {attack} WHERE id = {id}"))
+            .await;
+        let server = ServerProcess::start(&database, &[]);
+        let first = server.client.with_key(ADMIN_KEY);
+        let refused = first.get("/api/realm").await;
+        refused.expect_problem(401, "unauthorized");
+        let second = server.client.with_key(&second);
+        let listed = second.list("/api/api-key").await;
+        let first = listed.iter().find(|key| key["id"] == id);
+        assert_eq!(first.expect("it is listed")["authentic"], false, "{attack}");
+        let said = server.before_it_served.iter();
+        let mut said = said.map(|line| strict_json::read(line));
+        let told = said.find(|line| line["table"] == "ts_api_key" && line["id"] == id);
+        let told = told.unwrap_or_else(|| panic!("{attack} is not told of"));
+        assert_eq!(told["level"], "ERROR", "{told}");
+        let says = told["message"].to_string();
+        assert!(says.contains("set another admin_key"), "{says}");
+        server.terminate();
+        assert_eq!(server.exit_code(), Some(0));
+        assert_eq!(database.number(replaced).await, 0, "{attack}");
+    }
+    let another = "another-administrators-key-0123456789";
+    let options = Options::default().with(&[("TOKEN_SERVER__ADMIN_KEY", another)]);
+    let server = Server::start_with(&database, options).await;
+    let client = server.client.with_key(another);
+    client.get("/api/realm").await.expect(200);
+    let refused = server.client.with_key(ADMIN_KEY).get("/api/realm").await;
+    refused.expect_problem(401, "unauthorized");
+}
+
+async fn a_revoked_administrators_key_does_not_come_back_at_a_start(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    revoke_first(&server).await;
     server.stop().await;
     let server = Server::start(&database).await;
     let refused = server.client.with_key(ADMIN_KEY).get("/api/realm").await;

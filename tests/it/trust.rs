@@ -98,11 +98,20 @@ async fn without_the_database_a_key_is_trusted_for_a_minute_and_then_nobody_is(
     expect_nobody_served(&callers).await;
     let refused = client.get("/api/secret").await;
     refused.expect_problem(503, "database_unavailable");
+    // Of whoever was let in before, metrics are asked for beyond that, too: they tell of it.
+    clock.advance(Ms(TRUST.0 * 100));
+    let page = client.get("/metrics").await.expect(200).text;
+    assert!(page.contains("token_server_database_up "), "{page}");
+    let refused = app.get("/metrics").await;
+    refused.expect_problem(403, "forbidden");
+    let stranger = client.with_key("a-key-that-nobody-has-shown-before-0123");
+    let refused = stranger.get("/metrics").await;
+    refused.expect_problem(503, "database_unavailable");
     bring_keys_back(&database).await;
     expect_served(&[client]).await;
-    app.token("r", "k")
-        .await
-        .expect_problem(401, "unauthorized");
+    for path in ["/api/token?realm=r&key=k", "/metrics"] {
+        app.get(path).await.expect_problem(401, "unauthorized");
+    }
 }
 
 async fn where_nobody_is_trusted_each_call_asks_the_database(database: TestDatabase) {
