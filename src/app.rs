@@ -155,8 +155,8 @@ impl App {
             }
             Purpose::DryRun => schema::must_be_up_to_date(&database).await?,
         }
-        let id = &replica.id;
-        let ring = open_ring(purpose, &settings, &database, &clock, &randomness, id).await?;
+        let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
+        let ring = Arc::new(ring);
         let audit = AuditLog::new(ring.clone(), replica.id.clone(), randomness.clone());
         let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
         let memory = Memory::new(

@@ -17,7 +17,7 @@ pub use entry::{AuditEntry, AuditOutcome, Change};
 pub use export::line;
 pub use fault::{AuditFault, FaultKind};
 pub use heads::{HEADS_MAX, HeadSigner, Signed};
-pub use log::{AuditLog, Taken};
+pub use log::AuditLog;
 pub use positions::{Behind, advance, behind, next};
 pub use prune::prune;
 pub use store::{AuditFilter, after, append_unchained, list};

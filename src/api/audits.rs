@@ -49,7 +49,7 @@ struct AuditEntry {
     /// What there is after it; null where nothing is left.
     #[oai(nullable)]
     after: Option<Any<Value>>,
-    /// The chain that the entry is in, and its place there; null where no server vouches for it.
+    /// The chain that the entry is in, and its place there; null of an earlier version's.
     #[oai(nullable)]
     chain: Option<String>,
     #[oai(nullable)]

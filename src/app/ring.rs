@@ -14,7 +14,7 @@ use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::key_proof::opens_stored;
 use super::purpose::Purpose;
 use super::start_error::StartError;
-use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change, Taken};
+use crate::access::audit::{self, AuditEntry, AuditLog, AuditOutcome, Change};
 use crate::access::key_name::COMMAND_LINE;
 use crate::access::store as keys;
 use crate::config::{SealingSource, Settings};
@@ -32,10 +32,8 @@ use crate::token::authentic as tokens;
 const CHECK_BEFORE: &[u8] = b"token-server";
 /// What it held while tokens were not.
 const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
-/// What it held while entries of the audit of a version before chains were in none.
-const CHECK_BEFORE_AUDIT: &[u8] = b"token-server, rows and tokens are authenticated";
 /// What it holds since all of them are.
-const CHECK: &[u8] = b"token-server, rows, tokens and the audit are authenticated";
+const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 
 pub(super) async fn open_ring(
     purpose: Purpose,
@@ -43,8 +41,7 @@ pub(super) async fn open_ring(
     database: &Database,
     clock: &SharedClock,
     randomness: &Randomness,
-    replica: &ReplicaId,
-) -> Result<Arc<KeyRing>, StartError> {
+) -> Result<KeyRing, StartError> {
     let checks = sealing_key::Entity::find()
         .all(database.reader())
         .await
@@ -68,7 +65,7 @@ pub(super) async fn open_ring(
             "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
         );
     }
-    let ring = Arc::new(KeyRing::of(keys, randomness.clone()));
+    let ring = KeyRing::of(keys, randomness.clone());
     refuse_foreign(&ring, &checks, database).await?;
     // All keys are checked before anything is written: a refused start leaves nothing.
     let (mut new, mut damaged, mut before) = (Vec::new(), Vec::new(), Vec::new());
@@ -104,8 +101,7 @@ pub(super) async fn open_ring(
         return Ok(ring);
     }
     if let Some(version) = stored_by {
-        let log = AuditLog::new(ring.clone(), replica.clone(), randomness.clone());
-        authenticate(database, &ring, &log, version, clock.now()).await?;
+        authenticate(database, &ring, version).await?;
     }
     for row in &damaged {
         tracing::warn!(
@@ -273,7 +269,6 @@ fn check_place(key_id: &str) -> SealedPlace<'_> {
 pub(super) enum StoredBy {
     BeforeRows,
     BeforeTokens,
-    BeforeAudit,
     Now,
 }
 
@@ -281,7 +276,6 @@ pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Stored
     let opened = ring.open(&check_place(&row.key_id), &row.check_value);
     match opened.ok()?.as_slice() {
         CHECK => Some(StoredBy::Now),
-        CHECK_BEFORE_AUDIT => Some(StoredBy::BeforeAudit),
         CHECK_BEFORE_TOKENS => Some(StoredBy::BeforeTokens),
         CHECK_BEFORE => Some(StoredBy::BeforeRows),
         _ => None,
@@ -293,54 +287,40 @@ pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<Stored
 async fn authenticate(
     database: &Database,
     ring: &KeyRing,
-    log: &AuditLog,
     stored_by: StoredBy,
-    now: EpochMs,
 ) -> Result<(), DbError> {
-    if stored_by == StoredBy::Now {
-        return Ok(());
-    }
-    let (mut realms, mut api_keys, mut tokens, mut audit_entries) = (0, 0, 0, 0);
-    if stored_by <= StoredBy::BeforeRows {
-        (realms, api_keys) = database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let realms = realms::authenticate_all(transaction, ring).await?;
-                    let api_keys = keys::authenticate_all(transaction, ring).await?;
-                    Ok::<_, DbError>((realms, api_keys))
+    let (mut realms, mut api_keys, mut tokens) = (0, 0, 0);
+    match stored_by {
+        StoredBy::Now => return Ok(()),
+        StoredBy::BeforeTokens => {}
+        StoredBy::BeforeRows => {
+            (realms, api_keys) = database
+                .write(|transaction, _| {
+                    Box::pin(async move {
+                        let realms = realms::authenticate_all(transaction, ring).await?;
+                        let api_keys = keys::authenticate_all(transaction, ring).await?;
+                        Ok::<_, DbError>((realms, api_keys))
+                    })
                 })
-            })
-            .await?;
-    }
-    if stored_by <= StoredBy::BeforeTokens {
-        let mut after = SecretId(i64::MIN);
-        while let Some((last, count)) = database
-            .write(|transaction, _| {
-                Box::pin(async move {
-                    let some = tokens::authenticate_after(transaction, ring, after).await?;
-                    Ok::<_, DbError>(some)
-                })
-            })
-            .await?
-        {
-            (after, tokens) = (last, tokens + count);
+                .await?;
         }
     }
-    let mut taken = Taken::First;
-    loop {
-        let piece = database.write(|transaction, _| {
-            Box::pin(async move { Ok::<_, DbError>(log.take_in(transaction, taken, now).await?) })
-        });
-        match piece.await? {
-            0 => break,
-            count => (taken, audit_entries) = (Taken::Next, audit_entries + count),
-        }
+    let mut after = SecretId(i64::MIN);
+    while let Some((last, count)) = database
+        .write(|transaction, _| {
+            Box::pin(async move {
+                let some = tokens::authenticate_after(transaction, ring, after).await?;
+                Ok::<_, DbError>(some)
+            })
+        })
+        .await?
+    {
+        (after, tokens) = (last, tokens + count);
     }
     tracing::info!(
         realms,
         api_keys,
         tokens,
-        audit_entries,
         "rows that an earlier version stored were authenticated"
     );
     Ok(())

@@ -63,8 +63,8 @@ fn told(verified: &Verification) -> String {
     let Verification {
         entries,
         chains,
+        unchained,
         faults,
-        more_unchained,
     } = verified;
     let mut text = String::new();
     for fault in faults {
@@ -72,14 +72,16 @@ fn told(verified: &Verification) -> String {
         text.push_str(&on_one_line(&fault.to_string()));
         text.push('\n');
     }
-    if *more_unchained > 0 {
-        text.push_str(&format!("{more_unchained} more entries are in no chain\n"));
-    }
     let are = match faults.is_empty() {
         true => "are as they were written",
         false => "were gone through before that, and are as they were written",
     };
     text.push_str(&format!("{entries} entries in {chains} chains {are}\n"));
+    if *unchained > 0 {
+        text.push_str(&format!(
+            "{unchained} entries of an earlier version are in no chain\n"
+        ));
+    }
     text
 }
 

@@ -81,6 +81,12 @@ impl PairKeeper {
         }
     }
 
+    /// Notes what only a later start can bring: until then its lease, and the refresh token that
+    /// was used for it, are left alone.
+    pub(super) fn stays_in_spool(&self, attempt: AttemptId) {
+        self.lock_unkept().insert(attempt);
+    }
+
     /// What was in hand is in the database.
     pub(super) async fn kept(&self, attempt: &AttemptId) {
         if !self.lock_unkept().remove(attempt) {

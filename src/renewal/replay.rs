@@ -60,6 +60,7 @@ impl SpoolReplay {
                     key,
                     "a pair in the spool is sealed with a key that this server lacks; its file stays: put the key into sealing.keys, and start again"
                 );
+                self.pairs.stays_in_spool(attempt);
                 continue;
             }
             let Some(candidate) = self.undamaged(candidate).await else {

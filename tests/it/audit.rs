@@ -3,7 +3,6 @@
 mod pruning;
 mod sinks;
 mod tampering;
-mod unchained;
 mod uses;
 
 use std::process::Command;

@@ -450,16 +450,15 @@ async fn a_revoked_administrators_key_does_not_come_back_at_a_start(database: Te
     client.get("/api/realm").await.expect(200);
 }
 
-/// A check value of an earlier version, as a literal of SQL: what it held says what that version
-/// authenticated.
-pub(crate) fn earlier_check(held: &[u8]) -> String {
+/// A check value of the time before rows were authenticated, as a literal of SQL.
+fn earlier_check() -> String {
     let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
     let place = SealedPlace {
         table: "ts_sealing_key",
         row: "test",
         column: "check_value",
     };
-    let sealed = ring.seal_under("test", &place, held);
+    let sealed = ring.seal_under("test", &place, b"token-server");
     format!("X'{}'", hex(&sealed.expect("its key is there").0))
 }
 
@@ -477,7 +476,7 @@ async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
     database
         .run(&format!(
             "UPDATE ts_sealing_key SET check_value = {}",
-            earlier_check(b"token-server")
+            earlier_check()
         ))
         .await;
     let server = Server::start(&database).await;

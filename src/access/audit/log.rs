@@ -19,17 +19,6 @@ use crate::foundation::ids::ReplicaId;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, Resealed};
 
-/// Entries of an earlier version that are chained in one transaction.
-const TAKEN_AT_ONCE: u64 = 500;
-
-/// Which of the entries of an earlier version are taken into a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// They begin a chain: that of this server may hold later ones.
-    First,
-    Next,
-}
-
 /// What a server appends to.
 enum Current {
     GoesOn(Box<(audit_chain::Model, ChainKey)>),
@@ -99,50 +88,6 @@ impl AuditLog {
             }
             other => other,
         }
-    }
-
-    /// Takes some of the entries that a version before chains wrote into a chain of this server, as
-    /// they are, whoever wrote them. Answers how many; 0 where none is left. Inside a transaction of
-    /// a start that appends nothing in between.
-    pub async fn take_in(
-        &self,
-        transaction: &impl ConnectionTrait,
-        taken: Taken,
-        now: EpochMs,
-    ) -> Result<u64, DbErr> {
-        let rows = audit::Entity::find()
-            .filter(audit::Column::Chain.is_null())
-            // Those versions did not know these.
-            .filter(audit::Column::BeforeValue.is_null())
-            .filter(audit::Column::AfterValue.is_null())
-            .order_by_asc(audit::Column::Id)
-            .limit(TAKEN_AT_ONCE)
-            .lock_exclusive()
-            .all(transaction)
-            .await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        let (mut head, key) = match (taken, self.current(transaction).await?) {
-            (Taken::Next, Current::GoesOn(chain)) => *chain,
-            (Taken::First, Current::GoesOn(chain)) => {
-                self.begin(transaction, chain.0.number + 1, now).await?
-            }
-            (_, Current::Begins { number }) => self.begin(transaction, number, now).await?,
-        };
-        let rows = chained(&mut head, &key, rows);
-        let count = rows.len() as u64;
-        for row in rows {
-            audit::Entity::update_many()
-                .col_expr(audit::Column::Chain, Expr::value(row.chain))
-                .col_expr(audit::Column::Seq, Expr::value(row.seq))
-                .col_expr(audit::Column::Mac, Expr::value(row.mac))
-                .filter(audit::Column::Id.eq(row.id))
-                .exec(transaction)
-                .await?;
-        }
-        write_head(transaction, head, &key).await?;
-        Ok(count)
     }
 
     /// The chain of this server, kept from everybody else until the transaction ends.
@@ -228,25 +173,8 @@ async fn append_to(
     transaction: &impl ConnectionTrait,
     mut head: audit_chain::Model,
     key: &ChainKey,
-    rows: Vec<audit::Model>,
-) -> Result<(), DbErr> {
-    let rows = chained(&mut head, key, rows);
-    let rows = rows.into_iter().map(|row| audit::ActiveModel {
-        id: NotSet,
-        ..row.into_active_model().reset_all()
-    });
-    audit::Entity::insert_many(rows)
-        .exec_without_returning(transaction)
-        .await?;
-    write_head(transaction, head, key).await
-}
-
-/// Entries in their places at the end of a chain, whose end is then the last of them.
-fn chained(
-    head: &mut audit_chain::Model,
-    key: &ChainKey,
     mut rows: Vec<audit::Model>,
-) -> Vec<audit::Model> {
+) -> Result<(), DbErr> {
     for row in &mut rows {
         head.seq += 1;
         row.chain = Some(head.chain.clone());
@@ -258,7 +186,14 @@ fn chained(
             head.said_seq = head.seq;
         }
     }
-    rows
+    let rows = rows.into_iter().map(|row| audit::ActiveModel {
+        id: NotSet,
+        ..row.into_active_model().reset_all()
+    });
+    audit::Entity::insert_many(rows)
+        .exec_without_returning(transaction)
+        .await?;
+    write_head(transaction, head, key).await
 }
 
 /// Writes where a chain begins and ends. Inside a transaction that holds its row.

@@ -22,18 +22,15 @@ const PAGE_ROWS: u64 = 500;
 /// ends meanwhile.
 const TRIES: usize = 5;
 
-/// Entries without a chain that are named.
-const NAMED_MAX: u64 = 1000;
-
 /// What a verification has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
     /// Entries that are as they were written.
     pub entries: u64,
     pub chains: u64,
+    /// Entries that an earlier version wrote, into no chain.
+    pub unchained: u64,
     pub faults: Vec<AuditFault>,
-    /// Entries without a chain beyond those that are named.
-    pub more_unchained: u64,
 }
 
 /// What good entries tell of other chains. Nobody else is believed.
@@ -336,8 +333,7 @@ fn gone(told: &Told, known: &HashSet<String>, verified: &mut Verification) {
     }
 }
 
-/// Entries that are in no chain, whatever their number: those of an earlier version were taken into
-/// one.
+/// Entries that are in no chain: those of an earlier version come before all others.
 async fn in_no_chain(
     database: &impl ConnectionTrait,
     verified: &mut Verification,
@@ -352,12 +348,25 @@ async fn in_no_chain(
         .order_by_asc(audit::Column::Id)
         .one(database)
         .await?;
+    let first = audit::Entity::find()
+        .filter(audit::Column::Chain.is_not_null())
+        .order_by_asc(audit::Column::Id)
+        .one(database)
+        .await?;
     let unchained = audit::Entity::find().filter(audit::Column::Chain.is_null());
-    let named = unchained.clone().order_by_asc(audit::Column::Id);
-    let named = named.limit(NAMED_MAX).all(database).await?;
-    let all = unchained.count(database).await?;
-    verified.more_unchained = all.saturating_sub(named.len() as u64);
-    for row in of_no_row.into_iter().chain(named) {
+    let later = match &first {
+        Some(first) => {
+            let later = unchained.clone().filter(audit::Column::Id.gt(first.id));
+            later.order_by_asc(audit::Column::Id).one(database).await?
+        }
+        None => None,
+    };
+    let older = match &first {
+        Some(first) => unchained.filter(audit::Column::Id.lt(first.id)),
+        None => unchained,
+    };
+    verified.unchained = older.count(database).await?;
+    for row in [of_no_row, later].into_iter().flatten() {
         verified.faults.push(AuditFault {
             table: "ts_audit",
             id: Some(row.id),

@@ -20,7 +20,7 @@ on_every_database! {
 }
 
 /// More than entries are kept.
-pub(super) const OLD: Ms = Ms::from_secs(90_000);
+const OLD: Ms = Ms::from_secs(90_000);
 
 /// A second replica, on the clock of the first.
 async fn another(database: &TestDatabase, clock: &Arc<ManualClock>) -> Server {

@@ -195,7 +195,7 @@ async fn a_chain_that_was_deleted_is_named_beside_a_forged_entry_of_pruning(
             let sql = format!("DELETE FROM {table} WHERE chain = '{chain}'");
             database.run(&sql).await;
         }
-        // Before all others.
+        // Before all others, as those of an earlier version are.
         let sql = format!(
             "INSERT INTO ts_audit (id, at, action, target, outcome, chain, seq, after_value) \
              VALUES (-1, 0, 'audit.prune', 'audit', 'done', {of_chain}, {seq}, \
