@@ -124,8 +124,8 @@ async fn a_request_is_answered_in_its_time_although_an_answer_is_late(database: 
 async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database: TestDatabase) {
     let provider = Provider::start().await;
     // A lease is as long as an attempt may take, and 5 s.
-    let short = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "1".to_owned());
-    let first = ServerProcess::start(&database, &[short]);
+    let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "5".to_owned());
+    let first = ServerProcess::start(&database, &[patient]);
     provider.hold();
     for (number, realm) in ["long", "short"].into_iter().enumerate() {
         first
@@ -137,6 +137,8 @@ async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database
     }
     first.kill();
     provider.release();
+    let held = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";
+    assert_eq!(database.number(held).await, 2);
     let options = Options::default().with(&[
         FROZEN,
         ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", "60"),
@@ -150,7 +152,7 @@ async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database
     server.client.save_realm("long", config).await;
     let run = server
         .client
-        .post("/api/renewal/run?timeout_s=12", &json!({}))
+        .post("/api/renewal/run?timeout_s=25", &json!({}))
         .await;
     let ran = run.expect(200).json()["data"].take();
     assert_eq!(ran["renewed"], 1, "{ran}");
