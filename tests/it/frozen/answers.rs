@@ -139,7 +139,13 @@ async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database
     provider.release();
     let held = "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL";
     assert_eq!(database.number(held).await, 2);
+    // Another replica: of the same name it would give them back.
+    let directory = tempfile::tempdir().expect("a directory");
     let options = Options::default().with(&[
+        (
+            "TOKEN_SERVER__DATA_DIR",
+            &directory.path().display().to_string(),
+        ),
         FROZEN,
         ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", "60"),
         ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "1"),
