@@ -171,8 +171,7 @@ impl Runner {
     ) -> Result<(), DbError> {
         let mut broken = None;
         for round in 0..ROUNDS_MAX {
-            let before = summary.attempts();
-            let wanted = &scope.wanted(round, begun);
+            let (before, wanted) = (summary.attempts(), &scope.wanted(round, begun));
             let realms = self.realms_in(scope, wanted).await?;
             let mut running: FuturesUnordered<_> = realms
                 .iter()
@@ -182,8 +181,9 @@ impl Runner {
                 summary.add(of_realm);
                 broken = broken.or(ended.err());
             }
-            let is_done = summary.still_waiting() == 0 || summary.attempts() == before;
-            if is_done || scope.stop.is_cancelled() {
+            // A parent is passed over while a child makes it due: its row is locked.
+            let stands_still = round > 0 && summary.attempts() == before;
+            if stands_still || summary.still_waiting() == 0 || scope.stop.is_cancelled() {
                 break;
             }
         }

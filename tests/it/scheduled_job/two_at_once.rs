@@ -104,8 +104,12 @@ async fn two_jobs_at_once_renew_each_token_once(database: TestDatabase) {
 
 /// The secrets that a process holds.
 async fn held_by(database: &TestDatabase, replica: &str) -> Vec<String> {
+    let held = "SELECT key_name FROM ts_token WHERE lease_owner = ";
+    names(database, &format!("{held}'{replica}'")).await
+}
+
+async fn names(database: &TestDatabase, sql: &str) -> Vec<String> {
     let connection = database.connect().await;
-    let sql = format!("SELECT key_name FROM ts_token WHERE lease_owner = '{replica}'");
     let statement = Statement::from_string(connection.get_database_backend(), sql);
     let rows = connection.query_all_raw(statement).await;
     let rows = rows.expect("the query is good");
@@ -162,9 +166,13 @@ async fn two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half(
     }
     let asked = asked_for(&provider, before);
     assert_eq!(asked.len(), TOKENS);
+    // On a busy machine the killed one gave up some that were held, before it was killed.
+    let given_up = "SELECT key_name FROM ts_renewal WHERE outcome = 'failed' AND replica = ";
+    let given_up = names(&database, &format!("{given_up}'{replica}'")).await;
     let twice = asked.iter().filter(|(_, count)| **count != 1);
     for (key, count) in twice {
-        assert!(*count == 2 && cut_off.contains(key), "{key}: {count} times");
+        let may_be = cut_off.contains(key) || given_up.contains(key);
+        assert!(*count == 2 && may_be, "{key}: {count} times");
     }
     let due = format!(
         "SELECT COUNT(*) FROM ts_token WHERE lease_owner IS NOT NULL OR renew_at <= {}",
