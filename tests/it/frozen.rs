@@ -3,7 +3,6 @@
 
 mod answers;
 mod instance;
-mod waits;
 
 use std::sync::Arc;
 

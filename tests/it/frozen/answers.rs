@@ -12,6 +12,7 @@ on_every_database! {
     a_request_waits_for_the_late_answers_of_its_own_attempts_and_not_for_those_of_others,
     a_request_is_answered_in_its_time_although_an_answer_is_late,
     a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other,
+    a_read_waits_for_its_token_beyond_the_wait_of_other_servers_readers,
 }
 
 async fn instance(database: &TestDatabase, request_timeout_s: &str) -> Server {
@@ -163,5 +164,33 @@ async fn a_lease_that_a_call_has_no_time_to_take_over_holds_up_no_other(database
     let ran = run.expect(200).json()["data"].take();
     assert_eq!(ran["renewed"], 1, "{ran}");
     server.client.generation("short", "k", 1).await;
+    server.stop().await;
+}
+
+async fn a_read_waits_for_its_token_beyond_the_wait_of_other_servers_readers(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let patient = ("TOKEN_SERVER__UPSTREAM__TIMEOUT_S", "600");
+    let a_second = ("TOKEN_SERVER__READ__MAX_WAIT_S", "1");
+    let options = Options::default().with(&[FROZEN, patient, a_second]);
+    let (server, _clock) = Server::on_manual_clock_with(&database, options).await;
+    let client = server.client.clone();
+    client.register_realm("r", &provider.url("/token")).await;
+    client.save_secret("r", "k").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path().display().to_string();
+    let beside = ("TOKEN_SERVER__DATA_DIR", &*directory);
+    let options = Options::default().with(&[beside, patient, a_second]);
+    provider.hold();
+    let read = tokio::spawn(async move { client.token("r", "k").await });
+    provider.wait_for_requests(1).await;
+    let (other, _clock) = Server::on_manual_clock_with(&database, options).await;
+    let given_up = other.client.token("r", "k").await;
+    given_up.expect_problem(503, "token_unavailable");
+    provider.release();
+    let served = read.await.expect("it is answered").expect(200).json();
+    assert_eq!(served["generation"], 1);
+    other.stop().await;
     server.stop().await;
 }
