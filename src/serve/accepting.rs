@@ -21,7 +21,7 @@ use super::connected::Told;
 use super::connections::{Connections, WaitingConnection, Whose};
 use super::http::Http;
 use crate::access::address_rates::CallerAddress;
-use crate::foundation::clock::SharedClock;
+use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::metrics::{ClosedLabels, Metrics};
 use crate::foundation::seldom::Seldom;
 
@@ -32,8 +32,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Of so many connections one is looked for ahead, so that a flood does not go through all of them
 /// for each of its own.
-const ONE_AHEAD_OF: usize = 64;
-const AHEAD_MAX: usize = 64;
+const ONE_AHEAD_OF: usize = 16;
+const AHEAD_MAX: usize = 512;
+/// So long they are the ones that have waited longest: whoever comes meanwhile has waited less, but
+/// goes first a second later where it has sent no request.
+const AHEAD_FOR: Ms = Ms(250);
 /// Addresses of which some are looked for ahead.
 const ADDRESSES_AHEAD_MAX: usize = 64;
 /// Where descriptors have run out, so many connections are closed at once: renewals need some.
@@ -48,12 +51,30 @@ pub struct Accepting<E> {
     proxies: Vec<IpNet>,
     clock: SharedClock,
     metrics: Arc<Metrics>,
-    /// Who makes room next, the last first.
-    ahead: HashMap<Whose, Vec<WaitingConnection>>,
+    ahead: HashMap<Whose, Ahead>,
     pause: Duration,
     failed: Seldom,
     full: Seldom,
     address_full: Seldom,
+}
+
+/// Who makes room next.
+struct Ahead {
+    found_at: BootMs,
+    /// The last first.
+    waiting: Vec<WaitingConnection>,
+}
+
+impl Ahead {
+    /// Asks the next to end; false where none is left that still waits.
+    fn ask_one(&mut self) -> bool {
+        while let Some(candidate) = self.waiting.pop() {
+            if candidate.ask() {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 impl<E: Endpoint + 'static> Accepting<E> {
@@ -183,16 +204,21 @@ impl<E: Endpoint + 'static> Accepting<E> {
         if self.ahead.len() > ADDRESSES_AHEAD_MAX {
             self.ahead.clear();
         }
-        let ahead = self.ahead.entry(whose).or_default();
-        while let Some(candidate) = ahead.pop() {
-            if candidate.ask() {
-                return true;
-            }
+        let now = self.clock.boot();
+        if let Some(ahead) = self.ahead.get_mut(&whose)
+            && now.since(ahead.found_at) < AHEAD_FOR
+            && ahead.ask_one()
+        {
+            return true;
         }
         let count = (self.places.max / ONE_AHEAD_OF).clamp(1, AHEAD_MAX);
-        let now = self.clock.boot();
-        *ahead = self.connections.longest_waiting(whose, now, count);
-        ahead.pop().is_some_and(|candidate| candidate.ask())
+        let mut ahead = Ahead {
+            found_at: now,
+            waiting: self.connections.longest_waiting(whose, now, count),
+        };
+        let asked = ahead.ask_one();
+        self.ahead.insert(whose, ahead);
+        asked
     }
 
     async fn wait_after(&mut self, error: &io::Error) {
@@ -231,12 +257,11 @@ mod tests {
 
     use super::*;
     use crate::config::{Env, Settings};
-    use crate::foundation::clock::SystemClock;
+    use crate::foundation::clock::{EpochMs, ManualClock};
 
-    #[tokio::test]
-    async fn no_number_of_addresses_takes_more_memory_than_the_limit() {
+    async fn accepting(clock: SharedClock, places: Places) -> Accepting<impl Endpoint + 'static> {
         let settings = Settings::load(None, &Env::new()).unwrap();
-        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new(1)));
+        let metrics = Arc::new(Metrics::new(1));
         let endpoint = make_sync(|_| ());
         let http = Http::new(
             endpoint,
@@ -246,15 +271,47 @@ mod tests {
             metrics.clone(),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Accepting::new(listener, http, places, Vec::new(), clock, metrics)
+    }
+
+    #[tokio::test]
+    async fn no_number_of_addresses_takes_more_memory_than_the_limit() {
         let places = Places {
             max: 10,
             of_address: Some(1),
         };
-        let mut accepting = Accepting::new(listener, http, places, Vec::new(), clock, metrics);
+        let clock = Arc::new(ManualClock::at(EpochMs(0)));
+        let mut accepting = accepting(clock, places).await;
         for number in 0..1000 {
             let address = CallerAddress::of(IpAddr::V4(u32::into(number)));
             assert!(!accepting.ask_one(Whose::Of(address)));
             assert!(accepting.ahead.len() <= ADDRESSES_AHEAD_MAX + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_found_to_make_room_is_not_asked_once_another_should_be() {
+        let places = Places {
+            max: 2 * ONE_AHEAD_OF,
+            of_address: None,
+        };
+        let clock = Arc::new(ManualClock::at(EpochMs(0)));
+        let mut accepting = accepting(clock.clone(), places).await;
+        let connections = accepting.connections.clone();
+        let idle = [(); 2].map(|()| {
+            let slot = connections.add(None, clock.boot());
+            slot.connected.begin();
+            slot.connected.end(clock.boot(), true);
+            clock.advance(Ms(1));
+            slot
+        });
+        let silent = connections.add(None, clock.boot());
+        // Finds the second, too.
+        assert!(accepting.ask_one(Whose::Everybody));
+        assert!(!idle[0].connected.listens());
+        clock.advance(Ms::from_secs(1));
+        assert!(accepting.ask_one(Whose::Everybody));
+        assert!(!silent.connected.listens());
+        assert!(idle[1].connected.listens());
     }
 }

@@ -159,29 +159,33 @@ impl Connections {
         now: BootMs,
         count: usize,
     ) -> Vec<WaitingConnection> {
-        let candidate = |one: &One| {
+        let waiting = |one: &One| {
             let connected = Some(&one.connected).filter(|_| whose.has(one.address))?;
-            let waits = connected.waits().filter(|_| connected.listens())?;
-            Some(WaitingConnection {
-                connected: connected.clone(),
-                waits,
-                asked_for: whose,
-            })
+            connected.waits().filter(|_| connected.listens())
         };
+        // Only those that are chosen are cloned: all of them are too many while a flood goes on.
         let open = locked(&self.open);
-        let mut all: Vec<_> = open.all.values().filter_map(candidate).collect();
-        drop(open);
-        let key = |candidate: &WaitingConnection| {
-            let Waits { since, begun, .. } = candidate.waits;
-            let has_asked = begun > 0 || now.since(since) < FIRST_REQUEST;
-            (has_asked, since)
+        let mut all: Vec<_> = open
+            .all
+            .values()
+            .filter_map(|one| Some((waiting(one)?, &one.connected)))
+            .collect();
+        let key = |(waits, _): &(Waits, &Arc<Connected>)| {
+            let has_asked = waits.begun > 0 || now.since(waits.since) < FIRST_REQUEST;
+            (has_asked, waits.since)
         };
         if all.len() > count {
             all.select_nth_unstable_by_key(count, key);
             all.truncate(count);
         }
-        all.sort_unstable_by_key(|candidate| std::cmp::Reverse(key(candidate)));
-        all
+        all.sort_unstable_by_key(|one| std::cmp::Reverse(key(one)));
+        all.into_iter()
+            .map(|(waits, connected)| WaitingConnection {
+                connected: connected.clone(),
+                waits,
+                asked_for: whose,
+            })
+            .collect()
     }
 }
 
