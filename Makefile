@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera test-group-replication test-upgrade fuzz soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ test-group-replication: ## the same on three nodes of MySQL 9 with Group Replica
 
 test-upgrade: setup ## the server of COMMIT (UPGRADE_FROM=COMMIT) and this one on one database, under load
 	tests/upgrade.sh "$(UPGRADE_FROM)" $(CARGO) test --locked --features upgrade --test faults upgrade::
+
+schemathesis: setup ## 20 minutes of generated requests, in sequences, on both databases (SCHEMATHESIS_SECONDS)
+	SCHEMATHESIS_SECONDS=$${SCHEMATHESIS_SECONDS:-1200} $(CARGO) test --locked --test it schemathesis:: -- --nocapture
+
+fuzz-lock: ## takes the versions of Cargo.lock into fuzz/Cargo.lock
+	cp Cargo.lock fuzz/Cargo.lock
+	$(CARGO) fetch --manifest-path fuzz/Cargo.toml
 
 fuzz: ## an hour of fuzzing of what reads other people's input
 	@fuzz/run.sh 3600

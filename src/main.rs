@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use token_server::cli::{Arguments, run};
-use token_server::foundation::private;
+use token_server::foundation::{logging, private};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    logging::tell_panics();
     // Before there is a thread, a file or a secret.
     if let Err(error) = private::begin() {
         let _ = writeln!(

@@ -64,7 +64,7 @@ pub enum FoundKey {
     /// Whose it is; how many calls are left, nobody has said yet.
     Good(Caller),
     /// Somebody else than a token server wrote or changed it: nobody is let in by it.
-    NotAuthentic(OpenError),
+    NotAuthentic { id: i64, error: OpenError },
     /// Unknown, revoked or expired.
     None,
 }
@@ -86,7 +86,7 @@ pub async fn find_good(
         return Ok(FoundKey::None);
     };
     if let Err(error) = verify(ring, &row) {
-        return Ok(FoundKey::NotAuthentic(error));
+        return Ok(FoundKey::NotAuthentic { id: row.id, error });
     }
     let key = ListedKey::from_row(row, ring);
     Ok(FoundKey::Good(Caller {

@@ -3,7 +3,7 @@
 mod line;
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -35,9 +35,7 @@ pub fn start(format: Option<LogFormat>, filter: &str, colours: bool) -> Result<(
         .with(filter)
         .with(Lines(look(format, on_terminal, colours)))
         .try_init()
-        .map_err(|error| format!("logging cannot start: {error}"))?;
-    log_panics();
-    Ok(())
+        .map_err(|error| format!("logging cannot start: {error}"))
 }
 
 /// Whether events are logged.
@@ -45,11 +43,19 @@ pub fn is_started() -> bool {
     tracing::dispatcher::has_been_set()
 }
 
-/// A panic is an event, too: what Rust prints of it is no line of the log.
-fn log_panics() {
+/// Has panics told from now on, as an event once logging has started: what Rust prints of one is no
+/// line of the log. The message is told where it stands in the source as it is; one that was put
+/// together may hold a value, and then the place must do.
+pub fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
-        tracing::error!(why = panic.payload_as_str(), at, "a task panicked");
+        let why = panic.payload().downcast_ref::<&'static str>().copied();
+        if is_started() {
+            tracing::error!(why, at, "a task panicked");
+            return;
+        }
+        let (at, why) = (at.unwrap_or_default(), why.unwrap_or_default());
+        let _ = writeln!(std::io::stderr(), "token-server: panicked at {at} {why}");
     }));
 }
 

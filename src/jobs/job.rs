@@ -1,10 +1,12 @@
 //! What a background job is: its name, what starts a pass, what bounds it, how the last one ended.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use strum::VariantArray;
 use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -105,8 +107,8 @@ pub async fn run(job: Arc<dyn Job>, last: LastOutcome, stopping: CancellationTok
             () = ticks.next() => {}
         }
         let outcome = match job.timeout() {
-            None => job.pass().await,
-            Some(longest) => match tokio::time::timeout(longest, job.pass()).await {
+            None => pass_of(&*job).await,
+            Some(longest) => match tokio::time::timeout(longest, pass_of(&*job)).await {
                 Ok(outcome) => outcome,
                 Err(_elapsed) => {
                     job.gave_up();
@@ -123,6 +125,12 @@ pub async fn run(job: Arc<dyn Job>, last: LastOutcome, stopping: CancellationTok
             last.set(outcome);
         }
     }
+}
+
+/// Makes one pass. One that panics has failed, as the log says, and the next is made all the same.
+async fn pass_of(job: &dyn Job) -> PassOutcome {
+    let pass = AssertUnwindSafe(job.pass()).catch_unwind();
+    pass.await.unwrap_or(PassOutcome::Failed)
 }
 
 enum Ticks {
@@ -158,10 +166,10 @@ mod tests {
 
     use super::*;
 
-    /// Its passes end one after the other as they are listed; then they hang.
+    /// Its passes end one after the other as they are listed, or panic where none is; then they hang.
     struct Listed {
         wake: Arc<Notify>,
-        ends: Vec<PassOutcome>,
+        ends: Vec<Option<PassOutcome>>,
         begun: AtomicUsize,
     }
 
@@ -189,18 +197,19 @@ mod tests {
         async fn pass(&self) -> PassOutcome {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
             match self.ends.get(number) {
-                Some(outcome) => *outcome,
+                Some(outcome) => outcome.expect("an end is listed"),
                 None => std::future::pending().await,
             }
         }
     }
 
     #[tokio::test]
-    async fn a_job_is_known_by_how_its_last_pass_ended_and_one_that_hangs_is_given_up() {
+    async fn a_job_goes_on_after_a_pass_that_panicked_or_hung_and_is_known_by_how_its_last_one_ended()
+     {
         let wake = Arc::new(Notify::new());
         let job = Arc::new(Listed {
             wake: wake.clone(),
-            ends: vec![PassOutcome::Done, PassOutcome::Failed],
+            ends: vec![Some(PassOutcome::Done), None, Some(PassOutcome::Idle)],
             begun: AtomicUsize::new(0),
         });
         let (last, stopping) = (LastOutcome::default(), CancellationToken::new());
@@ -209,6 +218,7 @@ mod tests {
         for expected in [
             PassOutcome::Done,
             PassOutcome::Failed,
+            PassOutcome::Idle,
             PassOutcome::TimedOut,
         ] {
             wake.notify_one();

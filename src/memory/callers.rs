@@ -168,9 +168,9 @@ impl Memory {
         };
         let mut caller = match found {
             FoundKey::Good(caller) => caller,
-            FoundKey::NotAuthentic(error) => {
+            FoundKey::NotAuthentic { id, error } => {
                 self.callers.forget(hash);
-                self.tell_refused(&error);
+                self.tell_refused(id, &error);
                 return Ok(None);
             }
             FoundKey::None => {
@@ -197,15 +197,15 @@ impl Memory {
         Ok(Some(caller))
     }
 
-    /// Says of a key that was refused which row of the database it is in, once a minute.
-    fn tell_refused(&self, error: &OpenError) {
+    /// Says of each key that is refused which row of the database it is in, once a minute.
+    fn tell_refused(&self, id: i64, error: &OpenError) {
         let (table, column) = (error.table, error.column);
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = refused.count(self.clock.boot());
+        let count = refused.count(id, self.clock.boot());
         if let Closed::UnknownKey(_) = error.why {
             if let Some(calls) = count {
                 tracing::error!(
-                    %error, calls,
+                    %error, id, calls,
                     "an API key is refused that another server made: put the sealing key into sealing.keys"
                 );
             }
@@ -213,7 +213,7 @@ impl Memory {
         }
         if let Some(calls) = count {
             tracing::error!(
-                table, row = error.row, column, why = %error.why, calls,
+                table, id, row = error.row, column, why = %error.why, calls,
                 "an API key is refused: its row was not written by a token server; revoke it"
             );
         }

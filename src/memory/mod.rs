@@ -27,7 +27,7 @@ use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::metrics::{DamageLabels, Metrics};
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::KeyRing;
-use crate::foundation::seldom::Seldom;
+use crate::foundation::seldom::SeldomOfEach;
 use crate::token::{Serving, TokenRecord};
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
@@ -84,8 +84,8 @@ pub struct Inner {
     thaw: Option<Thaw>,
     times_followed: Counter,
     damaged_values: Family<DamageLabels, Counter>,
-    /// Calls with keys that are not authentic.
-    refused: Mutex<Seldom>,
+    /// Calls with keys that are not authentic, by the ids of their rows.
+    refused: Mutex<SeldomOfEach<i64>>,
 }
 
 impl std::ops::Deref for Memory {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use token_server_entity::realm;
 
 use super::leaves::{Leaves, MARK, differing, is_masked, leaves_of, value};
@@ -12,6 +13,7 @@ use super::rights::is_open;
 use crate::access::audit::Change;
 use crate::access::store::{ListedKey, NewKey};
 use crate::foundation::clock::{EpochMs, Timeline};
+use crate::foundation::hex;
 use crate::foundation::pattern::Pattern;
 use crate::realm::Source;
 use crate::realm::store::RealmContent;
@@ -113,9 +115,13 @@ fn shortened(value: &Value) -> Value {
     }
 }
 
+/// Two long texts that begin alike differ in their digests.
 fn cut(text: &str) -> String {
     match text.char_indices().nth(TEXT_MAX_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some((end, _)) => {
+            let digest = hex(&Sha256::digest(text));
+            format!("{}… (SHA-256 {digest})", &text[..end])
+        }
         None => text.to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
-use crate::foundation::seldom::Seldom;
+use crate::foundation::seldom::SeldomOfEach;
 use crate::token::store as tokens;
 use crate::upstream::Upstream;
 
@@ -56,7 +56,7 @@ pub struct Inbox {
     wake: Arc<Notify>,
     places: Arc<Semaphore>,
     /// Pushes that were refused.
-    refused: Arc<Mutex<Seldom>>,
+    refused: Arc<Mutex<SeldomOfEach<RealmId>>>,
 }
 
 impl Inbox {
@@ -144,10 +144,10 @@ impl Inbox {
         }
     }
 
-    /// Says why pushes are refused, once a minute. Who sent them is not told of whom there is here.
+    /// Says why pushes to a realm are refused, once a minute. Who sent them is not told of whom there is here.
     fn tell_refused(&self, realm: &RealmId, fault: PushFault, is_for_nobody: bool) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pushes) = refused.count(self.clock.boot()) else {
+        let Some(pushes) = refused.count(realm.clone(), self.clock.boot()) else {
             return;
         };
         if is_for_nobody {

@@ -3,11 +3,19 @@
 import schemathesis
 
 
+def is_first(number):
+    """Whether the server may read a text as 1: it takes "+1" and "01", too."""
+    try:
+        return int(str(number)) == 1
+    except ValueError:
+        return False
+
+
 @schemathesis.hook
 def filter_case(context, case):
     # The first key is the one that it calls with.
     if case.operation.path == "/api/api-key/{id}":
-        return str(case.path_parameters.get("id")) != "1"
+        return not is_first(case.path_parameters.get("id"))
     # Nothing is sent to whoever it makes up.
     if case.operation.path == "/api/realm/test" and isinstance(case.body, dict):
         return case.body.get("send") is not True

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-mod audited;
+pub mod audited;
 
 use reqwest::Method;
 use secrecy::SecretString;

@@ -1,6 +1,9 @@
 //! Credentials of every kind, each a text of its own, in a server whose provider repeats them all:
 //! none is found anywhere but where it is meant to be, in no usual form.
 
+mod jwts;
+mod panics;
+
 use std::path::Path;
 
 use base64::Engine;

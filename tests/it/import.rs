@@ -4,7 +4,7 @@
 mod finishing;
 mod followed;
 mod moved;
-mod rows;
+pub mod rows;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

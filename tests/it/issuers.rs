@@ -2,7 +2,7 @@
 //! refused.
 
 mod keys;
-mod logged;
+pub mod logged;
 mod matrix;
 mod refused;
 mod registered;

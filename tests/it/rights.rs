@@ -1,6 +1,8 @@
 //! What a key with patterns, or without every scope, cannot do by any operation: see or change
 //! another secret, send a stored credential elsewhere, give more than it has, show a secret as open.
 
+mod destinations;
+
 use serde_json::{Value, json};
 use token_server::foundation::pattern::Pattern;
 

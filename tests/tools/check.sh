@@ -50,9 +50,8 @@ licences() {
 advisories() { cargo-deny --locked check --hide-inclusion-graph advisories; }
 
 unused() {
-    # Not a member of the workspace; fuzz/run.sh lays its lock file.
-    [[ -e fuzz/Cargo.lock ]] || cp Cargo.lock fuzz/Cargo.lock
-    cargo-shear --locked --deny-warnings --check-test-targets && cargo-shear --deny-warnings fuzz
+    cargo-shear --locked --deny-warnings --check-test-targets &&
+        cargo-shear --locked --deny-warnings fuzz
 }
 
 spelling() { typos --format brief; }

@@ -14,7 +14,7 @@ on_every_database! {
 
 /// Operations that change something, in an order in which each has something to change; with the
 /// action and the target that the audit comes to hold.
-const CHANGES: [(&str, &str, &str); 12] = [
+pub const CHANGES: [(&str, &str, &str); 12] = [
     ("POST /api/api-key", "api_key.create", "made"),
     ("POST /api/realm", "realm.save", "r"),
     ("POST /api/preset/{id}", "realm.save", "auth0"),
@@ -39,13 +39,32 @@ const CHANGES: [(&str, &str, &str); 12] = [
 
 /// Operations that are no `GET` and change nothing that an admin has set: a dry run, a push by a
 /// provider, and renewals, which have a history of their own.
-const NO_CHANGES: [&str; 5] = [
+pub const NO_CHANGES: [&str; 5] = [
     "POST /api/realm/test",
     "POST /api/ticket/{realm}",
     "POST /api/token/flush",
     "POST /api/token/report",
     "POST /api/renewal/run",
 ];
+
+/// An operation of [`CHANGES`] as it is called, and its body. `id` is that of an API key.
+pub fn change(operation: &str, id: &str) -> (String, Value) {
+    let body = match operation {
+        "POST /api/api-key" => json!({"name": "made", "scopes": ["metrics"]}),
+        "POST /api/realm" => json!({"id": "r", "comment": "a comment"}),
+        "PUT /api/issuer/{name}" => json!({"issuer": "https://issuer.example", "audiences": ["a"]}),
+        "POST /api/secret" => json!({"realm": "r", "key": "k", "token": "canary"}),
+        "PUT /api/token" => json!({"realm": "r", "key": "k", "token": "another canary"}),
+        _ => json!({}),
+    };
+    let called = operation
+        .replace("{realm}/{key}", "r/k")
+        .replace("realm/{id}", "realm/r")
+        .replace("preset/{id}", "preset/auth0")
+        .replace("{name}", "made")
+        .replace("{id}", id);
+    (called, body)
+}
 
 /// Compares what the audit comes to hold of one actor, oldest first: a denied call is
 /// written a moment after its answer.
@@ -78,24 +97,9 @@ fn of_every_operation_that_is_no_get_it_is_known_whether_the_audit_has_it() {
 async fn every_change_is_in_the_audit_with_actor_target_and_request(database: TestDatabase) {
     let server = Server::start(&database).await;
     let by = with_scopes(&server.client, "operator", &["admin"]).await;
-    let secret = json!({"realm": "r", "key": "k", "token": "canary"});
     let (mut id, mut expected) = (String::new(), Vec::new());
     for (operation, action, target) in CHANGES {
-        let body = match operation {
-            "POST /api/api-key" => json!({"name": "made", "scopes": ["metrics"]}),
-            "POST /api/realm" => json!({"id": "r", "comment": "a comment"}),
-            "POST /api/preset/{id}" => json!({}),
-            "PUT /api/issuer/{name}" => {
-                json!({"issuer": "https://issuer.example", "audiences": ["a"]})
-            }
-            _ => secret.clone(),
-        };
-        let called = operation
-            .replace("{realm}/{key}", "r/k")
-            .replace("realm/{id}", "realm/r")
-            .replace("preset/{id}", "preset/auth0")
-            .replace("{name}", "made")
-            .replace("{id}", &id);
+        let (called, body) = change(operation, &id);
         let reply = call(&by, &called, &body).await.expect(200);
         if operation == "POST /api/api-key" {
             id = reply.json()["data"]["id"].to_string();
@@ -105,6 +109,7 @@ async fn every_change_is_in_the_audit_with_actor_target_and_request(database: Te
     }
     // What was refused is no change.
     by.delete("/api/realm/r").await.expect(404);
+    let secret = json!({"realm": "r", "key": "k", "token": "canary"});
     by.post("/api/secret", &secret).await.expect(400);
     expect_audited(&server.client, json!("operator"), &expected).await;
     let entries = server.client.list("/api/audit").await;

@@ -148,6 +148,39 @@ fn a_part_of_a_file_is_found_however_it_is_named() {
     assert_eq!(named_parts(paper), BTreeSet::from(expected));
 }
 
+/// The behaviours that a file of tests has run on every database.
+fn on_every_database(text: &str) -> impl Iterator<Item = &str> {
+    let lists = text.split("on_every_database! {").skip(1);
+    let names = lists.flat_map(|list| list.split('}').next().unwrap_or_default().split(','));
+    names.map(|name| name.trim().trim_start_matches("alone:").trim())
+}
+
+#[test]
+fn the_threat_model_says_which_of_its_tests_run_on_one_database() {
+    let page = read(&root().join("docs/src/explanation/threat-model.md"));
+    let (promises, listed) = page
+        .split_once("## On one database")
+        .expect("the section is there");
+    let is_test = |word: &&str| word.matches('_').count() > 3;
+    let named: BTreeSet<_> = in_backticks(promises).filter(is_test).collect();
+    assert!(named.len() > 100, "the tests are found: {}", named.len());
+    let texts = ["tests/it", "tests/faults"].map(|folder| sources(&root().join(folder)));
+    let texts: Vec<_> = texts.concat().iter().map(|file| read(file)).collect();
+    let on_both: BTreeSet<_> = texts
+        .iter()
+        .flat_map(|text| on_every_database(text))
+        .collect();
+    let is_here = |name: &str| {
+        let function = format!("fn {name}(");
+        texts.iter().any(|text| text.contains(&function))
+    };
+    let on_one = named
+        .into_iter()
+        .filter(|name| is_here(name) && !on_both.contains(name));
+    let on_one: BTreeSet<_> = on_one.collect();
+    assert_eq!(on_one, in_backticks(listed).filter(is_test).collect());
+}
+
 #[test]
 fn the_files_of_a_room_are_in_it() {
     let map = read(&root().join("ARCHITECTURE.md"));

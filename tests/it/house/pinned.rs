@@ -190,3 +190,35 @@ fn every_package_of_the_tests_has_one_version() {
     let channel = channel.expect("a channel").trim_end_matches('"');
     assert_eq!(channel.split('.').count(), 3, "{channel} is no version");
 }
+
+/// Name and version of each package of a lock file, with what it is known by.
+fn packages(lock: &str) -> Vec<(String, [Option<String>; 2])> {
+    let entries = read(&root().join(lock));
+    let entries = entries.split("[[package]]").skip(1);
+    let of = |entry: &str, field: &str| {
+        let mut lines = entry.lines();
+        let value = lines.find_map(|line| line.strip_prefix(&format!("{field} = \"")));
+        value.map(|value| value.trim_end_matches('"').to_owned())
+    };
+    entries
+        .map(|entry| {
+            let name = of(entry, "name").expect("a name");
+            (name, ["version", "checksum"].map(|field| of(entry, field)))
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_fuzzed_is_of_the_versions_that_are_served() {
+    let served = packages("Cargo.lock");
+    let fuzzed = packages("fuzz/Cargo.lock");
+    assert!(fuzzed.len() > 300, "it is found: {}", fuzzed.len());
+    let is_served = |package: &&(String, [Option<String>; 2])| served.contains(package);
+    let others = fuzzed.iter().filter(|package| !is_served(package));
+    let others: Vec<_> = others.map(|(name, _)| name.as_str()).collect();
+    let only_there = ["arbitrary", "libfuzzer-sys", "token-server-fuzz"];
+    assert_eq!(
+        others, only_there,
+        "`make fuzz-lock` takes the versions over"
+    );
+}

@@ -14,12 +14,12 @@ on_every_database! {
 
 const ISSUER: &str = "https://issuer.example";
 /// What each token holds, and the log must not.
-const CANARY: &str = "canary-of-a-claim";
+pub const CANARY: &str = "canary-of-a-claim";
 
-type Change = fn(&mut Value, &mut Value, i64);
+pub type Change = fn(&mut Value, &mut Value, i64);
 
 /// What is wrong with a token, and what is said of it.
-const REFUSED: [(&str, Change); 13] = [
+pub const REFUSED: [(&str, Change); 13] = [
     (
         "its algorithm is not one of the registration's algorithms",
         |header, _, _| {

@@ -1,11 +1,12 @@
 //! Databases: a SQLite file, or a fresh database on a MariaDB server that this test run
 //! started itself. `TEST_MYSQL_URL` (a root URL) names another server instead.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use tempfile::TempDir;
 use token_server::foundation::ids::SecretId;
@@ -69,6 +70,19 @@ impl TestDatabase {
         }
     }
 
+    /// One that another process has made.
+    pub fn at(url: String) -> Self {
+        let kind = match url.starts_with("sqlite:") {
+            true => Kind::Sqlite,
+            false => Kind::MySql,
+        };
+        Self {
+            url,
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            kind,
+        }
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -110,35 +124,65 @@ impl TestDatabase {
     /// The bytes of every column of every row.
     async fn columns(&self) -> Vec<u8> {
         let connection = self.connect().await;
-        let backend = connection.get_database_backend();
-        let all = async |sql: String| {
-            let statement = Statement::from_string(backend, sql);
-            connection
-                .query_all_raw(statement)
-                .await
-                .expect("the query is good")
-        };
-        let columns = all(
-            "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns \
-             WHERE table_schema = DATABASE()"
-                .to_owned(),
-        )
-        .await;
         let mut bytes = Vec::new();
-        for row in columns {
-            let table: String = row.try_get_by_index(0).expect("a table");
-            let column: String = row.try_get_by_index(1).expect("a column");
-            let values = all(format!(
+        for (table, column) in self.column_names(&connection).await {
+            let values = format!(
                 "SELECT CAST(`{column}` AS BINARY) FROM `{table}` WHERE `{column}` IS NOT NULL"
-            ))
-            .await;
-            for value in values {
+            );
+            for value in all(&connection, values).await {
                 let value: Vec<u8> = value.try_get_by_index(0).expect("bytes");
                 bytes.extend_from_slice(&value);
                 bytes.push(b'\n');
             }
         }
         bytes
+    }
+
+    /// Table and name of every column.
+    async fn column_names(&self, connection: &DatabaseConnection) -> Vec<(String, String)> {
+        let names = match self.kind {
+            Kind::Sqlite => {
+                "SELECT tables.name, columns.name FROM sqlite_master AS tables \
+                 JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
+            }
+            Kind::MySql => {
+                "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+                 FROM information_schema.columns WHERE table_schema = DATABASE()"
+            }
+        };
+        let rows = all(connection, names.to_owned()).await;
+        let name = |row: &QueryResult, index| row.try_get_by_index(index).expect("a name");
+        rows.iter()
+            .map(|row| (name(row, 0), name(row, 1)))
+            .collect()
+    }
+
+    /// The rows of the tables that are `wanted`, each value as it is stored, by the table.
+    pub async fn rows(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<Vec<String>>> {
+        let connection = self.connect().await;
+        let mut columns = BTreeMap::<String, Vec<String>>::new();
+        for (table, column) in self.column_names(&connection).await {
+            if wanted(&table) {
+                let value =
+                    format!("CASE WHEN `{column}` IS NULL THEN '-' ELSE HEX(`{column}`) END");
+                columns.entry(table).or_default().push(value);
+            }
+        }
+        let mut stored = BTreeMap::new();
+        for (table, columns) in columns {
+            let select = format!("SELECT {} FROM `{table}`", columns.join(", "));
+            let row = |row: QueryResult| {
+                let values = (0..columns.len()).map(|index| row.try_get_by_index(index));
+                let values: Result<Vec<String>, _> = values.collect();
+                values.expect("texts")
+            };
+            let rows = all(&connection, select).await;
+            let mut rows: Vec<_> = rows.into_iter().map(row).collect();
+            rows.sort();
+            stored.insert(table, rows);
+        }
+        connection.close().await.expect("the connection closes");
+        stored
     }
 
     /// Changes what is stored, as no server would.
@@ -184,6 +228,12 @@ impl TestDatabase {
             .expect("the query answers a row");
         row.try_get_by_index(0).expect("the query answers a number")
     }
+}
+
+async fn all(connection: &DatabaseConnection, query: String) -> Vec<QueryResult> {
+    let statement = Statement::from_string(connection.get_database_backend(), query);
+    let rows = connection.query_all_raw(statement).await;
+    rows.expect("the query is good")
 }
 
 async fn execute(url: &str, sql: &str) {

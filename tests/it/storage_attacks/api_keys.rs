@@ -11,6 +11,7 @@ use crate::kit::{Server, TestDatabase, on_every_database, strict_json};
 
 on_every_database! {
     an_api_key_that_was_inserted_lets_nobody_in,
+    each_api_key_that_was_inserted_is_named_in_the_log_and_counted,
     an_api_key_whose_row_was_changed_lets_nobody_in,
     a_revoked_administrators_key_does_not_come_back_at_a_start,
     a_revoked_administrators_key_does_not_come_back_where_its_row_was_changed,
@@ -41,18 +42,21 @@ async fn expect_nobody(scene: &Scene, key: &str) {
     }
 }
 
+/// Puts an administrator's key into the table, as an attacker would.
+async fn insert(database: &TestDatabase, name: &str, key: &str, mac: &str) {
+    let insert = format!(
+        "INSERT INTO ts_api_key (name, hash, hint, scopes, created_at, mac) \
+         SELECT '{name}', '{}', 'tsk_forg…', scopes, 1, {mac} FROM ts_api_key \
+         WHERE name = 'bootstrap-admin'",
+        hash_of(key)
+    );
+    database.run(&insert).await;
+}
+
 async fn an_api_key_that_was_inserted_lets_nobody_in(database: TestDatabase) {
     let scene = Scene::set(&database).await;
-    let insert = |mac: &str| {
-        format!(
-            "INSERT INTO ts_api_key (name, hash, hint, scopes, created_at, mac) \
-             SELECT 'forged', '{}', 'tsk_forg…', scopes, 1, {mac} FROM ts_api_key \
-             WHERE name = 'bootstrap-admin'",
-            hash_of(FORGED_KEY)
-        )
-    };
     for mac in ["NULL", "mac"] {
-        database.run(&insert(mac)).await;
+        insert(&database, "forged", FORGED_KEY, mac).await;
         expect_nobody(&scene, FORGED_KEY).await;
         let client = &scene.servers[0].client;
         let listed = client.list("/api/api-key").await;
@@ -72,6 +76,45 @@ async fn an_api_key_that_was_inserted_lets_nobody_in(database: TestDatabase) {
         database
             .run("DELETE FROM ts_api_key WHERE name = 'forged'")
             .await;
+    }
+}
+
+async fn each_api_key_that_was_inserted_is_named_in_the_log_and_counted(database: TestDatabase) {
+    let server = ServerProcess::start(&database, &[]);
+    let another = FORGED_KEY.replace("forged", "others");
+    let another = another.as_str();
+    let forged = [("forged", FORGED_KEY, "NULL"), ("another", another, "mac")];
+    for (name, key, mac) in forged {
+        insert(&database, name, key, mac).await;
+    }
+    // The one that is tried often does not hide the other.
+    for key in [FORGED_KEY, FORGED_KEY, FORGED_KEY, another, FORGED_KEY] {
+        let caller = server.client.with_key(key);
+        let refused = caller.get("/api/realm").await;
+        refused.expect_problem(401, "unauthorized");
+    }
+    let metrics = server.client.get("/metrics").await.expect(200).text;
+    let counted = "token_server_damaged_values_total{table=\"ts_api_key\",column=\"mac\"} 5\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    server.terminate();
+    let log = server.logged_to_the_end();
+    let lines: Vec<_> = log.iter().map(|line| strict_json::read(line)).collect();
+    for (name, key, _) in forged {
+        let id = format!("SELECT id FROM ts_api_key WHERE name = '{name}'");
+        let id = database.number(&id).await;
+        let told: Vec<_> = lines.iter().filter(|line| line["id"] == id).collect();
+        let [told] = told[..] else {
+            panic!("{name} is not told of once: {told:?}");
+        };
+        assert_eq!(told["level"], "ERROR", "{told}");
+        assert_eq!(
+            json!([told["table"], told["row"], told["column"], told["calls"]]),
+            json!(["ts_api_key", name, "mac", 1])
+        );
+        let says = told["message"].as_str().unwrap_or_default();
+        assert!(says.contains("was not written by a token server"), "{says}");
+        let log = log.concat();
+        assert!(!log.contains(key) && !log.contains(&hash_of(key)));
     }
 }
 
