@@ -41,6 +41,10 @@ pub enum StartError {
     )]
     ForeignSealingKeys(String),
     #[error(
+        "sealing.keys holds no key that all servers which run have; they seal with {0}: put that there, too; a server that ended without a word counts for half a minute"
+    )]
+    NoKeyInCommon(String),
+    #[error(
         "the schema of {0} is older than this program, and a dry run changes nothing: `token-server migrate` brings it up to date, or the next start of the server does"
     )]
     OldSchema(DbAddress),

@@ -95,6 +95,7 @@ impl CommandFailure {
                 StartError::KeyRing(_)
                 | StartError::NoSealingKeys
                 | StartError::ForeignSealingKeys(_)
+                | StartError::NoKeyInCommon(_)
                 | StartError::WrongSealingKey(_)
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,

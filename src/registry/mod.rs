@@ -48,7 +48,7 @@ pub use issuers::ListedIssuer;
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use planning::{Lacking, LackingSecret, PlannedRealm, RealmFate};
 pub use realms::{LeftAlone, RealmPatch};
-pub use sealing_keys::Rotated;
+pub use sealing_keys::{RotateError, Rotated};
 pub use secrets::{ListedSecret, ParamDifference, PlannedSecret, SecretFate};
 
 /// Where an expiry stands in a request, for faults.
