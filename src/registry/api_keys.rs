@@ -203,13 +203,27 @@ fn check_limits(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
             end.0
         )));
     }
-    if let Some(most) = by.rights.rate()
-        && new.rate.is_none_or(|rate| most < rate)
-    {
-        return Err(Refusal::Denied(format!(
+    let Some(most) = by.rights.held_to() else {
+        return Ok(());
+    };
+    let has_own = by.rights.rate().is_some();
+    let too_many = match new.rate {
+        Some(rate) => most < rate,
+        // It is held to the same as every key without a rate.
+        None => has_own,
+    };
+    match (too_many, has_own) {
+        (false, _) => Ok(()),
+        (true, true) => Err(Refusal::Denied(format!(
             "this API key has a rate, and makes only keys that have no higher one: give rate of at \
              most {most}"
-        )));
+        ))),
+        (true, false) => Err(Refusal::Denied(format!(
+            "this caller has no rate of its own and is held to access.key_rate, and makes only keys \
+             that have no higher one: give rate of at most {most}, or none; a key that may make \
+             more calls is made by one that has such a rate itself, or with token-server api-key \
+             create"
+        ))),
     }
     Ok(())
 }
