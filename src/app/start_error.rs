@@ -50,6 +50,14 @@ pub enum StartError {
     OldSchema(DbAddress),
     #[error(transparent)]
     KeyOpenToAnybody(#[from] OpenToAnybody),
+    #[error(
+        "{place} is the API key {name:?} (ID {id}), which exists already and is not the administrator's: choose another value for it (head -c 32 /dev/urandom | base64), or leave it out"
+    )]
+    AdminKeyIsAnother {
+        place: String,
+        id: i64,
+        name: String,
+    },
     #[error("{} cannot be used: {source}", path.display())]
     File {
         path: PathBuf,

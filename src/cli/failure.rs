@@ -97,6 +97,7 @@ impl CommandFailure {
                 | StartError::ForeignSealingKeys(_)
                 | StartError::NoKeyInCommon(_)
                 | StartError::WrongSealingKey(_)
+                | StartError::AdminKeyIsAnother { .. }
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
             Self::FilesRefused(_) | Self::Refused(_) | Self::Unhealthy { .. } => EXIT_REFUSED,

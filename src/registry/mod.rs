@@ -40,6 +40,7 @@ use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
+pub use api_keys::BootstrapKey;
 pub use difference::Destination;
 pub use exporting::{ExportedSecret, ExportedSecrets};
 pub use importing::{Imported, Pass};
