@@ -100,7 +100,8 @@ pub(super) async fn open_ring(
     }
     if purpose == Purpose::DryRun {
         if stored_by.is_some_and(|version| version < StoredBy::Now) {
-            return Err(StartError::OldSchema(database.address().clone()));
+            let address = Box::new(database.address().clone());
+            return Err(StartError::NotAuthenticated(address));
         }
         sealing_keys::follow(database.reader(), &ring)
             .await

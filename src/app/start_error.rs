@@ -48,6 +48,10 @@ pub enum StartError {
         "the schema of {0} is older than this program, and a dry run changes nothing: `token-server migrate` brings it up to date, or the next start of the server does"
     )]
     OldSchema(DbAddress),
+    #[error(
+        "an earlier version stored what is in {0}, and a dry run authenticates none of it: start the server with this version first, or run `token-server api-key list` with its configuration; both do that once (`token-server migrate` does not: it has no sealing keys)"
+    )]
+    NotAuthenticated(Box<DbAddress>),
     #[error(transparent)]
     KeyOpenToAnybody(#[from] OpenToAnybody),
     #[error(
