@@ -7,6 +7,7 @@ mod key_file;
 mod key_proof;
 mod purpose;
 mod ring;
+pub mod ring_presence;
 mod schema;
 pub mod source_ring;
 mod start_error;
@@ -24,11 +25,11 @@ use crate::access::writer::AuditWriter;
 use crate::config::Settings;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::Database;
+use crate::foundation::lacked_keys::LackedKeys;
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
-use crate::foundation::sealing_keys::LackedKeys;
 use crate::issuers::Issuers;
 use crate::jobs::audit_sinks::{AuditSinks, AuditSinksParts};
 use crate::memory::Memory;
@@ -42,7 +43,8 @@ use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
 use purpose::Purpose;
 pub use ring::ForgottenKeys;
-use ring::open_ring;
+use ring::{OpenedRing, open_ring};
+use ring_presence::{RingPresence, RingPresenceParts};
 pub use start_error::StartError;
 
 /// Secrets may be many, and a start is not to wait for their number.
@@ -82,6 +84,8 @@ pub struct App {
     pub requests: TaskTracker,
     /// Wakes the sweep.
     pub wake: Arc<Notify>,
+    /// Tells other servers which sealing keys this one has; none in a dry run.
+    pub ring_presence: Option<Arc<RingPresence>>,
     /// Holds this replica's name while the process lives.
     pub replica: Arc<Replica>,
 }
@@ -155,10 +159,21 @@ impl App {
             }
             Purpose::DryRun => schema::must_be_up_to_date(&database).await?,
         }
-        let ring = open_ring(purpose, &settings, &database, &clock, &randomness).await?;
+        let parts = (&clock, &randomness, &replica.id);
+        let OpenedRing { ring, choice } = open_ring(purpose, &settings, &database, parts).await?;
         let ring = Arc::new(ring);
         let audit = AuditLog::new(ring.clone(), replica.id.clone(), randomness.clone());
         let metrics = Arc::new(Metrics::new(settings.metrics_realms_max));
+        let ring_presence = choice.map(|choice| {
+            let parts = RingPresenceParts {
+                database: database.clone(),
+                ring: ring.clone(),
+                replica: replica.id.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            };
+            Arc::new(RingPresence::start(parts, &choice))
+        });
         let memory = Memory::new(
             settings.memory,
             database.clone(),
@@ -274,9 +289,14 @@ impl App {
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),
-            lacked_keys: Arc::new(LackedKeys::new(database.clone(), ring.clone())),
+            lacked_keys: Arc::new(LackedKeys::new(
+                database.clone(),
+                ring.clone(),
+                clock.clone(),
+            )),
             database,
             ring,
+            ring_presence,
             clock,
             randomness,
             metrics,
@@ -299,6 +319,9 @@ impl App {
 
     pub async fn close(&self) {
         self.audit_writer.close().await;
+        if let Some(presence) = &self.ring_presence {
+            presence.close().await;
+        }
         self.database.close().await;
     }
 }

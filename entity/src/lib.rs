@@ -12,6 +12,7 @@ pub mod lock;
 pub mod quota;
 pub mod realm;
 pub mod renewal;
+pub mod replica;
 pub mod retired;
 pub mod sealing_key;
 pub mod secret;

@@ -89,6 +89,18 @@ impl Rights {
         }
     }
 
+    /// How many calls a second who has them may make, whoever says so.
+    pub fn held_to(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::All => None,
+            Self::Of(caller) => {
+                let limit = caller.limit.as_ref();
+                let limit = limit.map(|limit| limit.rate().per_second());
+                caller.rate.or(limit)
+            }
+        }
+    }
+
     pub fn covers_secret(&self, realm: &str, key: &str) -> bool {
         match self {
             Self::All => true,

@@ -230,6 +230,11 @@ pub enum Bootstrap {
         id: i64,
         error: OpenError,
     },
+    /// It is an API key of another name: that would be two keys, with the rights of either.
+    IsAnother {
+        id: i64,
+        name: String,
+    },
 }
 
 /// The administrator's key, as it is made.
@@ -278,6 +283,8 @@ async fn replace_bootstrap(
                 Some(_) => Bootstrap::Revoked,
             });
         }
+        let (id, name) = (stored.id, stored.name);
+        return Ok(Bootstrap::IsAnother { id, name });
     }
     feed::append(database, &[FeedChange::Keys]).await?;
     Entity::update_many()

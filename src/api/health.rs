@@ -101,7 +101,7 @@ impl Health {
         }
         let keys = sealing_keys::shown(&lacked);
         Err(Problem::not_ready(format!(
-            "This server lacks sealing keys of stored values: {keys}. Put them into sealing.keys."
+            "This server lacks sealing keys that values are stored with: {keys}. Put them into sealing.keys."
         )))
     }
 }

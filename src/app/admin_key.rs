@@ -9,6 +9,7 @@ use super::{App, StartError};
 use crate::access::key::{self, KeyHash};
 use crate::access::store::{self as keys, FoundKey};
 use crate::foundation::database::DbError;
+use crate::registry::BootstrapKey;
 
 impl App {
     /// Makes sure that somebody can administer the server. Answers the file a new key was
@@ -16,7 +17,8 @@ impl App {
     pub async fn ensure_admin_key(&self) -> Result<Option<PathBuf>, StartError> {
         let path = self.settings.data_dir.join(ADMIN_KEY_FILE);
         if let Some(key) = &self.settings.admin_key {
-            self.registry.set_bootstrap_key(key).await?;
+            self.set_bootstrap_key(key, || "admin_key".to_owned())
+                .await?;
             return Ok(None);
         }
         let (reader, now) = (self.database.reader(), self.clock.now());
@@ -45,8 +47,26 @@ impl App {
                 key
             }
         };
-        let is_good = self.registry.set_bootstrap_key(&key).await?;
+        let place = || path.display().to_string();
+        let is_good = self.set_bootstrap_key(&key, place).await?;
         Ok(is_good.then_some(path))
+    }
+
+    /// Answers whether the key is good.
+    async fn set_bootstrap_key(
+        &self,
+        key: &SecretString,
+        place: impl FnOnce() -> String,
+    ) -> Result<bool, StartError> {
+        match self.registry.set_bootstrap_key(key).await? {
+            BootstrapKey::Good => Ok(true),
+            BootstrapKey::Refused => Ok(false),
+            BootstrapKey::IsAnother { id, name } => Err(StartError::AdminKeyIsAnother {
+                place: place(),
+                id,
+                name,
+            }),
+        }
     }
 
     /// The administrator's key, where this server was given one or made one.

@@ -22,8 +22,10 @@ use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::key_command::keys_of;
+use crate::foundation::published_rings;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, SealedPlace, SealingKeys};
+use crate::foundation::sealing_choice::{self, Choice, Published};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
 use crate::token::authentic as tokens;
@@ -35,13 +37,18 @@ const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
 /// What it holds since all of them are.
 const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 
+/// A ring, and what is sealed with it; nothing is in a dry run.
+pub(super) struct OpenedRing {
+    pub(super) ring: KeyRing,
+    pub(super) choice: Option<Choice>,
+}
+
 pub(super) async fn open_ring(
     purpose: Purpose,
     settings: &Settings,
     database: &Database,
-    clock: &SharedClock,
-    randomness: &Randomness,
-) -> Result<KeyRing, StartError> {
+    (clock, randomness, replica): (&SharedClock, &Randomness, &ReplicaId),
+) -> Result<OpenedRing, StartError> {
     let checks = sealing_key::Entity::find()
         .all(database.reader())
         .await
@@ -93,13 +100,15 @@ pub(super) async fn open_ring(
     }
     if purpose == Purpose::DryRun {
         if stored_by.is_some_and(|version| version < StoredBy::Now) {
-            return Err(StartError::OldSchema(database.address().clone()));
+            let address = Box::new(database.address().clone());
+            return Err(StartError::NotAuthenticated(address));
         }
         sealing_keys::follow(database.reader(), &ring)
             .await
             .map_err(DbError::from)?;
-        return Ok(ring);
+        return Ok(OpenedRing { ring, choice: None });
     }
+    let choice = publish(&ring, database, replica, clock.now()).await?;
     if let Some(version) = stored_by {
         authenticate(database, &ring, version).await?;
     }
@@ -139,7 +148,27 @@ pub(super) async fn open_ring(
     sealing_keys::follow(database.reader(), &ring)
         .await
         .map_err(DbError::from)?;
-    Ok(ring)
+    let choice = Some(choice);
+    Ok(OpenedRing { ring, choice })
+}
+
+/// Says which keys this server has, before it seals anything.
+async fn publish(
+    ring: &KeyRing,
+    database: &Database,
+    replica: &ReplicaId,
+    now: EpochMs,
+) -> Result<Choice, StartError> {
+    match sealing_choice::publish(database, ring, replica, now).await? {
+        Published::Seals(choice) => {
+            ring.seal_with(&choice.seals);
+            Ok(choice)
+        }
+        Published::NothingInCommon(theirs) => {
+            let theirs: Vec<_> = theirs.iter().map(|id| format!("{id:?}")).collect();
+            Err(StartError::NoKeyInCommon(theirs.join(", ")))
+        }
+    }
 }
 
 /// The keys of the configuration, of its command, or of their file; none where there are none yet.
@@ -183,7 +212,6 @@ pub(super) async fn forget_keys(
         Some(ring) => ring.key_ids().map(str::to_owned).collect(),
         None => Vec::new(),
     };
-    let log = ring.map(|ring| AuditLog::new(ring, replica.clone(), randomness.clone()));
     let known = sealing_keys::registered(database.reader()).await;
     let known = known.map_err(DbError::from)?;
     let lost = match id {
@@ -194,7 +222,18 @@ pub(super) async fn forget_keys(
     };
     let uses = sealing_keys::uses(database.reader(), lost).await;
     let uses = uses.map_err(DbError::from)?;
-    let (given_up, log, now) = (&uses, &log, clock.now());
+    let now = clock.now();
+    let ring = ring.as_ref();
+    if let Some(ring) = ring {
+        // Where there is no key in common, what is lost is most likely theirs.
+        if let Published::Seals(choice) =
+            sealing_choice::publish(database, ring, replica, now).await?
+        {
+            ring.seal_with(&choice.seals);
+        }
+    }
+    let log = ring.map(|ring| AuditLog::new(ring.clone(), replica.clone(), randomness.clone()));
+    let (given_up, log) = (&uses, &log);
     database
         .write(|transaction, _| {
             Box::pin(async move {
@@ -225,6 +264,9 @@ pub(super) async fn forget_keys(
             })
         })
         .await?;
+    if let Some(ring) = ring {
+        published_rings::leave(database, ring, replica, clock.now()).await?;
+    }
     Ok(ForgottenKeys::GivenUp(uses))
 }
 

@@ -41,11 +41,27 @@ pub enum StartError {
     )]
     ForeignSealingKeys(String),
     #[error(
+        "sealing.keys holds no key that all servers which run have; they seal with {0}: put that there, too; a server that ended without a word counts for half a minute"
+    )]
+    NoKeyInCommon(String),
+    #[error(
         "the schema of {0} is older than this program, and a dry run changes nothing: `token-server migrate` brings it up to date, or the next start of the server does"
     )]
     OldSchema(DbAddress),
+    #[error(
+        "an earlier version stored what is in {0}, and a dry run authenticates none of it: start the server with this version first, or run `token-server api-key list` with its configuration; both do that once (`token-server migrate` does not: it has no sealing keys)"
+    )]
+    NotAuthenticated(Box<DbAddress>),
     #[error(transparent)]
     KeyOpenToAnybody(#[from] OpenToAnybody),
+    #[error(
+        "{place} is the API key {name:?} (ID {id}), which exists already and is not the administrator's: choose another value for it (head -c 32 /dev/urandom | base64), or leave it out"
+    )]
+    AdminKeyIsAnother {
+        place: String,
+        id: i64,
+        name: String,
+    },
     #[error("{} cannot be used: {source}", path.display())]
     File {
         path: PathBuf,

@@ -95,7 +95,9 @@ impl CommandFailure {
                 StartError::KeyRing(_)
                 | StartError::NoSealingKeys
                 | StartError::ForeignSealingKeys(_)
+                | StartError::NoKeyInCommon(_)
                 | StartError::WrongSealingKey(_)
+                | StartError::AdminKeyIsAnother { .. }
                 | StartError::KeyOpenToAnybody(_),
             ) => EXIT_CONFIG,
             Self::FilesRefused(_) | Self::Refused(_) | Self::Unhealthy { .. } => EXIT_REFUSED,

@@ -8,8 +8,9 @@ use crate::app::{self, ForgottenKeys};
 use crate::config::Settings;
 use crate::foundation::database::DbFault;
 use crate::foundation::sealing::Resealed;
+use crate::foundation::sealing_choice;
 use crate::foundation::sealing_keys;
-use crate::registry::Actor;
+use crate::registry::{Actor, RotateError};
 
 /// Seals everything with one key: the one that is named, or the first of the configuration.
 pub async fn rotate(settings: Settings, id: Option<String>) -> Result<ExitCode, CommandFailure> {
@@ -29,17 +30,25 @@ pub async fn rotate(settings: Settings, id: Option<String>) -> Result<ExitCode, 
     let rotated = app.registry.rotate_sealing_key(&id, &by, told).await;
     app.close().await;
     let rotated = rotated.map_err(|error| {
-        let address = app.database.address();
-        CommandFailure::of(format!(
-            "the database {address} failed: {}; run this again, and it goes on",
-            DbFault::of(&error, address)
-        ))
+        CommandFailure::of(match error {
+            RotateError::LackedHere => {
+                format!("sealing.keys holds no key {id:?}: put it there on every server first")
+            }
+            RotateError::LackedBy(lacking) => format!(
+                "nothing was changed: servers that run lack the key {id:?}: {}; put it into \
+                 sealing.keys there, and restart them; one that ended without a word counts for \
+                 half a minute",
+                sealing_choice::shown(&lacking)
+            ),
+            RotateError::Database(error) => {
+                let address = app.database.address();
+                format!(
+                    "the database {address} failed: {}; run this again, and it goes on",
+                    DbFault::of(&error, address)
+                )
+            }
+        })
     })?;
-    let Some(rotated) = rotated else {
-        return Err(CommandFailure::of(format!(
-            "sealing.keys holds no key {id:?}: put it there on every server first"
-        )));
-    };
     let mut text = format!(
         "{} value(s) were sealed anew with {id:?}\n",
         rotated.sealed_anew

@@ -29,14 +29,12 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     // A relative one is found from elsewhere, too.
     let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
     let app = open_or_make(settings).await?;
-    if let Some(path) = app.ensure_admin_key().await? {
-        tracing::info!(path = %path.display(), "the administrator's key is in this file");
+    let started = started(&app, demo).await;
+    if started.is_err() {
+        // Others need not wait until it is clear that this one has gone.
+        app.close().await;
     }
-    if demo {
-        demo::start(&app).await.map_err(CommandFailure::of)?;
-    }
-    tell_of_predecessor(&app).await;
-    let running = serve::start(app).await?;
+    let running = started?;
     let stored = running.app().counted().await;
     tracing::info!(
         address = %running.address(),
@@ -62,6 +60,18 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
             () = signals.next() => tracing::warn!("stopping already"),
         }
     }
+}
+
+/// All that comes between opening the database and serving.
+async fn started(app: &App, demo: bool) -> Result<Running, CommandFailure> {
+    if let Some(path) = app.ensure_admin_key().await? {
+        tracing::info!(path = %path.display(), "the administrator's key is in this file");
+    }
+    if demo {
+        demo::start(app).await.map_err(CommandFailure::of)?;
+    }
+    tell_of_predecessor(app).await;
+    Ok(serve::start(app.clone()).await?)
 }
 
 /// Says so where the predecessor's tables are in the database, and nothing of them was imported.

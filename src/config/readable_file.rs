@@ -42,7 +42,7 @@ pub(super) fn check(file: &Path) -> Result<(), ConfigError> {
     };
     open.map_err(|open| {
         let what = format!(
-            "stands as it is in the configuration file: {open}, or keep the secret in a file of its own and name that in {key}_file"
+            "stands as it is in the configuration file: {open}; or keep the secret elsewhere: in a file of its own, named in {key}_file, or in the environment"
         );
         ConfigError::of_key(&key, what)
     })

@@ -116,6 +116,7 @@ pub struct Metrics {
     pub database_contact: SecondsGauge,
     pub clock_offset: SecondsGauge,
     pub clock_step: SecondsGauge,
+    pub sealing_key_waits: Gauge,
 }
 
 impl Metrics {
@@ -161,6 +162,7 @@ impl Metrics {
             database_contact: SecondsGauge::default(),
             clock_offset: SecondsGauge::default(),
             clock_step: SecondsGauge::default(),
+            sealing_key_waits: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -320,6 +322,11 @@ impl Metrics {
             "How far this machine's wall clock was set away from the time that has passed",
             Unit::Seconds,
             self.clock_step.clone(),
+        );
+        registry.register(
+            "sealing_key_waits",
+            "1 while a newer sealing key waits, because servers that run lack it",
+            self.sealing_key_waits.clone(),
         );
         registry.register(
             "build",

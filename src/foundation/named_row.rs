@@ -1,7 +1,8 @@
-//! Rows of `ts_lock`: one says which database this is, another who imports into it.
+//! Rows of `ts_lock`: one says which database this is, another who imports into it, a third makes
+//! servers take turns where they say what they seal with.
 
 use sea_orm::QueryFilter;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait};
 use token_server_entity::lock::{ActiveModel, Column, Entity};
 
@@ -10,6 +11,7 @@ use super::database::{Database, DbError, is_duplicate};
 
 const IDENTITY: &str = "database";
 const IMPORT: &str = "import";
+const SEALING: &str = "sealing";
 
 /// The random name of a database; it has one once something was moved into it or out of it.
 pub async fn identity(database: &impl ConnectionTrait) -> Result<Option<String>, DbErr> {
@@ -89,4 +91,22 @@ fn update(owner: Option<&str>, until: EpochMs) -> sea_orm::UpdateMany<Entity> {
         .col_expr(Column::Owner, Expr::value(owner.map(str::to_owned)))
         .col_expr(Column::HeldUntil, Expr::value(until))
         .filter(Column::Name.eq(IMPORT))
+}
+
+/// Keeps others from saying what they seal with until the transaction ends; false where the row for
+/// that is missing.
+pub async fn take_sealing_turn(transaction: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    // On a cluster only what has changed is in the way of another node.
+    let changed = Expr::col(Column::HeldUntil).add(1);
+    let taken = Entity::update_many()
+        .col_expr(Column::HeldUntil, changed)
+        .filter(Column::Name.eq(SEALING))
+        .exec(transaction)
+        .await?;
+    Ok(taken.rows_affected == 1)
+}
+
+/// Makes the row for that.
+pub async fn make_sealing_turn(database: &Database) -> Result<(), DbError> {
+    make(database, SEALING, None).await
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, StatVfsMountFlags, statvfs};
 use rustix::process::{Resource, Rlimit, geteuid, setrlimit, umask};
 
 use super::file_system::Passing;
@@ -61,12 +61,16 @@ pub fn file_options() -> OpenOptions {
 
 /// A file that holds a key, and that any user of the machine can read or change.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{} holds a secret that any user of this machine can read or change (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display()
-)]
-pub struct OpenToAnybody {
-    path: PathBuf,
-    mode: u32,
+pub enum OpenToAnybody {
+    #[error(
+        "{} holds a secret that any user of this machine can read or change (mode {mode:04o}); run: chmod 600 {}", path.display(), path.display()
+    )]
+    Here { path: PathBuf, mode: u32 },
+    /// What changes its mode is done elsewhere.
+    #[error(
+        "{} holds a secret that any user of this machine can read or change (mode {mode:04o}), and is mounted, so that its mode cannot be changed here: on Kubernetes keep it in a Secret instead of a ConfigMap, or give its volume defaultMode: 0440 and the pod an fsGroup; elsewhere run on the host: chmod 640, with the group of this server", path.display()
+    )]
+    Mounted { path: PathBuf, mode: u32 },
 }
 
 /// Looks at the mode of a file that holds a key. A group may read it: that is how a service is
@@ -84,10 +88,20 @@ pub fn check_key_file(path: &Path) -> Result<(), OpenToAnybody> {
     if !is_open || Passing::of(path).is_some_and(Passing::is_in_memory) {
         return Ok(());
     }
-    Err(OpenToAnybody {
-        path: path.to_owned(),
-        mode: found.mode() & 0o7777,
+    let (path, mode) = (path.to_owned(), found.mode() & 0o7777);
+    Err(match is_mounted(&path) {
+        true => OpenToAnybody::Mounted { path, mode },
+        false => OpenToAnybody::Here { path, mode },
     })
+}
+
+/// Whether an orchestrator put a file there: on a file system that is only read, or in a directory
+/// as Kubernetes keeps its volumes.
+fn is_mounted(path: &Path) -> bool {
+    let found = statvfs(path);
+    let is_read_only = found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let of_kubernetes = path.parent().map(|directory| directory.join("..data"));
+    is_read_only || of_kubernetes.is_some_and(|data| data.is_symlink())
 }
 
 /// Takes from other users what an earlier version, a copy or a mount gave them of a file.

@@ -29,6 +29,10 @@ impl Rate {
         Self::new(per_second, per_second)
     }
 
+    pub fn per_second(self) -> NonZeroU32 {
+        self.per_second
+    }
+
     /// Nanoseconds from one call to the next.
     fn interval(self) -> i64 {
         SECOND_NS / i64::from(self.per_second.get())

@@ -13,6 +13,7 @@ use chacha20poly1305::XNonce;
 use chacha20poly1305::aead::{Aead, Payload};
 use secrecy::SecretString;
 pub use token_server_entity::Sealed;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::randomness::Randomness;
@@ -95,6 +96,8 @@ pub struct KeyRing {
     keys: Arc<SealingKeys>,
     /// The place of the one that seals; the first, unless the database names another.
     sealing: AtomicUsize,
+    /// Told when that is another.
+    changed: Notify,
     randomness: Randomness,
 }
 
@@ -109,6 +112,7 @@ impl KeyRing {
         Self {
             keys,
             sealing: AtomicUsize::new(0),
+            changed: Notify::new(),
             randomness,
         }
     }
@@ -130,10 +134,17 @@ impl KeyRing {
     /// Seals with that key from now on; false where it is not here.
     pub fn seal_with(&self, key_id: &str) -> bool {
         let place = self.keys.all().iter().position(|key| key.id == key_id);
-        if let Some(place) = place {
-            self.sealing.store(place, Ordering::Release);
+        if let Some(place) = place
+            && self.sealing.swap(place, Ordering::AcqRel) != place
+        {
+            self.changed.notify_one();
         }
         place.is_some()
+    }
+
+    /// Waits until another key seals than before.
+    pub async fn seals_with_another(&self) {
+        self.changed.notified().await;
     }
 
     /// The id of the key that seals.

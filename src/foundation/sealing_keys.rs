@@ -2,8 +2,6 @@
 //! seals anything, so an id that is not there is that of no key: it was damaged, or its key was
 //! given up for lost.
 
-use std::sync::Arc;
-
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoColumnRef, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -11,7 +9,6 @@ use sea_orm::{
 use token_server_entity::sealing_key::{Column, Entity};
 
 use super::clock::EpochMs;
-use super::database::Database;
 use super::sealing::{Closed, KeyRing, OpenError, RowValues, Sealed, SealedPlace, prefix};
 
 /// Every column whose values were made with a sealing key.
@@ -151,9 +148,12 @@ pub async fn set_sealing(
         .map(|_| ())
 }
 
-/// Has a ring seal with the key that the database names last, where it has that. A row that no
-/// server with that key wrote names none.
-pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(), DbErr> {
+/// The keys that all were told to seal with, the latest first, each with whether a server that has
+/// it wrote that.
+pub async fn named(
+    database: &impl ConnectionTrait,
+    ring: &KeyRing,
+) -> Result<Vec<(String, Result<(), Closed>)>, DbErr> {
     let named: Vec<(String, EpochMs, Option<Sealed>)> = Entity::find()
         .select_only()
         .columns([Column::KeyId, Column::SealsSince, Column::SealsMac])
@@ -163,9 +163,18 @@ pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(
         .into_tuple()
         .all(database)
         .await?;
-    for (id, since, mac) in named {
+    let verified = named.into_iter().map(|(id, since, mac)| {
         let verified = ring.verify(&seals_place(&id), &seals_values(since), mac.as_ref());
-        match verified.map_err(|error| error.why) {
+        (id, verified.map_err(|error| error.why))
+    });
+    Ok(verified.collect())
+}
+
+/// Has a ring seal with the key that the database names last, where it has that. A row that no
+/// server with that key wrote names none.
+pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(), DbErr> {
+    for (id, verified) in named(database, ring).await? {
+        match verified {
             Ok(()) if ring.seal_with(&id) => return Ok(()),
             Ok(()) | Err(Closed::UnknownKey(_)) => tracing::error!(
                 key = id,
@@ -185,41 +194,4 @@ pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Knows which keys of stored values a server lacks. Values are counted again only where there
-/// are other ids than before.
-pub struct LackedKeys {
-    database: Database,
-    ring: Arc<KeyRing>,
-    known: tokio::sync::Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// Those that were registered when values were counted.
-    ids: Vec<String>,
-    lacked: Vec<KeyUse>,
-}
-
-impl LackedKeys {
-    pub fn new(database: Database, ring: Arc<KeyRing>) -> Self {
-        Self {
-            database,
-            ring,
-            known: tokio::sync::Mutex::default(),
-        }
-    }
-
-    pub async fn now(&self) -> Result<Vec<KeyUse>, DbErr> {
-        let mut known = self.known.lock().await;
-        let ids = registered(self.database.reader()).await?;
-        if ids != known.ids || !known.lacked.is_empty() {
-            *known = Known {
-                lacked: lacked(self.database.reader(), &self.ring).await?,
-                ids,
-            };
-        }
-        Ok(known.lacked.clone())
-    }
 }

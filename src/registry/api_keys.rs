@@ -16,6 +16,19 @@ use crate::foundation::page::{Listed, Page};
 use crate::foundation::sealing::OpenError;
 use crate::realm::Fault;
 
+/// What a key is that was to be the administrator's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootstrapKey {
+    Good,
+    /// The log says why.
+    Refused,
+    /// Another API key. Nothing was changed.
+    IsAnother {
+        id: i64,
+        name: String,
+    },
+}
+
 impl Registry {
     pub async fn list_api_keys(&self, page: Page) -> Result<Listed<ListedKey>, RegistryError> {
         Ok(store::list(self.database.reader(), &self.ring, page).await?)
@@ -60,9 +73,9 @@ impl Registry {
     }
 
     /// Makes a key the administrator's of all replicas. Says so, here and in the audit, where
-    /// another was that until now: who has that one is refused from now on. Answers whether the key
-    /// is good: one that was revoked stays so, and one whose row somebody else changed is not taken.
-    pub async fn set_bootstrap_key(&self, key: &SecretString) -> Result<bool, DbError> {
+    /// another was that until now: who has that one is refused from now on. One that was revoked stays
+    /// so, and one whose row somebody else changed is not taken.
+    pub async fn set_bootstrap_key(&self, key: &SecretString) -> Result<BootstrapKey, DbError> {
         let now = self.clock.now();
         let set = self
             .database
@@ -74,7 +87,8 @@ impl Registry {
                         Bootstrap::Replaced => Some("api_key.replace"),
                         Bootstrap::Unchanged
                         | Bootstrap::Revoked
-                        | Bootstrap::NotAuthentic { .. } => None,
+                        | Bootstrap::NotAuthentic { .. }
+                        | Bootstrap::IsAnother { .. } => None,
                     };
                     if let Some(action) = action {
                         let by = &Actor::command_line();
@@ -98,21 +112,22 @@ impl Registry {
             })
             .await?;
         match set {
-            Bootstrap::Made | Bootstrap::Unchanged => Ok(true),
+            Bootstrap::Made | Bootstrap::Unchanged => Ok(BootstrapKey::Good),
+            Bootstrap::IsAnother { id, name } => Ok(BootstrapKey::IsAnother { id, name }),
             Bootstrap::Replaced => {
                 tracing::warn!(
                     name = store::BOOTSTRAP_NAME,
                     "the administrator's key was replaced by the one of this replica's configuration"
                 );
                 self.memory.keys_changed();
-                Ok(true)
+                Ok(BootstrapKey::Good)
             }
             Bootstrap::Revoked => {
                 tracing::warn!(
                     name = store::BOOTSTRAP_NAME,
                     "the administrator's key of this replica's configuration was revoked, and stays so: configure another, or make one with api-key create"
                 );
-                Ok(false)
+                Ok(BootstrapKey::Refused)
             }
             Bootstrap::NotAuthentic { id, error } => {
                 let OpenError {
@@ -122,7 +137,7 @@ impl Registry {
                     table, id, column, %why,
                     "the administrator's key of this server is refused: its row was not written by a token server with these sealing keys; set another admin_key, or delete admin.key in data_dir if that holds it"
                 );
-                Ok(false)
+                Ok(BootstrapKey::Refused)
             }
         }
     }
@@ -203,13 +218,26 @@ fn check_limits(new: &NewKey, by: &Actor) -> Result<(), Refusal> {
             end.0
         )));
     }
-    if let Some(most) = by.rights.rate()
-        && new.rate.is_none_or(|rate| most < rate)
-    {
-        return Err(Refusal::Denied(format!(
+    let Some(most) = by.rights.held_to() else {
+        return Ok(());
+    };
+    let has_own = by.rights.rate().is_some();
+    let too_many = match new.rate {
+        Some(rate) => most < rate,
+        // It is held to the same as every key without a rate.
+        None => has_own,
+    };
+    match (too_many, has_own) {
+        (false, _) => Ok(()),
+        (true, true) => Err(Refusal::Denied(format!(
             "this API key has a rate, and makes only keys that have no higher one: give rate of at \
              most {most}"
-        )));
+        ))),
+        (true, false) => Err(Refusal::Denied(format!(
+            "this caller has no rate of its own and is held to access.key_rate, and makes only keys \
+             that have no higher one: give rate of at most {most}, or none; a key that may make \
+             more calls is made by one that has such a rate itself, or with token-server api-key \
+             create"
+        ))),
     }
-    Ok(())
 }

@@ -40,6 +40,7 @@ use crate::memory::Memory;
 use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
+pub use api_keys::BootstrapKey;
 pub use difference::Destination;
 pub use exporting::{ExportedSecret, ExportedSecrets};
 pub use importing::{Imported, Pass};
@@ -48,7 +49,7 @@ pub use issuers::ListedIssuer;
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use planning::{Lacking, LackingSecret, PlannedRealm, RealmFate};
 pub use realms::{LeftAlone, RealmPatch};
-pub use sealing_keys::Rotated;
+pub use sealing_keys::{RotateError, Rotated};
 pub use secrets::{ListedSecret, ParamDifference, PlannedSecret, SecretFate};
 
 /// Where an expiry stands in a request, for faults.

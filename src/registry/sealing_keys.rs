@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::DbErr;
 use serde_json::json;
 
 use super::{Actor, Changed, Registry};
@@ -9,9 +10,10 @@ use crate::access::audit::Change;
 use crate::access::issuer::store as issuers;
 use crate::access::store as api_keys;
 use crate::feed::{self, FeedChange};
-use crate::foundation::database::DbError;
+use crate::foundation::database::{Abort, DbError};
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::Resealed;
+use crate::foundation::sealing_choice::{Lacking, lacking_one};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
 use crate::secret::store as secrets;
@@ -31,6 +33,32 @@ pub struct Rotated {
     pub uses: Vec<KeyUse>,
 }
 
+/// Why no server seals with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    #[error("this server lacks the key")]
+    LackedHere,
+    #[error("servers that run lack the key")]
+    LackedBy(Vec<Lacking>),
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<DbErr> for RotateError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl Abort for RotateError {
+    fn failure(&self) -> Option<&DbError> {
+        match self {
+            Self::LackedHere | Self::LackedBy(_) => None,
+            Self::Database(error) => Some(error),
+        }
+    }
+}
+
 /// What there may be too much of for one transaction.
 #[derive(Clone, Copy)]
 enum Paged {
@@ -40,22 +68,30 @@ enum Paged {
 
 impl Registry {
     /// Has all servers seal with a key, and seals everything that is stored with it. To do it again
-    /// goes on where it was cut off. None where this server lacks the key.
+    /// goes on where it was cut off.
+    ///
+    /// # Errors
+    ///
+    /// Also where this server or another that runs lacks the key: then nothing is changed.
     pub async fn rotate_sealing_key(
         &self,
         key_id: &str,
         by: &Actor,
         mut told: impl FnMut(Resealed),
-    ) -> Result<Option<Rotated>, DbError> {
-        let before = self.ring.sealing_id().to_owned();
-        if !self.ring.seal_with(key_id) {
-            return Ok(None);
+    ) -> Result<Rotated, RotateError> {
+        if !self.ring.key_ids().any(|id| id == key_id) {
+            return Err(RotateError::LackedHere);
         }
+        let before = self.ring.sealing_id().to_owned();
         let now = self.clock.now();
         let (before, ring) = (&before, &*self.ring);
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
+                    let lacking = lacking_one(transaction, ring, key_id, now).await?;
+                    if !lacking.is_empty() {
+                        return Err(RotateError::LackedBy(lacking));
+                    }
                     sealing_keys::set_sealing(transaction, ring, key_id, now).await?;
                     feed::append(transaction, &[FeedChange::SealingKey]).await?;
                     let changed = Changed {
@@ -67,10 +103,11 @@ impl Registry {
                         },
                     };
                     self.audit_change(transaction, by, changed, now).await?;
-                    Ok::<_, DbError>(())
+                    Ok(())
                 })
             })
             .await?;
+        self.ring.seal_with(key_id);
         let mut sealed_anew = 0;
         let mut passes = 0;
         loop {
@@ -85,7 +122,7 @@ impl Registry {
             let left: u64 = others.map(|key| key.values).sum();
             // What does not open is not sealed anew however often that is tried.
             if left <= resealed.closed || passes == PASSES_MAX {
-                return Ok(Some(Rotated { sealed_anew, uses }));
+                return Ok(Rotated { sealed_anew, uses });
             }
             tokio::time::sleep(PASS_EVERY).await;
         }

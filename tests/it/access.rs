@@ -1,6 +1,7 @@
 //! Who may do what.
 
 pub mod audited;
+mod key_patterns;
 
 use reqwest::Method;
 use secrecy::SecretString;

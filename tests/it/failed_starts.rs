@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::sync::mpsc::RecvTimeoutError;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::access::make_key;
 use crate::kit::process::{command, serve};
 use crate::kit::server::{Options, SEALING_KEYS};
 use crate::kit::{PATIENCE, Server, TestDatabase, on_every_database, strict_json};
@@ -12,6 +13,7 @@ use crate::kit::{PATIENCE, Server, TestDatabase, on_every_database, strict_json}
 on_every_database! {
     a_start_that_fails_ends_with_an_error_in_the_log,
     a_wrong_key_does_not_start_whatever_became_of_its_check_value,
+    an_administrators_key_that_is_another_key_does_not_start_and_the_log_says_what_to_do,
 }
 
 /// The last line of the log of a server that does not start.
@@ -93,4 +95,41 @@ async fn a_wrong_key_does_not_start_whatever_became_of_its_check_value(database:
     let options = Options::default().with(&[("TOKEN_SERVER__SEALING__KEYS", &both)]);
     let server = Server::start_with(&database, options).await;
     server.client.get("/api/realm/r").await.expect(200);
+}
+
+async fn an_administrators_key_that_is_another_key_does_not_start_and_the_log_says_what_to_do(
+    database: TestDatabase,
+) {
+    let server = Server::start(&database).await;
+    let document = json!({"name": "shop", "scopes": ["token:read"]});
+    let (id, key) = make_key(&server.client, &document).await;
+    server.stop().await;
+    let stored = "SELECT COUNT(*) FROM ts_api_key WHERE name IN ('shop', 'bootstrap-admin')";
+    let other = "A1".repeat(20);
+    for (sql, left) in [
+        ("SELECT 1", 2),
+        // Nor does it take its place where there is no other.
+        ("DELETE FROM ts_api_key WHERE name = 'bootstrap-admin'", 1),
+    ] {
+        database.run(sql).await;
+        let admin_key = ("TOKEN_SERVER__ADMIN_KEY", key.clone());
+        let line = last_line(&database, &[admin_key], 64);
+        let message = line["message"].as_str().expect("a text");
+        for part in [
+            format!("admin_key is the API key \"shop\" (ID {id})"),
+            "choose another value".to_owned(),
+        ] {
+            assert!(message.contains(&part), "{part}: {message}");
+        }
+        assert!(!line.to_string().contains(&key), "the key is shown");
+        assert_eq!(database.number(stored).await, left, "{sql}");
+    }
+    // With another the server starts, and the key is what it was.
+    let server = Server::with_env(&database, &[("TOKEN_SERVER__ADMIN_KEY", &other)]).await;
+    let shop = server.client.with_key(&key);
+    shop.get("/api/realm")
+        .await
+        .expect_problem(403, "forbidden");
+    let admin = server.client.with_key(&other);
+    admin.get("/api/realm").await.expect(200);
 }

@@ -59,6 +59,7 @@ mod private_files;
 mod problems;
 mod properties;
 mod proxies;
+mod published_rings;
 mod quotas;
 mod races;
 mod reads;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
@@ -318,6 +318,40 @@ fn a_configuration_file_with_a_secret_that_anybody_can_read_is_refused_until_it_
     let file = mounted.path().join("config.toml");
     fs::write(&file, format!("[sealing]\nkeys = \"{SEALING_KEYS}\"")).expect("it can be written");
     set_mode(&file, 0o444);
+    let (said, code) = check_config(&file);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_configuration_file_in_a_volume_of_kubernetes_is_refused_with_what_mends_it_there() {
+    let folder = on_disk();
+    // As the kubelet writes a ConfigMap: behind links, and readable by all.
+    let version = folder.path().join("..2026_01_02");
+    fs::create_dir(&version).expect("a folder can be made");
+    let content = version.join("config.toml");
+    fs::write(&content, format!("admin_key = \"{ADMIN_KEY}\"")).expect("it can be written");
+    symlink("..2026_01_02", folder.path().join("..data")).expect("it can be linked");
+    let file = folder.path().join("config.toml");
+    symlink("..data/config.toml", &file).expect("it can be linked");
+    set_mode(&content, 0o644);
+    let (said, code) = check_config(&file);
+    assert_eq!(code, Some(64), "{said}");
+    for part in [
+        "(mode 0644)",
+        "a Secret instead of a ConfigMap",
+        "defaultMode: 0440",
+        "fsGroup",
+        "admin_key_file",
+        "environment",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("chmod 600"), "nobody can do that: {said}");
+    // `defaultMode: 0440` with an `fsGroup`, as the manifests have it.
+    set_mode(&content, 0o440);
+    if geteuid().is_root() {
+        chown(&content, Some(0), Some(10_001)).expect("root can give a file away");
+    }
     let (said, code) = check_config(&file);
     assert_eq!(code, Some(0), "{said}");
 }

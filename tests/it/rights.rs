@@ -4,10 +4,13 @@
 mod destinations;
 
 use serde_json::{Value, json};
+use token_server::foundation::clock::Clock;
 use token_server::foundation::pattern::Pattern;
 
 use crate::access::{call, scope_of, specified, with_key};
-use crate::kit::server::Client;
+use crate::kit::issuer::SigningKey;
+use crate::kit::process::command;
+use crate::kit::server::{Client, Options};
 use crate::kit::{Provider, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -16,6 +19,7 @@ on_every_database! {
     a_key_of_patterns_has_no_scope_that_concerns_all,
     a_key_gives_no_scope_that_it_lacks,
     a_key_makes_none_that_expires_later_or_has_a_higher_rate,
+    a_caller_that_is_held_to_the_default_rate_makes_no_key_beyond_it,
     who_may_not_change_all_secrets_of_a_realm_does_not_change_what_is_sent_for_them,
     a_token_is_derived_from_no_parent_that_its_maker_does_not_cover,
     a_parameter_that_was_saved_as_secret_is_never_shown,
@@ -323,6 +327,78 @@ async fn a_key_makes_none_that_expires_later_or_has_a_higher_rate(database: Test
         refused.expect_problem(403, "forbidden");
     }
     free.put("/api/issuer/own", &issuer).await.expect(200);
+}
+
+async fn a_caller_that_is_held_to_the_default_rate_makes_no_key_beyond_it(database: TestDatabase) {
+    let options = Options::default().with(&[("TOKEN_SERVER__ACCESS__KEY_RATE", "200")]);
+    let (server, clock) = Server::on_manual_clock_with(&database, options).await;
+    let client = &server.client;
+    let scopes = ["key:write", "token:read"];
+    let keeper = limited(client, "keeper", &scopes, json!({})).await;
+    let slower = limited(client, "slower", &scopes, json!({"rate": 100})).await;
+    let signing = SigningKey::new("k", "ES256");
+    let issuer = json!({
+        "issuer": "https://issuer.test", "audiences": ["a"], "algorithms": ["ES256"],
+        "jwks": {"keys": [signing.jwk()]},
+        "rules": [{"when": "claims.sub == 's'", "scopes": scopes}],
+    });
+    client.put("/api/issuer/one", &issuer).await.expect(200);
+    let now = clock.now().0 / 1000;
+    let claims = json!({"iss": "https://issuer.test", "aud": "a", "sub": "s", "exp": now + 1000});
+    let of_issuer = client.with_key(&signing.token(&claims));
+    let create = |arguments: &[&str]| {
+        let mut command = command(&database, &[]);
+        let output = command.args(["api-key", "create"]).args(arguments).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a key")
+    };
+    // On the command line, where no key is shown, there is no limit.
+    let key = create(&["faster", "--scope", "key:write,token:read", "--rate", "500"]);
+    let faster = client.with_key(key.trim());
+    let cases = [
+        (
+            "the administrator",
+            client,
+            [(Some(201), false), (Some(200), true), (None, true)],
+        ),
+        (
+            "a key",
+            &keeper,
+            [(Some(201), false), (Some(200), true), (None, true)],
+        ),
+        (
+            "a JWT",
+            &of_issuer,
+            [(Some(201), false), (Some(200), true), (None, true)],
+        ),
+        (
+            "a slower key",
+            &slower,
+            [(Some(101), false), (Some(100), true), (None, false)],
+        ),
+        (
+            "a faster key",
+            &faster,
+            [(Some(501), false), (Some(500), true), (None, false)],
+        ),
+    ];
+    for (who, by, tries) in cases {
+        for (rate, is_made) in tries {
+            let mut key = json!({"name": format!("{who} {rate:?}"), "scopes": ["token:read"]});
+            key["rate"] = json!(rate);
+            let made = by.post("/api/api-key", &key).await;
+            if is_made {
+                assert_eq!(made.status, 200, "{who} {rate:?}: {}", made.text);
+                continue;
+            }
+            let problem = made.expect_problem(403, "forbidden");
+            assert!(
+                problem["detail"].to_string().contains("at most"),
+                "{who}: {problem}"
+            );
+        }
+    }
 }
 
 async fn who_may_not_change_all_secrets_of_a_realm_does_not_change_what_is_sent_for_them(

@@ -10,6 +10,7 @@ use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::{KeyRing, SealedPlace};
 
 use crate::damage::look;
+use crate::kit::process::command;
 use crate::kit::server::{Client, SEALING_KEYS};
 use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
 
@@ -23,6 +24,7 @@ on_every_database! {
     a_token_whose_row_was_changed_is_not_served,
     a_token_whose_expiry_was_prolonged_is_renewed_instead,
     what_an_earlier_version_stored_is_authenticated_once_and_not_again,
+    a_dry_run_of_what_an_earlier_version_stored_says_what_to_run_first,
     a_right_key_ring_starts_where_the_check_values_are_gone,
 }
 
@@ -293,6 +295,53 @@ fn check_of(text: &[u8]) -> String {
     format!("X'{}'", hex(&sealed.expect("its key is there").0))
 }
 
+/// No row has a code, and the key's check value is as it was.
+async fn leave_as_an_earlier_version(database: &TestDatabase) {
+    for table in ["ts_realm", "ts_api_key", "ts_token"] {
+        let sql = format!("UPDATE {table} SET mac = NULL");
+        database.run(&sql).await;
+    }
+    let check = earlier_check();
+    let sql = format!("UPDATE ts_sealing_key SET check_value = {check}");
+    database.run(&sql).await;
+}
+
+async fn a_dry_run_of_what_an_earlier_version_stored_says_what_to_run_first(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database).await;
+    for server in scene.servers {
+        server.stop().await;
+    }
+    leave_as_an_earlier_version(&database).await;
+    let files = tempfile::tempdir().expect("a folder can be made");
+    let file = files.path().join("new.json");
+    std::fs::write(&file, json!({"id": "new"}).to_string()).expect("it can be written");
+    let run = |arguments: &[&str]| {
+        let mut command = command(&database, &[]);
+        let output = command.args(arguments).output().expect("it runs");
+        let said = String::from_utf8([output.stdout, output.stderr].concat());
+        (said.expect("a text"), output.status.code())
+    };
+    let file = file.display().to_string();
+    let dry_run = || run(&["realm", "apply", &file, "--dry-run"]);
+    let unauthenticated = "SELECT COUNT(*) FROM ts_realm WHERE mac IS NULL";
+    // To bring the schema up to date is not enough.
+    let (said, code) = run(&["migrate"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (said, code) = dry_run();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`token-server api-key list`"), "{said}");
+    assert!(!said.contains("the schema of"), "{said}");
+    assert_eq!(database.number(unauthenticated).await, 2);
+    // What it says helps.
+    let (said, code) = run(&["api-key", "list"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(database.number(unauthenticated).await, 0);
+    let (said, code) = dry_run();
+    assert_eq!(code, Some(3), "{said}");
+}
+
 async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
     database: TestDatabase,
 ) {
@@ -300,16 +349,7 @@ async fn what_an_earlier_version_stored_is_authenticated_once_and_not_again(
     for server in scene.servers {
         server.stop().await;
     }
-    // As an earlier version left it: no row has a code, and the key's check value is as it was.
-    database.run("UPDATE ts_realm SET mac = NULL").await;
-    database.run("UPDATE ts_api_key SET mac = NULL").await;
-    database.run("UPDATE ts_token SET mac = NULL").await;
-    database
-        .run(&format!(
-            "UPDATE ts_sealing_key SET check_value = {}",
-            check_of(b"token-server")
-        ))
-        .await;
+    leave_as_an_earlier_version(&database).await;
     let server = Server::start(&database).await;
     // What was stored is served, and was not obtained again.
     server.client.token("r", "k").await.expect(200);

@@ -195,9 +195,7 @@ async fn a_rotated_sealing_key_authenticates_issuers_anew(database: TestDatabase
         .registry
         .rotate_sealing_key("other", &by, |_| ())
         .await;
-    let rotated = rotated
-        .expect("the database answers")
-        .expect("the key is there");
+    let rotated = rotated.expect("all that run have the key");
     let left = rotated.uses.iter().find(|key| key.key_id == "test");
     assert_eq!(left.map(|key| key.values), Some(0), "{rotated:?}");
     server.stop().await;
