@@ -37,6 +37,9 @@ const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
 /// The same for a ticket, or for a parent that is not registered.
 const LONG_WAIT: (Ms, Ms) = (Ms::from_secs(30), Ms::from_secs(60));
 
+/// The same for a place in a quota, which somebody may give back before the window says.
+const QUOTA_WAIT: (Ms, Ms) = (Ms::from_secs(300), Ms::from_secs(600));
+
 /// What of the limits of renewal decides over what is stored.
 pub(super) struct StoreLimits {
     pub backoff: Backoff,
@@ -76,8 +79,15 @@ impl ResultStore {
     fn waits_until(&self, waiting: &Waiting) -> EpochMs {
         let now = self.parts.clock.now();
         let ((low, high), tried) = match &waiting.until {
-            Wait::Candidate(until) | Wait::Quota(until) => return (*until).max(now),
+            Wait::Candidate(until) => return (*until).max(now),
             Wait::OtherServer(due) => return *due,
+            Wait::Quota(until) => {
+                let wait = self
+                    .parts
+                    .randomness
+                    .between(QUOTA_WAIT.0.0, QUOTA_WAIT.1.0);
+                return (*until).min(now.plus(Ms(wait))).max(now);
+            }
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
             Wait::Registration | Wait::Ticket(_) => (LONG_WAIT, None),
         };
