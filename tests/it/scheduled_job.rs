@@ -1,5 +1,6 @@
 //! `token-server renew` as a scheduled job: what a run tells, and that it ends in time.
 
+mod locked;
 mod process;
 mod two_at_once;
 
