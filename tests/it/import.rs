@@ -3,6 +3,7 @@
 
 mod finishing;
 mod followed;
+mod given_up;
 mod moved;
 mod rows;
 
