@@ -5,6 +5,7 @@ mod finishing;
 mod followed;
 mod given_up;
 mod moved;
+mod progress;
 mod rows;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 mod locked;
 mod process;
+mod progress;
 mod two_at_once;
 
 use std::os::unix::fs::PermissionsExt;
