@@ -42,7 +42,7 @@ test-group-replication: ## the same on three nodes of MySQL 9 with Group Replica
 	tests/servers/group-replication.sh $(CARGO) test --locked --features cluster --test faults on_a_cluster
 	tests/servers/group-replication.sh $(CARGO) test --locked --features cluster --test faults broken
 
-test-upgrade: setup ## the server of COMMIT (UPGRADE_FROM=COMMIT) and this one on one database, under load
+test-upgrade: setup ## the last release, or UPGRADE_FROM=COMMIT, and this server on one database, under load
 	tests/upgrade.sh "$(UPGRADE_FROM)" $(CARGO) test --locked --features upgrade --test faults upgrade::
 
 schemathesis: setup ## 20 minutes of generated requests, in sequences, on both databases (SCHEMATHESIS_SECONDS)

@@ -2,7 +2,7 @@
 # Makes what is released, below target/release-files: an archive of the stripped binary, its unit,
 # completions, manual and documents; the Debian package; the list of all crates in it (CycloneDX); checksums.
 #
-# The binary is for this machine's kind, and loads glibc of this machine's version or later.
+# The binary is for this machine's kind; what it needs of the machine that it runs on is printed.
 set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$repository"
@@ -25,6 +25,20 @@ tool() {
     say "cargo install $has_version (some minutes, once)"
     quietly "$cargo" install "cargo-$1" --locked --version "$2" --root "$tools"
 }
+
+# linked BINARY: the shared libraries that it loads, and the oldest glibc that has what it calls.
+linked() {
+    local libraries glibc
+    libraries="$(readelf --dynamic --wide "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | paste -sd ' ')"
+    if [[ -z "$libraries" ]]; then
+        echo "nothing: it is static"
+        return
+    fi
+    glibc="$(readelf --version-info --wide "$1" |
+        sed -n 's/.*Name: GLIBC_\([0-9.]*\) .*/\1/p' | sort --version-sort | tail -n 1)"
+    echo "$libraries${glibc:+; glibc $glibc or newer}"
+}
+
 tool deb 3.8.0
 tool cyclonedx 0.5.9
 PATH="$tools/bin:$PATH"
@@ -32,6 +46,7 @@ PATH="$tools/bin:$PATH"
 say "cargo build --profile dist (some minutes)"
 quietly "$cargo" build --profile dist --locked --package token-server --bin token-server
 binary="$target/dist/token-server"
+say "linked against $(linked "$binary")"
 
 rm -rf "$out"
 archive="$out/$name"

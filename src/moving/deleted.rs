@@ -20,6 +20,10 @@ impl Move<'_> {
         let Some(here) = known.here.filter(|_| known.is_copy) else {
             return Ok(());
         };
+        // Another of its name was made: that is copied over this one.
+        if self.is_there(&known.name).await? {
+            return Ok(());
+        }
         self.delete_copy(here).await
     }
 
@@ -58,6 +62,7 @@ impl Move<'_> {
     pub(super) async fn forget_deleted(&mut self) -> Result<(), MoveError> {
         let mut after = SecretId(i64::MIN);
         loop {
+            self.keep_place().await?;
             let here = self.target.database.causal();
             let page = renewed_by(here, &self.source.id, after, PAGE).await;
             let page = page.map_err(|error| failed(&self.target.database, &error.into()))?;

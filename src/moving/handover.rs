@@ -15,9 +15,17 @@ use crate::token::retired;
 
 const POLL: Duration = Duration::from_millis(100);
 const PAGE: u64 = 200;
+/// Looks for what is made or deleted there during the finish. Whoever goes on making secrets there
+/// does not keep it from ending.
+const ROUNDS_MAX: usize = 8;
 const COPIED_LATE: &str = "copied late: not before the finish had begun";
+const MADE_LATER: &str = "secrets were made there all through the finish, this one at its end: it is \
+     renewed there; once nobody makes any there, run this again";
 const DELETED_LATE: &str = "it was deleted there after it had been handed over, and is renewed here: \
      delete it here, too";
+const REPLACED_LATE: &str = "it was deleted there after it had been handed over, and another of its \
+     name was made: both are renewed, each by its server; delete one of them, and where that is the \
+     one here, run this again";
 
 /// What became of tokens that were to be held there.
 #[derive(Default)]
@@ -42,7 +50,7 @@ struct Finish {
 impl Move<'_> {
     /// Hands everything over that is a copy here. Attempts under way there are waited for, but no
     /// longer than `patience`: their tokens stay there. What is made or deleted there meanwhile is
-    /// looked for until a look finds nothing new.
+    /// looked for until a look finds nothing new, but not for ever.
     pub async fn finish(&mut self, patience: Ms) -> Result<(), MoveError> {
         let mut finish = Finish {
             begun: self.clock.boot(),
@@ -54,10 +62,15 @@ impl Move<'_> {
         self.look_again().await?;
         let copies = self.untried(&finish);
         self.hand_over_all(copies, &mut finish).await?;
-        loop {
+        for round in 0..=ROUNDS_MAX {
             self.look_again().await?;
             let late = self.untried(&finish);
             if late.is_empty() {
+                break;
+            }
+            if round == ROUNDS_MAX {
+                let left = late.into_iter().map(|id| (id, MADE_LATER.to_owned()));
+                finish.stay.extend(left);
                 break;
             }
             self.hand_over_all(late.clone(), &mut finish).await?;
@@ -139,14 +152,29 @@ impl Move<'_> {
     /// Reports what was deleted there after it had been handed over: it is no copy any more.
     async fn deleted_since(&mut self, handed_over: &[(SecretId, Name)]) -> Result<(), MoveError> {
         for some in handed_over.chunks(AT_ONCE) {
+            self.keep_place().await?;
             let ids: Vec<_> = some.iter().map(|(id, _)| *id).collect();
             let there = secrets::find_all(self.source.database.causal(), &ids).await;
             let there: HashSet<_> = self.there(there)?.iter().map(|row| row.id).collect();
             for (_, name) in some.iter().filter(|(id, _)| !there.contains(&id.0)) {
-                self.accounts.refuse(name.clone(), DELETED_LATE);
+                let why = match self.is_there(name).await? {
+                    true => REPLACED_LATE,
+                    false => DELETED_LATE,
+                };
+                self.accounts.refuse(name.clone(), why);
             }
         }
         Ok(())
+    }
+
+    /// Whether there is a secret of that name there.
+    pub(super) async fn is_there(&self, name: &Name) -> Result<bool, MoveError> {
+        let Name::Secret { realm, key } = name else {
+            return Ok(false);
+        };
+        let (realm, key) = (RealmId::stored(realm.clone()), KeyName::stored(key.clone()));
+        let there = secrets::find(self.source.database.causal(), &realm, &key).await;
+        Ok(self.there(there)?.is_some())
     }
 
     async fn hold(&self, ids: &[SecretId]) -> Result<Held, MoveError> {
@@ -217,7 +245,7 @@ impl Move<'_> {
             let mut back = Vec::new();
             for there in page {
                 let name = Name::secret(&there.realm, &there.key);
-                if self.accounts.is_refused(&name) && !self.was_here(&there).await? {
+                if self.accounts.is_refused(&name) && self.here(&there).await? == Here::Nothing {
                     back.push(there.id);
                 }
             }
@@ -231,6 +259,7 @@ impl Move<'_> {
         &self,
         after: &mut SecretId,
     ) -> Result<Option<Vec<RenewedElsewhere>>, MoveError> {
+        self.keep_place().await?;
         let there = self.source.database.causal();
         let page = self.there(renewed_by(there, &self.target.id, *after, PAGE).await)?;
         let last = page.last().map(|last| last.id);
@@ -247,15 +276,12 @@ impl Move<'_> {
             let mut back = Vec::new();
             for there in page {
                 let name = Name::secret(&there.realm, &there.key);
-                match self.was_here(&there).await? {
-                    false => {
+                match self.here(&there).await?.why_it_stays() {
+                    None => {
                         back.push(there.id);
                         self.accounts.note(Row::of(name, Imported::Taken));
                     }
-                    true => self.accounts.refuse(
-                        name,
-                        "it was handed over: where it is still here, import this database there to bring it back",
-                    ),
+                    Some(why) => self.accounts.refuse(name, why),
                 }
             }
             self.take_back(&back).await?;
@@ -263,13 +289,12 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// Whether a secret was handed over to this database, which renews it, or has deleted it or
-    /// moved it on since.
-    async fn was_here(&self, there: &RenewedElsewhere) -> Result<bool, MoveError> {
+    /// What this database has of a secret whose token is held there for it.
+    async fn here(&self, there: &RenewedElsewhere) -> Result<Here, MoveError> {
         let realm = &RealmId::stored(there.realm.clone());
         let key = &KeyName::stored(there.key.clone());
         let this = self;
-        let was_here = self
+        let here = self
             .target
             .database
             .write(|transaction, _| {
@@ -280,16 +305,64 @@ impl Move<'_> {
                         Some(row) => stored_locked(transaction, SecretId(row.id)).await?,
                         None => None,
                     };
-                    Ok::<_, RegistryError>(match row.map(|row| row.renewer()) {
+                    let Some(row) = row else {
+                        let deleted = retired::known(transaction, realm, key).await?;
+                        return Ok::<_, RegistryError>(match deleted > there.age.generation {
+                            true => Here::Deleted,
+                            // As old as there: what the provider knows of last is there.
+                            false => Here::Nothing,
+                        });
+                    };
+                    Ok(match row.renewer() {
+                        Renewer::Elsewhere(renewer) if renewer != this.source.id => {
+                            Here::MovedOn(renewer.0)
+                        }
+                        Renewer::Elsewhere(_) if row.age().is_newer_than(there.age) => Here::Newer,
                         // A copy.
-                        Some(Renewer::Elsewhere(renewer)) => renewer != this.source.id,
-                        Some(Renewer::Free | Renewer::UnderWay(_)) => true,
-                        // Where it was deleted here since, its generation there is no later.
-                        None => retired::known(transaction, realm, key).await? >= there.generation,
+                        Renewer::Elsewhere(_) => Here::Nothing,
+                        Renewer::Free | Renewer::UnderWay(_) => Here::Renewed,
                     })
                 })
             })
             .await;
-        was_here.map_err(|error| self.failed_here(error))
+        here.map_err(|error| self.failed_here(error))
+    }
+}
+
+/// What this database has of a secret whose token is held there for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Here {
+    /// A copy at most, or what was deleted before it was renewed here: it can be renewed there.
+    Nothing,
+    /// It was handed over.
+    Renewed,
+    /// It was handed over, and deleted since.
+    Deleted,
+    /// It was handed over, and its way back was cut off.
+    Newer,
+    /// Another database renews it.
+    MovedOn(String),
+}
+
+impl Here {
+    /// Why it must not be renewed there; none where it may be.
+    fn why_it_stays(self) -> Option<String> {
+        Some(match self {
+            Self::Nothing => return None,
+            Self::Renewed => {
+                "it was handed over: import this database there to bring it back".to_owned()
+            }
+            Self::Deleted => "it was handed over, renewed here and deleted here: what is there is \
+                 used up; delete it there, too, or make it anew there"
+                .to_owned(),
+            Self::Newer => {
+                "what is here is newer: the move of it back there was cut off; run that \
+                 import there again, and it goes on"
+                    .to_owned()
+            }
+            Self::MovedOn(other) => {
+                format!("it was handed over, and another database ({other}) renews it by now")
+            }
+        })
     }
 }

@@ -151,7 +151,8 @@ impl Move<'_> {
         match (token.renewer(), step) {
             (Renewer::Elsewhere(other), _) if other != self.target.id => {
                 return Err(format!(
-                    "it was moved to another database ({}) before",
+                    "another database ({}) renews it: it was moved there, or an import from there \
+                     has left a copy; import that database instead",
                     other.0
                 ));
             }
@@ -275,7 +276,12 @@ impl Move<'_> {
         let here = (Secret::open(row, ring), token.open(ring));
         match token.renewer() {
             Renewer::Elsewhere(renewer) if renewer != self.source.id => {
-                let why = format!("it was moved from here to another database ({})", renewer.0);
+                let why = format!(
+                    "another database ({}) renews what is here: it was moved there, or an import \
+                     from there has left a copy, which a move that was given up does, too; delete it \
+                     here, and run this again",
+                    renewer.0
+                );
                 Ok((Put::Left(Some(id), Imported::Refused(why)), false))
             }
             Renewer::Elsewhere(_) => {

@@ -32,3 +32,12 @@ pub enum FlightOutcome {
     GoneOrPaused,
     DatabaseFailed,
 }
+
+/// What came of one attempt of a flight.
+pub(super) enum Attempt {
+    Ended(FlightOutcome),
+    /// Something must come first.
+    Waits(Waiting),
+    /// The same, and it came meanwhile.
+    HasCome(Waiting),
+}

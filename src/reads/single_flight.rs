@@ -9,7 +9,7 @@ use sea_orm::DbErr;
 use tokio::sync::watch;
 use tracing::Instrument;
 
-use super::flight_outcome::FlightOutcome;
+use super::flight_outcome::{Attempt, FlightOutcome};
 use super::hold::holding_back;
 use crate::foundation::clock::{BootMs, Deadline, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError};
@@ -211,7 +211,7 @@ impl SingleFlight {
     ) -> Result<FlightOutcome, DbError> {
         let begun = self.parts.clock.boot();
         let timeout = self.parts.upstream.timeout(&realm.source);
-        let mut asked_parent = false;
+        let (mut asked_parent, mut has_come) = (false, false);
         loop {
             let permit = self
                 .parts
@@ -234,14 +234,19 @@ impl SingleFlight {
                 let attempt = claimed.attempt.clone();
                 let landed = self.fetch(claimed, cause, permit.begin()).await;
                 late.extend(Some(attempt).filter(|attempt| self.parts.late.awaits(attempt)));
-                let FlightOutcome::Waiting(waiting) = landed else {
-                    return Ok(landed);
+                let (waiting, again) = match landed {
+                    Attempt::Ended(landed) => return Ok(landed),
+                    Attempt::HasCome(waiting) => (waiting, !std::mem::replace(&mut has_come, true)),
+                    // Without a permit: the parent needs one itself.
+                    Attempt::Waits(waiting) => {
+                        let again = !std::mem::replace(&mut asked_parent, true)
+                            && self.fetch_parent(&waiting, cause, ends).await?;
+                        (waiting, again)
+                    }
                 };
-                // Without a permit: the parent needs one itself.
-                if asked_parent || !self.fetch_parent(&waiting, cause, ends).await? {
+                if !again {
                     return Ok(FlightOutcome::Waiting(waiting));
                 }
-                asked_parent = true;
                 let id = seen.secret_id;
                 let reading = |reader| store::find_by_id(reader, id);
                 match self.parts.database.read_with_retry(reading).await? {
@@ -300,11 +305,11 @@ impl SingleFlight {
         ))
     }
 
-    async fn fetch(&self, claimed: Claimed, cause: RenewalCause, permit: Permit) -> FlightOutcome {
+    async fn fetch(&self, claimed: Claimed, cause: RenewalCause, permit: Permit) -> Attempt {
         let seen = (claimed.record.secret_id, claimed.record.generation);
         let attempted = self.parts.attempts.attempt(claimed, cause).await;
         drop(permit);
-        match attempted {
+        Attempt::Ended(match attempted {
             Attempted::Stored(fresh) => FlightOutcome::Fetched(fresh),
             Attempted::Failed {
                 failure,
@@ -314,12 +319,13 @@ impl SingleFlight {
                 detail: failure.detail,
                 next_attempt: Some(next_attempt),
             },
-            Attempted::Waiting(waiting) => FlightOutcome::Waiting(waiting),
+            Attempted::Waiting(waiting) => return Attempt::Waits(waiting),
+            Attempted::HasCome(waiting) => return Attempt::HasCome(waiting),
             Attempted::Spent(spent) => FlightOutcome::Spent(spent),
             Attempted::Sealed(error) => FlightOutcome::Sealed(error),
             Attempted::Discarded => self.overtaken(seen).await,
             Attempted::Unstored => FlightOutcome::DatabaseFailed,
-        }
+        })
     }
 
     /// A result was discarded: because a newer token has come, or because something changed.

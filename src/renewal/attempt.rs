@@ -72,7 +72,7 @@ impl AttemptRunner {
         let (outcome, class) = match &attempted {
             Attempted::Stored(_) => ("stored", ""),
             Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
-            Attempted::Waiting(_) => ("waiting", ""),
+            Attempted::Waiting(_) | Attempted::HasCome(_) => ("waiting", ""),
             Attempted::Spent(_) => ("spent", ""),
             Attempted::Sealed(_) => ("sealed", ""),
             Attempted::Discarded => ("discarded", ""),

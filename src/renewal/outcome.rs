@@ -31,6 +31,8 @@ pub enum Attempted {
     },
     /// Something must come first; it was made due.
     Waiting(Waiting),
+    /// The same, and it came meanwhile: another attempt may be made at once.
+    HasCome(Waiting),
     /// A caller wished for more than the provider's quota leaves; nothing was sent.
     Spent(Spent),
     /// This server has not the key that something is sealed with; others may have it.

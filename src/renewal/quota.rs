@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cause::RenewalCause;
-use crate::foundation::clock::{EpochMs, Ms, SharedClock};
+use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock};
 use crate::foundation::database::{Database, DbError, is_duplicate};
 use crate::foundation::metrics::Metrics;
 use crate::realm::Realm;
@@ -21,6 +21,9 @@ use subject::Subject;
 pub use window::Spent;
 use window::{block_ends, block_max, owned_by_schedule};
 
+/// So long it is believed without a look that a quota is used up: another server may give a place
+/// back.
+const BELIEVED: Ms = Ms::from_secs(10);
 /// Forced requests are counted for so long where a realm has no quota for them.
 const DAY: Ms = Ms::from_secs(86_400);
 /// Blocks in memory; beyond, those that ended are forgotten.
@@ -87,8 +90,14 @@ struct Block {
 #[derive(Debug, Default)]
 struct QuotaMemory {
     blocks: HashMap<(Subject, Purpose), Block>,
-    /// What is known to be used up, so that a caller in a loop costs no transaction.
-    spent: HashMap<(Subject, Purpose), Spent>,
+    /// What was just found to be used up, so that a caller in a loop costs no transaction.
+    spent: HashMap<(Subject, Purpose), KnownSpent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KnownSpent {
+    spent: Spent,
+    found: BootMs,
 }
 
 /// Keeps to the providers' quotas.
@@ -172,7 +181,8 @@ impl Quotas {
         let forced = record.forced || cause == RenewalCause::Report;
         let spent = self.counting(realm, forced).filter_map(|quota| {
             let known = memory.spent.get(&(Subject::of(&quota, record), purpose))?;
-            (known.until > now).then_some(*known)
+            let is_believed = self.clock.boot().since(known.found) < BELIEVED;
+            (is_believed && known.spent.until > now).then_some(known.spent)
         });
         spent.max_by_key(|spent| spent.until)
     }
@@ -291,7 +301,7 @@ impl Quotas {
         let mut memory = self.memory();
         if memory.blocks.len() >= BLOCKS_MAX {
             memory.blocks.retain(|_, block| block.left > 0);
-            memory.spent.retain(|_, spent| spent.until > now);
+            memory.spent.retain(|_, known| known.spent.until > now);
         }
         match reservation {
             Reservation::Taken { count, part } => {
@@ -301,7 +311,8 @@ impl Quotas {
                 Ok(part)
             }
             Reservation::Spent(spent) => {
-                memory.spent.insert(key, spent);
+                let found = self.clock.boot();
+                memory.spent.insert(key, KnownSpent { spent, found });
                 self.metrics.quota_spent.inc();
                 Err(NotReserved::Spent(spent))
             }

@@ -2,6 +2,8 @@
 //! timers.
 
 mod left;
+mod locked_rows;
+mod others;
 mod scope;
 mod summary;
 
@@ -23,14 +25,14 @@ use super::realms::RealmCache;
 use super::settings::FOR_THE_ANSWER;
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
-use crate::foundation::ids::{Fence, KeyName, RealmId, SecretId};
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::{Realm, store as realm_store};
 use crate::token::claim::Claimed;
 use crate::token::due::{self, Wanted};
 use crate::token::lease::ClaimCondition;
-use crate::token::suspect::Suspect;
 use crate::upstream::Upstream;
-use left::LeftCounter;
+use left::{Left, LeftCounter};
+use locked_rows::LockedRows;
 pub use scope::{Reach, RunBy, RunScope};
 pub use summary::{NamedFailure, RunSummary, came_of};
 
@@ -92,32 +94,39 @@ impl Runner {
             // The watch begins now: what a killed process left is taken over the sooner.
             self.held(scope).await?;
         }
+        // What they gave back is due, and so may be what waited for theirs.
+        let rest = RunScope {
+            reach: Reach::Due,
+            ..scope.clone()
+        };
         let mut ended = self.rounds(scope, begun, progress, &mut summary).await;
+        let mut looked_again = false;
         while ended.is_ok() {
             if scope.by != RunBy::Call {
                 let waited = self.wait_for_others(scope, progress, &mut summary).await;
                 ended = match waited {
-                    // What they gave back is due, and so may be what waited for theirs.
-                    Ok(true) => {
-                        let rest = RunScope {
-                            reach: Reach::Due,
-                            ..scope.clone()
-                        };
-                        self.rounds(&rest, begun, progress, &mut summary).await
-                    }
+                    Ok(true) => self.rounds(&rest, begun, progress, &mut summary).await,
                     other => other.map(|_| ()),
                 };
             }
-            // A claim that was not committed when others were looked for is seen now.
-            if ended.is_err()
-                || !self.look_back(scope, begun, &wanted, &mut summary).await?
-                || scope.stop.is_cancelled()
-            {
+            if ended.is_err() {
                 break;
             }
-            tokio::select! {
-                () = scope.stop.cancelled() => {}
-                () = tokio::time::sleep(LOOKS_EVERY) => {}
+            let left = self.look_back(scope, begun, &wanted, &mut summary).await?;
+            if scope.stop.is_cancelled() {
+                break;
+            }
+            match left {
+                // A claim that was not committed when others were looked for is seen now.
+                Left::Held => tokio::select! {
+                    () = scope.stop.cancelled() => {}
+                    () = tokio::time::sleep(LOOKS_EVERY) => {}
+                },
+                Left::Free if !looked_again => {
+                    looked_again = true;
+                    ended = self.rounds(&rest, begun, progress, &mut summary).await;
+                }
+                Left::Free | Left::Nothing => break,
             }
         }
         self.await_late(scope, &summary).await;
@@ -142,24 +151,24 @@ impl Runner {
         }
     }
 
-    /// Counts what is left. Answers whether others have to be waited for again.
+    /// Counts what is left.
     async fn look_back(
         &self,
         scope: &RunScope,
         begun: EpochMs,
         wanted: &HashSet<SecretId>,
         summary: &mut RunSummary,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Left, DbError> {
         if scope.by == RunBy::Call {
-            return Ok(false);
+            return Ok(Left::Nothing);
         }
         self.await_late(scope, summary).await;
         let counter = self.left();
-        let any_held = counter.count_left(scope, begun, wanted, summary).await?;
+        let left = counter.count_left(scope, begun, wanted, summary).await?;
         if scope.by == RunBy::Job {
             counter.count_attention(scope, summary).await?;
         }
-        Ok(any_held)
+        Ok(left)
     }
 
     async fn rounds(
@@ -188,62 +197,6 @@ impl Runner {
             }
         }
         broken.map_or(Ok(()), Err)
-    }
-
-    /// Waits until every lease that others hold now was given back, and takes over those whose
-    /// holder went silent. Answers whether there was any.
-    async fn wait_for_others(
-        &self,
-        scope: &RunScope,
-        progress: &dyn Progress,
-        summary: &mut RunSummary,
-    ) -> Result<bool, DbError> {
-        let claims = &self.parts.claims;
-        let (suspects, mut abandoned) = self.held(scope).await?;
-        let mut held: Vec<(SecretId, Fence)> = suspects.iter().map(|s| (s.id, s.fence)).collect();
-        let any = !held.is_empty();
-        while !held.is_empty() {
-            for suspect in abandoned {
-                if scope.stop.is_cancelled() {
-                    return Ok(any);
-                }
-                let timeout = claims.timeout(&suspect).await?;
-                if !scope.can_end(self.parts.clock.machine(), timeout) {
-                    // Nobody waits for it; the others are looked after.
-                    held.retain(|(id, fence)| (*id, *fence) != (suspect.id, suspect.fence));
-                    continue;
-                }
-                if let Some(claimed) = claims.take_over(&suspect, timeout).await? {
-                    progress.found(1);
-                    let realm = claimed.record.realm.clone();
-                    let permit = self.parts.permits.take_one(&realm, usize::MAX).await;
-                    self.attempt_all(vec![(claimed, permit)], progress, summary)
-                        .await;
-                }
-            }
-            tokio::select! {
-                () = scope.stop.cancelled() => return Ok(any),
-                () = tokio::time::sleep(LOOKS_EVERY) => {}
-            }
-            let suspects;
-            (suspects, abandoned) = self.held(scope).await?;
-            held.retain(|(id, fence)| suspects.iter().any(|s| s.id == *id && s.fence == *fence));
-        }
-        Ok(any)
-    }
-
-    /// The leases that are held in scope, and those of them that may be taken over. All are watched:
-    /// the sweep, and runs of other realms, have the same watch.
-    async fn held(&self, scope: &RunScope) -> Result<(Vec<Suspect>, Vec<Suspect>), DbError> {
-        let claims = &self.parts.claims;
-        let all = claims.suspects(None).await?;
-        let mut abandoned = claims.abandoned(&all);
-        let held = match &scope.realm {
-            None => all,
-            realm => claims.suspects(realm.as_ref()).await?,
-        };
-        abandoned.retain(|suspect| held.contains(suspect));
-        Ok((held, abandoned))
     }
 
     async fn realms_in(
@@ -299,6 +252,7 @@ impl Runner {
         // What stays due although it was attempted, and what another replica claims.
         let mut passed_over = self.parts.claims.left_to_others();
         let mut after = SecretId(i64::MIN);
+        let mut locked = LockedRows::default();
         // Read anew for each batch: a rate limit met meanwhile holds.
         while let Some(realm) = self.open_realm(id).await? {
             let permits = tokio::select! {
@@ -311,29 +265,33 @@ impl Runner {
                 return Ok(());
             }
             let (reader, limit) = (self.parts.database.reader(), permits.len() as u64);
-            let ids = match wanted {
-                Some(wanted) => {
+            let now = self.parts.clock.now();
+            let ids = match (locked.looked_at(), wanted) {
+                (Some(ids), _) => {
+                    let wanted = wanted.unwrap_or(Wanted::DueAt(now));
+                    due::still_free(reader, ids, wanted, limit).await?
+                }
+                (None, Some(wanted)) => {
                     due::free_and_wanted_in(reader, id, wanted, after, &passed_over, limit).await?
                 }
-                None => {
-                    due::due_in(reader, id, self.parts.clock.now(), &passed_over, limit).await?
-                }
+                (None, None) => due::due_in(reader, id, now, &passed_over, limit).await?,
             };
             let Some(last) = ids.iter().max() else {
+                drop(permits);
+                if locked.next_look(&scope.stop).await {
+                    continue;
+                }
                 return Ok(());
             };
-            after = *last;
+            after = after.max(*last);
             let condition = match wanted {
                 Some(wanted) => ClaimCondition::Wanted(ids.clone(), wanted),
                 None => ClaimCondition::Due(ids.clone()),
             };
             let claimed = self.parts.claims.claim(&condition, timeout).await?;
             progress.found(claimed.len() as u64);
-            passed_over.extend(ids.into_iter().filter(|id| {
-                !claimed
-                    .iter()
-                    .any(|claimed| claimed.record.secret_id == *id)
-            }));
+            let missed = locked.note(&ids, &claimed);
+            passed_over.extend(missed);
             let permitted = claimed.into_iter().zip(permits).collect();
             passed_over.extend(self.attempt_all(permitted, progress, summary).await);
         }

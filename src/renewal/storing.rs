@@ -24,6 +24,7 @@ use crate::memory::Memory;
 use crate::ticket;
 use crate::token::claim::Claimed;
 use crate::token::lease;
+use crate::token::results::StoredWait;
 use crate::token::{
     AwaitedTicket, HeldRefresh, SealedPart, TokenRecord, Wait, Waiting, results, seal, store,
 };
@@ -36,6 +37,9 @@ const PARENT_WAIT: (Ms, Ms) = (Ms::from_secs(5), Ms::from_secs(10));
 
 /// The same for a ticket, or for a parent that is not registered.
 const LONG_WAIT: (Ms, Ms) = (Ms::from_secs(30), Ms::from_secs(60));
+
+/// The same for a place in a quota, which somebody may give back before the window says.
+const QUOTA_WAIT: (Ms, Ms) = (Ms::from_secs(300), Ms::from_secs(600));
 
 /// What of the limits of renewal decides over what is stored.
 pub(super) struct StoreLimits {
@@ -76,8 +80,15 @@ impl ResultStore {
     fn waits_until(&self, waiting: &Waiting) -> EpochMs {
         let now = self.parts.clock.now();
         let ((low, high), tried) = match &waiting.until {
-            Wait::Candidate(until) | Wait::Quota(until) => return (*until).max(now),
+            Wait::Candidate(until) => return (*until).max(now),
             Wait::OtherServer(due) => return *due,
+            Wait::Quota(until) => {
+                let wait = self
+                    .parts
+                    .randomness
+                    .between(QUOTA_WAIT.0.0, QUOTA_WAIT.1.0);
+                return (*until).min(now.plus(Ms(wait))).max(now);
+            }
             Wait::Parent(parent) => (PARENT_WAIT, parent.not_before),
             Wait::Registration | Wait::Ticket(_) => (LONG_WAIT, None),
         };
@@ -104,13 +115,14 @@ impl ResultStore {
             })
             .await;
         match stored {
-            Ok(true) => {
-                if let Wait::Ticket(awaited) = &waiting.until {
-                    self.wake_if_pushed(record, awaited).await;
+            Ok(Some(StoredWait::Over)) => Attempted::HasCome(waiting),
+            Ok(Some(StoredWait::Waits)) => match &waiting.until {
+                Wait::Ticket(awaited) if self.wake_if_pushed(record, awaited).await => {
+                    Attempted::HasCome(waiting)
                 }
-                Attempted::Waiting(waiting)
-            }
-            Ok(false) => {
+                _ => Attempted::Waiting(waiting),
+            },
+            Ok(None) => {
                 self.give_back(claimed).await;
                 Attempted::Discarded
             }
@@ -122,8 +134,9 @@ impl ResultStore {
         }
     }
 
-    /// A ticket that came since it was looked for has woken whoever waited by then.
-    async fn wake_if_pushed(&self, record: &TokenRecord, awaited: &AwaitedTicket) {
+    /// A ticket that came since it was looked for has woken whoever waited by then. Answers whether
+    /// there is one.
+    async fn wake_if_pushed(&self, record: &TokenRecord, awaited: &AwaitedTicket) -> bool {
         let now = self.parts.clock.now();
         let woken = self
             .parts
@@ -140,13 +153,14 @@ impl ResultStore {
                 })
             })
             .await;
-        match woken {
-            Ok(true) => self.parts.background.wake(),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "whether a ticket has come could not be looked up: it is looked for again soon");
-            }
+        let has_come = woken.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether a ticket has come could not be looked up: it is looked for again soon");
+            false
+        });
+        if has_come {
+            self.parts.background.wake();
         }
+        has_come
     }
 
     /// A refresh token, as it is stored.

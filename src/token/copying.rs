@@ -12,7 +12,7 @@ use token_server_entity::token::{self, Column, Entity};
 use super::TokenRecord;
 use super::authentic::mac_of;
 use super::candidate::forget;
-use super::elsewhere::{DatabaseId, FOREVER, Renewer};
+use super::elsewhere::{DatabaseId, FOREVER, Renewer, TokenAge};
 use super::locked::{Busy, lock, with_ids};
 use super::retired;
 use super::sealing::{SealedPart, place, sealed_parts};
@@ -44,6 +44,13 @@ impl StoredRow {
 
     pub fn renewer(&self) -> Renewer {
         Renewer::of(&self.0)
+    }
+
+    pub fn age(&self) -> TokenAge {
+        TokenAge {
+            generation: self.generation(),
+            refresh_obtained_at: self.0.refresh_obtained_at,
+        }
     }
 
     /// The secret whose token it is derived from, while it waits for that.

@@ -10,6 +10,7 @@ use sea_orm::{
 use token_server_entity::token::{Column, Entity};
 
 use super::elsewhere::FOREVER;
+use super::locked::with_ids;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::padded;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
@@ -213,6 +214,20 @@ pub async fn free_and_wanted_in(
         .filter(wanted.filter())
         .filter(Column::SecretId.gt(after.0))
         .order_by(Column::SecretId, Order::Asc);
+    ids(database, query, limit).await
+}
+
+/// Those of some tokens that are wanted and held by nobody, whoever may be changing them.
+pub async fn still_free(
+    database: &impl ConnectionTrait,
+    of: &[SecretId],
+    wanted: Wanted,
+    limit: u64,
+) -> Result<Vec<SecretId>, DbErr> {
+    let query = Entity::find()
+        .filter(Column::LeaseOwner.is_null())
+        .filter(wanted.filter())
+        .filter(with_ids(of));
     ids(database, query, limit).await
 }
 

@@ -98,7 +98,25 @@ pub struct RenewedElsewhere {
     pub id: SecretId,
     pub realm: String,
     pub key: String,
+    pub age: TokenAge,
+}
+
+/// How far a token has come. Of two rows of one token, the newer one is to be renewed.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenAge {
     pub generation: Generation,
+    pub refresh_obtained_at: Option<EpochMs>,
+}
+
+impl TokenAge {
+    /// Whether a newer token is stored, or a newer refresh token, which an attempt that brought no
+    /// token may have left.
+    pub fn is_newer_than(self, other: Self) -> bool {
+        let refreshes = self.refresh_obtained_at.zip(other.refresh_obtained_at);
+        self.generation > other.generation
+            || self.generation == other.generation
+                && refreshes.is_some_and(|(this, other)| this > other)
+    }
 }
 
 /// Tokens that this database renews, after a place in the list.
@@ -112,21 +130,25 @@ pub async fn renewed_by(
         .add(Column::SecretId.gt(after.0))
         .add(Column::LeaseUntil.is_not_null())
         .add(Column::LeaseOwner.eq(renewer.owner()));
-    let rows: Vec<(i64, String, String, i64)> = Entity::find()
+    let rows: Vec<(i64, String, String, i64, Option<EpochMs>)> = Entity::find()
         .filter(of_renewer)
         .select_only()
         .columns([Column::SecretId, Column::RealmId])
         .columns([Column::KeyName, Column::Generation])
+        .column(Column::RefreshObtainedAt)
         .order_by_asc(Column::SecretId)
         .limit(limit)
         .into_tuple()
         .all(database)
         .await?;
-    let row = |(id, realm, key, generation)| RenewedElsewhere {
+    let row = |(id, realm, key, generation, refresh_obtained_at)| RenewedElsewhere {
         id: SecretId(id),
         realm,
         key,
-        generation: Generation(generation),
+        age: TokenAge {
+            generation: Generation(generation),
+            refresh_obtained_at,
+        },
     };
     Ok(rows.into_iter().map(row).collect())
 }

@@ -105,7 +105,7 @@ pub enum Wait {
     Ticket(AwaitedTicket),
     /// What another attempt may have obtained; not longer than until then.
     Candidate(EpochMs),
-    /// The provider's quota leaves a place again then.
+    /// The provider's quota leaves a place again then, or before, where one is given back.
     Quota(EpochMs),
     /// A server that has the sealing key, for which the token stays due since then.
     OtherServer(EpochMs),

@@ -173,17 +173,25 @@ pub async fn store_attention(
     Ok(true)
 }
 
+/// What became of a wait that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredWait {
+    Waits,
+    /// What must come first has come meanwhile, or will not: it is due.
+    Over,
+}
+
 /// Gives a lease back because something must come first; due again at `renew_at`, or when
-/// that has come. False where the lease was lost, or something has changed since it was claimed.
+/// that has come. None where the lease was lost, or something has changed since it was claimed.
 pub async fn store_waiting(
     database: &impl ConnectionTrait,
     claimed: &Claimed,
     waiting: &Waiting,
     renew_at: EpochMs,
     now: EpochMs,
-) -> Result<bool, DbErr> {
+) -> Result<Option<StoredWait>, DbErr> {
     let Some(mut row) = unchanged(database, claimed).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     let (mut parent, mut has_come) = (None, false);
     match &waiting.until {
@@ -201,7 +209,10 @@ pub async fn store_waiting(
     row.wait_for(&waiting.why, parent);
     row.due(Some(if has_come { now } else { renew_at }));
     write(database, &[row]).await?;
-    Ok(true)
+    Ok(Some(match has_come {
+        true => StoredWait::Over,
+        false => StoredWait::Waits,
+    }))
 }
 
 /// The row, locked, if nothing has changed since it was claimed.

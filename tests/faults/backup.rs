@@ -1,19 +1,24 @@
 //! A backup taken while tokens are renewed, as docs/src/how-to/back-up-and-restore.md says, and put
 //! back on another machine.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use token_server::foundation::clock::Ms;
 use tokio::task::{block_in_place, spawn_blocking};
 
+use crate::kills::{lock, unlock};
 use crate::kit::database::Kind;
 use crate::kit::server::Client;
-use crate::kit::{TestDatabase, on_every_database};
-use crate::provider::Reuse;
+use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::provider::{Held, Reuse};
 use crate::scene::{LIFETIME_S, Scene};
 
 on_every_database! {
     every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restored,
+    every_token_of_a_backup_taken_beside_a_spool_is_renewed_where_both_are_restored,
 }
 
 const KEYS: usize = 40;
@@ -47,10 +52,7 @@ async fn every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restore
     taking.await.expect("the backup is taken");
     server.kill();
 
-    let restored = match scene.database.kind() {
-        Kind::Sqlite => TestDatabase::sqlite(),
-        Kind::MySql => TestDatabase::mysql().await,
-    };
+    let restored = another(&scene.database).await;
     block_in_place(|| restore(&scene.database, &restored));
     let lost = std::mem::replace(&mut scene.database, restored);
     let server = scene.replica_with("b", &waits_for_none);
@@ -63,6 +65,80 @@ async fn every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restore
         .await;
     assert_eq!(unhealthy, Vec::<serde_json::Value>::new());
     drop(lost);
+}
+
+async fn every_token_of_a_backup_taken_beside_a_spool_is_renewed_where_both_are_restored(
+    database: TestDatabase,
+) {
+    let mut scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
+    let server = scene.replica("a");
+    scene.register_realm(&server.client).await;
+    for key in SPOOLED {
+        scene.register(&server.client, key).await;
+        server.client.generation("r", key, 1).await;
+    }
+    scene.register(&server.client, "k").await;
+    server.client.generation("r", "k", 1).await;
+    // The provider has rotated, and the database takes none of it.
+    scene.provider.hold(Held::After);
+    for key in SPOOLED {
+        let due = format!("UPDATE ts_token SET renew_at = 0 WHERE key_name = '{key}'");
+        scene.run(&due).await;
+    }
+    scene.rotated(2 * SPOOLED.len() + 1).await;
+    let lock = lock(&scene.database).await;
+    scene.provider.hold(Held::Nowhere);
+    eventually("the pairs are in the spool", async || {
+        (scene.spooled("a") == SPOOLED.len()).then_some(())
+    })
+    .await;
+    block_in_place(taker(&scene.database));
+    server.kill();
+    unlock(lock).await;
+
+    let restored = another(&scene.database).await;
+    block_in_place(|| restore(&scene.database, &restored));
+    let spool = |database: &TestDatabase, replica: &str| {
+        database.directory.path().join(replica).join("spool")
+    };
+    let (from, to) = (spool(&scene.database, "a"), spool(&restored, "b"));
+    block_in_place(|| copied(&from, &to));
+    let lost = std::mem::replace(&mut scene.database, restored);
+    let server = scene.replica("b");
+    for key in SPOOLED {
+        server.client.generation("r", key, 2).await;
+    }
+    assert_eq!(scene.spooled("b"), 0);
+    assert_eq!(
+        scene.provider.rotations(),
+        2 * SPOOLED.len() + 1,
+        "nothing was asked again"
+    );
+    for key in SPOOLED.into_iter().chain(["k"]) {
+        scene.renews_again(&server.client, key).await;
+    }
+    scene.judge(&server.client).await;
+    drop(lost);
+}
+
+/// Whose pairs are in the spool.
+const SPOOLED: [&str; 2] = ["s1", "s2"];
+
+async fn another(database: &TestDatabase) -> TestDatabase {
+    match database.kind() {
+        Kind::Sqlite => TestDatabase::sqlite(),
+        Kind::MySql => TestDatabase::mysql().await,
+    }
+}
+
+/// Copies a spool with its modes: only its owner reads it.
+fn copied(from: &Path, to: &Path) {
+    let made = DirBuilder::new().mode(0o700).recursive(true).create(to);
+    made.expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("there is a spool") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("it is copied");
+    }
 }
 
 /// Renews all tokens once more, and reads each.

@@ -2,19 +2,17 @@
 //! and nothing that a provider or a caller says ends a line.
 
 use std::collections::BTreeSet;
-use std::fs::{File, Permissions};
-use std::io::Read;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::{Value, json};
 
 use crate::kit::process::{ServerProcess, command, serve};
 use crate::kit::server::{ADMIN_KEY, Client};
 use crate::kit::{
-    Answer, PATIENCE, Provider, TestDatabase, eventually, on_every_database, strict_json,
+    Answer, PATIENCE, Provider, TestDatabase, eventually, on_every_database, strict_json, terminal,
 };
 
 on_every_database! {
@@ -394,24 +392,11 @@ fn open_to_others() -> TestDatabase {
 /// Runs a command that logs to a terminal, and answers what the terminal was sent.
 fn on_terminal(env: &[(&str, &str)]) -> String {
     let database = open_to_others();
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-    let ours = openpt(flags).expect("there are pseudo-terminals");
-    grantpt(&ours).expect("it can be given to us");
-    unlockpt(&ours).expect("it can be unlocked");
-    let theirs = ioctl_tiocgptpeer(&ours, flags).expect("it has another end");
     let mut command = command(&database, &[]);
-    command
-        .args(["api-key", "list"])
-        .envs(env.iter().copied())
-        .stdout(Stdio::null())
-        .stderr(theirs);
-    let mut child = command.spawn().expect("the binary starts");
-    // The terminal ends when nobody holds its other end.
-    drop(command);
-    let mut sent = Vec::new();
-    let _ = File::from(ours).read_to_end(&mut sent);
-    assert!(child.wait().expect("the command ends").success());
-    let sent = String::from_utf8(sent).expect("a text");
+    command.args(["api-key", "list"]).envs(env.iter().copied());
+    let ended = terminal::run(command);
+    assert!(ended.status.success());
+    let sent = ended.on_terminal;
     assert!(sent.contains("other users could use this"), "{sent}");
     sent
 }

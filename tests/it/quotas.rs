@@ -1,5 +1,6 @@
 //! Quotas that providers set, shared by all replicas; and the pace.
 
+mod given_back;
 mod sent;
 
 use std::collections::BTreeMap;

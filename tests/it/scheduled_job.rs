@@ -1,6 +1,8 @@
 //! `token-server renew` as a scheduled job: what a run tells, and that it ends in time.
 
+mod locked;
 mod process;
+mod progress;
 mod two_at_once;
 
 use std::os::unix::fs::PermissionsExt;

@@ -23,6 +23,7 @@ on_every_database! {
     a_push_is_for_the_secrets_of_its_application_only,
     where_the_realm_says_how_another_push_is_asked_for,
     a_push_that_comes_before_its_secret_waits_is_not_overlooked,
+    a_reader_gets_the_token_of_a_ticket_that_is_pushed_while_another_is_asked_for,
     a_ticket_is_sealed_and_shown_nowhere,
     a_realm_that_takes_no_tickets_has_no_such_url,
 }
@@ -358,6 +359,30 @@ async fn a_push_that_comes_before_its_secret_waits_is_not_overlooked(database: T
     scene.provider.release();
     scene.server.client.generation("feishu_json", "k", 1).await;
     assert_eq!(scene.sent_ticket(1), "resent");
+}
+
+async fn a_reader_gets_the_token_of_a_ticket_that_is_pushed_while_another_is_asked_for(
+    database: TestDatabase,
+) {
+    let scene = Scene::set(&database, "feishu_json").await;
+    scene.save_realm_that_asks().await;
+    let app = app("the-app");
+    scene.save("k", &app).await;
+    scene.waits("k").await;
+    let asked = scene.provider.hold();
+    let read = tokio::spawn({
+        let client = scene.server.client.clone();
+        async move { client.token("feishu_json", "k").await }
+    });
+    scene.provider.wait_for_requests(asked + 1).await;
+    scene
+        .push(scene.ticket(&app, "resent", NOW_S))
+        .await
+        .expect(200);
+    scene.provider.release();
+    let served = read.await.expect("it is answered").expect(200).json();
+    assert_eq!(served["generation"], 1);
+    assert_eq!(scene.sent_ticket(asked + 1), "resent");
 }
 
 async fn a_ticket_is_sealed_and_shown_nowhere(database: TestDatabase) {

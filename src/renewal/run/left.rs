@@ -20,8 +20,23 @@ use crate::upstream::Upstream;
 /// Rows of one page of what is left.
 const LEFT_PAGE_ROWS: u64 = 1000;
 
+/// Why a token that could be renewed is left.
+const CHANGED: &str = "it was given back while the run ended, or somebody was changing it: \
+     the next run renews it";
+
 /// Rows of which others have made something, read at once.
 const SETTLED_ROWS: usize = 500;
+
+/// Whether a run has to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing, or nothing that it could renew now.
+    Nothing,
+    /// Another process is renewing some of it.
+    Held,
+    /// It could renew some of it.
+    Free,
+}
 
 /// What counts what is left.
 pub(super) struct LeftCounter<'a> {
@@ -79,15 +94,14 @@ impl LeftCounter<'_> {
     }
 
     /// Counts and names what was to be renewed and was not attempted, and what others attempted and
-    /// did not renew, of what was wanted at the begin. Answers whether another process is renewing
-    /// some of it.
+    /// did not renew, of what was wanted at the begin.
     pub(super) async fn count_left(
         &self,
         scope: &RunScope,
         begun: EpochMs,
         wanted: &HashSet<SecretId>,
         summary: &mut RunSummary,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Left, DbError> {
         summary.forget_left();
         let mut left = Vec::new();
         self.for_each_wanted(scope, begun, |realm, token| {
@@ -96,8 +110,8 @@ impl LeftCounter<'_> {
             }
         })
         .await?;
-        let mut any_held = false;
-        let mut reasons: HashMap<RealmId, String> = HashMap::new();
+        let (mut any_held, mut any_free) = (false, false);
+        let mut reasons: HashMap<RealmId, Option<String>> = HashMap::new();
         for (realm, token) in left {
             if !reasons.contains_key(&realm) {
                 let why = self.why_left(&realm, scope).await?;
@@ -105,8 +119,12 @@ impl LeftCounter<'_> {
             }
             any_held |= token.is_held;
             let why = match reasons.get(&realm) {
-                Some(why) if !token.is_held => why,
-                _ => "another process is renewing it",
+                _ if token.is_held => "another process is renewing it",
+                Some(Some(why)) => why.as_str(),
+                _ => {
+                    any_free = true;
+                    CHANGED
+                }
             };
             summary.leave(token.id, &realm, token.key, why);
         }
@@ -118,15 +136,20 @@ impl LeftCounter<'_> {
                 summary.count_elsewhere(record);
             }
         }
-        Ok(any_held)
+        Ok(match (any_held, any_free) {
+            (true, _) => Left::Held,
+            (false, true) => Left::Free,
+            (false, false) => Left::Nothing,
+        })
     }
 
-    async fn why_left(&self, id: &RealmId, scope: &RunScope) -> Result<String, DbError> {
+    /// Why nothing of a realm was attempted any more; none: it could be.
+    async fn why_left(&self, id: &RealmId, scope: &RunScope) -> Result<Option<String>, DbError> {
         let Some(row) = realm_store::find(self.database.reader(), id).await? else {
-            return Ok("its realm was deleted meanwhile".to_owned());
+            return Ok(Some("its realm was deleted meanwhile".to_owned()));
         };
         let now = self.clock.now();
-        Ok(match self.realms.read(&row) {
+        Ok(Some(match self.realms.read(&row) {
             Err(unreadable) => unreadable.to_string(),
             Ok(realm) => match realm.blocked_until {
                 Some(until) if until > now => {
@@ -137,9 +160,9 @@ impl LeftCounter<'_> {
                         .to_owned()
                 }
                 _ if scope.stop.is_cancelled() => "the run was ended before its turn".to_owned(),
-                _ => "it was given back while the run ended".to_owned(),
+                _ => return Ok(None),
             },
-        })
+        }))
     }
 
     pub(super) async fn count_attention(

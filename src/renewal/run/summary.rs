@@ -102,14 +102,14 @@ impl RunSummary {
     }
 
     pub(super) fn count(&mut self, record: TokenRecord, outcome: Attempted) {
-        if let Attempted::Waiting(_) = &outcome {
+        if let Attempted::Waiting(_) | Attempted::HasCome(_) = &outcome {
             self.waited.insert(record.secret_id);
         } else {
             self.attempted.insert(record.secret_id);
         }
         match outcome {
             Attempted::Stored(_) => self.renewed += 1,
-            Attempted::Waiting(_) | Attempted::Spent(_) => {}
+            Attempted::Waiting(_) | Attempted::HasCome(_) | Attempted::Spent(_) => {}
             Attempted::Discarded | Attempted::Unstored => self.discarded += 1,
             Attempted::Sealed(error) => self.fail(
                 record,

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use serde_json::Value;
 use token_server::foundation::clock::{Clock, Ms, SystemClock};
 use tokio::sync::watch;
@@ -79,20 +79,15 @@ impl Station {
 
     /// Who renews each token: none where this database does.
     pub async fn renewers(&self) -> BTreeMap<String, Option<String>> {
-        let connection = self.database.connect().await;
-        let question = Statement::from_string(
-            connection.get_database_backend(),
-            "SELECT key_name, lease_owner FROM ts_token",
-        );
-        let rows = connection.query_all_raw(question).await;
-        let row = |row: &sea_orm::QueryResult| {
+        let rows = self
+            .rows("SELECT key_name, lease_owner FROM ts_token")
+            .await;
+        let row = |row: &QueryResult| {
             let owner: Option<String> = row.try_get_by_index(1).expect("a text");
             let elsewhere = owner.filter(|owner| owner.starts_with("import"));
             (row.try_get_by_index(0).expect("a text"), elsewhere)
         };
-        let renewers = rows.expect("the query is good").iter().map(row).collect();
-        connection.close().await.expect("the connection closes");
-        renewers
+        rows.iter().map(row).collect()
     }
 
     pub async fn elsewhere(&self) -> usize {
@@ -109,6 +104,39 @@ impl Station {
         }
         connection.close().await.expect("the connection closes");
         free
+    }
+
+    async fn rows(&self, query: &str) -> Vec<QueryResult> {
+        let connection = self.database.connect().await;
+        let question = Statement::from_string(connection.get_database_backend(), query);
+        let rows = connection.query_all_raw(question).await;
+        connection.close().await.expect("the connection closes");
+        rows.expect("the query is good")
+    }
+
+    /// The generation of each token, and how many attempts of its history have stored one.
+    async fn generations(&self) -> BTreeMap<String, (i64, i64)> {
+        let query = "SELECT key_name, generation, (SELECT COUNT(DISTINCT generation) FROM ts_renewal \
+                     WHERE ts_renewal.realm_id = ts_token.realm_id \
+                     AND ts_renewal.key_name = ts_token.key_name) FROM ts_token";
+        let rows = self.rows(query).await;
+        let row = |row: &QueryResult| {
+            let number = |index| row.try_get_by_index(index).expect("a number");
+            let key = row.try_get_by_index(0).expect("a text");
+            (key, (number(1), number(2)))
+        };
+        rows.iter().map(row).collect()
+    }
+
+    /// The history, in no order: each attempt, its secret, and what it came to.
+    async fn history(&self) -> Vec<[String; 4]> {
+        let query = "SELECT attempt_id, key_name, outcome, \
+                     CAST(COALESCE(generation, 0) AS CHAR) FROM ts_renewal";
+        let rows = self.rows(query).await;
+        let row = |row: &QueryResult| {
+            [0, 1, 2, 3].map(|index| row.try_get_by_index(index).expect("a text"))
+        };
+        rows.iter().map(row).collect()
     }
 
     pub fn migrate(&self) {
@@ -143,6 +171,31 @@ pub async fn nothing_is_renewed_by_both(source: &Station, target: &Station) {
     for (key, elsewhere) in &here {
         let both = elsewhere.is_none() && there.get(key).is_some_and(Option::is_none);
         assert!(!both, "{key} is renewed by both");
+    }
+}
+
+/// What a finished move has brought: every row, each token as far as it was and from there on, and
+/// its whole history, once.
+pub async fn has_all_of(target: &Station, source: &Station) {
+    for table in ["ts_realm", "ts_secret", "ts_token"] {
+        let counts = (target.count(table).await, source.count(table).await);
+        assert_eq!(counts.0, counts.1, "{table}");
+    }
+    let (here, there) = (target.generations().await, source.generations().await);
+    assert!(here.keys().eq(there.keys()), "{here:?} {there:?}");
+    for (key, (generation, stored)) in &here {
+        let (moved, stored_there) = there[key];
+        assert!(*generation > moved, "{key}: {generation} of {moved}");
+        assert_eq!(generation - moved, stored - stored_there, "{key}");
+    }
+    let mut here = target.history().await;
+    let all = here.len();
+    here.sort_unstable();
+    here.dedup();
+    assert_eq!(here.len(), all, "an attempt is there twice");
+    for attempt in source.history().await {
+        let is_here = here.binary_search(&attempt).is_ok();
+        assert!(is_here, "{attempt:?} is missing");
     }
 }
 

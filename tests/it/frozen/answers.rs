@@ -26,17 +26,9 @@ async fn instance(database: &TestDatabase, request_timeout_s: &str) -> Server {
 
 /// A realm whose refresh tokens are good once, and whose attempts end after a second.
 async fn register_rotating(client: &Client, provider: &Provider) {
-    let config = json!({
-        "params": {"refresh_token": {"title": "The first refresh token"}},
-        "url": provider.url("/token"), "method": "POST", "content_type": "form",
-        "arguments": [
-            {"name": "grant_type", "place": "body", "value": "refresh_token"},
-            {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
-        ],
-        "token_path": "access_token", "expires_in_path": "expires_in",
-        "refresh_token_path": "refresh_token", "policy": {"timeout_s": 1},
-    });
-    client.save_realm("slow", config).await;
+    let policy = json!({"timeout_s": 1});
+    let url = provider.url("/token");
+    client.register_rotating("slow", &url, policy).await;
 }
 
 async fn save(client: &Client, key: &str) {

@@ -3,27 +3,26 @@
 
 use std::process::{Child, Stdio};
 
-use sea_orm::TransactionTrait;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use token_server::foundation::ids::SecretId;
-use token_server::foundation::named_row;
-use token_server::token::elsewhere::{DatabaseId, Renewer, hold};
+use token_server::token::elsewhere::DatabaseId;
 
-use super::moved::{KEYS, filled, import, issuer, prepared, rows, source_of, there};
+use super::moved::{Filled, KEYS, filled_source, held, identity, import, issuer, prepared, rows};
 use super::{migrated, outcomes, text};
 use crate::kit::process::ServerProcess;
 use crate::kit::server::Client;
-use crate::kit::{Provider, TestDatabase, eventually, on_every_database};
+use crate::kit::{TestDatabase, eventually, on_every_database};
 
 on_every_database! {
     what_is_changed_or_deleted_there_while_it_is_followed_is_so_here,
     what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next,
     what_is_known_better_here_is_refused_and_renewed_there_as_before,
     what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_longer,
+    what_is_deleted_and_made_again_there_is_copied_anew,
 }
 
 /// An import that follows until there is a file `finish`, and has copied so many secrets.
-async fn following(database: &TestDatabase, source: &TestDatabase, secrets: i64) -> Child {
+pub async fn following(database: &TestDatabase, source: &TestDatabase, secrets: i64) -> Child {
     let finish = database.directory.path().join("finish");
     let child = prepared(database, source, KEYS)
         .args(["--format", "json", "--follow", "--finish-file"])
@@ -70,10 +69,12 @@ async fn entries(database: &TestDatabase, action: &str) -> i64 {
 }
 
 async fn what_is_changed_or_deleted_there_while_it_is_followed_is_so_here(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     let gone = json!({"id": "gone"});
     old.client.post("/api/realm", &gone).await.expect(200);
     let registration = issuer("https://gone.example");
@@ -117,10 +118,12 @@ async fn what_is_changed_or_deleted_there_while_it_is_followed_is_so_here(databa
 async fn what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next(
     database: TestDatabase,
 ) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     migrated(&database);
     let mut child = following(&database, &source, 6).await;
     child.kill().expect("it is still running");
@@ -144,10 +147,12 @@ async fn what_was_changed_or_deleted_since_a_killed_import_is_so_after_the_next(
 }
 
 async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     let new = ServerProcess::start(&database, &[]);
     let registration = issuer("https://cluster.example");
     let registered = new.client.put("/api/issuer/mine", &registration).await;
@@ -163,15 +168,7 @@ async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(databa
         .run("UPDATE ts_token SET generation = 9 WHERE key_name = 'b'")
         .await;
     // And killed again, between holding it there and copying it once more.
-    let connection = database.connect().await;
-    let identity = named_row::identity(&connection).await;
-    let here = DatabaseId(identity.expect("a query").expect("its name"));
-    let held = "SELECT secret_id FROM ts_token WHERE key_name = 'b'";
-    let b = SecretId(source.number(held).await);
-    let transaction = source.connect().await.begin().await.expect("it begins");
-    let renewers = hold(&transaction, &[b], &here).await.expect("it is held");
-    transaction.commit().await.expect("it is kept");
-    assert_eq!(renewers, [(b, Renewer::Elsewhere(here))]);
+    held(&source, "b", &identity(&database).await).await;
     let report = import(&database, &source, &[], 1);
     let by_name = outcomes(&report);
     let why = |key: &str| {
@@ -193,10 +190,12 @@ async fn what_is_known_better_here_is_refused_and_renewed_there_as_before(databa
 async fn what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_longer(
     database: TestDatabase,
 ) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     migrated(&database);
     import(&database, &source, &[], 0);
     database
@@ -207,23 +206,18 @@ async fn what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_l
     let deleted = new.client.delete("/api/secret/r/a").await;
     deleted.expect(200);
     // From here it was moved on.
-    let third = DatabaseId("third".to_owned());
-    let b = "SELECT secret_id FROM ts_token WHERE key_name = 'b'";
-    let b = SecretId(database.number(b).await);
-    let transaction = database.connect().await.begin().await.expect("it begins");
-    let renewers = hold(&transaction, &[b], &third).await.expect("it is held");
-    transaction.commit().await.expect("it is kept");
-    assert_eq!(renewers, [(b, Renewer::Elsewhere(third))]);
+    held(&database, "b", &DatabaseId("third".to_owned())).await;
+    let names = |report: &Value, reasons: [(&str, &str); 2]| {
+        let by_name = outcomes(report);
+        for (key, why) in reasons {
+            let row = &by_name[&("r".to_owned(), key.to_owned())];
+            assert_eq!(row["outcome"], "refused", "{row}");
+            let told = row["why"].as_str().expect("a reason");
+            assert!(told.contains(why), "{told}");
+        }
+    };
     let report = import(&database, &source, &[], 1);
-    let by_name = outcomes(&report);
-    for (key, why) in [("a", "was deleted here"), ("b", "(third)")] {
-        let row = &by_name[&("r".to_owned(), key.to_owned())];
-        assert_eq!(row["outcome"], "refused", "{row}");
-        assert!(
-            row["why"].as_str().is_some_and(|told| told.contains(why)),
-            "{row}"
-        );
-    }
+    names(&report, [("a", "was deleted here"), ("b", "(third)")]);
     let held =
         "SELECT COUNT(*) FROM ts_token WHERE key_name IN ('a', 'b') AND lease_owner IS NOT NULL";
     assert_eq!(source.number(held).await, 2, "nobody renews them there");
@@ -231,4 +225,50 @@ async fn what_was_handed_over_is_not_renewed_there_again_because_it_is_here_no_l
     assert_eq!(database.number(moved_on).await, 1, "nor here");
     let report = import(&database, &source, &["--release"], 1);
     assert_eq!(source.number(held).await, 2, "{report}");
+    let reasons = [
+        ("a", "renewed here and deleted here"),
+        ("b", "another database (third) renews it by now"),
+    ];
+    names(&report, reasons);
+}
+
+async fn what_is_deleted_and_made_again_there_is_copied_anew(database: TestDatabase) {
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
+    migrated(&database);
+    let mut child = following(&database, &source, 6).await;
+    // It sees both at once.
+    let importing = Pid::from_child(&child);
+    kill_process(importing, Signal::STOP).expect("it is still running");
+    let deleted = old.client.delete("/api/secret/fixed/f").await;
+    deleted.expect(200);
+    for key in ["f", "after"] {
+        let given = json!({"realm": "fixed", "key": key, "token": "the-next-token"});
+        old.client.post("/api/secret", &given).await.expect(200);
+    }
+    kill_process(importing, Signal::CONT).expect("it is still running");
+    let copied = async |key: &str| {
+        let copied = format!(
+            "SELECT COUNT(*) FROM ts_token WHERE key_name = '{key}' AND lease_owner LIKE 'import%'"
+        );
+        database.number(&copied).await
+    };
+    eventually("what was made after it is copied", async || {
+        (copied("after").await == 1).then_some(())
+    })
+    .await;
+    // What the import has seen before is done by the time that it copies this.
+    let last = json!({"realm": "fixed", "key": "last", "token": "the-last-token"});
+    old.client.post("/api/secret", &last).await.expect(200);
+    eventually("what was made last is copied", async || {
+        (copied("last").await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(copied("f").await, 1);
+    child.kill().expect("it is still running");
+    child.wait().expect("it ends");
 }

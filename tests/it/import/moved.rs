@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use reqwest::Method;
+use sea_orm::TransactionTrait;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{Clock, SystemClock};
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::named_row;
+use token_server::token::elsewhere::{DatabaseId, Renewer, hold};
 
 use super::{ended, migrated, outcomes, report_of, text};
 use crate::kit::database::Kind;
@@ -61,6 +65,45 @@ fn refused(target: &TestDatabase, source: &TestDatabase, keys: &str) -> String {
     let ended = ended(prepared(target, source, keys), &[]);
     assert_eq!(ended.status.code(), Some(2), "{}", text(&ended.stdout));
     text(&ended.stderr)
+}
+
+/// A database with something of everything, its server, and the provider of both.
+pub struct Filled {
+    pub provider: Provider,
+    pub source: TestDatabase,
+    pub old: ServerProcess,
+    /// The key of a caller.
+    pub key: String,
+}
+
+pub async fn filled_source(target: &TestDatabase) -> Filled {
+    let provider = Provider::start().await;
+    let source = source_of(target).await;
+    let old = there(&source);
+    let key = filled(&old, &provider).await;
+    Filled {
+        provider,
+        source,
+        old,
+        key,
+    }
+}
+
+/// The name of a database, which its first server or import has given it.
+pub async fn identity(database: &TestDatabase) -> DatabaseId {
+    let identity = named_row::identity(&database.connect().await).await;
+    DatabaseId(identity.expect("a query").expect("its name"))
+}
+
+/// Has a token held because another database renews it.
+pub async fn held(database: &TestDatabase, key: &str, renewer: &DatabaseId) {
+    let id = format!("SELECT secret_id FROM ts_token WHERE key_name = '{key}'");
+    let id = SecretId(database.number(&id).await);
+    let transaction = database.connect().await.begin().await.expect("it begins");
+    let renewers = hold(&transaction, &[id], renewer).await;
+    transaction.commit().await.expect("it is kept");
+    let elsewhere = Renewer::Elsewhere(renewer.clone());
+    assert_eq!(renewers.expect("it is held"), [(id, elsewhere)]);
 }
 
 /// What there is in every table that is taken.
@@ -157,7 +200,7 @@ async fn push(client: &Client, provider: &Provider) {
 }
 
 /// Something of everything.
-pub async fn filled(server: &ServerProcess, provider: &Provider) -> String {
+async fn filled(server: &ServerProcess, provider: &Provider) -> String {
     let client = &server.client;
     let mut config = json!({
         "url": provider.url("/token"), "method": "GET",
@@ -202,10 +245,12 @@ pub async fn filled(server: &ServerProcess, provider: &Provider) -> String {
 async fn everything_is_taken_under_another_key_ring_and_a_second_run_changes_nothing(
     database: TestDatabase,
 ) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    let key = filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        key,
+    } = filled_source(&database).await;
     let read = async |server: &ServerProcess, realm: &str, name: &str| {
         let read = server.client.token(realm, name).await.expect(200).json();
         (
@@ -274,10 +319,12 @@ async fn everything_is_taken_under_another_key_ring_and_a_second_run_changes_not
 }
 
 async fn a_dry_run_changes_neither_database(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     drop(old);
     // It seals nothing without a key of its own.
     drop(ServerProcess::start(&database, &[]));
@@ -300,9 +347,7 @@ async fn a_dry_run_changes_neither_database(database: TestDatabase) {
 }
 
 async fn keys_that_do_not_open_the_source_are_refused(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    filled(&there(&source), &provider).await;
+    let Filled { source, .. } = filled_source(&database).await;
     migrated(&database);
     let said = refused(&database, &source, &format!("another:{OTHER_KEY}"));
     assert!(said.contains("\"theirs\" ("), "{said}");
@@ -318,10 +363,12 @@ async fn keys_that_do_not_open_the_source_are_refused(database: TestDatabase) {
 }
 
 async fn what_no_server_wrote_is_refused_by_table_and_row(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     drop(old);
     let id = source
         .number("SELECT secret_id FROM ts_token WHERE key_name = 'a'")
@@ -360,10 +407,12 @@ async fn what_no_server_wrote_is_refused_by_table_and_row(database: TestDatabase
 }
 
 async fn what_is_another_here_is_left_as_it_is(database: TestDatabase) {
-    let provider = Provider::start().await;
-    let source = source_of(&database).await;
-    let old = there(&source);
-    filled(&old, &provider).await;
+    let Filled {
+        provider: _provider,
+        source,
+        old,
+        ..
+    } = filled_source(&database).await;
     let new = ServerProcess::start(&database, &[]);
     new.client
         .register_realm("r", &provider.url("/other"))

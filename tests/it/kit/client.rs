@@ -173,6 +173,21 @@ impl Client {
         .await;
     }
 
+    /// Registers a realm whose refresh tokens are good once.
+    pub async fn register_rotating(&self, id: &str, url: &str, policy: Value) {
+        let config = json!({
+            "params": {"refresh_token": {"title": "The first refresh token"}},
+            "url": url, "method": "POST", "content_type": "form",
+            "arguments": [
+                {"name": "grant_type", "place": "body", "value": "refresh_token"},
+                {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
+            ],
+            "token_path": "access_token", "expires_in_path": "expires_in",
+            "refresh_token_path": "refresh_token", "policy": policy,
+        });
+        self.save_realm(id, config).await;
+    }
+
     /// Registers a realm `r` and a secret `k` in it, and waits for the first token.
     pub async fn register(&self, url: &str) {
         self.register_realm("r", url).await;

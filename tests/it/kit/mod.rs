@@ -19,6 +19,7 @@ pub mod raw;
 pub mod server;
 pub mod source;
 pub mod strict_json;
+pub mod terminal;
 pub mod tls;
 pub mod wechat;
 

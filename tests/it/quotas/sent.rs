@@ -136,18 +136,9 @@ async fn a_quota_counts_a_refused_refresh_token_although_its_attempt_is_overtake
 ) {
     let provider = Provider::start().await;
     let server = Server::start(&database).await;
-    let config = json!({
-        "params": {"refresh_token": {"title": "The first refresh token"}},
-        "url": provider.url("/token"), "method": "POST", "content_type": "form",
-        "arguments": [
-            {"name": "grant_type", "place": "body", "value": "refresh_token"},
-            {"name": "refresh_token", "place": "body", "value": "$refresh_token"},
-        ],
-        "token_path": "access_token", "expires_in_path": "expires_in",
-        "refresh_token_path": "refresh_token",
-        "policy": {"quota": [{"limit": 100, "window_s": 86_400}]},
-    });
-    server.client.save_realm("r", config).await;
+    let policy = json!({"quota": [{"limit": 100, "window_s": 86_400}]});
+    let url = provider.url("/token");
+    server.client.register_rotating("r", &url, policy).await;
     let params = json!({"refresh_token": "first"});
     let secret = json!({"realm": "r", "key": "k", "params": params});
     server.client.post("/api/secret", &secret).await.expect(200);
