@@ -3,6 +3,7 @@
 
 mod admin_key;
 mod data_dir;
+mod key_check;
 mod key_file;
 mod key_proof;
 mod purpose;

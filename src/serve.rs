@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::address_rates::AddressRates;
-use crate::access::audit::HeadSigner;
+use crate::access::audit::{EarlierNoter, HeadSigner};
 use crate::api;
 use crate::app::App;
 use crate::foundation::descriptors;
@@ -139,7 +139,8 @@ fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
     ];
     jobs.extend(others);
     let signer = HeadSigner::new(app.database.clone(), app.audit.clone(), app.clock.clone());
-    let heads = AuditHeads::new(signer, app.database.clone(), app.clock.clone());
+    let noter = EarlierNoter::new(app.database.clone(), app.audit.clone(), app.clock.clone());
+    let heads = AuditHeads::new(signer, noter, app.database.clone(), app.clock.clone());
     jobs.push(Arc::new(heads));
     if let Some(secured) = tls {
         let (tls, clock) = (secured.tls.clone(), app.clock.clone());

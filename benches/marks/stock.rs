@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait, IntoActiveModel};
 use token_server::foundation::clock::{Clock, EpochMs, Ms, SystemClock, Timeline};
-use token_server::foundation::ids::{KeyName, RealmId, SecretId};
+use token_server::foundation::ids::{KeyName, RealmId, SecretId, Version};
 use token_server::foundation::randomness::Randomness;
 use token_server::foundation::sealing::KeyRing;
 use token_server::secret::params::Params;
@@ -73,11 +73,13 @@ fn row(number: usize, now: EpochMs, ring: &KeyRing) -> (secret::ActiveModel, tok
     let (realm, key) = (realm_name(0), key_name(number));
     let name = (RealmId::stored(realm.clone()), KeyName::stored(key.clone()));
     let value = format!("{number:0TOKEN_BYTES$}");
+    let params = seal_params((&name.0, &name.1), Version(1), &Params::default(), ring);
     let secret = secret::Model {
         id,
         realm_id: realm,
         key_name: key,
-        params: seal_params(&name.0, &name.1, &Params::default(), ring),
+        params: params.params,
+        mac: Some(params.mac),
         version: 1,
         created_at: now,
         updated_at: now,

@@ -17,6 +17,8 @@ pub struct Model {
     pub version: i64,
     pub created_at: EpochMs,
     pub updated_at: EpochMs,
+    /// Authenticates the parameters as those of this version.
+    pub mac: Option<Sealed>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -31,7 +31,8 @@ mod m20261129_000026_chain_audit;
 mod m20261129_000027_create_audit_sink;
 mod m20261129_000028_add_rates;
 mod m20261129_000029_authenticate_sealing_key;
-mod m20261130_000030_create_replica;
+mod m20261130_000030_authenticate_secrets;
+mod m20261130_000031_create_replica;
 
 use std::collections::HashSet;
 
@@ -78,7 +79,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000027_create_audit_sink::Migration),
             Box::new(m20261129_000028_add_rates::Migration),
             Box::new(m20261129_000029_authenticate_sealing_key::Migration),
-            Box::new(m20261130_000030_create_replica::Migration),
+            Box::new(m20261130_000030_authenticate_secrets::Migration),
+            Box::new(m20261130_000031_create_replica::Migration),
         ]
     }
 

@@ -2,11 +2,14 @@
 //! put in is found.
 
 mod chain;
+mod earlier;
 mod entry;
 mod export;
 mod fault;
 mod heads;
 mod log;
+mod noting;
+mod outside;
 mod positions;
 mod prune;
 mod store;
@@ -18,6 +21,7 @@ pub use export::line;
 pub use fault::{AuditFault, FaultKind};
 pub use heads::{HEADS_MAX, HeadSigner, Signed};
 pub use log::AuditLog;
+pub use noting::EarlierNoter;
 pub use positions::{Behind, advance, behind, next};
 pub use prune::prune;
 pub use store::{AuditFilter, after, append_unchained, list};

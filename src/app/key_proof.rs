@@ -14,7 +14,7 @@ use crate::foundation::ids::RealmId;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::sealing_keys::is_made_with;
 use crate::realm::store as realms;
-use crate::secret::Secret;
+use crate::secret::authentic as secrets;
 use crate::ticket;
 use crate::token::proof as tokens;
 
@@ -64,8 +64,8 @@ async fn proof(
         })
         .await?;
     found
-        .look::<secret::Entity>(&[secret::Column::Params], |row| {
-            Secret::open(row, ring).is_ok()
+        .look::<secret::Entity>(&[secret::Column::Params, secret::Column::Mac], |row| {
+            secrets::proves(&row, key_id, ring)
         })
         .await?;
     found

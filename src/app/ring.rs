@@ -3,13 +3,11 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    DbBackend, EntityTrait,
-};
+use sea_orm::{DbBackend, EntityTrait};
 use serde_json::json;
 use token_server_entity::sealing_key;
 
+use super::key_check::{StoredBy, check_row, checked};
 use super::key_file::{SEALING_KEYS_FILE, read_secret, write_secret};
 use super::key_proof::opens_stored;
 use super::purpose::Purpose;
@@ -24,18 +22,12 @@ use crate::foundation::ids::{ReplicaId, SecretId};
 use crate::foundation::key_command::keys_of;
 use crate::foundation::published_rings;
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{KeyRing, SealedPlace, SealingKeys};
+use crate::foundation::sealing::{KeyRing, SealingKeys};
 use crate::foundation::sealing_choice::{self, Choice, Published};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
+use crate::secret::authentic as secrets;
 use crate::token::authentic as tokens;
-
-/// What a key's check value held before rows were authenticated.
-const CHECK_BEFORE: &[u8] = b"token-server";
-/// What it held while tokens were not.
-const CHECK_BEFORE_TOKENS: &[u8] = b"token-server, rows are authenticated";
-/// What it holds since all of them are.
-const CHECK: &[u8] = b"token-server, rows and tokens are authenticated";
 
 /// A ring, and what is sealed with it; nothing is in a dry run.
 pub(super) struct OpenedRing {
@@ -99,7 +91,7 @@ pub(super) async fn open_ring(
         }
     }
     if purpose == Purpose::DryRun {
-        if stored_by.is_some_and(|version| version < StoredBy::Now) {
+        if !before.is_empty() {
             let address = Box::new(database.address().clone());
             return Err(StartError::NotAuthenticated(address));
         }
@@ -109,8 +101,9 @@ pub(super) async fn open_ring(
         return Ok(OpenedRing { ring, choice: None });
     }
     let choice = publish(&ring, database, replica, clock.now()).await?;
-    if let Some(version) = stored_by {
-        authenticate(database, &ring, version).await?;
+    if let (Some(version), false) = (stored_by, before.is_empty()) {
+        let ids: Vec<_> = before.iter().map(|row| row.key_id.as_str()).collect();
+        authenticate(database, &ring, version, &ids).await?;
     }
     for row in &damaged {
         tracing::warn!(
@@ -297,44 +290,18 @@ async fn refuse_foreign(
     Ok(())
 }
 
-fn check_place(key_id: &str) -> SealedPlace<'_> {
-    SealedPlace {
-        table: "ts_sealing_key",
-        row: key_id,
-        column: "check_value",
-    }
-}
-
-/// What a version authenticated of what it stored; the check value says so, beside that the key
-/// is the one of its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum StoredBy {
-    BeforeRows,
-    BeforeTokens,
-    Now,
-}
-
-pub(super) fn checked(ring: &KeyRing, row: &sealing_key::Model) -> Option<StoredBy> {
-    let opened = ring.open(&check_place(&row.key_id), &row.check_value);
-    match opened.ok()?.as_slice() {
-        CHECK => Some(StoredBy::Now),
-        CHECK_BEFORE_TOKENS => Some(StoredBy::BeforeTokens),
-        CHECK_BEFORE => Some(StoredBy::BeforeRows),
-        _ => None,
-    }
-}
-
 /// Authenticates what an earlier version stored, once: from then on a row that is not
-/// authenticated was written by somebody else.
+/// authenticated was written by somebody else. Of secrets those that are sealed with some keys: no
+/// server with one of these has done so.
 async fn authenticate(
     database: &Database,
     ring: &KeyRing,
     stored_by: StoredBy,
+    key_ids: &[&str],
 ) -> Result<(), DbError> {
-    let (mut realms, mut api_keys, mut tokens) = (0, 0, 0);
+    let (mut realms, mut api_keys, mut tokens, mut secret_count) = (0, 0, 0, 0);
     match stored_by {
-        StoredBy::Now => return Ok(()),
-        StoredBy::BeforeTokens => {}
+        StoredBy::Now | StoredBy::BeforeSecrets | StoredBy::BeforeTokens => {}
         StoredBy::BeforeRows => {
             (realms, api_keys) = database
                 .write(|transaction, _| {
@@ -347,34 +314,39 @@ async fn authenticate(
                 .await?;
         }
     }
+    if stored_by < StoredBy::BeforeSecrets {
+        let mut after = SecretId(i64::MIN);
+        while let Some((last, count)) = database
+            .write(|transaction, _| {
+                Box::pin(async move {
+                    let some = tokens::authenticate_after(transaction, ring, after).await?;
+                    Ok::<_, DbError>(some)
+                })
+            })
+            .await?
+        {
+            (after, tokens) = (last, tokens + count);
+        }
+    }
     let mut after = SecretId(i64::MIN);
     while let Some((last, count)) = database
         .write(|transaction, _| {
             Box::pin(async move {
-                let some = tokens::authenticate_after(transaction, ring, after).await?;
+                let by = (ring, key_ids);
+                let some = secrets::authenticate_after(transaction, by, after).await?;
                 Ok::<_, DbError>(some)
             })
         })
         .await?
     {
-        (after, tokens) = (last, tokens + count);
+        (after, secret_count) = (last, secret_count + count);
     }
     tracing::info!(
         realms,
         api_keys,
         tokens,
+        secrets = secret_count,
         "rows that an earlier version stored were authenticated"
     );
     Ok(())
-}
-
-fn check_row(ring: &KeyRing, key_id: &str, now: EpochMs) -> Option<sealing_key::ActiveModel> {
-    let check_value = ring.seal_under(key_id, &check_place(key_id), CHECK)?;
-    Some(sealing_key::ActiveModel {
-        key_id: Set(key_id.to_owned()),
-        check_value: Set(check_value),
-        created_at: Set(now),
-        seals_since: NotSet,
-        seals_mac: NotSet,
-    })
 }

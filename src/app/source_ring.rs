@@ -6,9 +6,9 @@ use sea_orm::EntityTrait;
 use secrecy::SecretString;
 use token_server_entity::sealing_key;
 
+use super::key_check::checked;
 use super::key_file::{SEALING_KEYS_FILE, read_secret};
 use super::key_proof::opens_stored;
-use super::ring::checked;
 use super::start_error::StartError;
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::private;

@@ -12,7 +12,7 @@ use super::help::ON_THE_DATABASE;
 use crate::access::audit::{self, AuditFilter, Verification};
 use crate::app::App;
 use crate::config::Settings;
-use crate::foundation::clock::EpochMs;
+use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::logging::on_one_line;
 
 /// Entries read at once.
@@ -64,7 +64,9 @@ fn told(verified: &Verification) -> String {
         entries,
         chains,
         unchained,
+        noted_since,
         faults,
+        more_inserted,
     } = verified;
     let mut text = String::new();
     for fault in faults {
@@ -72,14 +74,21 @@ fn told(verified: &Verification) -> String {
         text.push_str(&on_one_line(&fault.to_string()));
         text.push('\n');
     }
+    if *more_inserted > 0 {
+        text.push_str(&format!("{more_inserted} more entries were inserted\n"));
+    }
     let are = match faults.is_empty() {
         true => "are as they were written",
         false => "were gone through before that, and are as they were written",
     };
     text.push_str(&format!("{entries} entries in {chains} chains {are}\n"));
     if *unchained > 0 {
+        let noted = match noted_since {
+            Some(since) => format!("what they say was noted at {}", since.to_rfc3339()),
+            None => "nothing is noted of them, so a change would not be found".to_owned(),
+        };
         text.push_str(&format!(
-            "{unchained} entries of an earlier version are in no chain\n"
+            "{unchained} entries of an earlier version are in no chain; {noted}\n"
         ));
     }
     text

@@ -56,6 +56,9 @@ pub async fn rotate(settings: Settings, id: Option<String>) -> Result<ExitCode, 
     for key in &rotated.uses {
         text.push_str(&format!("{:?}: {} value(s)\n", key.key_id, key.values));
     }
+    text.push_str(&format!(
+        "not counted: what is in the spools of servers; each that runs seals its own anew with {id:?}, and one that does not run does so when it starts\n"
+    ));
     say(&text)?;
     let mut others = rotated.uses.iter().filter(|key| key.key_id != id);
     let is_whole = others.all(|key| key.values == 0);

@@ -1,5 +1,6 @@
 //! Rows of `ts_lock`: one says which database this is, another who imports into it, a third makes
-//! servers take turns where they say what they seal with.
+//! servers take turns where they say what they seal with, and one says where the audit's note of the
+//! entries in no chain is.
 
 use sea_orm::QueryFilter;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -12,6 +13,7 @@ use super::database::{Database, DbError, is_duplicate};
 const IDENTITY: &str = "database";
 const IMPORT: &str = "import";
 const SEALING: &str = "sealing";
+const AUDIT_NOTE: &str = "audit_note";
 
 /// The random name of a database; it has one once something was moved into it or out of it.
 pub async fn identity(database: &impl ConnectionTrait) -> Result<Option<String>, DbErr> {
@@ -28,22 +30,54 @@ pub async fn identity_or(database: &Database, new: &str) -> Result<String, DbErr
 
 /// Makes a row, unless it is there.
 async fn make(database: &Database, name: &str, owner: Option<&str>) -> Result<(), DbError> {
+    database
+        .write_alone(|writer| insert(writer, name, owner))
+        .await
+        .map(|_| ())
+}
+
+/// Inserts a row; false where it is there.
+async fn insert(
+    database: &impl ConnectionTrait,
+    name: &str,
+    owner: Option<&str>,
+) -> Result<bool, DbErr> {
     let row = ActiveModel {
         name: Set(name.to_owned()),
         owner: Set(owner.map(str::to_owned)),
         held_until: Set(EpochMs(0)),
     };
-    database
-        .write_alone(|writer| {
-            let insert = Entity::insert(row.clone());
-            async move {
-                match insert.exec_without_returning(writer).await {
-                    Err(error) if !is_duplicate(&error) => Err(error),
-                    _ => Ok(()),
-                }
-            }
-        })
-        .await
+    match Entity::insert(row).exec_without_returning(database).await {
+        Err(error) if is_duplicate(&error) => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
+/// Where the audit's note of the entries in no chain is. Only a hint: the note itself is in a chain.
+pub async fn audit_note(database: &impl ConnectionTrait) -> Result<Option<String>, DbErr> {
+    let row = Entity::find_by_id(AUDIT_NOTE).one(database).await?;
+    Ok(row.and_then(|row| row.owner))
+}
+
+/// Says where the first note is; false where somebody else has said so. Inside a transaction, others
+/// that would say so wait for its end.
+pub async fn begin_audit_note(database: &impl ConnectionTrait, place: &str) -> Result<bool, DbErr> {
+    insert(database, AUDIT_NOTE, Some(place)).await
+}
+
+/// Says where the note is that takes the place of another; false where it is not that one any more.
+pub async fn move_audit_note(
+    database: &impl ConnectionTrait,
+    from: &str,
+    to: &str,
+) -> Result<bool, DbErr> {
+    let moved = Entity::update_many()
+        .col_expr(Column::Owner, Expr::value(to))
+        .filter(Column::Name.eq(AUDIT_NOTE))
+        .filter(Column::Owner.eq(from))
+        .exec(database)
+        .await?;
+    Ok(moved.rows_affected == 1)
 }
 
 /// Takes the place of the one import into a database; false where another has it.

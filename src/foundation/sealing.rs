@@ -24,6 +24,10 @@ pub use row_values::RowValues;
 
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 24;
+const MARK_BYTES: usize = 8;
+
+/// What a nonce begins with to say something of the value: the rest of it is random.
+pub type Mark = [u8; MARK_BYTES];
 
 /// Where a sealed value stands. It opens nowhere else.
 #[derive(Clone, Debug)]
@@ -174,15 +178,23 @@ impl KeyRing {
         Ok(Some(self.seal(place, &plain)))
     }
 
-    /// Seals with a named key of the ring, for its check value.
-    pub fn seal_under(
+    /// Seals with a named key of the ring, with a mark, for its check value.
+    pub fn seal_marked(
         &self,
         key_id: &str,
         place: &SealedPlace<'_>,
         plain: &[u8],
+        mark: &Mark,
     ) -> Option<Sealed> {
         let key = self.find(key_id)?;
-        Some(self.sealed(key, place, plain))
+        let mut nonce = self.randomness.bytes::<NONCE_BYTES>();
+        nonce[..MARK_BYTES].copy_from_slice(mark);
+        Some(encrypted(
+            key,
+            &place.associated_data(&key.id),
+            plain,
+            nonce,
+        ))
     }
 
     pub fn open(
@@ -235,20 +247,33 @@ impl KeyRing {
     }
 
     fn encrypted(&self, key: &SealingKey, associated: &[u8], plain: &[u8]) -> Sealed {
-        let nonce = self.randomness.bytes::<NONCE_BYTES>();
-        let payload = Payload {
-            msg: plain,
-            aad: associated,
-        };
-        let ciphertext = key
-            .cipher
-            .encrypt(&XNonce::from(nonce), payload)
-            .expect("XChaCha20-Poly1305 fails only above 256 GiB, far beyond any limit here");
-        let mut bytes = prefix(&key.id);
-        bytes.extend_from_slice(&nonce);
-        bytes.extend_from_slice(&ciphertext);
-        Sealed(bytes)
+        encrypted(key, associated, plain, self.randomness.bytes())
     }
+}
+
+fn encrypted(
+    key: &SealingKey,
+    associated: &[u8],
+    plain: &[u8],
+    nonce: [u8; NONCE_BYTES],
+) -> Sealed {
+    let payload = Payload {
+        msg: plain,
+        aad: associated,
+    };
+    let ciphertext = key
+        .cipher
+        .encrypt(&XNonce::from(nonce), payload)
+        .expect("XChaCha20-Poly1305 fails only above 256 GiB, far beyond any limit here");
+    let mut bytes = prefix(&key.id);
+    bytes.extend_from_slice(&nonce);
+    bytes.extend_from_slice(&ciphertext);
+    Sealed(bytes)
+}
+
+/// Whether a value was sealed with a mark.
+pub fn is_marked(sealed: &Sealed, mark: &Mark) -> bool {
+    split(&sealed.0).is_some_and(|(_, nonce, _)| nonce.as_slice().starts_with(mark))
 }
 
 /// What begins every value that was sealed with a key, and no other.

@@ -16,7 +16,7 @@ pub const SEALED_COLUMNS: [(&str, &[&str]); 8] = [
     ("ts_realm", &["mac"]),
     ("ts_api_key", &["mac"]),
     ("ts_issuer", &["mac"]),
-    ("ts_secret", &["params"]),
+    ("ts_secret", &["params", "mac"]),
     (
         "ts_token",
         &["token", "served", "extra", "refresh_token", "mac"],

@@ -1,4 +1,4 @@
-//! Records where the other servers' chains of the audit end.
+//! Records where the other servers' chains of the audit end, and what entries there are in no chain.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::job::{EVERY_SECOND, Job, PassOutcome, Trigger};
-use crate::access::audit::{HEADS_MAX, HeadSigner, Signed};
+use crate::access::audit::{EarlierNoter, HEADS_MAX, HeadSigner, Signed};
 use crate::foundation::clock::{BootMs, Ms, SharedClock};
 use crate::foundation::database::Database;
 
@@ -15,6 +15,7 @@ const RECORDED_EVERY: Ms = Ms::from_secs(60);
 
 pub struct AuditHeads {
     signer: HeadSigner,
+    noter: EarlierNoter,
     database: Database,
     clock: SharedClock,
     begun: Mutex<BootMs>,
@@ -23,10 +24,16 @@ pub struct AuditHeads {
 
 impl AuditHeads {
     /// The first record is a minute after the start.
-    pub fn new(signer: HeadSigner, database: Database, clock: SharedClock) -> Self {
+    pub fn new(
+        signer: HeadSigner,
+        noter: EarlierNoter,
+        database: Database,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             begun: Mutex::new(clock.boot()),
             signer,
+            noter,
             database,
             clock,
             wake: Arc::default(),
@@ -66,6 +73,11 @@ impl Job for AuditHeads {
     async fn pass(&self) -> PassOutcome {
         if !self.is_due() {
             return PassOutcome::Idle;
+        }
+        if let Err(error) = self.noter.note().await {
+            let doing = "noting the entries of the audit in no chain";
+            self.database.failed(&error, doing);
+            return PassOutcome::Failed;
         }
         match self.signer.sign().await {
             Ok(Signed::Nothing) => PassOutcome::Idle,

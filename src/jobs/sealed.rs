@@ -1,4 +1,5 @@
-//! Looks, now and then, for stored values that were damaged.
+//! Seals the spool anew once another key seals, and looks, now and then, for stored values that were
+//! damaged.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,8 +62,10 @@ impl Job for SealedCheckJob {
     }
 
     async fn pass(&self) -> PassOutcome {
+        // It has told why.
+        let respooled = self.renewals.reseal_spool().await;
         if !self.is_due() {
-            return PassOutcome::Idle;
+            return respooled.map_or(PassOutcome::Failed, |()| PassOutcome::Idle);
         }
         match self.renewals.check_sealed().await {
             Ok(found) if found.is_empty() => PassOutcome::Done,

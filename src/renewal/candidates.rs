@@ -19,6 +19,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{AttemptId, ReplicaId, SecretId};
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::seldom::Seldom;
 use crate::memory::Memory;
 use crate::token::candidate::{self, Candidate, Promotion};
 use crate::token::store;
@@ -44,6 +45,15 @@ pub(super) struct PairKeeper {
     parts: PairKeeperParts,
     /// Attempts whose result is not in the database yet, and is brought later.
     unkept: Mutex<HashSet<AttemptId>>,
+    respooled: Mutex<Respooled>,
+}
+
+/// The spool, sealed anew.
+#[derive(Default)]
+struct Respooled {
+    /// The key that all of it was sealed with.
+    with: Option<String>,
+    failures: Seldom,
 }
 
 impl PairKeeper {
@@ -51,6 +61,7 @@ impl PairKeeper {
         Self {
             parts,
             unkept: Mutex::default(),
+            respooled: Mutex::default(),
         }
     }
 
@@ -62,8 +73,8 @@ impl PairKeeper {
         let Some(spool) = self.parts.spool.clone() else {
             return false;
         };
-        let pair = candidate.clone();
-        match on_disk(move || spool.put(&pair)).await {
+        let (pair, ring) = (candidate.clone(), self.parts.ring.clone());
+        match on_disk(move || spool.put(&pair, &ring)).await {
             Ok(()) => {
                 tracing::warn!(
                     attempt = candidate.attempt.0,
@@ -217,6 +228,35 @@ impl PairKeeper {
         })
     }
 
+    /// Seals the spool anew where another key seals than that which all of it was sealed with.
+    pub(super) async fn reseal_spool(&self) -> std::io::Result<()> {
+        let key = self.parts.ring.sealing_id().to_owned();
+        let is_done = self.lock_respooled().with.as_ref() == Some(&key);
+        let Some(spool) = self.parts.spool.clone().filter(|_| !is_done) else {
+            return Ok(());
+        };
+        let ring = self.parts.ring.clone();
+        let resealed = on_disk(move || spool.reseal(&ring)).await;
+        let mut respooled = self.lock_respooled();
+        match &resealed {
+            Ok(files) => {
+                if *files > 0 {
+                    tracing::info!(files, key, "the spool was sealed anew");
+                }
+                respooled.with = Some(key);
+            }
+            Err(error) => {
+                if let Some(times) = respooled.failures.count(self.parts.clock.boot()) {
+                    tracing::error!(
+                        %error, key, times,
+                        "the spool cannot be sealed anew: it holds values under another key"
+                    );
+                }
+            }
+        }
+        resealed.map(|_| ())
+    }
+
     /// Keeps a pair of the spool, whose file is removed then.
     pub(super) async fn keep_spooled(self: &Arc<Self>, candidate: Candidate) {
         self.lock_unkept().insert(candidate.attempt.clone());
@@ -226,6 +266,12 @@ impl PairKeeper {
     /// The attempts whose result is not in the database yet.
     pub(super) fn unkept(&self) -> Vec<AttemptId> {
         self.lock_unkept().iter().cloned().collect()
+    }
+
+    fn lock_respooled(&self) -> MutexGuard<'_, Respooled> {
+        self.respooled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_unkept(&self) -> MutexGuard<'_, HashSet<AttemptId>> {

@@ -359,6 +359,11 @@ impl Renewals {
         self.replay.replay().await
     }
 
+    /// Seals the spool anew once another key seals.
+    pub async fn reseal_spool(&self) -> std::io::Result<()> {
+        self.pairs.reseal_spool().await
+    }
+
     /// A restarted replica releases what its earlier process held, and one that stops what
     /// it still holds, but for what it will bring when it starts again. Nobody waits for it any
     /// longer.

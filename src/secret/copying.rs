@@ -35,11 +35,14 @@ pub async fn replace(
 }
 
 fn row(there: &Secret, ring: &KeyRing) -> secret::ActiveModel {
+    let name = (&there.realm, &there.key);
+    let sealed = seal_params(name, there.version, &there.params, ring);
     secret::ActiveModel {
         id: NotSet,
         realm_id: Set(there.realm.as_str().to_owned()),
         key_name: Set(there.key.as_str().to_owned()),
-        params: Set(seal_params(&there.realm, &there.key, &there.params, ring)),
+        params: Set(sealed.params),
+        mac: Set(Some(sealed.mac)),
         version: Set(there.version.0),
         created_at: Set(there.created_at),
         updated_at: Set(there.updated_at),

@@ -1,16 +1,19 @@
 //! Credentials: sealed at rest, masked wherever they are shown.
 
+pub mod authentic;
 pub mod copying;
 pub mod exported;
 pub mod params;
+mod place;
 pub mod store;
 
 use token_server_entity::secret;
 
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
-use crate::foundation::sealing::{Closed, KeyRing, OpenError, Sealed, SealedPlace};
+use crate::foundation::sealing::{Closed, KeyRing, OpenError, Sealed};
 use params::Params;
+use place::{PlaceName, plain};
 
 /// A secret with its parameters open.
 #[derive(Clone, Debug)]
@@ -26,16 +29,15 @@ pub struct Secret {
 
 impl Secret {
     pub fn open(row: secret::Model, ring: &KeyRing) -> Result<Self, OpenError> {
-        let realm = RealmId::stored(row.realm_id);
-        let key = KeyName::stored(row.key_name);
-        let place = PlaceName::of(&realm, &key);
         let closed = |error| OpenError {
             // It is sealed for its name, and found by its number.
             row: row.id.to_string(),
             ..error
         };
-        let plain = ring.open(&place.params(), &row.params).map_err(closed)?;
+        let plain = plain(&row, ring).map_err(closed)?;
+        authentic::verify(&row, &plain, ring).map_err(closed)?;
         let params = Params::from_json(&plain).ok_or_else(|| {
+            let place = PlaceName::of_row(&row);
             closed(OpenError::new(
                 &place.params(),
                 &row.params,
@@ -43,13 +45,8 @@ impl Secret {
             ))
         })?;
         Ok(Self {
-            id: SecretId(row.id),
             params,
-            version: Version(row.version),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            realm,
-            key,
+            ..Self::without_params(row)
         })
     }
 }
@@ -76,30 +73,26 @@ impl Secret {
 
 /// The same parameters under the key that seals; none where they are under that already.
 fn resealed(row: &secret::Model, ring: &KeyRing) -> Result<Option<Sealed>, OpenError> {
-    let realm = RealmId::stored(row.realm_id.clone());
-    let key = KeyName::stored(row.key_name.clone());
-    ring.resealed(&PlaceName::of(&realm, &key).params(), &row.params)
+    ring.resealed(&PlaceName::of_row(row).params(), &row.params)
 }
 
-/// Seals the parameters of `(realm, key)`.
-pub fn seal_params(realm: &RealmId, key: &KeyName, params: &Params, ring: &KeyRing) -> Sealed {
-    ring.seal(&PlaceName::of(realm, key).params(), &params.to_json())
+/// Parameters as they are stored.
+pub struct SealedParams {
+    pub params: Sealed,
+    /// Authenticates them as those of a version.
+    pub mac: Sealed,
 }
 
-/// A secret's row by its name: the number is not known before the row is stored.
-struct PlaceName(String);
-
-impl PlaceName {
-    fn of(realm: &RealmId, key: &KeyName) -> Self {
-        // The length keeps `a`/`b/c` and `a/b`/`c` apart.
-        Self(format!("{}/{realm}/{key}", realm.as_str().len()))
-    }
-
-    fn params(&self) -> SealedPlace<'_> {
-        SealedPlace {
-            table: "ts_secret",
-            row: &self.0,
-            column: "params",
-        }
+/// Seals the parameters of a version of `(realm, key)`.
+pub fn seal_params(
+    (realm, key): (&RealmId, &KeyName),
+    version: Version,
+    params: &Params,
+    ring: &KeyRing,
+) -> SealedParams {
+    let (place, plain) = (PlaceName::of(realm, key), params.to_json());
+    SealedParams {
+        params: ring.seal(&place.params(), &plain),
+        mac: authentic::mac_of(&place, version, &plain, ring),
     }
 }

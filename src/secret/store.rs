@@ -1,6 +1,5 @@
 //! Secrets in the database.
 
-use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -8,10 +7,12 @@ use sea_orm::{
 };
 use token_server_entity::secret::{self, Column, Entity};
 
+use super::params::Params;
+use super::{Secret, authentic, seal_params};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{padded, rows_after};
 use crate::foundation::ids::{KeyName, RealmId, SecretId, Version};
-use crate::foundation::sealing::{KeyRing, Resealed, Sealed};
+use crate::foundation::sealing::{KeyRing, Resealed};
 
 /// Secrets of one question to the database.
 const IDS_AT_ONCE: usize = 500;
@@ -36,14 +37,16 @@ pub async fn insert(
     database: &impl ConnectionTrait,
     realm: &RealmId,
     key: &KeyName,
-    params: Sealed,
-    now: EpochMs,
+    params: &Params,
+    (ring, now): (&KeyRing, EpochMs),
 ) -> Result<SecretId, DbErr> {
+    let sealed = seal_params((realm, key), Version(1), params, ring);
     let inserted = Entity::insert(secret::ActiveModel {
         id: NotSet,
         realm_id: Set(realm.as_str().to_owned()),
         key_name: Set(key.as_str().to_owned()),
-        params: Set(params),
+        params: Set(sealed.params),
+        mac: Set(Some(sealed.mac)),
         version: Set(1),
         created_at: Set(now),
         updated_at: Set(now),
@@ -53,23 +56,25 @@ pub async fn insert(
     Ok(SecretId(inserted.last_insert_id))
 }
 
-/// Writes new parameters over a version; false where another change came first.
+/// Writes new parameters over those of a secret; false where another change came first.
 pub async fn update(
     database: &impl ConnectionTrait,
-    id: SecretId,
-    over: Version,
-    params: Sealed,
-    now: EpochMs,
+    over: &Secret,
+    params: &Params,
+    (ring, now): (&KeyRing, EpochMs),
 ) -> Result<bool, DbErr> {
+    let version = Version(over.version.0 + 1);
+    let sealed = seal_params((&over.realm, &over.key), version, params, ring);
     let updated = Entity::update_many()
         .set(secret::ActiveModel {
-            params: Set(params),
-            version: Set(over.0 + 1),
+            params: Set(sealed.params),
+            mac: Set(Some(sealed.mac)),
+            version: Set(version.0),
             updated_at: Set(now),
             ..Default::default()
         })
-        .filter(Column::Id.eq(id.0))
-        .filter(Column::Version.eq(over.0))
+        .filter(Column::Id.eq(over.id.0))
+        .filter(Column::Version.eq(over.version.0))
         .exec(database)
         .await?;
     Ok(updated.rows_affected == 1)
@@ -201,15 +206,23 @@ pub async fn reseal_after(
     let rows = list_after(database, after, IDS_AT_ONCE as u64).await?;
     let last = rows.last().map(|row| SecretId(row.id));
     for row in rows {
-        if let Some(params) = resealed.count(super::resealed(&row, ring)) {
-            // Whoever has saved others meanwhile has sealed them.
-            Entity::update_many()
-                .col_expr(Column::Params, Expr::value(params))
-                .filter(Column::Id.eq(row.id))
-                .filter(Column::Params.eq(row.params))
-                .exec(database)
-                .await?;
+        let mac = resealed.count(authentic::reauthenticated(&row, ring));
+        let params = resealed.count(super::resealed(&row, ring));
+        if mac.is_none() && params.is_none() {
+            continue;
         }
+        let anew = secret::ActiveModel {
+            params: params.map_or(NotSet, Set),
+            mac: mac.map_or(NotSet, |mac| Set(Some(mac))),
+            ..Default::default()
+        };
+        // Whoever has saved others meanwhile has sealed them.
+        Entity::update_many()
+            .set(anew)
+            .filter(Column::Id.eq(row.id))
+            .filter(Column::Params.eq(row.params))
+            .exec(database)
+            .await?;
     }
     Ok(last)
 }

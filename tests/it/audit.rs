@@ -1,5 +1,6 @@
 //! The audit: entries are chained, so that whatever somebody does to them in the database is named.
 
+mod earlier;
 mod heads;
 mod pruning;
 mod sinks;

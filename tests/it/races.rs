@@ -5,11 +5,15 @@ use std::sync::Arc;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use token_server::foundation::clock::{EpochMs, ManualClock, Ms};
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::KeyRing;
+use token_server::secret::authentic::authenticate_after;
 use tokio::task::JoinHandle;
 
 use crate::kit::database::Kind;
 use crate::kit::process::command;
-use crate::kit::server::{Client, Options};
+use crate::kit::server::{Client, Options, SEALING_KEYS};
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, eventually, on_every_database};
 
 on_every_database! {
@@ -45,6 +49,10 @@ async fn a_change_that_commits_while_a_result_waits_for_the_row_has_it_discarded
         Kind::MySql => run("START TRANSACTION").await,
     }
     run("UPDATE ts_secret SET version = version + 1").await;
+    let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
+    let after = SecretId(i64::MIN);
+    let authenticated = authenticate_after(&other, (&ring, &["test"]), after).await;
+    authenticated.expect("it counts as what a server stored");
     run("UPDATE ts_token SET renew_at = 0").await;
     provider.release();
     if database.kind() == Kind::MySql {

@@ -5,8 +5,12 @@ mod at_once;
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use token_server::foundation::ids::SecretId;
+use token_server::foundation::randomness::Randomness;
+use token_server::foundation::sealing::{KeyRing, Sealed, SealedPlace, key_id};
 use token_server::foundation::sealing_keys::follow;
+use token_server::token::{SealedPart, seal};
 
 use crate::kit::process::{ServerProcess, command};
 use crate::kit::server::{Options, SEALING_KEYS};
@@ -17,6 +21,7 @@ on_every_database! {
     a_server_that_lacks_a_key_of_what_is_stored_is_not_ready_and_names_it,
     all_servers_take_another_key_under_reads_and_renewals_and_nothing_is_left_under_the_old_one,
     a_rotation_that_was_killed_goes_on,
+    a_running_server_seals_its_spool_anew_once_another_key_seals,
     who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_with,
     a_choice_of_an_earlier_version_is_not_taken_and_the_log_says_to_make_it_again,
 }
@@ -62,9 +67,9 @@ async fn keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_on
     assert!(code != Some(0), "{said}");
     let (said, code) = run(&database, &other, &["renew"]);
     assert_eq!(code, Some(64), "{said}");
-    // The realm, the administrator's key, the parameters, the token and what authenticates it, and
-    // what the audit is authenticated with.
-    assert!(said.contains("\"test\" (6 values)"), "{said}");
+    // The realm, the administrator's key, the parameters and the token, each with what authenticates
+    // it, and what the audit is authenticated with.
+    assert!(said.contains("\"test\" (7 values)"), "{said}");
     let registered = "SELECT COUNT(*) FROM ts_sealing_key WHERE key_id = 'other'";
     assert_eq!(database.number(registered).await, 0);
     let (said, code) = run(&database, SEALING_KEYS, &["forget-key", "test"]);
@@ -72,7 +77,7 @@ async fn keys_that_open_nothing_of_what_is_stored_do_not_start_until_the_lost_on
     let (said, code) = run(&database, &other, &["forget-key", "tset"]);
     assert!(code == Some(2) && said.contains("known are test"), "{said}");
     let (said, code) = run(&database, &other, &["forget-key", "test"]);
-    assert!(code == Some(0) && said.contains("(6 values)"), "{said}");
+    assert!(code == Some(0) && said.contains("(7 values)"), "{said}");
     // The key of the administrator is given up, too: it may have been revoked.
     let another = "another-administrators-key-0123456789";
     let env = [(KEYS, other.as_str()), ("TOKEN_SERVER__ADMIN_KEY", another)];
@@ -214,6 +219,64 @@ async fn a_rotation_that_was_killed_goes_on(database: TestDatabase) {
     let (said, code) = run(&database, &both, &["rotate-key"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(counted(&said, "test"), Some(0), "{said}");
+}
+
+async fn a_running_server_seals_its_spool_anew_once_another_key_seals(database: TestDatabase) {
+    let (provider, elsewhere) = (
+        Provider::start().await,
+        tempfile::tempdir().expect("a place"),
+    );
+    let both = format!("{SEALING_KEYS},{}", other_key());
+    let server = Server::start_with(&database, Options::default().with(&[(KEYS, &both)])).await;
+    server.client.register(&provider.url("/token")).await;
+    // A pair that its database did not take.
+    let app = server.app();
+    let id = SecretId(database.number("SELECT id FROM ts_secret").await);
+    let value = seal(id, SealedPart::RefreshToken, &"the-pair".into(), &app.ring);
+    let file = json!({
+        "attempt_id": "pair", "secret_id": id.0, "consumed": 1, "refresh_line": 1,
+        "secret_version": 1, "realm_version": 1, "token": [], "token_type": null, "served": null,
+        "per_read": false, "extra": null, "expires_at": null, "obtained_at": 1, "renew_at": null,
+        "refresh_token": value, "refresh_expires_at": null,
+    });
+    let path = database.directory.path().join("spool/pair.json");
+    std::fs::write(&path, file.to_string()).expect("the spool can be written to");
+    // The command of another machine, which does not see that spool.
+    let there = elsewhere.path().to_str().expect("a path");
+    let mut rotate = command(
+        &database,
+        &[
+            (KEYS, both.clone()),
+            ("TOKEN_SERVER__DATA_DIR", there.to_owned()),
+        ],
+    );
+    let rotated = rotate.args(["rotate-key", "other"]).output();
+    let rotated = rotated.expect("it runs");
+    let said = String::from_utf8(rotated.stdout).expect("text");
+    assert!(rotated.status.success(), "{said}");
+    assert!(
+        said.contains("not counted: what is in the spools"),
+        "{said}"
+    );
+    let refresh_token = || {
+        let text = std::fs::read(&path).expect("it is there, whenever one looks");
+        let file: Value = serde_json::from_slice(&text).expect("it is whole");
+        serde_json::from_value::<Sealed>(file["refresh_token"].clone()).expect("a sealed value")
+    };
+    eventually("it is under the new key", async || {
+        (key_id(&refresh_token()) == Some("other")).then_some(())
+    })
+    .await;
+    // The same value, which opens without the old key.
+    let ring = KeyRing::parse(&other_key().as_str().into(), Randomness::seeded(1));
+    let ring = ring.expect("a key ring");
+    let place = SealedPlace {
+        table: "ts_token",
+        row: &id.to_string(),
+        column: "refresh_token",
+    };
+    let opened = ring.open(&place, &refresh_token()).expect("it opens");
+    assert_eq!(opened.as_slice(), b"the-pair");
 }
 
 async fn who_only_writes_to_the_database_does_not_choose_the_key_that_all_seal_with(

@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod earlier;
+mod secrets;
 
 use serde_json::json;
 use token_server::foundation::hex;
@@ -283,25 +284,25 @@ async fn a_token_whose_expiry_was_prolonged_is_renewed_instead(database: TestDat
     assert_eq!(other["generation"], 1);
 }
 
-/// The check value of an earlier version, as a literal of SQL.
-fn check_of(text: &[u8]) -> String {
+/// The check value of an earlier version, as a literal of SQL; at first without a word of rows.
+fn earlier_check(says: &[u8]) -> String {
     let ring = KeyRing::parse(&SEALING_KEYS.into(), Randomness::seeded(1)).expect("a key ring");
     let place = SealedPlace {
         table: "ts_sealing_key",
         row: "test",
         column: "check_value",
     };
-    let sealed = ring.seal_under("test", &place, text);
+    let sealed = ring.seal_under("test", &place, says);
     format!("X'{}'", hex(&sealed.expect("its key is there").0))
 }
 
 /// No row has a code, and the key's check value is as it was.
 async fn leave_as_an_earlier_version(database: &TestDatabase) {
-    for table in ["ts_realm", "ts_api_key", "ts_token"] {
+    for table in ["ts_realm", "ts_api_key", "ts_token", "ts_secret"] {
         let sql = format!("UPDATE {table} SET mac = NULL");
         database.run(&sql).await;
     }
-    let check = earlier_check();
+    let check = earlier_check(b"token-server");
     let sql = format!("UPDATE ts_sealing_key SET check_value = {check}");
     database.run(&sql).await;
 }

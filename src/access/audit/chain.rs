@@ -60,7 +60,8 @@ impl ChainKey {
     }
 }
 
-fn entry_values(row: &audit::Model, before: &[u8]) -> RowValues {
+/// All that an entry says, and the code of the one before it.
+pub(super) fn entry_values(row: &audit::Model, before: &[u8]) -> RowValues {
     RowValues::default()
         .text(ENTRY)
         .bytes(before)

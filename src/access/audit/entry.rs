@@ -53,6 +53,29 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// What a server says of the audit itself.
+    pub(super) fn of_audit(
+        action: &str,
+        detail: Option<String>,
+        after: Option<Value>,
+        now: EpochMs,
+    ) -> Self {
+        Self {
+            at: now,
+            actor: None,
+            action: action.to_owned(),
+            target: "audit".to_owned(),
+            outcome: AuditOutcome::Done,
+            detail,
+            request_id: None,
+            count: NonZeroU32::MIN,
+            change: Change {
+                before: None,
+                after,
+            },
+        }
+    }
+
     /// The row of the entry, in no chain.
     pub(super) fn into_row(self) -> audit::Model {
         let text = |value: Option<Value>| value.map(|value| value.to_string());
@@ -79,3 +102,5 @@ impl AuditEntry {
 pub(super) const HEADS: &str = "audit.heads";
 /// The action of an entry that tells which entries are too old, and gone.
 pub(super) const PRUNE: &str = "audit.prune";
+/// The action of an entry that tells which entries are in no chain.
+pub(super) const NOTE: &str = "audit.unchained";

@@ -1,5 +1,6 @@
 //! What is wrong with an entry of the audit, in words.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::foundation::clock::{EpochMs, Timeline};
@@ -17,6 +18,12 @@ pub enum FaultKind {
     Inserted,
     /// The chain ends before where another chain has recorded its end.
     CutOff { by: String, at: EpochMs },
+    /// Those in no chain up to a row are not those that were noted.
+    Earlier {
+        last_id: i64,
+        noted: u64,
+        found: u64,
+    },
     /// What authenticates the chain cannot be opened.
     Closed(String),
 }
@@ -37,6 +44,21 @@ impl fmt::Display for FaultKind {
                 "cut off at the end: it is missing, with all that followed; chain {by} recorded it at {}",
                 at.to_rfc3339()
             ),
+            Self::Earlier {
+                last_id,
+                noted,
+                found,
+            } => {
+                let what = match found.cmp(noted) {
+                    Ordering::Greater => "inserted",
+                    Ordering::Less => "deleted",
+                    Ordering::Equal => "altered",
+                };
+                write!(
+                    f,
+                    "of the entries in no chain up to row {last_id} some were {what}: {noted} were noted, and {found} are there"
+                )
+            }
             Self::Closed(why) => write!(f, "cannot be verified: {why}"),
         }
     }

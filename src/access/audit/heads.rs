@@ -2,7 +2,6 @@
 //! are deleted: nobody can take back what another chain holds.
 
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -12,7 +11,7 @@ use token_server_entity::audit;
 use token_server_entity::audit_chain::{Column, Entity, Model};
 use tokio::sync::Mutex;
 
-use super::entry::{AuditEntry, AuditOutcome, Change, HEADS};
+use super::entry::{AuditEntry, HEADS};
 use super::log::AuditLog;
 use crate::foundation::clock::{EpochMs, SharedClock};
 use crate::foundation::database::{Database, DbError};
@@ -104,20 +103,8 @@ fn entry(heads: &[Model], now: EpochMs) -> AuditEntry {
     let recorded = heads
         .iter()
         .map(|head| json!({"chain": head.chain, "seq": head.seq, "mac": hex(&head.mac)}));
-    AuditEntry {
-        at: now,
-        actor: None,
-        action: HEADS.to_owned(),
-        target: "audit".to_owned(),
-        outcome: AuditOutcome::Done,
-        detail: None,
-        request_id: None,
-        count: NonZeroU32::MIN,
-        change: Change {
-            before: None,
-            after: Some(json!({"heads": recorded.collect::<Vec<_>>()})),
-        },
-    }
+    let recorded: Vec<_> = recorded.collect();
+    AuditEntry::of_audit(HEADS, None, Some(json!({"heads": recorded})), now)
 }
 
 /// A chain's end, as another chain recorded it.

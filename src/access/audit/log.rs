@@ -12,10 +12,12 @@ use sea_orm::{
 use token_server_entity::{audit, audit_chain};
 
 use super::chain::{ChainKey, new_chain, resealed};
+use super::earlier::{self, Note, Seen};
 use super::entry::{AuditEntry, HEADS};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::ReplicaId;
+use crate::foundation::named_row;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::sealing::{KeyRing, Resealed};
 
@@ -64,6 +66,31 @@ impl AuditLog {
         let Some(now) = entries.last().map(|entry| entry.at) else {
             return Ok(());
         };
+        self.append_some(transaction, entries, now)
+            .await
+            .map(|_| ())
+    }
+
+    /// Appends what is known of the entries in no chain. Answers where that is. Inside a
+    /// transaction, as the last of what locks something there.
+    pub(super) async fn append_note(
+        &self,
+        transaction: &impl ConnectionTrait,
+        note: &Note,
+        now: EpochMs,
+    ) -> Result<String, DbErr> {
+        let entries = vec![note.entry(now)];
+        let head = self.append_some(transaction, entries, now).await?;
+        Ok(earlier::place(&head.chain, head.seq))
+    }
+
+    /// Answers the end of the chain.
+    async fn append_some(
+        &self,
+        transaction: &impl ConnectionTrait,
+        entries: Vec<AuditEntry>,
+        now: EpochMs,
+    ) -> Result<audit_chain::Model, DbErr> {
         let rows: Vec<_> = entries.into_iter().map(AuditEntry::into_row).collect();
         let (head, key) = match self.current(transaction).await? {
             Current::GoesOn(chain) => *chain,
@@ -150,6 +177,10 @@ impl AuditLog {
         .exec(transaction)
         .await?;
         row.id = inserted.last_insert_id;
+        if let Some(note) = of_none(transaction, &row, now).await? {
+            let rows = vec![note.entry(now).into_row()];
+            row = append_to(transaction, row, &key, rows).await?;
+        }
         Ok((row, key))
     }
 
@@ -169,12 +200,28 @@ impl AuditLog {
     }
 }
 
+/// The note that there is no entry in no chain, for the first entry of a chain; none where there are
+/// some, which are noted later, or where somebody has noted them.
+async fn of_none(
+    transaction: &impl ConnectionTrait,
+    head: &audit_chain::Model,
+    now: EpochMs,
+) -> Result<Option<Note>, DbErr> {
+    if named_row::audit_note(transaction).await?.is_some() || earlier::any(transaction).await? {
+        return Ok(None);
+    }
+    let place = earlier::place(&head.chain, head.seq + 1);
+    let is_first = named_row::begin_audit_note(transaction, &place).await?;
+    Ok(is_first.then(|| Note::first(&head.chain, &Seen::default(), now)))
+}
+
+/// Answers the end of the chain.
 async fn append_to(
     transaction: &impl ConnectionTrait,
     mut head: audit_chain::Model,
     key: &ChainKey,
     mut rows: Vec<audit::Model>,
-) -> Result<(), DbErr> {
+) -> Result<audit_chain::Model, DbErr> {
     for row in &mut rows {
         head.seq += 1;
         row.chain = Some(head.chain.clone());
@@ -193,7 +240,8 @@ async fn append_to(
     audit::Entity::insert_many(rows)
         .exec_without_returning(transaction)
         .await?;
-    write_head(transaction, head, key).await
+    write_head(transaction, head.clone(), key).await?;
+    Ok(head)
 }
 
 /// Writes where a chain begins and ends. Inside a transaction that holds its row.

@@ -2,18 +2,18 @@
 //! where, and with the code of which entry, so that a verification can tell this from a theft.
 //! Only what is as it was written is deleted so: the row of the chain then vouches for it.
 
-use std::num::NonZeroU32;
-
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use serde_json::{Value, json};
 use token_server_entity::{audit, audit_chain, audit_sink};
 
 use super::chain::ChainKey;
-use super::entry::{AuditEntry, AuditOutcome, Change, PRUNE};
+use super::earlier::Noted;
+use super::entry::{AuditEntry, PRUNE};
 use super::log::{AuditLog, write_head};
+use super::noting::{carry, prune_noted};
 use super::store::in_chain;
 use crate::foundation::clock::{EpochMs, Timeline};
 use crate::foundation::database::{Database, DbError, delete_in_pieces, delete_some};
@@ -26,16 +26,7 @@ pub async fn prune(
     now: EpochMs,
     limit: u64,
 ) -> Result<u64, DbError> {
-    let unchained = || {
-        audit::Entity::find()
-            .filter(audit::Column::Chain.is_null())
-            .filter(audit::Column::At.lt(before))
-            .order_by_asc(audit::Column::At)
-    };
-    let mut deleted = delete_in_pieces(limit, || {
-        database.write_alone(|writer| delete_some(writer, unchained(), audit::Column::Id, limit))
-    })
-    .await?;
+    let mut deleted = prune_unchained(database, log, before, now, limit).await?;
     let chains: Vec<i64> = audit_chain::Entity::find()
         .select_only()
         .column(audit_chain::Column::Id)
@@ -47,7 +38,9 @@ pub async fn prune(
     for id in &chains {
         deleted += delete_in_pieces(limit, || {
             database.write(|transaction, _| {
-                Box::pin(async move { prune_chain(transaction, log, *id, before, limit).await })
+                Box::pin(
+                    async move { prune_chain(transaction, log, *id, (before, limit), now).await },
+                )
             })
         })
         .await?;
@@ -68,13 +61,59 @@ pub async fn prune(
     Ok(deleted)
 }
 
+/// Deletes entries that are in no chain: those that a note tells of as it says, and others, which a
+/// verification names for as long as they are there, by their age alone.
+async fn prune_unchained(
+    database: &Database,
+    log: &AuditLog,
+    before: EpochMs,
+    now: EpochMs,
+    limit: u64,
+) -> Result<u64, DbError> {
+    let reader = database.causal();
+    let noted = Noted::find(reader, log.ring()).await;
+    let mut deleted = 0;
+    let mut others = Condition::all().add(audit::Column::Chain.is_null());
+    match noted.map_err(DbError::from)? {
+        Noted::So(at, note) => {
+            if let Some(last_id) = note.last_id {
+                let later = Condition::any()
+                    .add(audit::Column::Id.gt(last_id))
+                    .add(audit::Column::Seq.is_not_null());
+                others = others.add(later);
+            }
+            let old = (before, limit);
+            deleted += prune_noted(database, log, (at, note), old, now).await?;
+        }
+        Noted::Unreadable => {
+            tracing::error!(
+                table = "ts_audit",
+                "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
+            );
+            return Ok(0);
+        }
+        Noted::Never | Noted::Pruned(_) => {}
+    }
+    let others = || {
+        audit::Entity::find()
+            .filter(others.clone())
+            .filter(audit::Column::At.lt(before))
+            .order_by_asc(audit::Column::At)
+    };
+    deleted += delete_in_pieces(limit, || {
+        database.write_alone(|writer| delete_some(writer, others(), audit::Column::Id, limit))
+    })
+    .await?;
+    Ok(deleted)
+}
+
 /// Deletes the first entries of a chain, up to one that is to be kept.
 async fn prune_chain(
     transaction: &impl ConnectionTrait,
     log: &AuditLog,
     id: i64,
-    before: EpochMs,
-    limit: u64,
+    (before, limit): (EpochMs, u64),
+    now: EpochMs,
 ) -> Result<u64, DbError> {
     let row = audit_chain::Entity::find_by_id(id).lock_exclusive();
     let Some(mut head) = row.one(transaction).await? else {
@@ -93,7 +132,7 @@ async fn prune_chain(
         Some(key) => good(&head, key, old),
         None => old.collect(),
     };
-    let Some(last) = old.into_iter().next_back() else {
+    let Some(last) = old.last().cloned() else {
         return Ok(0);
     };
     let deleted = audit::Entity::delete_many()
@@ -106,6 +145,7 @@ async fn prune_chain(
         head.pruned_seq = seq;
         head.pruned_mac = mac;
         write_head(transaction, head, &key).await?;
+        carry(transaction, log, &old, now).await?;
     }
     Ok(deleted.rows_affected)
 }
@@ -179,23 +219,9 @@ async fn end_chains(
 }
 
 fn entry(deleted: u64, ended: &[String], before: EpochMs, now: EpochMs) -> AuditEntry {
-    AuditEntry {
-        at: now,
-        actor: None,
-        action: PRUNE.to_owned(),
-        target: "audit".to_owned(),
-        outcome: AuditOutcome::Done,
-        detail: Some(format!(
-            "{deleted} entries from before {}",
-            before.to_rfc3339()
-        )),
-        request_id: None,
-        count: NonZeroU32::MIN,
-        change: Change {
-            before: None,
-            after: (!ended.is_empty()).then(|| json!({"ended_chains": ended})),
-        },
-    }
+    let detail = format!("{deleted} entries from before {}", before.to_rfc3339());
+    let after = (!ended.is_empty()).then(|| json!({"ended_chains": ended}));
+    AuditEntry::of_audit(PRUNE, Some(detail), after, now)
 }
 
 /// The chains that an entry says have ended.

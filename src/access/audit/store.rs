@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
-    IntoActiveModel, Order, QueryFilter, QueryOrder,
+    IntoActiveModel, Order, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::audit::{self, Column, Entity};
 
@@ -79,6 +79,23 @@ pub async fn after(
     limit: u64,
 ) -> Result<Vec<audit::Model>, DbErr> {
     rows_after(database, filter.query(), Column::Id, id, limit).await
+}
+
+/// At most `limit` entries in no chain, up to a number, the last first. An index has them in that
+/// order, because they have no place in a chain either.
+pub(super) async fn rows_before(
+    database: &impl ConnectionTrait,
+    last_id: i64,
+    limit: u64,
+) -> Result<Vec<audit::Model>, DbErr> {
+    Entity::find()
+        .filter(Column::Chain.is_null())
+        .filter(Column::Seq.is_null())
+        .filter(Column::Id.lte(last_id))
+        .order_by_desc(Column::Id)
+        .limit(limit)
+        .all(database)
+        .await
 }
 
 /// At most `limit` entries of a chain after a place in it, in their order.

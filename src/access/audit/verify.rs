@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use token_server_entity::{audit, audit_chain};
 
 use super::chain::ChainKey;
+use super::earlier::{Note, Noted};
 use super::fault::{AuditFault, FaultKind};
 use super::heads::{RecordedHead, Records};
+use super::outside::in_no_chain;
 use super::prune::ended_in;
 use super::store::in_chain;
+use crate::foundation::clock::EpochMs;
 use crate::foundation::sealing::KeyRing;
 
 /// Entries read at once.
@@ -30,7 +31,11 @@ pub struct Verification {
     pub chains: u64,
     /// Entries that an earlier version wrote, into no chain.
     pub unchained: u64,
+    /// Since when it would be found that one of these was changed; none: it would not be.
+    pub noted_since: Option<EpochMs>,
     pub faults: Vec<AuditFault>,
+    /// Inserted entries beyond those that are named.
+    pub more_inserted: u64,
 }
 
 /// What good entries tell of other chains. Nobody else is believed.
@@ -39,6 +44,8 @@ struct Told {
     records: Records,
     /// Chains that ended by their age.
     ended: HashSet<String>,
+    /// Of the entries in no chain.
+    notes: Vec<Note>,
 }
 
 pub async fn verify(
@@ -98,7 +105,14 @@ async fn verify_once(
         known.insert(one.head.chain);
     }
     gone(&told, &known, &mut verified);
-    in_no_chain(database, &mut verified).await?;
+    // It may have been written since its chain was gone through.
+    told.notes.extend(Noted::find(database, ring).await?.note());
+    let note = Note::that_counts(told.notes);
+    let outside = in_no_chain(database, ring, note).await?;
+    verified.unchained = outside.unchained;
+    verified.noted_since = outside.noted_since;
+    verified.faults.extend(outside.faults);
+    verified.more_inserted = outside.more_inserted;
     Ok(verified)
 }
 
@@ -265,6 +279,7 @@ impl<C: ConnectionTrait> Walk<'_, C> {
             let (good, fault) = self.page(key, &rows, &mut place);
             rows.truncate(good);
             told.ended.extend(rows.iter().flat_map(ended_in));
+            told.notes.extend(rows.iter().filter_map(Note::in_entry));
             told.records.add(self.database, &rows).await?;
             if fault.is_some() {
                 return Ok((place.entries, fault));
@@ -331,49 +346,4 @@ fn gone(told: &Told, known: &HashSet<String>, verified: &mut Verification) {
             });
         }
     }
-}
-
-/// Entries that are in no chain: those of an earlier version come before all others.
-async fn in_no_chain(
-    database: &impl ConnectionTrait,
-    verified: &mut Verification,
-) -> Result<(), DbErr> {
-    let names = Query::select()
-        .column(audit_chain::Column::Chain)
-        .from(audit_chain::Entity)
-        .to_owned();
-    let of_no_row = audit::Entity::find()
-        .filter(audit::Column::Chain.is_not_null())
-        .filter(Expr::col(audit::Column::Chain).not_in_subquery(names))
-        .order_by_asc(audit::Column::Id)
-        .one(database)
-        .await?;
-    let first = audit::Entity::find()
-        .filter(audit::Column::Chain.is_not_null())
-        .order_by_asc(audit::Column::Id)
-        .one(database)
-        .await?;
-    let unchained = audit::Entity::find().filter(audit::Column::Chain.is_null());
-    let later = match &first {
-        Some(first) => {
-            let later = unchained.clone().filter(audit::Column::Id.gt(first.id));
-            later.order_by_asc(audit::Column::Id).one(database).await?
-        }
-        None => None,
-    };
-    let older = match &first {
-        Some(first) => unchained.filter(audit::Column::Id.lt(first.id)),
-        None => unchained,
-    };
-    verified.unchained = older.count(database).await?;
-    for row in [of_no_row, later].into_iter().flatten() {
-        verified.faults.push(AuditFault {
-            table: "ts_audit",
-            id: Some(row.id),
-            chain: row.chain,
-            seq: row.seq,
-            kind: FaultKind::Inserted,
-        });
-    }
-    Ok(())
 }

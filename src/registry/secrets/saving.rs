@@ -18,7 +18,7 @@ use crate::registry::patch::{SecretPatch, SentParam, TokenOrigin};
 use crate::registry::{Actor, EXPIRES_AT, Refusal, Registry, RegistryError};
 use crate::registry::{Changed, check_expiry, check_new_name, pointer_of, values};
 use crate::secret::params::{ParamChange, Params};
-use crate::secret::{Secret, seal_params, store};
+use crate::secret::{Secret, store};
 use crate::token::expiry::schedule;
 use crate::token::{SealedPart, TokenRecord, Trouble, seal};
 use crate::token::{removal, store as tokens};
@@ -78,7 +78,7 @@ impl Registry {
         let first_refresh_token = stored
             .as_ref()
             .and_then(|secret| refresh_token(&secret.params));
-        let sealed = seal_params(&patch.realm, &patch.key, &params, &self.ring);
+        let by_now = (&*self.ring, now);
         let troubled = record.as_ref().and_then(|record| record.trouble.as_ref());
         // Where a human is needed, the cause may have been mended elsewhere: at the provider, in
         // a proxy.
@@ -88,8 +88,7 @@ impl Registry {
             Some(secret) => {
                 let mut another = false;
                 if changed || lost {
-                    let over = secret.version;
-                    if !store::update(transaction, secret.id, over, sealed, now).await? {
+                    if !store::update(transaction, &secret, &params, by_now).await? {
                         return Err(Refusal::ChangedMeanwhile.into());
                     }
                     another = match (&record, lost) {
@@ -104,7 +103,7 @@ impl Registry {
             }
             None => {
                 let inserted =
-                    store::insert(transaction, &patch.realm, &patch.key, sealed, now).await;
+                    store::insert(transaction, &patch.realm, &patch.key, &params, by_now).await;
                 let id = match inserted {
                     Err(error) if is_duplicate(&error) => {
                         return Err(Refusal::ChangedMeanwhile.into());

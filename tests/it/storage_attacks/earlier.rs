@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Scene, check_of};
+use super::{Scene, earlier_check};
 use crate::kit::process::ServerProcess;
 use crate::kit::{TestDatabase, on_every_database, strict_json};
 
@@ -19,7 +19,7 @@ fn said_at_start(database: &TestDatabase) -> Option<Value> {
         .filter(|line| line["message"] == "rows that an earlier version stored were authenticated");
     let counts = said.next().map(|line| {
         assert_eq!(line["level"], "INFO", "{line}");
-        json!([line["realms"], line["api_keys"], line["tokens"]])
+        json!([line["realms"], line["api_keys"], line["tokens"], line["secrets"]])
     });
     assert!(said.next().is_none(), "it is said twice");
     server.terminate();
@@ -44,16 +44,16 @@ async fn a_start_says_how_many_rows_of_an_earlier_version_it_has_authenticated(
     assert_eq!(said_at_start(&database), None);
     for (check, tables, counts) in [
         // Before rows were authenticated, and before tokens were: two realms, the administrator's key
-        // and two others, three tokens.
+        // and two others, three secrets.
         (
             "token-server",
-            &["ts_realm", "ts_api_key", "ts_token"][..],
-            json!([2, 3, 3]),
+            &["ts_realm", "ts_api_key", "ts_token", "ts_secret"][..],
+            json!([2, 3, 3, 3]),
         ),
         (
             "token-server, rows are authenticated",
-            &["ts_token"],
-            json!([0, 0, 3]),
+            &["ts_token", "ts_secret"],
+            json!([0, 0, 3, 3]),
         ),
     ] {
         for table in tables {
@@ -61,7 +61,7 @@ async fn a_start_says_how_many_rows_of_an_earlier_version_it_has_authenticated(
                 .run(&format!("UPDATE {table} SET mac = NULL"))
                 .await;
         }
-        let check = check_of(check.as_bytes());
+        let check = earlier_check(check.as_bytes());
         let earlier = format!("UPDATE ts_sealing_key SET check_value = {check}");
         database.run(&earlier).await;
         assert_eq!(said_at_start(&database), Some(counts));
