@@ -213,6 +213,7 @@ const ORDER: &[&str] = &[
     "getReadiness",
     "getMetrics",
     "getToken",
+    "watchToken",
     "flushToken",
     "reportToken",
     "listRealms",
