@@ -164,7 +164,7 @@ async fn what_is_more_than_the_token_has_no_tag_and_is_always_sent(database: Tes
     let config = json!({
         "url": provider.url("/token"), "method": "GET", "token_path": "access_token",
         "expires_in_path": "expires_in",
-        "serve": {"token": "${token}-${now | int}", "per_read": true},
+        "token_template": "t ${token}", "per_read": true,
     });
     client.save_realm("r2", config).await;
     client.save_secret("r2", "k").await;

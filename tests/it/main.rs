@@ -7,7 +7,6 @@ mod kit;
 
 mod access;
 mod alerts;
-mod applications;
 mod audit;
 mod browsers;
 mod bulkheads;
