@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
 
-use super::changes::Change;
+use super::changes::MemoryChange;
 use super::position::Position;
 use super::{Memory, Remembered};
 use crate::feed::{self, FeedChange};
@@ -135,7 +135,7 @@ impl Memory {
                         // Nor is it read again because of what came before.
                         changed.retain(|other| *other != id);
                         self.forget(id);
-                        self.changes.tell(Change::Forgotten(id));
+                        self.changes.tell(MemoryChange::Forgotten(id));
                     }
                     Some(FeedChange::Keys) => self.keys_changed(),
                     Some(FeedChange::SealingKey) => another_key = true,
@@ -166,7 +166,7 @@ impl Memory {
     fn forget_everything(&self) {
         self.cells.forget_all();
         self.callers.forget_all();
-        self.changes.tell(Change::Anything);
+        self.changes.tell(MemoryChange::Anything);
     }
 
     /// What cannot be read is forgotten.
@@ -193,7 +193,7 @@ impl Memory {
             if !remembered {
                 self.forget(*id);
             }
-            self.changes.tell(Change::Token(*id));
+            self.changes.tell(MemoryChange::Token(*id));
         }
     }
 
