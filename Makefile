@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: setup ## everything, on SQLite and on MariaDB (or the server of TEST_MYSQL
 
 test-mysql: setup ## the tests of databases on MySQL 9, in a server that this starts; as root
 	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
+
+test-clients: setup ## the clients and adapters of docs/clients that are compiled: Go, Java and PHP
+	tests/clients/compile.sh $(CARGO) test --locked --features clients --test it client_examples::
 
 # First all, then those that break a node, by themselves.
 test-galera: ## the fault tests on a Galera cluster of three nodes that this starts; as root

@@ -28,6 +28,7 @@ use crate::foundation::clock::SharedClock;
 use crate::foundation::database::Database;
 use crate::foundation::lacked_keys::LackedKeys;
 use crate::foundation::metrics::Metrics;
+use crate::foundation::open_streams::OpenStreams;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
@@ -77,6 +78,8 @@ pub struct App {
     pub audit: AuditLog,
     /// Calls without a good key, by address.
     pub address_rates: Arc<AddressRates>,
+    /// Callers that watch a token.
+    pub watchers: Arc<OpenStreams>,
     /// Tells the webhook; none where there is none.
     pub delivery_worker: Option<Arc<DeliveryWorker>>,
     /// Copies the audit; none where it is copied nowhere.
@@ -287,6 +290,11 @@ impl App {
             ),
             audit,
             address_rates: Arc::new(AddressRates::new(settings.address_rate)),
+            watchers: Arc::new(OpenStreams::new(
+                settings.http.watchers_max,
+                settings.http.caller_watchers_max,
+                metrics.watchers.clone(),
+            )),
             requests: TaskTracker::new(),
             settings: Arc::new(settings),
             replica: Arc::new(replica),

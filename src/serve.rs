@@ -175,6 +175,7 @@ impl Running {
     /// leases, closes the database.
     pub async fn stop(mut self) {
         self.jobs.begin_none().await;
+        self.app.watchers.close();
         self.stopping.cancel();
         let grace = self.app.settings.http.grace;
         let (http, ()) = tokio::join!(self.http, self.app.renewals.stop(grace));

@@ -2,7 +2,7 @@
 //! said but that. It waits for nothing, so it needs no task of its own; all else goes the
 //! long way, and so does whatever is not plain.
 
-use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use poem::http::{HeaderValue, Method, StatusCode};
 use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +11,7 @@ use super::admission::is_good;
 use super::auth::presented;
 use super::browser::NOSNIFF;
 use super::http::{NO_STORE, REQUEST_ID};
+use super::preconditions::{self, tag_value};
 use super::tokens::plain;
 use crate::access::scope::Scope;
 use crate::access::writer::GivenToken;
@@ -22,17 +23,22 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 
 pub struct Hot {
     answered: Counter,
+    not_modified: Counter,
 }
 
 impl Hot {
     pub fn new(app: &App) -> Self {
-        let labels = RequestLabels {
-            route: PATH.to_owned(),
-            method: Method::GET.to_string(),
-            status: StatusCode::OK.as_u16(),
+        let counted = |status: StatusCode| {
+            let labels = RequestLabels {
+                route: PATH.to_owned(),
+                method: Method::GET.to_string(),
+                status: status.as_u16(),
+            };
+            app.metrics.requests.get_or_create_owned(&labels)
         };
         Self {
-            answered: app.metrics.requests.get_or_create_owned(&labels),
+            answered: counted(StatusCode::OK),
+            not_modified: counted(StatusCode::NOT_MODIFIED),
         }
     }
 
@@ -48,7 +54,11 @@ impl Hot {
             return None;
         }
         let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;
-        let body = plain(&cell, expires_in).ok()?;
+        let tag = tag_value(&cell.tag)?;
+        let body = match preconditions::is_known(request.headers(), &cell.tag) {
+            true => None,
+            false => Some(plain(&cell, expires_in).ok()?),
+        };
         if let Some(limit) = &caller.limit {
             // One too many is told on the long way.
             limit.take(now.boot).ok()?;
@@ -63,13 +73,23 @@ impl Hot {
         };
         app.audit_writer.token_read(&read, &id);
         let id = HeaderValue::try_from(id).ok()?;
-        let mut response = Response::from(body);
+        let mut response = match body {
+            Some(body) => {
+                self.answered.inc();
+                let mut response = Response::from(body);
+                response.headers_mut().insert(CONTENT_TYPE, JSON);
+                response
+            }
+            None => {
+                self.not_modified.inc();
+                StatusCode::NOT_MODIFIED.into()
+            }
+        };
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ETAG, tag);
         headers.insert(CACHE_CONTROL, NO_STORE);
         headers.insert(REQUEST_ID, id);
         headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        self.answered.inc();
         let took = app.clock.boot().since(now.boot);
         app.metrics.request_seconds.observe(seconds(took));
         Some(response)

@@ -1,21 +1,25 @@
 //! Tokens over HTTP: get, flush, report, and store a fixed one.
 
 mod requests;
+mod watch;
 
+use poem::http::HeaderMap;
 use poem::web::Data as State;
 use poem_openapi::param::Query;
 use poem_openapi::payload::{Json, Response};
 use poem_openapi::types::Any;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::{Key, SecretWrite, TokenFlush, TokenRead};
 use super::body::JsonBody;
-use super::extract::names;
+use super::event_stream::EventStream;
+use super::extract::{names, one_of};
 use super::group::Group;
 use super::lists::{Success, success};
+use super::preconditions;
 use super::problem::Problem;
 use crate::access::scope::Scope;
 use crate::app::App;
@@ -23,8 +27,10 @@ use crate::foundation::clock::Ms;
 use crate::foundation::ids::Generation;
 use crate::memory::Remembered;
 use crate::reads::{Ask, Flush, FlushDenied, Flushed, ReadError, Served, TokenSource};
-use crate::token::TokenPayload;
+use crate::token::{ServedTag, TokenPayload};
 pub use requests::{FixedBody, FlushBody, ReportBody};
+pub use watch::Included;
+use watch::Shown;
 
 /// The longest `min_ttl_s`: a year.
 pub(super) const MIN_TTL_MAX_S: i64 = 31_536_000;
@@ -149,14 +155,53 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
 type TokenAnswer = Result<Response<Json<TokenView>>, Problem>;
 
 fn answer(served: Served) -> Response<Json<TokenView>> {
-    let retry_after = match &served.flushed {
-        Some(Flushed::No { retry_after, .. }) => *retry_after,
-        Some(Flushed::Yes) | None => None,
-    };
+    let retry_after = retry_after(&served);
     let response = Response::new(Json(TokenView::of(served)));
     match retry_after {
-        Some(wait) => response.header("Retry-After", wait.as_secs_ceil().max(1)),
+        Some(wait) => response.header("Retry-After", wait),
         None => response,
+    }
+}
+
+/// In seconds.
+fn retry_after(served: &Served) -> Option<i64> {
+    match &served.flushed {
+        Some(Flushed::No { retry_after, .. }) => {
+            (*retry_after).map(|wait| wait.as_secs_ceil().max(1))
+        }
+        Some(Flushed::Yes) | None => None,
+    }
+}
+
+/// What a read is answered.
+#[derive(ApiResponse)]
+enum ReadAnswer {
+    #[oai(status = 200)]
+    Token(
+        Json<TokenView>,
+        #[oai(header = "ETag")] Option<String>,
+        #[oai(header = "Retry-After")] Option<i64>,
+    ),
+    #[oai(status = 304)]
+    NotModified(#[oai(header = "ETag")] String),
+}
+
+impl ReadAnswer {
+    /// Where an answer says more than the token, it has no tag: the same token may be answered
+    /// without that.
+    fn of(served: Served, headers: &HeaderMap) -> Self {
+        let is_plain = served.flushed.is_none() && !served.stale;
+        let tag = served.tag.as_ref().filter(|_| is_plain);
+        let text = tag.map(ServedTag::to_string);
+        match (tag, text) {
+            (Some(tag), Some(text)) if preconditions::is_known(headers, tag) => {
+                Self::NotModified(text)
+            }
+            (_, text) => {
+                let retry_after = retry_after(&served);
+                Self::Token(Json(TokenView::of(served)), text, retry_after)
+            }
+        }
     }
 }
 
@@ -176,6 +221,8 @@ impl Tokens {
     ///
     /// A valid stored token is answered at once. One that is missing or expired is fetched,
     /// once for however many callers. `flush=true` needs the scope token:flush, too.
+    ///
+    /// `If-None-Match` with the `ETag` of an earlier answer: 304 while that token is the current one.
     #[oai(path = "/api/token", method = "get", operation_id = "getToken")]
     #[allow(clippy::too_many_arguments)] // Each is a parameter of the query.
     async fn get(
@@ -192,7 +239,8 @@ impl Tokens {
         min_ttl_s: Query<Option<i64>>,
         /// With `flush`: renew only if this is still the current generation.
         generation: Query<Option<i64>>,
-    ) -> TokenAnswer {
+        headers: &HeaderMap,
+    ) -> Result<ReadAnswer, Problem> {
         let (realm, key) = names(realm.0, key.0)?;
         let generation = generation.0.map(Generation);
         if generation.is_some_and(|generation| generation < Generation(0)) {
@@ -222,7 +270,29 @@ impl Tokens {
             let retry_after = None;
             served.flushed = Some(Flushed::No { why, retry_after });
         }
-        Ok(answer(served))
+        Ok(ReadAnswer::of(served, headers))
+    }
+
+    /// Watch a token
+    ///
+    /// Server-sent events: a `token` with the current generation and its expiry at once, fetched first
+    /// where it is missing or expired, and one whenever another takes its place; nothing is fetched for
+    /// that. A comment comes every 15 seconds. The answer ends when the API key or its rights do, when
+    /// the secret is deleted and when the server stops: a call for it then says why.
+    #[oai(path = "/api/token/watch", method = "get", operation_id = "watchToken")]
+    async fn watch(
+        &self,
+        api_key: Key<TokenRead>,
+        app: State<&App>,
+        shown: Shown,
+        realm: Query<String>,
+        key: Query<String>,
+        /// `token`: each event has the token itself, its `token_type` and its `extra`, too.
+        include: Query<Option<String>>,
+    ) -> Result<EventStream, Problem> {
+        let (realm, key) = names(realm.0, key.0)?;
+        let included = one_of("include", include.0, Included::ALL, Included::as_str)?;
+        watch::begin(&api_key, app.0, shown, (realm, key), included).await
     }
 
     /// Renew a token now, and get it

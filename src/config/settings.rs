@@ -97,6 +97,10 @@ pub struct HttpSettings {
     /// Of all connections, those that one address may have; none: all.
     pub address_connections_percent: Option<u8>,
     pub max_streams: u32,
+    /// Callers that watch a token.
+    pub watchers_max: usize,
+    /// Of them, those of one caller.
+    pub caller_watchers_max: usize,
     /// Of these, the `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The platform stops this process, or its machine, while no request is under way.

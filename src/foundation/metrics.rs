@@ -93,6 +93,7 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_closed: Family<ClosedLabels, Counter>,
     pub accept_failures: Counter,
+    pub watchers: Gauge,
     certificate_expiry: Family<CertificateLabels, SecondsGauge>,
     pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
@@ -140,6 +141,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             accept_failures: Counter::default(),
+            watchers: Gauge::default(),
             certificate_expiry: Family::default(),
             limited: Family::default(),
             flush_denied: Counter::default(),
@@ -207,6 +209,11 @@ impl Metrics {
             "http_accept_failures",
             "Times that the system gave no new connection",
             self.accept_failures.clone(),
+        );
+        registry.register(
+            "watchers",
+            "Callers that watch a token",
+            self.watchers.clone(),
         );
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",

@@ -17,6 +17,7 @@ pub mod limit;
 pub mod logging;
 pub mod metrics;
 pub mod named_row;
+pub mod open_streams;
 pub mod page;
 pub mod pattern;
 pub mod private;

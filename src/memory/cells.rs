@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 use crate::foundation::sealing::{KeyRing, OpenError};
-use crate::token::{HeldToken, TokenPayload, TokenRecord};
+use crate::token::{HeldToken, ServedTag, TokenPayload, TokenRecord};
 
 /// What a cell costs beside what it holds: its places in two tables.
 const OVERHEAD: usize = 200;
@@ -34,6 +34,8 @@ pub struct Remembered {
     /// Of its expiry, as it is served.
     pub expires_at: Option<String>,
     pub generation: Generation,
+    /// Tells it from others.
+    pub tag: ServedTag,
     obtained_at: EpochMs,
     renew_at: Option<EpochMs>,
     /// When it was last compared with the database, by the boot clock.
@@ -64,6 +66,12 @@ impl Remembered {
                 extra => extra.to_string().len(),
             },
             expires_at: what.payload.expires_at(),
+            tag: ServedTag::of(
+                what.id,
+                what.generation,
+                what.obtained_at,
+                what.payload.expiry,
+            ),
             payload: what.payload.with_token(TokenJson::of(&what.payload.token)),
             generation: what.generation,
             obtained_at: what.obtained_at,
@@ -125,6 +133,7 @@ impl Remembered {
         } = &self.payload;
         let texts = token.as_json().len()
             + token_type.as_ref().map_or(0, String::len)
+            + self.tag.as_bytes().len()
             + self.expires_at.as_ref().map_or(0, String::len);
         // Parsed JSON takes several times its text.
         size_of::<Self>() + 2 * names + texts + 4 * self.extra_bytes + OVERHEAD

@@ -41,7 +41,7 @@ impl Reads {
     }
 
     async fn flush_stored(&self, ask: &Ask, flush: &Flush) -> Result<Served, ReadError> {
-        let record = self.find(ask).await?;
+        let record = self.find(&ask.realm, &ask.key).await?;
         let Some(realm) = self.realms.load(&record.realm).await? else {
             let served = self.read_through(&record, ask.min_ttl).await?;
             let why = FlushDenied::unreadable_realm();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::foundation::clock::{EpochMs, Moment, Ms, SharedClock, Timeline};
 use crate::foundation::database::Database;
+use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::limit::within;
 use crate::foundation::metrics::{Metrics, ReadLabels};
 use crate::foundation::sealing::KeyRing;
@@ -149,6 +150,24 @@ impl Reads {
         Some((cell, left))
     }
 
+    /// The token as it is stored, if it is valid: nothing is fetched for that.
+    ///
+    /// # Errors
+    /// Where the secret is not there, or cannot be read.
+    pub async fn look(&self, realm: &RealmId, key: &KeyName) -> Result<Option<Served>, ReadError> {
+        if let MemoryLookup::Sure(cell) = self.memory.token(realm, key)
+            && let Some(served) = self.remembered(&cell, Ms::ZERO)
+        {
+            return Ok(Some(served));
+        }
+        let (since, read_at) = (self.memory.begin(), self.clock.boot());
+        let record = self.find(realm, key).await?;
+        if let Ok(Some(cell)) = Remembered::of(&record, &self.ring, read_at) {
+            self.memory.remember(cell, since);
+        }
+        self.stored(&record, self.clock.now()).await
+    }
+
     async fn read_wished(&self, ask: &Ask) -> Result<Served, ReadError> {
         let look = self.memory.token(&ask.realm, &ask.key);
         if let MemoryLookup::Sure(cell) = &look
@@ -171,10 +190,12 @@ impl Reads {
                         return Err(ReadError::UnknownSecret);
                     }
                     (Some(Err(_)) | None, Some(served)) => return Ok(served),
-                    (Some(Err(_)) | None, None) => self.find(ask).await?,
+                    (Some(Err(_)) | None, None) => self.find(&ask.realm, &ask.key).await?,
                 }
             }
-            MemoryLookup::Sure(_) | MemoryLookup::Nothing => self.find(ask).await?,
+            MemoryLookup::Sure(_) | MemoryLookup::Nothing => {
+                self.find(&ask.realm, &ask.key).await?
+            }
         };
         let waited = match self.realms.ends_with_the_next(&record).await? {
             true => self.after_renewal(ask, record).await?,
@@ -203,7 +224,9 @@ impl Reads {
             | FlightOutcome::Spent(_)
             | FlightOutcome::Sealed(_)
             | FlightOutcome::GoneOrPaused
-            | FlightOutcome::DatabaseFailed => Waited::Ended(self.find(ask).await?),
+            | FlightOutcome::DatabaseFailed => {
+                Waited::Ended(self.find(&ask.realm, &ask.key).await?)
+            }
         })
     }
 
@@ -218,9 +241,9 @@ impl Reads {
         }
     }
 
-    async fn find(&self, ask: &Ask) -> Result<TokenRecord, ReadError> {
+    async fn find(&self, realm: &RealmId, key: &KeyName) -> Result<TokenRecord, ReadError> {
         self.database
-            .read_with_retry(|reader| store::find(reader, &ask.realm, &ask.key))
+            .read_with_retry(|reader| store::find(reader, realm, key))
             .await?
             .ok_or(ReadError::UnknownSecret)
     }
@@ -229,9 +252,11 @@ impl Reads {
         let now = self.clock.now();
         self.is_fresh(cell.payload.expiry, min_ttl, now)
             .then(|| Served {
+                secret: cell.id,
                 payload: cell.payload.with_token(cell.payload.token.token()),
                 expires_in: cell.payload.expiry.left(now),
                 generation: cell.generation,
+                tag: Some(cell.tag.clone()),
                 source: TokenSource::Cache,
                 stale: false,
                 flushed: None,
@@ -287,9 +312,11 @@ impl Reads {
                 let expires_in = fresh.payload.expiry.left(now);
                 if expires_in > Ms::ZERO {
                     return Ok(Brought::Token(Served {
+                        secret: fresh.secret,
                         expires_in,
                         payload: fresh.payload,
                         generation: fresh.generation,
+                        tag: fresh.tag,
                         source: TokenSource::Upstream,
                         stale: false,
                         flushed: None,

@@ -8,10 +8,10 @@ use super::denied::FlushDenied;
 use super::wording::{NOT_IN_TIME, QUOTA_SPENT, what_failed};
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::database::DbError;
-use crate::foundation::ids::{Generation, KeyName, RealmId};
+use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
 use crate::foundation::sealing::OpenError;
 use crate::realm::failure::{Failure, FailureClass};
-use crate::token::TokenPayload;
+use crate::token::{ServedTag, TokenPayload};
 
 /// A question for a token.
 #[derive(Clone, Debug)]
@@ -77,9 +77,12 @@ pub enum Flushed {
 
 #[derive(Clone, Debug)]
 pub struct Served {
+    pub secret: SecretId,
     pub payload: TokenPayload,
     pub expires_in: Ms,
     pub generation: Generation,
+    /// Tells the token from others; none where it is rendered anew on each read.
+    pub tag: Option<ServedTag>,
     pub source: TokenSource,
     /// The fresher token that was asked for could not be had.
     pub stale: bool,

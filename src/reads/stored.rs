@@ -52,9 +52,11 @@ impl Reads {
             None => None,
         };
         Ok(token.map(|token| Served {
+            secret: record.secret_id,
             expires_in: held.payload.expiry.left(now),
             payload: held.payload.opened(token, extra),
             generation: record.generation,
+            tag: held.tag(record.secret_id, record.generation),
             source: TokenSource::Database,
             stale: false,
             flushed: None,

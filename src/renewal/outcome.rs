@@ -16,7 +16,7 @@ use crate::realm::failure::Failure;
 use crate::realm::policy::Repeat;
 use crate::secret::Secret;
 use crate::token::claim::{Claimed, RefreshTokenRisk};
-use crate::token::{TokenPayload, Waiting};
+use crate::token::{ServedTag, TokenPayload, Waiting};
 use crate::upstream::{FetchError, Obtained, ObtainedRefresh, ParentToken, Previous};
 
 /// How an attempt ended.
@@ -46,9 +46,12 @@ pub enum Attempted {
 /// A token that was just stored.
 #[derive(Clone, Debug)]
 pub struct Fresh {
+    pub secret: SecretId,
     /// As it is served.
     pub payload: TokenPayload,
     pub generation: Generation,
+    /// None where it is rendered anew on each read.
+    pub tag: Option<ServedTag>,
 }
 
 /// What an attempt needs, opened.

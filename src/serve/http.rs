@@ -186,6 +186,11 @@ impl<E: Endpoint + 'static> Http<E> {
             if told == Told::End {
                 return Poll::Ready(());
             }
+            let counts = |certified: &Certified| certified.now(self.clock.now()).is_some();
+            if !connected.is_busy() && !ends.certified.as_ref().is_none_or(counts) {
+                // What goes on is for whoever had the certificate.
+                return Poll::Ready(());
+            }
             Poll::Pending
         })
         .await;

@@ -19,6 +19,7 @@ pub mod resealing;
 pub mod results;
 pub mod retired;
 mod sealing;
+mod served_tag;
 pub mod state;
 pub mod store;
 pub mod summary;
@@ -39,6 +40,7 @@ use expiry::Expiry;
 pub use payload::{SealedPayload, TokenPayload};
 use sealing::place;
 pub use sealing::{SealedPart, seal};
+pub use served_tag::ServedTag;
 
 /// A token as it is kept: sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +143,12 @@ pub struct AwaitedParent {
 }
 
 impl HeldToken {
+    /// Tells it from others, as it is served; none where it is rendered anew on each read.
+    pub fn tag(&self, secret: SecretId, generation: Generation) -> Option<ServedTag> {
+        (self.serving != Serving::PerRead)
+            .then(|| ServedTag::of(secret, generation, self.obtained_at, self.payload.expiry))
+    }
+
     /// A token that has expired is never served.
     pub fn is_valid(&self, now: EpochMs) -> bool {
         self.payload.expiry.left(now) > Ms::ZERO

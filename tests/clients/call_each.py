@@ -117,6 +117,8 @@ def main():
     assert "k" in [secret.key for secret in listed.data.list_]
     preview = call("preview_realm", models.DryRunAnswer, id="r", key="k")
     assert preview.data.exchanges[0].request.method == "GET"
+    unknown = call("watch_token", models.InvalidReadProblem, 400, realm="r", key="nobody")
+    assert unknown.code == "unknown_secret"
     flushed = call("flush_token", models.Token, body=models.FlushRequest(realm="r", key="k"))
     assert flushed.flushed in (True, False)
     report = models.ReportRequest(realm="r", key="k", generation=flushed.generation)

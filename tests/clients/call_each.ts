@@ -97,6 +97,10 @@ await ok("listSecrets", client.GET("/api/secret", { params: { query: { state: "a
 await ok("previewRealm", client.GET("/api/realm/{id}/preview", {
   params: { path: { id: "r" }, query: { key: "k" } },
 }));
+const unknown = await refused("watchToken", client.GET("/api/token/watch", {
+  params: { query: { realm: "r", key: "nobody" } },
+}));
+assert(unknown.code === "unknown_secret", unknown.code);
 const flushed = await ok("flushToken", client.POST("/api/token/flush", { body: name }));
 await ok("reportToken", client.POST("/api/token/report", {
   body: { ...name, generation: flushed.generation },

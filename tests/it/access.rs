@@ -45,7 +45,7 @@ const OPERATIONS: [(&str, &str); 10] = [
         "",
         "GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
     ),
-    ("token:read", "GET /api/token"),
+    ("token:read", "GET /api/token, GET /api/token/watch"),
     (
         "token:flush",
         "POST /api/token/flush, POST /api/token/report, POST /api/renewal/run",

@@ -62,7 +62,7 @@ pub fn aimed_at(operation: &str, realm: &str, key: &str) -> (String, Value) {
         .replace("issuer/{name}", "issuer/k8s")
         .replace("{id}", realm);
     let query = match operation {
-        "GET /api/token" => format!("?realm={realm}&key={key}"),
+        "GET /api/token" | "GET /api/token/watch" => format!("?realm={realm}&key={key}"),
         "POST /api/renewal/run" => format!("?realm={realm}"),
         "GET /api/realm/{id}/preview" => format!("?key={key}"),
         "DELETE /api/realm/{id}" => "?cascade=true".to_owned(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::kit::contract::{self, SPECIFICATION};
 use crate::kit::issuer::unsigned;
-use crate::kit::server::Client;
+use crate::kit::server::{Client, Options};
 use crate::kit::{Answer, Provider, Reply, Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -135,8 +135,11 @@ fn steady(value: &mut Value, provider: &str) {
     }
 }
 
-/// Of metrics, what each is; their values vary.
+/// Of metrics, what each is; their values vary. Of events, all.
 fn described(text: &str) -> String {
+    if text.starts_with("event:") {
+        return text.to_owned();
+    }
     let lines = text.lines().filter(|line| line.starts_with('#'));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -205,6 +208,8 @@ async fn each_operation_answers_as_recorded(database: TestDatabase) {
     client.generation("r", "k", 1).await;
     server.settled().await;
     call.operation("GET /api/token?realm=r&key=k", None).await;
+    call.operation("GET /api/token/watch?realm=r&key=k", None)
+        .await;
     call.operation("GET /api/secret/r/k", None).await;
     call.operation("GET /api/secret?state=active", None).await;
     call.operation("GET /api/realm/r/preview?key=k", None).await;
@@ -271,7 +276,9 @@ async fn each_operation_answers_as_recorded(database: TestDatabase) {
 
 async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let provider = Provider::start().await;
-    let (server, _) = Server::on_manual_clock(&database).await;
+    let nobody_watches = [("TOKEN_SERVER__HTTP__CALLER_WATCHERS_MAX", "0")];
+    let options = Options::default().with(&nobody_watches);
+    let (server, _) = Server::on_manual_clock_with(&database, options).await;
     let client = &server.client;
     let recorded = Recorded::of(client, &provider);
     for (id, config) in [
@@ -329,6 +336,10 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let refused = [
         ("unauthorized", request(&nobody, token, None)),
         ("too_many_requests", request(&often, token, None)),
+        (
+            "too_many_watchers",
+            of("GET /api/token/watch?realm=r&key=k", None),
+        ),
         ("forbidden", request(&reader, "GET /api/secret", None)),
         (
             "cross_site",

@@ -66,6 +66,19 @@ fn token() -> Value {
     })
 }
 
+/// What a caller reads who waits for a while.
+fn token_events() -> Value {
+    let token = json!({
+        "realm": demo(),
+        "key": app(),
+        "generation": 3,
+        "expires_at": DATE,
+        "expires_in": 18250,
+        "expires_in_s": 18,
+    });
+    json!(format!("event: token\ndata: {token}\n\n:\n\n"))
+}
+
 fn flushed() -> Value {
     let mut token = token();
     token["source"] = json!("upstream");
@@ -256,6 +269,12 @@ pub const EXAMPLES: &[Example] = &[
     example("getReadiness", &[], None, success),
     example("getMetrics", &[], None, metrics),
     example("getToken", &[("realm", demo), ("key", app)], None, token),
+    example(
+        "watchToken",
+        &[("realm", demo), ("key", app)],
+        None,
+        token_events,
+    ),
     example("flushToken", &[], Some(named), flushed),
     example("reportToken", &[], Some(report), token),
     example("listRealms", &[], None, realms),

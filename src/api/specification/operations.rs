@@ -8,9 +8,10 @@ use super::problems as problem;
 use crate::access::issuer::IssuerName;
 use crate::api::named_models as named;
 use crate::api::renewals::RUN_TIMEOUT_MAX_S;
-use crate::api::tokens::MIN_TTL_MAX_S;
+use crate::api::tokens::{Included, MIN_TTL_MAX_S};
 use crate::foundation::ids::name_schema;
 use crate::foundation::page::{PAGE_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+use crate::foundation::words::words;
 
 fn any() -> Value {
     json!({})
@@ -30,6 +31,10 @@ fn min_ttl_s() -> Value {
 
 fn run_timeout_s() -> Value {
     json!({"minimum": 1, "maximum": RUN_TIMEOUT_MAX_S})
+}
+
+fn included() -> Value {
+    json!({"enum": words(Included::ALL, Included::as_str)})
 }
 
 fn generation() -> Value {
@@ -97,6 +102,17 @@ pub const OPERATIONS: &[Operation] = &[
             problem::FORBIDDEN_CHANGE,
             problem::FIXED_TOKEN,
             problem::TOKEN_UNAVAILABLE,
+        ],
+    ),
+    operation(
+        "watchToken",
+        "Events as they come.",
+        &[REALM, KEY, Parameter("include", included)],
+        &[
+            problem::INVALID_READ,
+            problem::FIXED_TOKEN,
+            problem::TOO_MANY_WATCHES,
+            problem::WATCH_UNAVAILABLE,
         ],
     ),
     operation(

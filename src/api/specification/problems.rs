@@ -269,6 +269,14 @@ pub const TOO_MANY_REQUESTS: &ProblemAnswer = &answer(
     "The API key makes more calls a second than its rate allows, or the address makes more without a \
      good key; `Retry-After` says when to come again.",
 );
+pub const TOO_MANY_WATCHES: &ProblemAnswer = &answer(
+    "TooManyWatches",
+    429,
+    &["too_many_requests", "too_many_watchers"],
+    "The caller watches as many tokens at once as one may (`http.caller_watchers_max`), or the API key \
+     makes more calls a second than its rate allows, or the address makes more without a good key; \
+     `Retry-After` says when to come again.",
+);
 pub const INTERNAL: &ProblemAnswer = &answer(
     "Internal",
     500,
@@ -304,6 +312,19 @@ pub const TOKEN_UNAVAILABLE: &ProblemAnswer = &answer(
         "unreadable_here",
     ],
     "There is no valid token now; `detail` and `class` say why, `Retry-After` when to ask again.",
+);
+pub const WATCH_UNAVAILABLE: &ProblemAnswer = &answer(
+    "WatchUnavailable",
+    503,
+    &[
+        "database_unavailable",
+        "issuer_unavailable",
+        "token_unavailable",
+        "too_many_watchers",
+        "unreadable_here",
+    ],
+    "There is no valid token now, or as many are watched as this server allows \
+     (`http.watchers_max`); `detail` and `class` say why, `Retry-After` when to ask again.",
 );
 pub const INBOX_UNAVAILABLE: &ProblemAnswer = &answer(
     "InboxUnavailable",

@@ -63,6 +63,7 @@ pub fn complete(draft: &mut Draft) {
         }
         match known.id {
             "getMetrics" => operation["responses"]["200"]["content"] = metrics(),
+            "getToken" => add_tag(&mut operation),
             "checkTicketUrl" => add_signature(&mut operation),
             "receiveTicket" => {
                 add_signature(&mut operation);
@@ -167,6 +168,29 @@ fn metrics() -> Value {
     json!({OPENMETRICS: {"schema": {"type": "string"}}})
 }
 
+/// What the handler reads of the headers by itself, and what follows from it.
+fn add_tag(operation: &mut Value) {
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(json!({
+            "name": "If-None-Match",
+            "schema": {"type": "string"},
+            "in": "header",
+            "description": "The `ETag` of an earlier answer, several, or `*` (RFC 9110, section 13.1.2).",
+            "required": false,
+        }));
+    }
+    let responses = &mut operation["responses"];
+    let tag = json!({"$ref": "#/components/headers/ETag"});
+    responses["200"]["headers"]["ETag"] = tag.clone();
+    responses["304"] = json!({
+        "description": "The token is one that `If-None-Match` names.",
+        "headers": {
+            "X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"},
+            "ETag": tag,
+        },
+    });
+}
+
 /// What WeChat and WeCom sign in the query; the handler reads it by itself, whatever else is there.
 fn add_signature(operation: &mut Value) {
     let Some(parameters) = operation["parameters"].as_array_mut() else {
@@ -213,6 +237,13 @@ fn add_headers(draft: &mut Draft) {
             "Retry-After",
             "When to ask again, in seconds.",
             json!({"type": "integer", "minimum": 1}),
+        ),
+        (
+            "ETag",
+            "Stays the same as long as the token and its expiry do, whatever `expires_in` and `source` \
+             say; absent where a token is rendered anew on each read, where it is `stale`, and where a \
+             flush was asked for.",
+            json!({"type": "string"}),
         ),
         (
             "WWW-Authenticate",

@@ -33,6 +33,8 @@ pub(super) struct RawHttp {
     max_connections: u32,
     address_connections_percent: u8,
     max_streams: u32,
+    watchers_max: u32,
+    caller_watchers_max: u32,
     trusted_proxies: String,
     frozen_between_requests: Option<bool>,
     tls: RawTls,
@@ -136,6 +138,8 @@ impl RawHttp {
             address_connections_percent: Some(self.address_connections_percent)
                 .filter(|percent| *percent > 0),
             max_streams: self.max_streams,
+            watchers_max: self.watchers_max as usize,
+            caller_watchers_max: self.caller_watchers_max as usize,
             trusted_proxies: networks("http.trusted_proxies", &self.trusted_proxies)?,
             frozen_between_requests: self.frozen_between_requests.unwrap_or(platform.is_some()),
             tls: self.tls.check()?,

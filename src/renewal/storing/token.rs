@@ -109,12 +109,16 @@ impl ResultStore {
         };
         match served {
             Ok(token) => {
+                let held = &new.stored.held;
+                let secret = claimed.record.secret_id;
                 let fresh = Fresh {
+                    secret,
+                    tag: held.tag(secret, generation),
                     payload: TokenPayload {
                         token,
                         token_type,
                         extra,
-                        expiry: new.stored.held.payload.expiry,
+                        expiry: held.payload.expiry,
                     },
                     generation,
                 };

@@ -22,8 +22,13 @@ on_every_database! {
 const MINUTE: Ms = Ms::from_secs(60);
 
 /// Operations that show a credential or use one, with the action that the audit comes to hold.
-const LOOKS: [(&str, &str, &str); 9] = [
+const LOOKS: [(&str, &str, &str); 10] = [
     ("GET /api/token?realm=r&key=k", "token.read", "r/k"),
+    (
+        "GET /api/token/watch?realm=r&key=k&include=token",
+        "token.read",
+        "r/k",
+    ),
     (
         "GET /api/token?realm=r&key=k&flush=true",
         "token.flush",

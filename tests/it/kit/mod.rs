@@ -5,6 +5,7 @@ pub mod contract;
 pub mod database;
 pub mod database_server;
 pub mod documented;
+pub mod events;
 pub mod internet;
 pub mod issuer;
 pub mod line;

@@ -77,8 +77,12 @@ fn answers(operation: &Value) -> String {
             let contents = response["content"].as_object().into_iter().flatten();
             let contents = contents.map(|(_, of)| content(&of["schema"]));
             let contents: Vec<_> = contents.collect();
+            let shape = match contents.is_empty() {
+                true => String::new(),
+                false => format!(" {}", contents.join(", or ")),
+            };
             let means = sentence(description(response));
-            good.push(format!("{status} {}. {means}", contents.join(", or ")));
+            good.push(format!("{status}{shape}. {means}"));
         } else {
             problems.push(format!("{status} {}", codes(found)));
         }
