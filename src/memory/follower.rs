@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
 
+use super::changes::Change;
 use super::position::Position;
 use super::{Memory, Remembered};
 use crate::feed::{self, FeedChange};
@@ -89,8 +90,7 @@ impl Memory {
                     {
                         return Err((None, error.into()));
                     }
-                    self.cells.forget_all();
-                    self.callers.forget_all();
+                    self.forget_everything();
                     let position = Position::after((newest - READ_AGAIN).max(0));
                     Followed {
                         passed: (position.low(), now),
@@ -129,22 +129,18 @@ impl Memory {
                     continue;
                 }
                 match change {
-                    Some(FeedChange::Token(id)) if self.cells.get(id).is_some() => changed.push(id),
+                    Some(FeedChange::Token(id)) if self.is_wanted(id) => changed.push(id),
                     Some(FeedChange::Token(id)) => self.changed(id),
                     Some(FeedChange::Forget(id)) => {
                         // Nor is it read again because of what came before.
                         changed.retain(|other| *other != id);
-                        self.changed(id);
+                        self.forget(id);
+                        self.changes.tell(Change::Forgotten(id));
                     }
-                    Some(FeedChange::Keys) => {
-                        self.callers.forget_all();
-                    }
+                    Some(FeedChange::Keys) => self.keys_changed(),
                     Some(FeedChange::SealingKey) => another_key = true,
                     // Of a newer version: it may concern anything.
-                    None => {
-                        self.cells.forget_all();
-                        self.callers.forget_all();
-                    }
+                    None => self.forget_everything(),
                 }
             }
             if another_key {
@@ -160,6 +156,17 @@ impl Memory {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether a changed token is read at once: who watches it would each read it else.
+    fn is_wanted(&self, id: SecretId) -> bool {
+        self.cells.get(id).is_some() || self.changes.is_watched(id)
+    }
+
+    fn forget_everything(&self) {
+        self.cells.forget_all();
+        self.callers.forget_all();
+        self.changes.tell(Change::Anything);
     }
 
     /// What cannot be read is forgotten.
@@ -184,8 +191,9 @@ impl Memory {
                 Some(Ok(None) | Err(_)) | None => false,
             };
             if !remembered {
-                self.changed(*id);
+                self.forget(*id);
             }
+            self.changes.tell(Change::Token(*id));
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod callers;
 mod cells;
+pub mod changes;
 pub mod follower;
 mod issuers;
 mod known_issuers;
@@ -31,6 +32,7 @@ use crate::foundation::seldom::Seldom;
 use crate::token::{Serving, TokenRecord};
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
+use changes::{Change, Changes};
 use known_issuers::IssuerMemory;
 pub use known_issuers::KnownIssuers;
 use known_keys::Callers;
@@ -75,6 +77,7 @@ pub struct Inner {
     callers: Callers,
     issuers: IssuerMemory,
     recent: Recent,
+    changes: Arc<Changes>,
     /// How long a key is trusted that the database does not confirm.
     trust: Ms,
     key_rate: Option<Rate>,
@@ -118,6 +121,7 @@ impl Memory {
             callers: Callers::new(),
             issuers: IssuerMemory::default(),
             recent: Recent::default(),
+            changes: Arc::default(),
             trust: settings.trust,
             key_rate: settings.key_rate,
             followed: AtomicI64::new(i64::MIN),
@@ -220,10 +224,17 @@ impl Memory {
             }
             self.cells.put(cell);
         });
+        self.changes.tell(Change::Token(id));
     }
 
     /// A token was just changed, or deleted, by this process.
     pub fn changed(&self, id: SecretId) {
+        self.forget(id);
+        self.changes.tell(Change::Token(id));
+    }
+
+    /// Nobody is served what is remembered of a token.
+    fn forget(&self, id: SecretId) {
         let now = self.clock.boot();
         self.recent.changed(id, now, || self.cells.forget(id));
     }
@@ -251,6 +262,12 @@ impl Memory {
     /// An API key was revoked or replaced, or an issuer was changed or deleted.
     pub fn keys_changed(&self) {
         self.callers.forget_all();
+        self.changes.tell(Change::Callers);
+    }
+
+    /// Tells what changes from now on.
+    pub fn changes(&self) -> &Arc<Changes> {
+        &self.changes
     }
 }
 
