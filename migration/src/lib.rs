@@ -31,6 +31,7 @@ mod m20261129_000026_chain_audit;
 mod m20261129_000027_create_audit_sink;
 mod m20261129_000028_add_rates;
 mod m20261129_000029_authenticate_sealing_key;
+mod m20261130_000031_name_changes;
 
 use std::collections::HashSet;
 
@@ -77,6 +78,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000027_create_audit_sink::Migration),
             Box::new(m20261129_000028_add_rates::Migration),
             Box::new(m20261129_000029_authenticate_sealing_key::Migration),
+            Box::new(m20261130_000031_name_changes::Migration),
         ]
     }
 

@@ -8,18 +8,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::foundation::ids::SecretId;
+use crate::feed::SecretName;
+use crate::foundation::ids::{RealmId, SecretId};
 
 /// So many changes are kept for whoever follows all of them; who is behind by more is told that some
 /// were missed.
 const KEPT: usize = 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryChange {
     /// A secret's token may be another.
     Token(SecretId),
     /// A secret's token is gone, and the secret perhaps, or its realm has changed.
     Forgotten(SecretId),
+    /// The same, with what the secret is, or was, called.
+    Named(SecretId, Arc<SecretName>),
+    /// A secret is in another state; its token is the same.
+    State(SecretId),
+    /// A realm was saved or deleted.
+    Realm(RealmId),
     /// A caller that was good may be good no more.
     Callers,
     /// Any of these: what came meanwhile was not followed.
@@ -37,7 +44,7 @@ pub enum Woken {
 
 #[derive(Debug)]
 pub struct Changes {
-    all: broadcast::Sender<Change>,
+    all: broadcast::Sender<MemoryChange>,
     callers: watch::Sender<()>,
     watched: Mutex<HashMap<SecretId, watch::Sender<()>>>,
     /// How many secrets these are: where there is none, telling takes no lock.
@@ -61,32 +68,37 @@ impl Changes {
     }
 
     /// To be called once what is remembered is as it was changed.
-    pub fn tell(&self, change: Change) {
+    pub fn tell(&self, change: MemoryChange) {
         if self.all.receiver_count() > 0 {
             // Nobody listens any more: nobody misses it.
-            let _ = self.all.send(change);
+            let _ = self.all.send(change.clone());
         }
-        if let Change::Callers | Change::Anything = change {
+        if let MemoryChange::Callers | MemoryChange::Anything = change {
             self.callers.send_replace(());
         }
         if self.secrets.load(Ordering::SeqCst) == 0 {
             return;
         }
         match change {
-            Change::Token(id) | Change::Forgotten(id) => {
+            MemoryChange::Token(id) | MemoryChange::Forgotten(id) | MemoryChange::Named(id, _) => {
                 if let Some(one) = self.watched().get(&id) {
                     one.send_replace(());
                 }
             }
-            Change::Anything => self.watched().values().for_each(|one| {
+            MemoryChange::Anything => self.watched().values().for_each(|one| {
                 one.send_replace(());
             }),
-            Change::Callers => {}
+            MemoryChange::Callers | MemoryChange::State(_) | MemoryChange::Realm(_) => {}
         }
     }
 
+    /// Wakes whenever a caller may be good no more, from now on.
+    pub fn callers(&self) -> watch::Receiver<()> {
+        self.callers.subscribe()
+    }
+
     /// Every change from now on. Who is too far behind gets `Lagged`, and has missed some.
-    pub fn follow(&self) -> broadcast::Receiver<Change> {
+    pub fn follow(&self) -> broadcast::Receiver<MemoryChange> {
         self.all.subscribe()
     }
 
@@ -168,17 +180,17 @@ mod tests {
         let mut woken = || watched.woken().now_or_never();
         assert_eq!(woken(), None);
         for (change, expected) in [
-            (Change::Token(one), Some(Woken::Token)),
-            (Change::Token(other), None),
-            (Change::Forgotten(one), Some(Woken::Token)),
-            (Change::Forgotten(other), None),
-            (Change::Callers, Some(Woken::Callers)),
+            (MemoryChange::Token(one), Some(Woken::Token)),
+            (MemoryChange::Token(other), None),
+            (MemoryChange::Forgotten(one), Some(Woken::Token)),
+            (MemoryChange::Forgotten(other), None),
+            (MemoryChange::Callers, Some(Woken::Callers)),
         ] {
-            changes.tell(change);
+            changes.tell(change.clone());
             assert_eq!(woken(), expected, "{change:?}");
             assert_eq!(woken(), None, "once");
         }
-        changes.tell(Change::Anything);
+        changes.tell(MemoryChange::Anything);
         assert_eq!(woken(), Some(Woken::Callers));
         assert_eq!(woken(), Some(Woken::Token));
         assert_eq!(woken(), None);
@@ -200,15 +212,15 @@ mod tests {
     #[test]
     fn who_follows_all_changes_and_is_far_behind_is_told_that_some_were_missed() {
         let changes = Changes::default();
-        changes.tell(Change::Callers);
+        changes.tell(MemoryChange::Callers);
         let mut all = changes.follow();
         assert_eq!(all.try_recv(), Err(TryRecvError::Empty));
-        changes.tell(Change::Token(SecretId(1)));
-        assert_eq!(all.try_recv(), Ok(Change::Token(SecretId(1))));
+        changes.tell(MemoryChange::Token(SecretId(1)));
+        assert_eq!(all.try_recv(), Ok(MemoryChange::Token(SecretId(1))));
         for _ in 0..=KEPT {
-            changes.tell(Change::Anything);
+            changes.tell(MemoryChange::Anything);
         }
         assert_eq!(all.try_recv(), Err(TryRecvError::Lagged(1)));
-        assert_eq!(all.try_recv(), Ok(Change::Anything));
+        assert_eq!(all.try_recv(), Ok(MemoryChange::Anything));
     }
 }

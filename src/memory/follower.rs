@@ -1,12 +1,13 @@
 //! Follows the feed: what other processes have changed is read again, and what they have
 //! deleted or revoked is forgotten.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
 
-use super::changes::Change;
+use super::changes::MemoryChange;
 use super::position::Position;
 use super::{Memory, Remembered};
 use crate::feed::{self, FeedChange};
@@ -131,12 +132,17 @@ impl Memory {
                 match change {
                     Some(FeedChange::Token(id)) if self.is_wanted(id) => changed.push(id),
                     Some(FeedChange::Token(id)) => self.changed(id),
-                    Some(FeedChange::Forget(id)) => {
+                    Some(FeedChange::Forget(id, name)) => {
                         // Nor is it read again because of what came before.
                         changed.retain(|other| *other != id);
                         self.forget(id);
-                        self.changes.tell(Change::Forgotten(id));
+                        self.changes.tell(match name {
+                            Some(name) => MemoryChange::Named(id, Arc::new(name)),
+                            None => MemoryChange::Forgotten(id),
+                        });
                     }
+                    Some(FeedChange::State(id)) => self.changes.tell(MemoryChange::State(id)),
+                    Some(FeedChange::Realm(id)) => self.changes.tell(MemoryChange::Realm(id)),
                     Some(FeedChange::Keys) => self.keys_changed(),
                     Some(FeedChange::SealingKey) => another_key = true,
                     // Of a newer version: it may concern anything.
@@ -166,7 +172,7 @@ impl Memory {
     fn forget_everything(&self) {
         self.cells.forget_all();
         self.callers.forget_all();
-        self.changes.tell(Change::Anything);
+        self.changes.tell(MemoryChange::Anything);
     }
 
     /// What cannot be read is forgotten.
@@ -193,7 +199,7 @@ impl Memory {
             if !remembered {
                 self.forget(*id);
             }
-            self.changes.tell(Change::Token(*id));
+            self.changes.tell(MemoryChange::Token(*id));
         }
     }
 

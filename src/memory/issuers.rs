@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicI64;
 use sea_orm::DbErr;
 use token_server_entity::issuer;
 
-use super::changes::Change;
+use super::changes::MemoryChange;
 use super::known_issuers::KnownIssuers;
 use super::{COMPARING, Memory};
 use crate::access::issuer::store::{self, Issuer, UnusableIssuer};
@@ -67,7 +67,7 @@ impl Memory {
         {
             // The feed has not said so: somebody else wrote to the database, or it is late.
             forgotten = self.callers.forget_all();
-            self.changes.tell(Change::Callers);
+            self.changes.tell(MemoryChange::Callers);
         }
         let mut by_claim = HashMap::new();
         for row in &rows {

@@ -32,7 +32,7 @@ use crate::foundation::seldom::Seldom;
 use crate::token::{Serving, TokenRecord};
 use cells::Cells;
 pub use cells::{Remembered, Remembering};
-use changes::{Change, Changes};
+use changes::{Changes, MemoryChange};
 use known_issuers::IssuerMemory;
 pub use known_issuers::KnownIssuers;
 use known_keys::Callers;
@@ -224,13 +224,13 @@ impl Memory {
             }
             self.cells.put(cell);
         });
-        self.changes.tell(Change::Token(id));
+        self.changes.tell(MemoryChange::Token(id));
     }
 
     /// A token was just changed, or deleted, by this process.
     pub fn changed(&self, id: SecretId) {
         self.forget(id);
-        self.changes.tell(Change::Token(id));
+        self.changes.tell(MemoryChange::Token(id));
     }
 
     /// Nobody is served what is remembered of a token.
@@ -262,7 +262,7 @@ impl Memory {
     /// An API key was revoked or replaced, or an issuer was changed or deleted.
     pub fn keys_changed(&self) {
         self.callers.forget_all();
-        self.changes.tell(Change::Callers);
+        self.changes.tell(MemoryChange::Callers);
     }
 
     /// Tells what changes from now on.
