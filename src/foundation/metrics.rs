@@ -93,6 +93,7 @@ pub struct Metrics {
     pub connections: Gauge,
     pub connections_closed: Family<ClosedLabels, Counter>,
     pub accept_failures: Counter,
+    pub event_streams: Gauge,
     certificate_expiry: Family<CertificateLabels, SecondsGauge>,
     pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
@@ -139,6 +140,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             accept_failures: Counter::default(),
+            event_streams: Gauge::default(),
             certificate_expiry: Family::default(),
             limited: Family::default(),
             flush_denied: Counter::default(),
@@ -205,6 +207,11 @@ impl Metrics {
             "http_accept_failures",
             "Times that the system gave no new connection",
             self.accept_failures.clone(),
+        );
+        registry.register(
+            "event_streams",
+            "Callers that follow what changes, such as open pages of the console",
+            self.event_streams.clone(),
         );
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",

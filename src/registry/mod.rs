@@ -70,6 +70,8 @@ pub struct Actor {
     pub name: String,
     pub request_id: Option<String>,
     pub rights: Rights,
+    /// What it was made by, for the audit, where that is not the credential itself.
+    pub via: Option<&'static str>,
 }
 
 impl Actor {
@@ -79,6 +81,7 @@ impl Actor {
             name: COMMAND_LINE.to_owned(),
             request_id: None,
             rights: Rights::All,
+            via: None,
         }
     }
 }
@@ -293,7 +296,7 @@ impl Registry {
             action: changed.action.to_owned(),
             target: changed.target,
             outcome: AuditOutcome::Done,
-            detail: None,
+            detail: by.via.map(str::to_owned),
             request_id: by.request_id.clone(),
             count: NonZeroU32::MIN,
             change: changed.change,

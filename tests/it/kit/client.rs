@@ -3,11 +3,12 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::events::Events;
 use super::{Provider, contract, eventually};
 
 pub const ADMIN_KEY: &str = "the-administrator-of-the-tests-0123456789";
 
-/// An answer, read whole.
+/// An answer, read whole; of one that goes on, the first event.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: StatusCode,
@@ -108,10 +109,15 @@ impl Client {
         let request = request?;
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = client.execute(request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = match Events::are_in(&response) {
+            true => Events::of(response).first().await,
+            false => response.text().await?,
+        };
         let reply = Reply {
-            status: response.status(),
-            headers: response.headers().clone(),
-            text: response.text().await?,
+            status,
+            headers,
+            text,
         };
         contract::check(&method, &path, &reply);
         Ok(reply)

@@ -1,10 +1,12 @@
 //! Real parts for tests: databases, servers, providers.
 
+pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod database;
 pub mod database_server;
 pub mod documented;
+pub mod events;
 pub mod internet;
 pub mod issuer;
 pub mod line;

@@ -1,0 +1,80 @@
+//! Server-sent events, as they come.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// A test that waits for longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer that goes on.
+pub struct Events {
+    answer: reqwest::Response,
+    text: String,
+}
+
+impl Events {
+    pub fn are_in(answer: &reqwest::Response) -> bool {
+        let media_type = answer.headers().get("content-type");
+        media_type.is_some_and(|media_type| media_type == "text/event-stream")
+    }
+
+    pub fn of(answer: reqwest::Response) -> Self {
+        assert!(Self::are_in(&answer), "{answer:?}");
+        Self {
+            answer,
+            text: String::new(),
+        }
+    }
+
+    /// Up to the next empty line; none where the answer has ended.
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let block = block.to_owned();
+                self.text = rest.to_owned();
+                return Some(block);
+            }
+            let read = timeout(PATIENCE, self.answer.chunk()).await;
+            match read.expect("something comes") {
+                Ok(Some(bytes)) => self
+                    .text
+                    .push_str(std::str::from_utf8(&bytes).expect("UTF-8")),
+                Ok(None) => return None,
+                Err(error) => panic!("the answer breaks off: {error}"),
+            }
+        }
+    }
+
+    /// The first event, as it stands in the answer.
+    pub async fn first(&mut self) -> String {
+        let block = self.block().await.expect("an event");
+        format!("{block}\n\n")
+    }
+
+    /// The data of the next event, which must be of this name; none where the answer has ended.
+    pub async fn next(&mut self, name: &str) -> Option<Value> {
+        loop {
+            let block = self.block().await?;
+            if block == ":" {
+                continue;
+            }
+            let data = block.strip_prefix(&format!("event: {name}\ndata: "));
+            let data = data.unwrap_or_else(|| panic!("another event: {block}"));
+            return Some(serde_json::from_str(data).expect("JSON"));
+        }
+    }
+
+    /// Waits for a comment; nothing else may come.
+    pub async fn comment(&mut self) {
+        assert_eq!(self.block().await.as_deref(), Some(":"));
+    }
+
+    /// Waits until the answer ends; nothing but comments may come.
+    pub async fn end(mut self) {
+        while let Some(block) = self.block().await {
+            assert_eq!(block, ":");
+        }
+    }
+}
