@@ -6,6 +6,7 @@ mod data_dir;
 mod key_check;
 mod key_file;
 mod key_proof;
+mod open_spool;
 mod purpose;
 mod ring;
 pub mod ring_presence;
@@ -24,6 +25,8 @@ use crate::access::address_rates::AddressRates;
 use crate::access::audit::AuditLog;
 use crate::access::writer::AuditWriter;
 use crate::config::Settings;
+use crate::console::news::Newsroom;
+use crate::console::sessions::Sessions;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::Database;
 use crate::foundation::lacked_keys::LackedKeys;
@@ -32,17 +35,20 @@ use crate::foundation::open_streams::OpenStreams;
 use crate::foundation::randomness::Randomness;
 use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::sealing_keys::KeyUses;
 use crate::issuers::Issuers;
 use crate::jobs::audit_sinks::{AuditSinks, AuditSinksParts};
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
 use crate::realm::store as realms;
 use crate::registry::{Registry, RegistryParts};
-use crate::renewal::{self, Renewals, Spool};
+use crate::renewal::overview::OverviewReader;
+use crate::renewal::{self, Renewals};
 use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
+use open_spool::open_spool;
 use purpose::Purpose;
 pub use ring::ForgottenKeys;
 use ring::{OpenedRing, open_ring};
@@ -70,6 +76,16 @@ pub struct App {
     pub memory: Memory,
     /// Recognises callers.
     pub issuers: Issuers,
+    /// Of the console.
+    pub sessions: Sessions,
+    /// What changes, for pages that are open.
+    pub newsroom: Arc<Newsroom>,
+    /// Callers that follow it.
+    pub event_streams: Arc<OpenStreams>,
+    /// How many stored values each sealing key has made.
+    pub key_uses: Arc<KeyUses>,
+    /// How all secrets are.
+    pub overview: Arc<OverviewReader>,
     /// Takes pushed tickets.
     pub inbox: Inbox,
     /// Takes denied calls, looks and uses.
@@ -269,6 +285,25 @@ impl App {
                 &metrics,
                 settings.issuers,
             ),
+            sessions: Sessions::new(
+                memory.clone(),
+                ring.clone(),
+                clock.clone(),
+                randomness.clone(),
+                settings.console.session,
+            ),
+            newsroom: Arc::new(Newsroom::new(
+                database.clone(),
+                clock.clone(),
+                memory.changes(),
+            )),
+            key_uses: Arc::new(KeyUses::new(database.clone(), ring.clone(), clock.clone())),
+            overview: Arc::new(OverviewReader::new(database.clone(), clock.clone())),
+            event_streams: Arc::new(OpenStreams::new(
+                settings.console.event_streams_max,
+                settings.console.caller_event_streams_max,
+                metrics.event_streams.clone(),
+            )),
             registry: Registry::new(RegistryParts {
                 database: database.clone(),
                 ring: ring.clone(),
@@ -380,27 +415,4 @@ fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, Sta
         path: data_dir.to_owned(),
         source,
     })
-}
-
-/// Says so where what is spooled would not outlive the process: a refresh token could be
-/// lost with the database away.
-fn open_spool(data_dir: &Path) -> Option<Spool> {
-    match Spool::open(data_dir) {
-        Ok(spool) => {
-            if let Some(file_system) = spool.passing_file_system() {
-                tracing::warn!(
-                    file_system,
-                    "data_dir does not outlive this machine or container: a token issued while the database is away is lost with it; put data_dir on a volume"
-                );
-            }
-            Some(spool)
-        }
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "data_dir cannot be written to: a token issued while the database is away is lost with the process"
-            );
-            None
-        }
-    }
 }

@@ -1,19 +1,24 @@
 //! Configuration: built-in defaults, a file, the environment, in rising order.
 
+mod effective;
 mod names;
 mod raw;
 mod readable_file;
 mod settings;
+mod unreadable;
 
 use std::path::Path;
 
 use ::config::{Config, Environment, File, FileFormat, Source};
 
+use effective::effective;
 use raw::Raw;
 pub use raw::handed_on;
 pub use settings::{
-    ConfigError, Env, HttpSettings, LogSettings, SealingSource, Settings, TlsSettings,
+    ConfigError, ConsoleSettings, Env, HttpSettings, LogSettings, SealingSource, Settings,
+    TlsSettings,
 };
+use unreadable::describe;
 
 const LISTEN: &str = "http.listen";
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -69,51 +74,17 @@ impl Settings {
         let without_defaults = without_defaults.add_source(environment.clone()).build();
         let listen_is_set =
             without_defaults.is_ok_and(|config| config.get::<::config::Value>(LISTEN).is_ok());
-        let raw: Raw = builder
-            .add_source(environment)
-            .build()
-            .and_then(Config::try_deserialize)
+        let config = builder.add_source(environment).build();
+        let config = config.map_err(|error| ConfigError(describe(&error)))?;
+        let effective = effective(&config, DEFAULTS);
+        let raw: Raw = config
+            .try_deserialize()
             .map_err(|error| ConfigError(describe(&error)))?;
-        raw.check(env, listen_is_set)
-    }
-}
-
-/// What is wrong, without any value: it may be a secret.
-fn describe(error: &::config::ConfigError) -> String {
-    use ::config::ConfigError as E;
-    match error {
-        E::At { error, key, .. } => {
-            let what = describe(error);
-            match key {
-                Some(key) if !what.starts_with(key.as_str()) => format!("{key}: {what}"),
-                _ => what,
-            }
-        }
-        E::Type { expected, key, .. } => {
-            let key = key.as_deref().unwrap_or("a value");
-            let expected = match *expected {
-                // The library's own words.
-                "an unsigned 64 bit or less integer" => "a whole number from 0",
-                "a signed 64 bit or less integer" => "a whole number",
-                other => other,
-            };
-            format!("{key} must be {expected}")
-        }
-        E::FileParse { uri, cause } => {
-            let file = uri.as_deref().unwrap_or("the file");
-            let cause = cause.to_string();
-            format!("{file}: {}", cause.lines().next().unwrap_or_default())
-        }
-        // Serde quotes the value it met: `invalid type: string "…", expected …`.
-        other => {
-            let text = other.to_string();
-            match (text.split_once(": "), text.rsplit_once(", expected ")) {
-                (Some((what, _)), Some((_, expected))) if what.starts_with("invalid") => {
-                    format!("{what}, expected {expected}")
-                }
-                _ => text,
-            }
-        }
+        let settings = raw.check(env, listen_is_set)?;
+        Ok(Settings {
+            effective,
+            ..settings
+        })
     }
 }
 

@@ -96,6 +96,7 @@ async fn register(app: &App, port: u16, client_secret: String) -> Result<(), Dem
         name: "demo".to_owned(),
         request_id: None,
         rights: Rights::All,
+        via: None,
     };
     let realm = RealmId::new(REALM)?;
     let config = json!({

@@ -12,22 +12,36 @@ use token_server_entity::change::{self, Column, Entity};
 use token_server_entity::token;
 
 use crate::foundation::database::{delete_some, pieces, rows_after};
-use crate::foundation::ids::SecretId;
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
 
 /// What was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeedChange {
     /// A secret's token is another.
     Token(SecretId),
-    /// A secret's token is gone, or is not to be remembered any more.
-    Forget(SecretId),
+    /// A secret's token is gone, or is not to be remembered any more. None: a server of an earlier
+    /// version does not say whose it was.
+    Forget(SecretId, Option<SecretName>),
+    /// A secret is in another state, or was made or changed; its token is the same.
+    State(SecretId),
+    /// A realm was saved or deleted.
+    Realm(RealmId),
     /// An API key is good no longer, or an issuer lets in others than before.
     Keys,
     /// All servers seal with another key.
     SealingKey,
 }
 
+/// What a secret was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    pub realm: RealmId,
+    pub key: KeyName,
+}
+
 const TOKEN: &str = "token";
+const STATE: &str = "state";
+const REALM: &str = "realm";
 const FORGET: &str = "forget";
 const KEYS: &str = "keys";
 const SEALING_KEY: &str = "sealing_key";
@@ -47,14 +61,23 @@ async fn append_piece(
     let rows = changes.iter().map(|change| {
         let (subject, row_id) = match change {
             FeedChange::Token(id) => (TOKEN, Some(id.0)),
-            FeedChange::Forget(id) => (FORGET, Some(id.0)),
+            FeedChange::Forget(id, _) => (FORGET, Some(id.0)),
+            FeedChange::State(id) => (STATE, Some(id.0)),
+            FeedChange::Realm(_) => (REALM, None),
             FeedChange::Keys => (KEYS, None),
             FeedChange::SealingKey => (SEALING_KEY, None),
+        };
+        let (realm, key) = match change {
+            FeedChange::Forget(_, Some(name)) => (Some(&name.realm), Some(&name.key)),
+            FeedChange::Realm(realm) => (Some(realm), None),
+            _ => (None, None),
         };
         change::ActiveModel {
             id: NotSet,
             subject: Set(subject.to_owned()),
             row_id: Set(row_id),
+            realm_id: Set(realm.map(ToString::to_string)),
+            key_name: Set(key.map(ToString::to_string)),
         }
     });
     Entity::insert_many(rows)
@@ -70,14 +93,23 @@ pub async fn append_forget(
 ) -> Result<(), DbErr> {
     let ids = Query::select()
         .expr(Expr::value(FORGET))
-        .column(token::Column::SecretId)
+        .columns([
+            token::Column::SecretId,
+            token::Column::RealmId,
+            token::Column::KeyName,
+        ])
         .from(token::Entity)
         .cond_where(forgotten)
         .to_owned();
     let mut insert = Query::insert();
     insert
         .into_table(Entity)
-        .columns([Column::Subject, Column::RowId])
+        .columns([
+            Column::Subject,
+            Column::RowId,
+            Column::RealmId,
+            Column::KeyName,
+        ])
         .select_from(ids)
         .map_err(|error| DbErr::Custom(error.to_string()))?;
     database.execute(&insert).await.map(|_| ())
@@ -104,7 +136,18 @@ pub async fn after(
     let change = |row: change::Model| {
         let change = match (row.subject.as_str(), row.row_id) {
             (TOKEN, Some(id)) => Some(FeedChange::Token(SecretId(id))),
-            (FORGET, Some(id)) => Some(FeedChange::Forget(SecretId(id))),
+            (FORGET, Some(id)) => {
+                let name = row
+                    .realm_id
+                    .zip(row.key_name)
+                    .map(|(realm, key)| SecretName {
+                        realm: RealmId::stored(realm),
+                        key: KeyName::stored(key),
+                    });
+                Some(FeedChange::Forget(SecretId(id), name))
+            }
+            (STATE, Some(id)) => Some(FeedChange::State(SecretId(id))),
+            (REALM, _) => row.realm_id.map(RealmId::stored).map(FeedChange::Realm),
             (KEYS, _) => Some(FeedChange::Keys),
             (SEALING_KEY, _) => Some(FeedChange::SealingKey),
             _ => None,

@@ -29,6 +29,7 @@ use crate::jobs::delivery::Delivery;
 use crate::jobs::follow::Follow;
 use crate::jobs::job::{Job, PassOutcome};
 use crate::jobs::maintenance::Maintenance;
+use crate::jobs::news::TellNews;
 use crate::jobs::sealed::SealedCheckJob;
 use crate::jobs::sweep::Sweep;
 use crate::jobs::{Jobs, JobsError};
@@ -120,11 +121,12 @@ fn jobs_of(app: &App, tls: Option<&SecuredBy>) -> Vec<Arc<dyn Job>> {
         }
         RenewalTrigger::Requests { .. } => Vec::new(),
     };
-    let others: [Arc<dyn Job>; 3] = [
+    let others: [Arc<dyn Job>; 4] = [
         Arc::new(Follow::new(
             Follower::new(app.memory.clone()),
             app.database.clone(),
         )),
+        Arc::new(TellNews::new(app.newsroom.clone(), app.database.clone())),
         Arc::new(Maintenance::new(
             app.database.clone(),
             app.audit.clone(),
@@ -176,6 +178,7 @@ impl Running {
     pub async fn stop(mut self) {
         self.jobs.begin_none().await;
         self.app.watchers.close();
+        self.app.event_streams.close();
         self.stopping.cancel();
         let grace = self.app.settings.http.grace;
         let (http, ()) = tokio::join!(self.http, self.app.renewals.stop(grace));

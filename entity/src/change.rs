@@ -10,6 +10,9 @@ pub struct Model {
     pub subject: String,
     /// Of the row that was changed, where it is one.
     pub row_id: Option<i64>,
+    /// Of what was changed, where nobody could look it up any more, or by nothing else.
+    pub realm_id: Option<String>,
+    pub key_name: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

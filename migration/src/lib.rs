@@ -33,6 +33,7 @@ mod m20261129_000028_add_rates;
 mod m20261129_000029_authenticate_sealing_key;
 mod m20261130_000030_authenticate_secrets;
 mod m20261130_000031_create_replica;
+mod m20261130_000032_name_changes;
 
 use std::collections::HashSet;
 
@@ -81,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000029_authenticate_sealing_key::Migration),
             Box::new(m20261130_000030_authenticate_secrets::Migration),
             Box::new(m20261130_000031_create_replica::Migration),
+            Box::new(m20261130_000032_name_changes::Migration),
         ]
     }
 

@@ -46,6 +46,14 @@ impl KeyHash {
         Some(Self(bytes))
     }
 
+    pub fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// As it is stored.
     pub fn hex(&self) -> String {
         hex(&self.0)
@@ -53,6 +61,7 @@ impl KeyHash {
 }
 
 /// What a caller presents, and its hash, by which it is looked up.
+#[derive(Clone)]
 pub struct PresentedKey {
     text: SecretString,
     hash: KeyHash,

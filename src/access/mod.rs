@@ -47,6 +47,11 @@ impl Caller {
         }
     }
 
+    /// As they were given.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     pub fn has(&self, scope: Scope) -> bool {
         let is_limited = !self.coverage.is_everything();
         if is_limited && scope.concerns_all() {

@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use poem::Request;
 
-use super::auth::{Call, Recognised, presented};
+use super::auth::{Call, Recognised};
+use super::browser::may_change;
+use super::credential::Credential;
 use super::forwarded::address_of;
 use super::paths::Entrance;
 use super::problem::Problem;
 use crate::access::Caller;
 use crate::access::address_rates::ChargedHandshake;
-use crate::access::certified::CertifiedAs;
-use crate::access::key::PresentedKey;
 use crate::access::writer::DenialReason;
 use crate::app::App;
+use crate::console::session::Session;
 use crate::foundation::metrics::LimitLabels;
 
+/// What a change by a session shows.
+const CSRF: &str = "x-csrf-token";
 /// Where metrics are; they say that the database is away, and must not need it for that.
 const METRICS: &str = "/metrics";
 
@@ -40,28 +43,24 @@ pub async fn admit(
 }
 
 async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
-    let presented = presented(request);
-    let certified = match &presented {
-        Some(_) => None,
-        None => request.data::<CertifiedAs>(),
-    };
-    let certified = certified.and_then(|certified| certified.key(app.clock.now()));
-    // Whoever shows a key that is remembered, or a certificate, guesses none, and is held up by
-    // nobody who does.
-    let known = match &presented {
-        Some(key) => app.memory.remembers(key.hash()),
-        None => certified.is_some(),
+    let credential = Credential::of(request, app);
+    // Whoever shows a key that is remembered, a session or a certificate guesses none, and is held up
+    // by nobody who does.
+    let known = match &credential {
+        Some(Credential::Presented(key)) => app.memory.remembers(key.hash()),
+        Some(Credential::Certificate(certified)) => certified.key(app.clock.now()).is_some(),
+        Some(Credential::Session(_)) => true,
+        None => false,
     };
     if !known {
         take(request, app)?;
     }
-    let caller = match (&presented, certified) {
-        (Some(key), _) => recognise(request, app, key).await?,
-        (None, Some(name)) => app.memory.recognise_named(name).await?,
-        (None, None) => None,
+    let caller = match &credential {
+        Some(credential) => recognise(request, app, credential).await?,
+        None => None,
     };
     let call = Call::by(request, app);
-    let Some(caller) = caller else {
+    let (Some(caller), Some(credential)) = (caller, credential) else {
         if known {
             charge(request, app);
         }
@@ -79,25 +78,39 @@ async fn by_key(request: &mut Request, app: &App) -> Result<(), Problem> {
         let refused = call.deny(Some(&caller), DenialReason::KeyRate);
         return Err(refused.after(wait));
     }
-    request.set_data(Recognised(caller));
+    if let Credential::Session(session) = &credential
+        && may_change(request)
+        && !shows_csrf(request, session)
+    {
+        return Err(call.deny(Some(&caller), DenialReason::Csrf));
+    }
+    request.set_data(Recognised { caller, credential });
     Ok(())
+}
+
+/// Whether a call shows what only the page of its session can know.
+fn shows_csrf(request: &Request, session: &Session) -> bool {
+    let shown = request.headers().get(CSRF);
+    shown.is_some_and(|shown| session.has_csrf(shown.as_bytes()))
 }
 
 async fn recognise(
     request: &Request,
     app: &App,
-    key: &PresentedKey,
+    credential: &Credential,
 ) -> Result<Option<Arc<Caller>>, Problem> {
-    let sure = app.memory.sure_caller(key.hash(), app.clock.moment());
-    if sure.is_some() {
-        return Ok(sure);
+    if let Credential::Presented(key) = credential {
+        let sure = app.memory.sure_caller(key.hash(), app.clock.moment());
+        if sure.is_some() {
+            return Ok(sure);
+        }
+        if request.uri().path() == METRICS {
+            // What asks the database is large; few calls do.
+            let recognised = Box::pin(app.issuers.recognise_or_recall(key)).await;
+            return recognised.map_err(Problem::from);
+        }
     }
-    // What asks the database is large; few calls do.
-    let recognised = match request.uri().path() {
-        METRICS => Box::pin(app.issuers.recognise_or_recall(key)).await,
-        _ => Box::pin(app.issuers.recognise(key)).await,
-    };
-    recognised.map_err(Problem::from)
+    credential.recognise(app).await
 }
 
 /// Counts a call by its address, before anything is awaited for it: however many come at once, and

@@ -4,17 +4,17 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use poem::http::header::{ACCEPT, AUTHORIZATION, ORIGIN, REFERER};
+use poem::http::header::{ACCEPT, ORIGIN, REFERER};
 use poem::http::{HeaderMap, StatusCode};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::browser;
+use super::credential::Credential;
 use super::http::{RequestId, known_method, note_realm, note_secret};
 use super::paths::Unfit;
 use super::problem::Problem;
-use crate::access::key::{self, PresentedKey};
 use crate::access::scope::Scope;
 use crate::access::writer::{Denial, DenialReason, GivenToken, Look};
 use crate::access::{Caller, Rights};
@@ -25,7 +25,8 @@ use crate::registry::{Actor, Refusal, RegistryError};
 
 /// Names the scope that a handler asks for.
 pub trait Asks: Send + Sync {
-    const SCOPE: Scope;
+    /// None: any credential that is good will do.
+    const SCOPE: Option<Scope>;
 }
 
 /// A type for each scope that a handler may ask for.
@@ -34,26 +35,43 @@ macro_rules! asks {
         pub struct $name;
 
         impl Asks for $name {
-            const SCOPE: Scope = Scope::$name;
+            const SCOPE: Option<Scope> = Some(Scope::$name);
         }
     )*};
 }
 
 asks! {
     TokenRead, TokenFlush, RealmRead, RealmWrite, SecretRead, SecretWrite, KeyWrite, AuditRead,
-    Metrics,
+    Metrics, Admin,
+}
+
+/// Of a handler that any credential opens which is good.
+pub struct AnyScope;
+
+impl Asks for AnyScope {
+    const SCOPE: Option<Scope> = None;
 }
 
 /// A caller whose key has the scope `S`.
 pub struct Key<S> {
     caller: Arc<Caller>,
+    is_by_session: bool,
     call: Call,
     scope: PhantomData<S>,
 }
 
-/// The caller whose key was recognised before the body was read.
+/// The caller whose credential was recognised before the body was read.
 #[derive(Clone)]
-pub struct Recognised(pub Arc<Caller>);
+pub struct Recognised {
+    pub caller: Arc<Caller>,
+    pub credential: Credential,
+}
+
+/// What a caller who was let in has shown.
+pub fn credential(request: &Request) -> Option<&Credential> {
+    let recognised = request.data::<Recognised>()?;
+    Some(&recognised.credential)
+}
 
 /// What is noted of a call that is denied.
 pub struct Call {
@@ -95,6 +113,7 @@ impl Call {
                 "This API key is limited to some realms or keys, and this call concerns all.",
             ),
             DenialReason::CrossSite => Problem::cross_site(),
+            DenialReason::Csrf => Problem::csrf(),
             DenialReason::KeyRate => {
                 too_many("This API key makes more calls a second than its rate allows: send fewer.")
             }
@@ -119,6 +138,9 @@ impl Call {
     }
 }
 
+/// What the audit says of a change that was made by a session.
+const VIA_SESSION: &str = "via session";
+
 fn too_many(detail: &str) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
 }
@@ -139,7 +161,12 @@ impl<S> Key<S> {
             name: self.caller.name.clone(),
             request_id: Some(self.call.request_id.clone()),
             rights: Rights::Of(self.caller.clone()),
+            via: self.is_by_session.then_some(VIA_SESSION),
         }
+    }
+
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
     }
 
     /// What the key's patterns cover.
@@ -180,6 +207,12 @@ impl<S> Key<S> {
             }
             other => other.into(),
         }
+    }
+
+    /// Refuses what no scope opens; the audit has it.
+    pub fn has_no_right(&self, why: &str) -> Problem {
+        self.call.note(Some(&self.caller), DenialReason::NoRight);
+        Problem::forbidden(why)
     }
 
     /// A look at a credential, or a use of it, that was granted: the audit has it.
@@ -246,10 +279,11 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
                  password",
             ),
         );
+        registry.create_security_scheme("session", session_scheme());
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["bearer", "basic"]
+        vec!["bearer", "basic", "session"]
     }
 
     async fn from_request(
@@ -258,22 +292,21 @@ impl<'a, S: Asks> ApiExtractor<'a> for Key<S> {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         let call = Call::of(request)?;
-        let caller = request.data::<Recognised>();
-        let caller = caller.map(|Recognised(caller)| caller.clone());
-        match caller {
-            Some(caller) if caller.has(S::SCOPE) => match request.data::<Unfit>() {
-                Some(Unfit(problem)) => Err(problem.clone().into()),
-                None => Ok(Self {
-                    caller,
-                    call,
-                    scope: PhantomData,
-                }),
-            },
-            Some(caller) => {
-                let reason = lacks(&caller, S::SCOPE);
-                Err(call.deny(Some(&caller), reason).into())
-            }
-            None => Err(call.deny(None, DenialReason::Unauthorized).into()),
+        let Some(Recognised { caller, credential }) = request.data::<Recognised>() else {
+            return Err(call.deny(None, DenialReason::Unauthorized).into());
+        };
+        if let Some(scope) = S::SCOPE.filter(|scope| !caller.has(*scope)) {
+            let reason = lacks(caller, scope);
+            return Err(call.deny(Some(caller), reason).into());
+        }
+        match request.data::<Unfit>() {
+            Some(Unfit(problem)) => Err(problem.clone().into()),
+            None => Ok(Self {
+                caller: caller.clone(),
+                is_by_session: matches!(credential, Credential::Session(_)),
+                call,
+                scope: PhantomData,
+            }),
         }
     }
 }
@@ -285,6 +318,23 @@ fn scheme(name: &'static str, description: &'static str) -> MetaSecurityScheme {
         name: None,
         key_in: None,
         scheme: Some(name),
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
+fn session_scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(
+            "A session of the console (`POST /api/session`), sealed; over TLS its name is \
+             `__Host-token_server_session`. Looked at where there is no `Authorization` only. What \
+             changes something needs `X-CSRF-Token`, too, with what `GET /api/session` says",
+        ),
+        name: Some("token_server_session"),
+        key_in: Some("cookie"),
+        scheme: None,
         bearer_format: None,
         flows: None,
         openid_connect_url: None,
@@ -318,10 +368,4 @@ fn is_of_browser(headers: &HeaderMap) -> bool {
         || headers.contains_key(ORIGIN)
         || headers.contains_key(REFERER)
         || takes_html()
-}
-
-/// The key a caller presents, if it presents one.
-pub fn presented(request: &Request) -> Option<PresentedKey> {
-    let authorization = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
-    key::presented(authorization).map(PresentedKey::of)
 }

@@ -1,4 +1,4 @@
-//! Which address a request comes from, where proxies are in between.
+//! Which address a request comes from, and by what, where proxies are in between.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,6 +6,11 @@ use ipnet::IpNet;
 use poem::http::{HeaderMap, HeaderName};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
 
 /// The address of who connected; of a trusted proxy, the address that it says it was asked from.
 /// Each proxy adds to the end of `X-Forwarded-For`, so that is read from its end, and what a caller
@@ -15,7 +20,7 @@ pub fn address_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
     let lines = headers.get_all(FORWARDED_FOR).into_iter().rev();
     let texts = lines.map(|line| line.to_str().unwrap_or_default());
     let mut hops = texts.flat_map(|text| text.rsplit(','));
-    while trusted.iter().any(|network| network.contains(&address)) {
+    while is_trusted(address, trusted) {
         // What cannot be read was not written by the proxy, or says nothing.
         let Some(before) = hops.next().and_then(read) else {
             break;
@@ -23,6 +28,16 @@ pub fn address_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
         address = before;
     }
     address
+}
+
+/// Whether who connected is a trusted proxy that was asked by TLS, as it says itself: with the last
+/// word of `X-Forwarded-Proto`.
+pub fn came_by_tls(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+    let last = headers.get_all(FORWARDED_PROTO).into_iter().next_back();
+    let last = last.and_then(|line| line.to_str().ok());
+    let last = last.and_then(|line| line.rsplit(',').next());
+    is_trusted(peer.to_canonical(), trusted)
+        && last.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 /// An address, as proxies write it: with a port or without.
@@ -58,6 +73,29 @@ mod tests {
         for trusted in [&[][..], &["10.0.0.0/8"]] {
             let said = seen("192.0.2.1", &["198.51.100.7"], trusted);
             assert_eq!(said, "192.0.2.1");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_that_it_was_asked_by_tls_and_nobody_else_does() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (peer, lines, expected) in [
+            ("10.0.0.1", &["https"][..], true),
+            ("::ffff:10.0.0.1", &["HTTPS"], true),
+            // What a caller wrote himself is before it.
+            ("10.0.0.1", &["http, https"], true),
+            ("10.0.0.1", &["https, http"], false),
+            ("10.0.0.1", &["https", "http"], false),
+            ("10.0.0.1", &["http"], false),
+            ("10.0.0.1", &[], false),
+            ("192.0.2.1", &["https"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_PROTO, HeaderValue::from_static(line));
+            }
+            let seen = came_by_tls(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(seen, expected, "{peer} {lines:?}");
         }
     }
 

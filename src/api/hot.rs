@@ -8,8 +8,8 @@ use poem::{Request, Response};
 use prometheus_client::metrics::counter::Counter;
 
 use super::admission::is_good;
-use super::auth::presented;
 use super::browser::NOSNIFF;
+use super::credential::presented;
 use super::http::{NO_STORE, REQUEST_ID};
 use super::preconditions::{self, tag_value};
 use super::tokens::plain;

@@ -6,9 +6,12 @@ mod audits;
 mod auth;
 mod body;
 mod browser;
+mod console;
+mod console_files;
 mod credential;
 mod dry_runs;
 mod event_stream;
+mod events;
 mod extract;
 mod forwarded;
 mod front;
@@ -20,6 +23,7 @@ mod http;
 mod issuers;
 mod lists;
 mod named_models;
+mod overview;
 mod parameters;
 mod paths;
 mod preconditions;
@@ -28,6 +32,9 @@ mod problem;
 mod realms;
 mod renewals;
 mod secrets;
+mod session_cookie;
+mod sessions;
+mod settings;
 mod specification;
 mod tickets;
 mod tokens;
@@ -46,6 +53,8 @@ use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::words::words;
 use crate::realm::schema;
+use console::CONSOLE;
+use console_files::ConsoleFiles;
 use front::Front;
 pub use http::HeldBack;
 use paths::Paths;
@@ -55,12 +64,16 @@ type Apis = (
     dry_runs::DryRuns,
     presets::Presets,
     secrets::Secrets,
+    events::EventApi,
     tokens::Tokens,
     tickets::Tickets,
     renewals::RenewalApi,
+    sessions::SessionApi,
     api_keys::ApiKeys,
     issuers::IssuerApi,
     audits::Audits,
+    overview::OverviewApi,
+    settings::SettingsApi,
     health::Health,
 );
 
@@ -71,12 +84,16 @@ pub fn service() -> OpenApiService<Apis, ()> {
         dry_runs::DryRuns,
         presets::Presets,
         secrets::Secrets,
+        events::EventApi,
         tokens::Tokens,
         tickets::Tickets,
         renewals::RenewalApi,
+        sessions::SessionApi,
         api_keys::ApiKeys,
         issuers::IssuerApi,
         audits::Audits,
+        overview::OverviewApi,
+        settings::SettingsApi,
         health::Health,
     );
     OpenApiService::new(apis, "token-server", env!("CARGO_PKG_VERSION"))
@@ -85,6 +102,9 @@ pub fn service() -> OpenApiService<Apis, ()> {
         .license(LicenseObject::new(LICENSE).identifier(LICENSE))
         .server(ServerObject::new("/").description("This server"))
 }
+
+/// Where Swagger UI is.
+const DOCUMENTATION: &str = "/docs";
 
 /// By its SPDX expression.
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
@@ -97,7 +117,8 @@ fn description() -> String {
         "Holds the credentials of third-party APIs, renews every token before it expires, and hands \
         tokens to applications.\n\n\
         Send an API key as `Authorization: Bearer KEY`, or as the password of Basic authentication; or, \
-        in the same place, a JWT of an issuer that is registered (`/api/issuer`). \
+        in the same place, a JWT of an issuer that is registered (`/api/issuer`). The console sends the \
+        cookie of a session instead (`/api/session`), and `X-CSRF-Token` with each change. \
         Each operation asks for one of the scopes {scopes}.\n\n\
         Errors are problem documents (RFC 9457): match on `code`, show `detail`, and look for \
         `request_id` in the log. Names that end in `_s` are in seconds, in `_ms` in milliseconds; \
@@ -158,12 +179,21 @@ fn realm_schema() -> Response {
         .body(schema::text())
 }
 
-/// Whoever opens the server in a browser is led to its documentation.
-async fn documented<E: Endpoint>(api: Arc<E>, request: Request) -> poem::Result<Response> {
+/// Whoever opens the server in a browser is led to its first page.
+async fn led<E: Endpoint>(
+    api: Arc<E>,
+    request: Request,
+    first_page: &'static str,
+) -> poem::Result<Response> {
     match request.uri().path() {
-        "/" => Ok(Redirect::see_other("/docs").into_response()),
+        "/" => Ok(Redirect::see_other(first_page).into_response()),
         _ => api.call(request).await.map(IntoResponse::into_response),
     }
+}
+
+/// Whether the console was compiled in.
+pub fn has_console() -> bool {
+    ConsoleFiles::built_in().is_some()
 }
 
 /// Everything that is served.
@@ -174,13 +204,31 @@ pub fn routes(app: App) -> impl Endpoint {
     let paths = Paths::of(&specification);
     let text = text_of(&specification);
     let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
-    let routes = Route::new()
-        .at("/docs", documentation(swagger_ui.clone()))
+    let console = app.settings.console.enabled;
+    let files = ConsoleFiles::built_in().filter(|_| console);
+    let first_page = match files {
+        Some(_) => CONSOLE,
+        None => DOCUMENTATION,
+    };
+    let mut routes = Route::new();
+    if console {
+        let pages = Arc::new(console::pages(files));
+        routes = routes
+            .at(CONSOLE, poem::get(pages.clone()))
+            .at(format!("{CONSOLE}/*path"), poem::get(pages));
+    }
+    let routes = routes
+        .at(DOCUMENTATION, documentation(swagger_ui.clone()))
         .at("/docs/", documentation(swagger_ui))
         .at("/openapi.yaml", yaml_page(text.clone()))
         .at("/openapi.json", page("application/json", text))
         .at("/realm.schema.json", poem::get(realm_schema))
-        .nest("/", service.into_endpoint().around(documented))
+        .nest(
+            "/",
+            service
+                .into_endpoint()
+                .around(move |api, request| led(api, request, first_page)),
+        )
         .data(app.clone());
     Front::new(routes, paths, app)
 }

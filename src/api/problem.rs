@@ -132,6 +132,23 @@ impl Problem {
         )
     }
 
+    pub fn csrf() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "csrf",
+            "A change by a session needs the header X-CSRF-Token, with what GET /api/session says.",
+        )
+    }
+
+    pub fn too_many_streams() -> Self {
+        Self::unavailable(
+            "too_many_streams",
+            "As many streams of events are open as there may be: of this caller, or of all \
+             (console.event_streams_max). Close one.",
+            Ms::from_secs(5),
+        )
+    }
+
     fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: Ms) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).after(retry_after)
     }

@@ -25,6 +25,7 @@ use crate::registry::{
     ListedSecret, Refusal, RegistryError, SecretPatch, SentParam, SentToken, TokenOrigin,
 };
 use crate::secret::params::{ParamChange, VALUE_MAX_BYTES};
+use crate::token::Trouble;
 use crate::token::listing::SecretFilter;
 use crate::token::state::State as TokenState;
 
@@ -147,12 +148,23 @@ struct SecretView {
 
 /// What went wrong since the last success.
 #[derive(Object)]
-struct LastError {
+pub struct LastError {
     /// `transient`, `rate_limited`, `permanent`, `invalid_token` or `internal`.
     class: String,
     detail: String,
     since: String,
     failures: i64,
+}
+
+impl From<Trouble> for LastError {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            class: trouble.class.as_str().to_owned(),
+            detail: trouble.detail,
+            since: trouble.since.to_rfc3339(),
+            failures: trouble.failures,
+        }
+    }
 }
 
 impl From<ListedSecret> for SecretView {
@@ -170,12 +182,7 @@ impl From<ListedSecret> for SecretView {
                 .map(Timeline::to_rfc3339),
             renew_at: record.renew_at.map(Timeline::to_rfc3339),
             last_attempt_at: record.last_attempt_at.map(Timeline::to_rfc3339),
-            last_error: record.trouble.map(|trouble| LastError {
-                class: trouble.class.as_str().to_owned(),
-                detail: trouble.detail,
-                since: trouble.since.to_rfc3339(),
-                failures: trouble.failures,
-            }),
+            last_error: record.trouble.map(LastError::from),
             waiting: record.waiting,
             created_at: secret.created_at.to_rfc3339(),
             updated_at: secret.updated_at.to_rfc3339(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod console;
 mod database;
 mod http;
 mod issuers;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::settings::{ConfigError, Env, LogSettings, Settings};
 use crate::access::key::CHOSEN_MIN_CHARS;
@@ -27,6 +29,7 @@ use crate::renewal::RenewalTrigger;
 use crate::ticket::inbox::TicketSettings;
 use access::RawAccess;
 use audit::RawAudit;
+use console::RawConsole;
 use database::RawDatabase;
 use http::RawHttp;
 use issuers::RawIssuers;
@@ -51,6 +54,7 @@ pub(super) struct Raw {
     read: RawRead,
     access: RawAccess,
     issuers: RawIssuers,
+    console: RawConsole,
     ticket: RawTicket,
     webhook: RawWebhook,
     audit: RawAudit,
@@ -134,6 +138,7 @@ impl Raw {
             address_rate: access.address_rate,
             address_delay: access.address_delay,
             issuers: self.issuers.check()?,
+            console: self.console.check()?,
             upstream,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,
@@ -155,6 +160,7 @@ impl Raw {
                 colours: wants_colours(env),
             },
             data_dir: self.data_dir,
+            effective: Value::Null,
         })
     }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::access::certified::CertifiedClients;
 use crate::access::writer::AuditedReads;
+use crate::console::SessionSettings;
 use crate::foundation::clock::Ms;
 use crate::foundation::database::DatabaseSettings;
 use crate::foundation::logging::LogFormat;
@@ -59,6 +61,7 @@ pub struct Settings {
     /// How long it is held back that there are too many.
     pub address_delay: Ms,
     pub issuers: IssuerSettings,
+    pub console: ConsoleSettings,
     pub ticket: TicketSettings,
     /// None: nobody is told of anything.
     pub webhook: Option<WebhookSettings>,
@@ -69,6 +72,20 @@ pub struct Settings {
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,
     pub log: LogSettings,
+    /// Every key that has a value, as it may be shown.
+    pub effective: Value,
+}
+
+/// The administration console.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsoleSettings {
+    /// Otherwise there are no pages of it, and no sessions.
+    pub enabled: bool,
+    pub session: SessionSettings,
+    /// Streams of events at once.
+    pub event_streams_max: usize,
+    /// Of them, those of one caller.
+    pub caller_event_streams_max: usize,
 }
 
 /// Where the sealing keys come from.

@@ -94,6 +94,7 @@ pub struct Metrics {
     pub connections_closed: Family<ClosedLabels, Counter>,
     pub accept_failures: Counter,
     pub watchers: Gauge,
+    pub event_streams: Gauge,
     certificate_expiry: Family<CertificateLabels, SecondsGauge>,
     pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
@@ -142,6 +143,7 @@ impl Metrics {
             connections_closed: Family::default(),
             accept_failures: Counter::default(),
             watchers: Gauge::default(),
+            event_streams: Gauge::default(),
             certificate_expiry: Family::default(),
             limited: Family::default(),
             flush_denied: Counter::default(),
@@ -214,6 +216,11 @@ impl Metrics {
             "watchers",
             "Callers that watch a token",
             self.watchers.clone(),
+        );
+        registry.register(
+            "event_streams",
+            "Callers that follow what changes, such as open pages of the console",
+            self.event_streams.clone(),
         );
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",

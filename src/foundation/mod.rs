@@ -11,6 +11,7 @@ pub mod file_system;
 pub mod form;
 pub mod ids;
 pub mod json;
+pub mod kept;
 pub mod key_command;
 pub mod lacked_keys;
 pub mod limit;

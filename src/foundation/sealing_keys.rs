@@ -8,7 +8,9 @@ use sea_orm::{
 };
 use token_server_entity::sealing_key::{Column, Entity};
 
-use super::clock::EpochMs;
+use super::clock::{EpochMs, SharedClock};
+use super::database::Database;
+use super::kept::Kept;
 use super::sealing::{Closed, KeyRing, OpenError, RowValues, Sealed, SealedPlace, prefix};
 
 /// Every column whose values were made with a sealing key.
@@ -194,4 +196,27 @@ pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Counts the stored values that were made with each key of a ring.
+pub struct KeyUses {
+    database: Database,
+    ring: Arc<KeyRing>,
+    kept: Kept<Vec<KeyUse>>,
+}
+
+impl KeyUses {
+    pub fn new(database: Database, ring: Arc<KeyRing>, clock: SharedClock) -> Self {
+        Self {
+            database,
+            ring,
+            kept: Kept::new(clock),
+        }
+    }
+
+    /// As they were counted a moment ago. Counting reads every row that may hold one.
+    pub async fn now(&self) -> Result<Arc<Vec<KeyUse>>, DbErr> {
+        let ids = self.ring.key_ids().map(str::to_owned);
+        self.kept.get(uses(self.database.reader(), ids)).await
+    }
 }

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod follow;
 pub mod job;
 pub mod maintenance;
+pub mod news;
 pub mod sealed;
 pub mod sweep;
 

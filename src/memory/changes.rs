@@ -8,18 +8,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::foundation::ids::SecretId;
+use crate::feed::SecretName;
+use crate::foundation::ids::{RealmId, SecretId};
 
 /// So many changes are kept for whoever follows all of them; who is behind by more is told that some
 /// were missed.
 const KEPT: usize = 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemoryChange {
     /// A secret's token may be another.
     Token(SecretId),
     /// A secret's token is gone, and the secret perhaps, or its realm has changed.
     Forgotten(SecretId),
+    /// The same, with what the secret is, or was, called.
+    Named(SecretId, Arc<SecretName>),
+    /// A secret is in another state; its token is the same.
+    State(SecretId),
+    /// A realm was saved or deleted.
+    Realm(RealmId),
     /// A caller that was good may be good no more.
     Callers,
     /// Any of these: what came meanwhile was not followed.
@@ -64,7 +71,7 @@ impl Changes {
     pub fn tell(&self, change: MemoryChange) {
         if self.all.receiver_count() > 0 {
             // Nobody listens any more: nobody misses it.
-            let _ = self.all.send(change);
+            let _ = self.all.send(change.clone());
         }
         if let MemoryChange::Callers | MemoryChange::Anything = change {
             self.callers.send_replace(());
@@ -73,7 +80,7 @@ impl Changes {
             return;
         }
         match change {
-            MemoryChange::Token(id) | MemoryChange::Forgotten(id) => {
+            MemoryChange::Token(id) | MemoryChange::Forgotten(id) | MemoryChange::Named(id, _) => {
                 if let Some(one) = self.watched().get(&id) {
                     one.send_replace(());
                 }
@@ -81,8 +88,13 @@ impl Changes {
             MemoryChange::Anything => self.watched().values().for_each(|one| {
                 one.send_replace(());
             }),
-            MemoryChange::Callers => {}
+            MemoryChange::Callers | MemoryChange::State(_) | MemoryChange::Realm(_) => {}
         }
+    }
+
+    /// Wakes whenever a caller may be good no more, from now on.
+    pub fn callers(&self) -> watch::Receiver<()> {
+        self.callers.subscribe()
     }
 
     /// Every change from now on. Who is too far behind gets `Lagged`, and has missed some.
@@ -174,7 +186,7 @@ mod tests {
             (MemoryChange::Forgotten(other), None),
             (MemoryChange::Callers, Some(Woken::Callers)),
         ] {
-            changes.tell(change);
+            changes.tell(change.clone());
             assert_eq!(woken(), expected, "{change:?}");
             assert_eq!(woken(), None, "once");
         }

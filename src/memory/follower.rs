@@ -1,6 +1,7 @@
 //! Follows the feed: what other processes have changed is read again, and what they have
 //! deleted or revoked is forgotten.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sea_orm::DbErr;
@@ -131,12 +132,17 @@ impl Memory {
                 match change {
                     Some(FeedChange::Token(id)) if self.is_wanted(id) => changed.push(id),
                     Some(FeedChange::Token(id)) => self.changed(id),
-                    Some(FeedChange::Forget(id)) => {
+                    Some(FeedChange::Forget(id, name)) => {
                         // Nor is it read again because of what came before.
                         changed.retain(|other| *other != id);
                         self.forget(id);
-                        self.changes.tell(MemoryChange::Forgotten(id));
+                        self.changes.tell(match name {
+                            Some(name) => MemoryChange::Named(id, Arc::new(name)),
+                            None => MemoryChange::Forgotten(id),
+                        });
                     }
+                    Some(FeedChange::State(id)) => self.changes.tell(MemoryChange::State(id)),
+                    Some(FeedChange::Realm(id)) => self.changes.tell(MemoryChange::Realm(id)),
                     Some(FeedChange::Keys) => self.keys_changed(),
                     Some(FeedChange::SealingKey) => another_key = true,
                     // Of a newer version: it may concern anything.

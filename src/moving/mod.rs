@@ -281,7 +281,7 @@ impl<'a> Move<'a> {
             if position.seen.contains(&number) {
                 continue;
             }
-            if let Some(FeedChange::Token(id) | FeedChange::Forget(id)) = change {
+            if let Some(FeedChange::Token(id) | FeedChange::Forget(id, _)) = change {
                 changed.push(id);
             }
             seen.insert(number);

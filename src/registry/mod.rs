@@ -71,6 +71,8 @@ pub struct Actor {
     pub name: String,
     pub request_id: Option<String>,
     pub rights: Rights,
+    /// What it was made by, for the audit, where that is not the credential itself.
+    pub via: Option<&'static str>,
 }
 
 impl Actor {
@@ -80,6 +82,7 @@ impl Actor {
             name: COMMAND_LINE.to_owned(),
             request_id: None,
             rights: Rights::All,
+            via: None,
         }
     }
 }
@@ -294,7 +297,7 @@ impl Registry {
             action: changed.action.to_owned(),
             target: changed.target,
             outcome: AuditOutcome::Done,
-            detail: None,
+            detail: by.via.map(str::to_owned),
             request_id: by.request_id.clone(),
             count: NonZeroU32::MIN,
             change: changed.change,

@@ -10,6 +10,7 @@ use super::parents::PlannedParents;
 use super::{
     Actor, Changed, FieldChange, Refusal, Registry, RegistryError, check_new_name, rights,
 };
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::foundation::ids::{RealmId, Version};
@@ -137,6 +138,7 @@ impl Registry {
                 }
             }
         }
+        feed::append(transaction, &[FeedChange::Realm(patch.id.clone())]).await?;
         let changed = Changed {
             action: "realm.save",
             target: patch.id.to_string(),
@@ -249,6 +251,7 @@ impl Registry {
                     removal::delete_all_in(transaction, id, now).await?;
                     secrets::delete_all_in(transaction, id).await?;
                     tickets::delete_all_in(transaction, id).await?;
+                    feed::append(transaction, &[FeedChange::Realm(id.clone())]).await?;
                     let before = stored.as_ref().map(content_of);
                     let changed = Changed {
                         action: "realm.delete",

@@ -12,6 +12,7 @@ use token_server_entity::realm as realm_row;
 use super::changed::names_of;
 use super::{Actor, Changed, Refusal, Registry, RegistryError, values};
 use crate::access::audit::Change;
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::foundation::page::{Listed, Page};
@@ -193,6 +194,8 @@ impl Registry {
                             "secret.resume"
                         }
                     };
+                    let state = FeedChange::State(record.secret_id);
+                    feed::append(transaction, &[state]).await?;
                     let changed = Changed {
                         action,
                         target: target(realm, key),

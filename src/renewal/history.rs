@@ -1,7 +1,8 @@
 //! The history of attempts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ActiveModelTrait,
     ActiveValue::{NotSet, Set},
@@ -122,6 +123,72 @@ pub async fn list(
     }
     let newest_first = query.order_by(Column::Id, Order::Desc);
     one_page(database, newest_first, page).await
+}
+
+/// The attempts of one realm that began in one hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HourOfAttempts {
+    pub realm: RealmId,
+    pub begins_at: EpochMs,
+    pub stored: i64,
+    pub failed: i64,
+    pub discarded: i64,
+}
+
+impl HourOfAttempts {
+    /// Adds those of another realm.
+    pub fn add(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.failed += other.failed;
+        self.discarded += other.discarded;
+    }
+}
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// What was attempted since then, by hour and realm, oldest first. Reads all of these, by the index on
+/// when they began.
+pub async fn by_hour(
+    database: &impl ConnectionTrait,
+    since: EpochMs,
+) -> Result<Vec<HourOfAttempts>, DbErr> {
+    let begun = || Expr::col(Column::StartedAt);
+    let hour = || begun().sub(begun().modulo(HOUR_MS));
+    let rows: Vec<(String, i64, String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::RealmId)
+        .expr_as(hour(), "begins_at")
+        .column(Column::Outcome)
+        .expr_as(Column::Id.count(), "attempts")
+        .filter(Column::StartedAt.gte(since))
+        .group_by(Column::RealmId)
+        .group_by(hour())
+        .group_by(Column::Outcome)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let mut hours: BTreeMap<(i64, String), HourOfAttempts> = BTreeMap::new();
+    for (realm, begins_at, outcome, count) in rows {
+        let empty = || HourOfAttempts {
+            realm: RealmId::stored(realm.clone()),
+            begins_at: EpochMs(begins_at),
+            stored: 0,
+            failed: 0,
+            discarded: 0,
+        };
+        let hour = hours
+            .entry((begins_at, realm.clone()))
+            .or_insert_with(empty);
+        let known = RenewalOutcome::ALL.iter().copied();
+        match known.into_iter().find(|known| known.as_str() == outcome) {
+            Some(RenewalOutcome::Stored) => hour.stored += count,
+            Some(RenewalOutcome::Failed) => hour.failed += count,
+            Some(RenewalOutcome::Discarded) => hour.discarded += count,
+            // Of a newer version.
+            None => {}
+        }
+    }
+    Ok(hours.into_values().collect())
 }
 
 /// Deletes at most `limit` entries begun before then; answers how many.

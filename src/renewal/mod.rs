@@ -14,6 +14,7 @@ mod inputs;
 mod late;
 mod measuring;
 pub(crate) mod outcome;
+pub mod overview;
 mod pace;
 pub(crate) mod permits;
 pub(crate) mod quota;

@@ -3,6 +3,7 @@
 use sea_orm::sea_query::{ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use token_server_entity::realm;
 use token_server_entity::token::{Column, Entity};
@@ -50,6 +51,35 @@ pub async fn list(
     let newest_first = query.order_by(Column::SecretId, Order::Desc);
     let rows = one_page(database, newest_first, page).await?;
     Ok(rows.map(TokenRecord::from_row))
+}
+
+/// Secrets whose renewal fails and goes on, those that have failed for longest first.
+pub async fn longest_failing(
+    database: &impl ConnectionTrait,
+    limit: u64,
+) -> Result<Vec<TokenRecord>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::FailingSince.is_not_null())
+        .filter(Column::Paused.eq(false))
+        .order_by_asc(Column::FailingSince)
+        .limit(limit)
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(TokenRecord::from_row).collect())
+}
+
+/// Secrets that are renewed next.
+pub async fn due_next(
+    database: &impl ConnectionTrait,
+    limit: u64,
+) -> Result<Vec<TokenRecord>, DbErr> {
+    let rows = Entity::find()
+        .filter(Column::RenewAt.is_not_null())
+        .order_by_asc(Column::RenewAt)
+        .limit(limit)
+        .all(database)
+        .await?;
+    Ok(rows.into_iter().map(TokenRecord::from_row).collect())
 }
 
 /// [`State::of`] as a condition on rows.

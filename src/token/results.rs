@@ -10,6 +10,7 @@ use super::locked::{Busy, Locked, lock, lock_one, with_ids, write};
 pub use super::novelty::Novelty;
 use super::versions::{Versions, versions};
 use super::{Announced, HeldRefresh, HeldToken, Wait, Waiting, candidate};
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::ids::{Generation, SecretId, Version};
 use crate::foundation::sealing::KeyRing;
@@ -91,6 +92,12 @@ pub async fn store(
         stored.extend(put);
     }
     write(database, &stored).await?;
+    let failed = results.iter().zip(&generations);
+    let failed = failed
+        .filter(|((_, new), generation)| generation.is_some() && matches!(new, Update::Failure(_)));
+    // Of tokens the feed is told by whoever stores them.
+    let failed = failed.map(|((claimed, _), _)| FeedChange::State(claimed.record.secret_id));
+    feed::append(database, &failed.collect::<Vec<_>>()).await?;
     let rotated = results.iter().zip(&generations);
     let rotated = rotated.filter(|((_, new), generation)| generation.is_some() && new.rotates());
     let rotated: Vec<_> = rotated
@@ -170,6 +177,7 @@ pub async fn store_attention(
         row.announce(announced);
     }
     write(database, &[row]).await?;
+    feed::append(database, &[FeedChange::State(seen.id)]).await?;
     Ok(true)
 }
 

@@ -18,6 +18,7 @@ content_type_overrides:
   # Texts, of which this generator knows one.
   application/openmetrics-text; version=1.0.0; charset=utf-8: text/plain
   text/xml: application/octet-stream
+  text/event-stream: text/plain
 post_hooks: []
 """
 
@@ -115,6 +116,12 @@ def main():
     assert secret.expires_at.tzinfo is not None
     listed = call("list_secrets", models.SecretPageAnswer, state=models.SecretState.ACTIVE)
     assert "k" in [secret.key for secret in listed.data.list_]
+    # What is answered goes on: it is read by nobody here.
+    request = operations.modules["get_events"]._get_kwargs()
+    with admin.get_httpx_client().stream(**request) as events:
+        assert events.status_code == 200, events
+        assert events.headers["content-type"] == "text/event-stream"
+    operations.called.add("get_events")
     preview = call("preview_realm", models.DryRunAnswer, id="r", key="k")
     assert preview.data.exchanges[0].request.method == "GET"
     unknown = call("watch_token", models.InvalidReadProblem, 400, realm="r", key="nobody")
@@ -144,6 +151,12 @@ def main():
     )
     assert problem.code == models.UnauthorizedProblemCode.UNAUTHORIZED
 
+    session = call("create_session", models.SessionAnswer).data
+    assert session.realms is None and models.Scope.ADMIN in session.scopes
+    # These are for whoever has its cookie, and calls with nothing else.
+    assert call("get_session", models.NoSessionProblem, 404).code == "no_session"
+    call("end_session", models.NoSessionProblem, 404)
+
     scopes = [models.Scope.TOKENREAD]
     new = models.NewApiKey(name="reader", scopes=scopes, realms=["r*"])
     made = call("create_api_key", models.MadeApiKeyAnswer, body=new).data
@@ -164,6 +177,10 @@ def main():
     filters = {"page_size": 1, "action": "issuer.delete"}
     audit = call("list_audit_entries", models.AuditEntryPageAnswer, **filters).data
     assert audit.list_[0].target == "one"
+    overview = call("get_overview", models.OverviewAnswer).data
+    assert overview.replica.name and overview.states is not None
+    settings = call("get_settings", models.SettingsAnswer).data
+    assert settings.sealing_keys[0].seals and settings.configuration["http"]
     assert call("get_metrics", str).endswith("# EOF\n")
 
     config["ticket"] = {

@@ -94,6 +94,8 @@ const shown = (await ok("getSecret", client.GET("/api/secret/{realm}/{key}", sec
 const trouble: components["schemas"]["LastError"] | null = shown.last_error;
 assert(trouble === null && shown.state === "active", "a healthy secret");
 await ok("listSecrets", client.GET("/api/secret", { params: { query: { state: "active" } } }));
+const events = await ok("getEvents", client.GET("/api/event", { parseAs: "stream" }));
+await events?.cancel();
 await ok("previewRealm", client.GET("/api/realm/{id}/preview", {
   params: { path: { id: "r" }, query: { key: "k" } },
 }));
@@ -127,6 +129,13 @@ const unflushed = await refused("getToken", client.GET("/api/token", {
 }));
 assert(unflushed.code === "fixed_token_flushed", unflushed.code);
 
+const session = await ok("createSession", client.POST("/api/session"));
+assert(session.data.realms === null && session.data.csrf, "a session of the administrator");
+// These are for whoever has its cookie, and calls with nothing else.
+const noSession = await refused("getSession", client.GET("/api/session"));
+assert(noSession.code === "no_session", noSession.code);
+await refused("endSession", client.DELETE("/api/session"));
+
 const scopes: components["schemas"]["NewApiKey"]["scopes"] = ["token:read"];
 const made = await ok("createApiKey", client.POST("/api/api-key", {
   body: { name: "reader", scopes },
@@ -153,6 +162,10 @@ await ok("deleteIssuer", client.DELETE("/api/issuer/{name}", issuerPath));
 const noIssuer = await refused("deleteIssuer", client.DELETE("/api/issuer/{name}", issuerPath));
 assert(noIssuer.code === "unknown_issuer", noIssuer.code);
 await ok("listAuditEntries", client.GET("/api/audit"));
+const overview = await ok("getOverview", client.GET("/api/overview"));
+assert(overview.data.replica.name && overview.data.states !== null, "an overview");
+const settings = await ok("getSettings", client.GET("/api/settings"));
+assert(settings.data.sealing_keys[0]?.seals, "the one key of the ring seals");
 const metrics = await ok("getMetrics", client.GET("/metrics", { parseAs: "text" }));
 assert(metrics.endsWith("# EOF\n"), "OpenMetrics");
 

@@ -39,11 +39,18 @@ pub const SCOPES: [&str; 10] = [
     "admin",
 ];
 
+/// Stands for any scope: the credential must be good.
+pub const ANY_SCOPE: &str = "any";
+
 /// Every operation, by the scope it asks for; anybody may call the first, by design.
-const OPERATIONS: [(&str, &str); 10] = [
+const OPERATIONS: [(&str, &str); 12] = [
     (
         "",
         "GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
+    ),
+    (
+        ANY_SCOPE,
+        "POST /api/session, GET /api/session, DELETE /api/session",
     ),
     ("token:read", "GET /api/token, GET /api/token/watch"),
     (
@@ -61,7 +68,7 @@ const OPERATIONS: [(&str, &str); 10] = [
     (
         "secret:read",
         "GET /api/secret, GET /api/secret/{realm}/{key}, GET /api/realm/{id}/preview, \
-         GET /api/renewal",
+         GET /api/renewal, GET /api/event, GET /api/overview",
     ),
     (
         "secret:write",
@@ -76,6 +83,7 @@ const OPERATIONS: [(&str, &str); 10] = [
     ),
     ("audit:read", "GET /api/audit"),
     ("metrics", "GET /metrics"),
+    ("admin", "GET /api/settings"),
 ];
 
 pub fn scope_of(operation: &str) -> &'static str {

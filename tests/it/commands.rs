@@ -102,6 +102,7 @@ pages! {
     the_commands_of_first_token: FIRST_TOKEN, Nothing, Answers;
     the_commands_of_applications: "docs/src/how-to/applications.md", Demo, Answers;
     the_commands_of_audit: "docs/src/how-to/audit.md", Service, Answers;
+    the_commands_of_console: "docs/src/how-to/console.md", Service, Answers;
     the_commands_of_back_up_and_restore: BACK_UP, Service, Answers;
     the_commands_of_files: "docs/src/how-to/files.md", Service, Answers;
     the_commands_of_install_and_run: INSTALL, Service, Answers;

@@ -14,7 +14,7 @@ use circles::{Crate, circles};
 use crate::kit::source::{read, root, sources};
 
 /// Rooms from the ground up: a room may use those before it.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "foundation",
     "feed",
     "realm",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 23] = [
     "secret",
     "token",
     "memory",
+    "console",
     "upstream",
     "issuers",
     "ticket",

@@ -13,6 +13,8 @@ async fn each_job_has_a_name_and_says_how_its_last_pass_ended(database: TestData
     let expected = [
         ("sweep", PassOutcome::Done),
         ("follow", PassOutcome::Done),
+        // Nobody follows the news.
+        ("news", PassOutcome::Idle),
         // Once in a night.
         ("maintenance", PassOutcome::Never),
         // It looks each second whether it is due.

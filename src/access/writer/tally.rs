@@ -34,6 +34,8 @@ pub enum DenialReason {
     NoRight,
     /// A page of another site sent it; no key was looked at.
     CrossSite,
+    /// A session would change something and does not show what only its own page knows.
+    Csrf,
     /// The key makes more calls than its rate allows.
     KeyRate,
     /// The address makes more calls without a good key than its rate allows.
@@ -49,6 +51,7 @@ impl fmt::Display for DenialReason {
             Self::Limited => f.write_str("is limited to some realms or keys"),
             Self::NoRight => f.write_str("has no right to all that the change concerns"),
             Self::CrossSite => f.write_str("sent by a page of another site"),
+            Self::Csrf => f.write_str("a change by a session without its X-CSRF-Token"),
             Self::KeyRate => f.write_str("more calls than the rate of the key allows"),
             Self::AddressRate => {
                 f.write_str("more calls without a good key than the rate of an address allows")

@@ -3,6 +3,7 @@
 //! needs is made by one before it. A test does so.
 
 mod access;
+mod overview;
 mod shared;
 
 use serde_json::{Value, json};
@@ -10,7 +11,9 @@ use serde_json::{Value, json};
 use super::problems::ProblemAnswer;
 use access::{
     api_keys, audit, issuer_name, issuers, key_id, made_key, new_issuer, new_key, one_issuer,
+    session,
 };
+use overview::{overview, settings};
 use shared::{DATE, data, demo, page, success};
 
 /// A name, and what makes its value.
@@ -126,6 +129,10 @@ fn secret() -> Value {
         "created_at": DATE,
         "updated_at": DATE,
     })
+}
+
+fn events() -> Value {
+    json!("event: realm\ndata: {\"realm\":\"demo\"}\n\n")
 }
 
 fn one_secret() -> Value {
@@ -293,6 +300,7 @@ pub const EXAMPLES: &[Example] = &[
     ),
     example("deleteRealm", &[("id", example_realm)], None, success),
     example("listSecrets", &[], None, secrets),
+    example("getEvents", &[], None, events),
     example("saveSecret", &[], Some(second_secret), one_secret),
     example(
         "getSecret",
@@ -320,6 +328,10 @@ pub const EXAMPLES: &[Example] = &[
     ),
     example("listRenewals", &[], None, renewals),
     example("runRenewals", &[], None, run),
+    example("createSession", &[], None, session),
+    // These are for whoever has its cookie.
+    example("getSession", &[], None, session),
+    example("endSession", &[], None, success),
     example("createApiKey", &[], Some(new_key), made_key),
     example("listApiKeys", &[], None, api_keys),
     example("revokeApiKey", &[("id", key_id)], None, success),
@@ -333,6 +345,8 @@ pub const EXAMPLES: &[Example] = &[
     example("getIssuer", &[("name", issuer_name)], None, one_issuer),
     example("deleteIssuer", &[("name", issuer_name)], None, success),
     example("listAuditEntries", &[], None, audit),
+    example("getOverview", &[], None, overview),
+    example("getSettings", &[], None, settings),
     // Nothing pushes tickets for the demo: these are refused there.
     example("checkTicketUrl", &[("realm", demo)], None, challenged),
     example(

@@ -5,6 +5,7 @@
 
 mod draft;
 mod examples;
+mod fields;
 mod models;
 mod nullable;
 mod operation;
@@ -21,7 +22,7 @@ use draft::Draft;
 /// In the order in which they are read.
 const TAGS: [&str; 6] = ["Token", "Secret", "Realm", "Renewal", "Access", "Operation"];
 /// The first is what a dialog begins with.
-const SECURITY_SCHEMES: [&str; 2] = ["bearer", "basic"];
+const SECURITY_SCHEMES: [&str; 3] = ["bearer", "basic", "session"];
 
 /// Completes a generated document.
 pub fn complete(generated: &str) -> Value {

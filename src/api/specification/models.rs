@@ -1,22 +1,21 @@
-//! The models: their names, what the reading of bodies says of their limits, and what is known
-//! of the fields of answers.
+//! The models: their names, what the reading of bodies says of their limits, and what `fields.rs` has
+//! of answers.
 
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, reference};
+use super::fields::{FIELDS, count, ok};
 use super::unsaid;
 use crate::api::api_keys::KeyBody;
 use crate::api::body::Document;
 use crate::api::dry_runs::TrialBody;
 use crate::api::issuers::IssuerBody;
-use crate::api::named_models::{self as named, named_models};
+use crate::api::named_models::named_models;
 use crate::api::presets::RegistrationBody;
 use crate::api::realms::RealmBody;
 use crate::api::secrets::SecretBody;
 use crate::api::tokens::{FixedBody, FlushBody, ReportBody};
 use crate::foundation::fields::describe;
-use crate::foundation::words::words;
-use crate::reads::FlushDeniedCode;
 
 /// Bodies, as their own reading describes them: by the name of the model.
 fn bodies() -> [(String, Value); 9] {
@@ -39,168 +38,6 @@ fn reading<D: Document>() -> (String, Value) {
     });
     (D::name().into_owned(), schema)
 }
-
-fn date() -> Value {
-    json!({"format": "date-time"})
-}
-
-fn count() -> Value {
-    json!({"minimum": 0})
-}
-
-/// From 1: of rows and versions.
-fn number() -> Value {
-    json!({"minimum": 1})
-}
-
-fn realm_document() -> Value {
-    named::REALM_DOCUMENT.reference()
-}
-
-fn params() -> Value {
-    named::PARAMS.reference()
-}
-
-fn ok() -> Value {
-    named::OK.reference()
-}
-
-fn class() -> Value {
-    named::FAILURE_CLASS.reference()
-}
-
-fn source() -> Value {
-    named::TOKEN_SOURCE.reference()
-}
-
-/// An open list: there may be more.
-fn flush_denied_code() -> Value {
-    let codes = words(FlushDeniedCode::ALL, FlushDeniedCode::as_str).join("`, `");
-    json!({"description": format!(
-        "Why it did not, for programs: stable snake_case. `{codes}`. There may be more."
-    )})
-}
-
-fn state() -> Value {
-    named::SECRET_STATE.reference()
-}
-
-fn cause() -> Value {
-    named::RENEWAL_CAUSE.reference()
-}
-
-fn attempt_outcome() -> Value {
-    named::RENEWAL_OUTCOME.reference()
-}
-
-fn call_outcome() -> Value {
-    named::AUDIT_OUTCOME.reference()
-}
-
-fn verified() -> Value {
-    named::VERIFICATION.reference()
-}
-
-fn category() -> Value {
-    named::PRESET_CATEGORY.reference()
-}
-
-fn country() -> Value {
-    json!({"pattern": "^[A-Z]{2}$"})
-}
-
-fn scopes() -> Value {
-    json!({"items": named::SCOPE.reference()})
-}
-
-fn algorithms() -> Value {
-    json!({"items": named::JWT_ALGORITHM.reference()})
-}
-
-/// Whatever a provider answers with.
-fn provider_status() -> Value {
-    json!({"minimum": 100, "maximum": 999})
-}
-
-fn error_status() -> Value {
-    json!({"minimum": 400, "maximum": 599})
-}
-
-/// A model, some of its fields, and what is known of them.
-type Known = (&'static str, &'static [&'static str], fn() -> Value);
-
-/// What is known of the fields of answers.
-const FIELDS: &[Known] = &[
-    ("Token", &["source"], source),
-    ("Token", &["flush_denied_code"], flush_denied_code),
-    (
-        "Token",
-        &["expires_in", "expires_in_s", "generation"],
-        count,
-    ),
-    ("Token", &["expires_at"], date),
-    ("Secret", &["state"], state),
-    ("Secret", &["params"], params),
-    ("Secret", &["generation"], count),
-    (
-        "Secret",
-        &[
-            "expires_at",
-            "renew_at",
-            "last_attempt_at",
-            "created_at",
-            "updated_at",
-        ],
-        date,
-    ),
-    ("LastError", &["class"], class),
-    ("LastError", &["since"], date),
-    ("LastError", &["failures"], count),
-    ("Realm", &["config"], realm_document),
-    ("Realm", &["version"], number),
-    (
-        "Realm",
-        &["blocked_until", "created_at", "updated_at"],
-        date,
-    ),
-    ("Preset", &["category"], category),
-    ("Preset", &["country"], country),
-    ("Preset", &["verified"], verified),
-    ("Preset", &["config"], realm_document),
-    ("DryRunResponse", &["status"], provider_status),
-    ("DryRunFailure", &["class"], class),
-    ("Renewal", &["cause"], cause),
-    ("Renewal", &["outcome"], attempt_outcome),
-    ("Renewal", &["class"], class),
-    ("Renewal", &["started_at"], date),
-    ("Renewal", &["id"], number),
-    ("Renewal", &["generation", "duration_ms"], count),
-    (
-        "RenewalRun",
-        &[
-            "renewed",
-            "failed",
-            "discarded",
-            "waiting",
-            "left",
-            "duration_ms",
-        ],
-        count,
-    ),
-    ("ApiKey", &["scopes"], scopes),
-    ("ApiKey", &["created_at", "expires_at", "revoked_at"], date),
-    ("ApiKey", &["id", "rate"], number),
-    ("MadeApiKey", &["id"], number),
-    ("Issuer", &["algorithms"], algorithms),
-    ("Issuer", &["version"], number),
-    ("Issuer", &["created_at", "updated_at"], date),
-    ("IssuerRule", &["scopes"], scopes),
-    ("AuditEntry", &["outcome"], call_outcome),
-    ("AuditEntry", &["at"], date),
-    ("AuditEntry", &["id", "count", "seq"], number),
-    ("Problem", &["status"], error_status),
-    ("Problem", &["class"], class),
-];
 
 /// `Data_PageOf_Realm` becomes `RealmPageAnswer`.
 fn pleasant(name: &str) -> String {

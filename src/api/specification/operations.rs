@@ -175,6 +175,12 @@ pub const OPERATIONS: &[Operation] = &[
         &[],
     ),
     operation(
+        "getEvents",
+        "Events, until the credential ends or the server stops.",
+        &[],
+        &[problem::TOO_MANY_STREAMS],
+    ),
+    operation(
         "saveSecret",
         "The secret as it is stored, masked.",
         &[],
@@ -287,6 +293,24 @@ pub const OPERATIONS: &[Operation] = &[
         &[],
     ),
     operation(
+        "createSession",
+        "The session; its cookie is set.",
+        &[],
+        &[problem::NO_CONSOLE],
+    ),
+    operation(
+        "getSession",
+        "The session; its cookie is set anew where it was prolonged.",
+        &[],
+        &[problem::NO_SESSION],
+    ),
+    operation(
+        "endSession",
+        "The cookie is removed.",
+        &[],
+        &[problem::NO_SESSION],
+    ),
+    operation(
         "listApiKeys",
         "A page of API keys, without the keys themselves.",
         &[PAGE, PAGE_SIZE],
@@ -337,6 +361,8 @@ pub const OPERATIONS: &[Operation] = &[
         ],
         &[],
     ),
+    operation("getSettings", "The configuration in effect.", &[], &[]),
+    operation("getOverview", "How all secrets are.", &[], &[]),
     operation("getHealth", "The process is alive.", &[], &[]),
     operation(
         "getReadiness",

@@ -114,9 +114,9 @@ pub const FORBIDDEN: &ProblemAnswer = &answer(
 pub const FORBIDDEN_CHANGE: &ProblemAnswer = &answer(
     "ForbiddenChange",
     403,
-    &["cross_site", "forbidden"],
+    &["cross_site", "csrf", "forbidden"],
     "The API key lacks the scope, or does not cover this realm and key; or a page of another site sent \
-     this, whatever its key.",
+     this, whatever its key; or it is made by a session, without its `X-CSRF-Token`.",
 );
 pub const CROSS_SITE: &ProblemAnswer = &answer(
     "CrossSite",
@@ -141,6 +141,19 @@ pub const UNKNOWN_REALM_OR_SECRET: &ProblemAnswer = &answer(
     404,
     &["unknown_realm", "unknown_secret"],
     "There is no such realm, or no such secret in it.",
+);
+pub const NO_CONSOLE: &ProblemAnswer = &answer(
+    "NoConsole",
+    404,
+    &["console_disabled"],
+    "The console of this server is switched off (`console.enabled`).",
+);
+pub const NO_SESSION: &ProblemAnswer = &answer(
+    "NoSession",
+    404,
+    &["console_disabled", "no_session"],
+    "The call is made by `Authorization` and not by the cookie of a session, or the console is switched \
+     off.",
 );
 pub const NO_SUCH_PRESET: &ProblemAnswer = &answer(
     "NoSuchPreset",
@@ -289,6 +302,17 @@ pub const DATABASE_UNAVAILABLE: &ProblemAnswer = &answer(
     &["database_unavailable", "issuer_unavailable"],
     "The database cannot be reached, or is too busy; or the keys of the issuer of a JWT cannot be \
      fetched.",
+);
+pub const TOO_MANY_STREAMS: &ProblemAnswer = &answer(
+    "TooManyStreams",
+    503,
+    &[
+        "database_unavailable",
+        "issuer_unavailable",
+        "too_many_streams",
+    ],
+    "As many streams are open as there may be, of this caller or of all (`console.event_streams_max`, \
+     `console.caller_event_streams_max`); or the database does not say whether the API key is good.",
 );
 pub const NOT_READY: &ProblemAnswer = &answer(
     "NotReady",

@@ -62,6 +62,7 @@ pub fn complete(draft: &mut Draft) {
             responses[problem.status.to_string()] = json!({"$ref": reference});
         }
         match known.id {
+            "createSession" => begins_with_a_key(&mut operation),
             "getMetrics" => operation["responses"]["200"]["content"] = metrics(),
             "getToken" => add_tag(&mut operation),
             "checkTicketUrl" => add_signature(&mut operation),
@@ -161,6 +162,13 @@ fn add_examples(draft: &mut Draft, example: &Example, operation: &mut Value) {
     let content = operation["responses"]["200"]["content"].as_object_mut();
     if let Some((_, content)) = content.into_iter().flatten().next_back() {
         content["example"] = (example.answer)();
+    }
+}
+
+/// No session begins with another.
+fn begins_with_a_key(operation: &mut Value) {
+    if let Some(schemes) = operation["security"].as_array_mut() {
+        schemes.retain(|scheme| scheme.get("session").is_none());
     }
 }
 

@@ -7,6 +7,7 @@ use token_server_entity::realm;
 
 use super::{ListedSecret, target};
 use crate::access::audit::Change;
+use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
 use crate::realm::document::REFRESH_TOKEN;
@@ -149,6 +150,7 @@ impl Registry {
             Some(token) => json!({"params": params, "token": token}),
             None => json!({"params": params}),
         };
+        feed::append(transaction, &[FeedChange::State(id)]).await?;
         let changed = Changed {
             action: "secret.save",
             target: target(&patch.realm, &patch.key),

@@ -38,8 +38,10 @@ pub const CHANGES: [(&str, &str, &str); 12] = [
 ];
 
 /// Operations that are no `GET` and change nothing that an admin has set: a dry run, a push by a
-/// provider, and renewals, which have a history of their own.
-pub const NO_CHANGES: [&str; 5] = [
+/// provider, renewals, which have a history of their own, and sessions, which nobody stores.
+pub const NO_CHANGES: [&str; 7] = [
+    "POST /api/session",
+    "DELETE /api/session",
     "POST /api/realm/test",
     "POST /api/ticket/{realm}",
     "POST /api/token/flush",

@@ -1,5 +1,6 @@
 //! Real parts for tests: databases, servers, providers.
 
+pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod database;

@@ -4,6 +4,18 @@ use serde_json::{Value, json};
 
 use super::shared::{DATE, data, demo, page};
 
+pub fn session() -> Value {
+    data(json!({
+        "caller": "operator",
+        "scopes": ["realm:read", "secret:read"],
+        "realms": [demo()],
+        "keys": null,
+        "csrf": "0b9c7a1e52d84f3f0b9c7a1e52d84f3f",
+        "idle_expires_at": DATE,
+        "expires_at": DATE,
+    }))
+}
+
 pub fn key_id() -> Value {
     json!(2)
 }

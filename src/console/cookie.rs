@@ -1,0 +1,108 @@
+//! A session as the text of a cookie: sealed for that purpose and no other.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::session::{CSRF_BYTES, Session};
+use crate::access::key::KeyHash;
+use crate::foundation::clock::EpochMs;
+use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
+
+/// No table has that name: what is stored opens as no session, and a session as nothing stored.
+const PLACE: SealedPlace<'static> = SealedPlace {
+    table: "(session)",
+    row: "",
+    column: "cookie",
+};
+const FORMAT: u8 = 1;
+/// What is longer is none.
+const TEXT_MAX_BYTES: usize = 512;
+
+pub(super) fn seal(session: &Session, ring: &KeyRing) -> String {
+    let Session {
+        key,
+        csrf,
+        begun,
+        prolonged,
+    } = session;
+    let mut plain = vec![FORMAT];
+    plain.extend_from_slice(key.as_bytes());
+    plain.extend_from_slice(csrf);
+    plain.extend_from_slice(&begun.0.to_be_bytes());
+    plain.extend_from_slice(&prolonged.0.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(ring.seal(&PLACE, &plain).0)
+}
+
+pub(super) fn open(text: &str, ring: &KeyRing) -> Option<Session> {
+    if text.len() > TEXT_MAX_BYTES {
+        return None;
+    }
+    let sealed = Sealed(URL_SAFE_NO_PAD.decode(text).ok()?);
+    let plain = ring.open(&PLACE, &sealed).ok()?;
+    let (&[format], rest) = plain.split_first_chunk::<1>()?;
+    let (key, rest) = rest.split_first_chunk()?;
+    let (csrf, rest) = rest.split_first_chunk::<CSRF_BYTES>()?;
+    let (begun, rest) = rest.split_first_chunk()?;
+    let (prolonged, rest) = rest.split_first_chunk()?;
+    (format == FORMAT && rest.is_empty()).then(|| Session {
+        key: KeyHash::of_bytes(*key),
+        csrf: *csrf,
+        begun: EpochMs(i64::from_be_bytes(*begun)),
+        prolonged: EpochMs(i64::from_be_bytes(*prolonged)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::foundation::randomness::Randomness;
+
+    fn ring(byte: u8) -> KeyRing {
+        let keys = format!("a:{}", STANDARD.encode([byte; 32]));
+        KeyRing::parse(&keys.as_str().into(), Randomness::seeded(1)).unwrap()
+    }
+
+    fn session() -> Session {
+        Session {
+            key: KeyHash::of(&"a key".into()),
+            csrf: [7; CSRF_BYTES],
+            begun: EpochMs(1),
+            prolonged: EpochMs(2),
+        }
+    }
+
+    #[test]
+    fn a_cookie_opens_as_it_was_sealed_under_its_own_ring_and_in_its_own_place() {
+        let ours = ring(1);
+        let text = seal(&session(), &ours);
+        assert_eq!(open(&text, &ours), Some(session()));
+        assert_eq!(open(&text, &ring(2)), None);
+        let elsewhere = SealedPlace {
+            table: "ts_token",
+            ..PLACE
+        };
+        let plain = ours.open(&PLACE, &Sealed(URL_SAFE_NO_PAD.decode(&text).unwrap()));
+        let stored = ours.seal(&elsewhere, &plain.unwrap());
+        assert_eq!(open(&URL_SAFE_NO_PAD.encode(stored.0), &ours), None);
+    }
+
+    #[test]
+    fn a_cookie_that_was_changed_cut_or_made_longer_opens_as_nothing() {
+        let ring = ring(1);
+        let text = seal(&session(), &ring);
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(open(&URL_SAFE_NO_PAD.encode(changed), &ring), None);
+            assert_eq!(open(&URL_SAFE_NO_PAD.encode(&bytes[..at]), &ring), None);
+        }
+        for longer in [format!("{text}AAAA"), "A".repeat(100_000), String::new()] {
+            assert_eq!(open(&longer, &ring), None);
+        }
+        let short = ring.seal(&PLACE, &[FORMAT; 10]);
+        assert_eq!(open(&URL_SAFE_NO_PAD.encode(short.0), &ring), None);
+    }
+}
