@@ -1,0 +1,58 @@
+// What the reader prefers, kept in this browser. Nothing else is.
+import { useSyncExternalStore } from 'react'
+
+const PREFIX = 'token-server-console.'
+
+export const stored = {
+  get(name: string): string | null {
+    try {
+      return localStorage.getItem(PREFIX + name)
+    } catch {
+      return null
+    }
+  },
+  set(name: string, value: string) {
+    try {
+      localStorage.setItem(PREFIX + name, value)
+    } catch {
+      // It holds for this page, then.
+    }
+  },
+}
+
+export const THEMES = ['system', 'light', 'dark'] as const
+export type ThemeChoice = (typeof THEMES)[number]
+
+const dark = matchMedia('(prefers-color-scheme: dark)')
+const still = matchMedia('(prefers-reduced-motion: reduce)')
+const listeners = new Set<() => void>()
+let choice: ThemeChoice = THEMES.find((theme) => theme === stored.get('theme')) ?? 'system'
+
+function subscribe(listener: () => void) {
+  listeners.add(listener)
+  dark.addEventListener('change', listener)
+  still.addEventListener('change', listener)
+  return () => {
+    listeners.delete(listener)
+    dark.removeEventListener('change', listener)
+    still.removeEventListener('change', listener)
+  }
+}
+
+export function chooseTheme(theme: ThemeChoice) {
+  choice = theme
+  stored.set('theme', theme)
+  for (const listener of listeners) listener()
+}
+
+export function useThemeChoice(): ThemeChoice {
+  return useSyncExternalStore(subscribe, () => choice)
+}
+
+export function useDark(): boolean {
+  return useSyncExternalStore(subscribe, () => (choice === 'system' ? dark.matches : choice === 'dark'))
+}
+
+export function useReducedMotion(): boolean {
+  return useSyncExternalStore(subscribe, () => still.matches)
+}
