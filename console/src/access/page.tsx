@@ -74,9 +74,11 @@ function useColumns(revoke: (key: ApiKey) => void): TableColumnsType<ApiKey> {
         <>
           <span className="name">{key.name}</span>{' '}
           {key.name === session.caller ? <span className="hint">{t('yours')}</span> : null}
-          <div className="hint">
-            <code>{key.hint}…</code>
-          </div>
+          {key.hint ? (
+            <div className="hint">
+              <code>{key.hint}…</code>
+            </div>
+          ) : null}
         </>
       ),
     },

@@ -1,24 +1,6 @@
-// What the reader prefers, kept in this browser. Nothing else is.
+// What the reader prefers.
 import { useSyncExternalStore } from 'react'
-
-const PREFIX = 'token-server-console.'
-
-export const stored = {
-  get(name: string): string | null {
-    try {
-      return localStorage.getItem(PREFIX + name)
-    } catch {
-      return null
-    }
-  },
-  set(name: string, value: string) {
-    try {
-      localStorage.setItem(PREFIX + name, value)
-    } catch {
-      // It holds for this page, then.
-    }
-  },
-}
+import { stored } from './stored'
 
 export const THEMES = ['system', 'light', 'dark'] as const
 export type ThemeChoice = (typeof THEMES)[number]

@@ -14,6 +14,7 @@ const LIGHT = {
   colorWarning: '#8a5a00',
   colorSuccess: '#1d6b34',
   colorBgLayout: '#f4f6f6',
+  colorBorder: '#7b878a',
   colorTextSecondary: '#4a5357',
   colorTextTertiary: '#5a6468',
   colorTextQuaternary: '#5f696d',
@@ -30,7 +31,10 @@ const DARK = {
   colorWarning: '#f0b95a',
   colorSuccess: '#7fd196',
   colorBgLayout: '#101415',
-  colorBgBase: '#161b1c',
+  colorBgContainer: '#181d1e',
+  colorBgElevated: '#1d2324',
+  colorBorderSecondary: '#343c3e',
+  colorBorder: '#84908f',
   colorTextSecondary: '#b6c0c2',
   colorTextTertiary: '#a3aeb0',
   colorTextQuaternary: '#9ba6a8',
@@ -44,7 +48,7 @@ export function themeOf(dark: boolean, still: boolean): ThemeConfig {
     token: { ...(dark ? DARK : LIGHT), fontFamily: FONT, fontFamilyCode: CODE, borderRadius: 6, motion: !still },
     components: {
       Button: { primaryShadow: 'none', ...(dark ? { primaryColor: '#061313', dangerColor: '#2b0705' } : {}) },
-      Table: { cellPaddingBlock: 10 },
+      Table: { cellPaddingBlock: 10, ...(dark ? { headerBg: '#222829', rowHoverBg: '#222829', rowExpandedBg: '#1d2324', borderColor: '#343c3e' } : {}) },
     },
   }
 }

@@ -5,7 +5,8 @@ import { tags } from '@lezer/highlight'
 // The colours are the page's own variables, so that they follow its theme.
 const look = EditorView.theme({
   '&': { color: 'var(--text)', backgroundColor: 'var(--ground)', fontSize: '13px' },
-  '.cm-content': { caretColor: 'var(--text)', fontFamily: 'var(--mono)' },
+  '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '20px' },
+  '.cm-content': { caretColor: 'var(--text)' },
   '.cm-gutters': { backgroundColor: 'var(--raised)', color: 'var(--muted)', border: 'none' },
   '.cm-cursor': { borderLeftColor: 'var(--text)' },
   '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '1px' },

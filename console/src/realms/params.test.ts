@@ -12,7 +12,7 @@ const document = {
 
 test('a form follows what the document declares', () => {
   const [appid, secret, region, note] = paramsOf(document)
-  expect(appid).toMatchObject({ label: 'AppID', hint: 'from the account page', secret: false, required: true })
+  expect(appid).toMatchObject({ label: 'AppID', hint: 'From the account page', secret: false, required: true })
   expect(secret).toMatchObject({ label: 'AppSecret', hint: null, secret: true, required: true })
   expect(region).toMatchObject({ label: 'region', required: false, byDefault: 'eu', choices: ['eu', 'us'] })
   expect(note?.required).toBe(false)

@@ -28,7 +28,9 @@ const text = (value: unknown): string | null => (typeof value === 'string' ? val
 
 function split(title: string): [string, string | null] {
   const at = title.search(/[,;:] /)
-  return at < 0 ? [title, null] : [title.slice(0, at), title.slice(at + 2)]
+  if (at < 0) return [title, null]
+  const hint = title.slice(at + 2)
+  return [title.slice(0, at), hint.charAt(0).toUpperCase() + hint.slice(1)]
 }
 
 function param(name: string, declared: unknown): Param {

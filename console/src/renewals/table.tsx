@@ -35,6 +35,16 @@ export function RenewalTable({ withoutSecret, ...list }: Props) {
       </Link>
     ),
   }
+  const replica: TableColumnsType<Renewal>[number] = {
+    title: t('columns.replica'),
+    key: 'replica',
+    responsive: ['xl'],
+    render: (_, one) => (
+      <span className="short" title={one.replica}>
+        {one.replica}
+      </span>
+    ),
+  }
   const columns: TableColumnsType<Renewal> = [
     { title: t('columns.at'), key: 'at', render: (_, one) => <Moment at={one.started_at} /> },
     ...(withoutSecret ? [] : [secret]),
@@ -67,7 +77,7 @@ export function RenewalTable({ withoutSecret, ...list }: Props) {
       render: (_, one) => duration(one.duration_ms, i18n.language),
     },
     { title: t('columns.generation'), key: 'generation', responsive: ['lg'], align: 'right', dataIndex: 'generation' },
-    { title: t('columns.replica'), key: 'replica', responsive: ['xl'], dataIndex: 'replica' },
+    ...(withoutSecret ? [] : [replica]),
   ]
   return <List {...list} columns={columns} rowKey={(one) => String(one.id)} />
 }

@@ -1,12 +1,15 @@
 // Whether somebody is signed in, outside React: the API client needs it, too.
 import type { Session } from '../api/contract'
+import { stored } from '../app/stored'
 
 export type SessionState =
   | { kind: 'unknown' }
   | { kind: 'out'; reason: string | null; left: boolean }
   | { kind: 'in'; session: Session }
 
-let state: SessionState = { kind: 'unknown' }
+// The cookie cannot be read from here. Who has never signed in is not asked for it.
+let state: SessionState =
+  stored.get('session') === 'begun' ? { kind: 'unknown' } : { kind: 'out', reason: null, left: false }
 const listeners = new Set<() => void>()
 
 export function sessionState(): SessionState {
@@ -20,6 +23,7 @@ export function subscribe(listener: () => void): () => void {
 
 function become(next: SessionState) {
   state = next
+  stored.set('session', next.kind === 'in' ? 'begun' : 'none')
   for (const listener of listeners) listener()
 }
 

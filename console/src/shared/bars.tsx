@@ -61,7 +61,8 @@ export function Bars({ label, series, bars }: Props) {
           </span>
         ))}
       </figcaption>
-      <table className="unseen">
+      <div className="unseen">
+        <table>
         <caption>{label}</caption>
         <tbody>
           {bars.map((bar, at) => (
@@ -73,7 +74,8 @@ export function Bars({ label, series, bars }: Props) {
             </tr>
           ))}
         </tbody>
-      </table>
+        </table>
+      </div>
     </figure>
   )
 }

@@ -30,10 +30,13 @@ export function LifeBar({ from, renewAt, expiresAt }: Props) {
       >
         <div className="life-left" style={{ width: `${life.leftShare * 100}%` }} />
         {life.renewShare === null ? null : (
-          <div className="life-renew" style={{ left: `${life.renewShare * 100}%` }} title={t('life.renewHere')} />
+          <div className="life-renew" style={{ left: `${life.renewShare * 100}%` }} />
         )}
       </div>
-      <p className="life-text">{text}</p>
+      <p className="life-text">
+        {text}
+        {life.renewShare === null ? null : <span className="hint"> · {t('life.renewHere')}</span>}
+      </p>
     </div>
   )
 }
