@@ -31,7 +31,7 @@ describe.each(DATABASES)('an empty server, on %s', (kind) => {
     await editor.fill(JSON.stringify({ ...realm.data.config, url: on.provider.url }, null, 2))
     await click('button', 'Compare and save')
     await page.locator('.diff .new').filter({ hasText: on.provider.url }).waitFor()
-    await click('button', 'Save')
+    await click('button', /^Save$/)
 
     await click('link', '1 secret')
     await click('link', 'flights / main')
@@ -42,7 +42,7 @@ describe.each(DATABASES)('an empty server, on %s', (kind) => {
 
     await click('link', 'Access')
     await click('button', 'New API key')
-    await page.getByLabel('Name', { exact: false }).first().fill('my application')
+    await page.getByRole('dialog').getByLabel('Name *').fill('my application')
     await click('button', 'Make the key')
     const key = await eventually('the key', async () => (await page.getByLabel('API key', { exact: true }).textContent()) ?? undefined)
     expect(clicks).toBeLessThanOrEqual(12)

@@ -43,7 +43,9 @@ describe.each(DATABASES)('secrets, on %s', (kind) => {
     const dialog = page.getByRole('dialog')
     await dialog.getByLabel('Client ID').fill('id-2')
     await dialog.getByRole('button', { name: 'Save' }).click()
-    await page.locator('code').filter({ hasText: 'id-2' }).waitFor()
+    await page.getByText('Saved.').waitFor()
+    const saved = await on.server.call<{ data: { list: { after: unknown }[] } }>('GET', '/api/audit?action=secret.save&target=shop/second')
+    expect(JSON.stringify(saved.data.list[0]?.after)).toContain('id-2')
 
     await page.getByRole('button', { name: 'Delete', exact: true }).click()
     await page.getByRole('dialog').getByLabel('Type second to confirm').fill('second')
@@ -63,6 +65,20 @@ describe.each(DATABASES)('secrets, on %s', (kind) => {
     await on.server.call('POST', '/api/secret', { realm: 'shop', key: 'third', params: { client_secret: 'right' } })
     await page.getByRole('heading', { name: 'Provider refuses the credentials' }).waitFor({ state: 'detached' })
     await page.getByText('Active', { exact: true }).first().waitFor()
+  })
+
+  test('a token that somebody has is typed in, and served as it is', async () => {
+    const { page } = await on.signedIn('/new-realm')
+    await page.getByLabel('Name of the realm').fill('typed')
+    await page.getByRole('button', { name: 'Fixed tokens' }).click()
+    await page.getByRole('button', { name: 'Save', exact: true }).click()
+    await page.getByRole('link', { name: 'Add a secret' }).click()
+    await page.getByLabel('Name of the secret').fill('mine')
+    await page.getByLabel('Token *').fill('typed-by-hand')
+    await page.getByRole('button', { name: 'Save', exact: true }).click()
+    await page.getByText('Fixed', { exact: true }).first().waitFor()
+    const { token } = await on.server.call<{ token: string }>('GET', '/api/token?realm=typed&key=mine')
+    expect(token).toBe('typed-by-hand')
   })
 
   test('a list is filtered and paged by the server', async () => {

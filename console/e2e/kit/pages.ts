@@ -35,4 +35,5 @@ export const PAGES: Walked[] = [
   at('/access', 'access', 'table'),
   at('/issuers', 'issuers', '.empty'),
   at('/audit', 'audit', 'table'),
+  at('/settings', 'settings', 'table'),
 ]

@@ -61,8 +61,9 @@ export const FAILING_NAMED = 20
 export interface Settings {
   version: string
   replica: string
-  database: { kind: string; version?: string | null }
-  configuration: { name: string; value: unknown; default?: unknown }[]
-  key_ring: { id: string; sealing: boolean; values: number | null }[]
-  import: { from: string; state: string; copied: number; total: number; failed: number } | null
+  /** Where the database is. */
+  database: string
+  /** By section; `***` stands in the place of a secret. */
+  configuration: Record<string, unknown>
+  sealing_keys: { id: string; seals: boolean; values: number }[]
 }

@@ -1,3 +1,4 @@
+import { useQueryClient } from '@tanstack/react-query'
 import { Outlet } from '@tanstack/react-router'
 import { useEffect, useSyncExternalStore } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -11,9 +12,12 @@ import { Shell } from './shell'
 export function Frame() {
   const { t } = useTranslation()
   const state = useSyncExternalStore(subscribe, sessionState)
+  const client = useQueryClient()
   useEffect(() => {
     if (state.kind === 'unknown') void readSession()
-  }, [state.kind])
+    // The next one to sign in here sees nothing of what this one saw.
+    if (state.kind === 'out') client.clear()
+  }, [state.kind, client])
   if (state.kind === 'unknown') return <Waiting label={t('loading')} />
   if (state.kind === 'out') return <SignInPage reason={state.reason} left={state.left} />
   return (

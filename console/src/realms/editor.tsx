@@ -1,5 +1,5 @@
 import { Button } from 'antd'
-import { lazy, Suspense, useState, type ReactNode } from 'react'
+import { lazy, Suspense, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import type { Schemas } from '../api/contract'
 import { ProblemError } from '../api/problem'
@@ -23,11 +23,10 @@ interface Props {
   before: Document | null
   document: Document
   saved: (id: string) => void
-  children?: ReactNode
 }
 
 /** A document as a form or as JSON, and a dry run of it on the other side. */
-export function RealmEditor({ id, comment, before, document: initial, saved, children }: Props) {
+export function RealmEditor({ id, comment, before, document: initial, saved }: Props) {
   const { t } = useTranslation(['realms', 'common'])
   const may = useMay()
   const [text, setText] = useState(() => JSON.stringify(initial, null, 2))
@@ -44,7 +43,6 @@ export function RealmEditor({ id, comment, before, document: initial, saved, chi
   }
   return (
     <>
-      {children}
       <div className="beside">
         <section className="card" aria-labelledby="document">
           <div className="card-head">

@@ -32,7 +32,7 @@ export function SecretForm({ realm, secret, saved }: Props) {
   const [checked, setChecked] = useState(false)
   const [error, setError] = useState<unknown>(null)
   const wrong = params.some(
-    (param) => values[param.name] !== masks[param.name] && faultOf(param, values[param.name] ?? '') !== null,
+    (param) => (!secret || values[param.name] !== masks[param.name]) && faultOf(param, values[param.name] ?? '') !== null,
   )
   const save = useAction<void, Secret>({
     run: () => {

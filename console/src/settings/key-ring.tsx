@@ -4,7 +4,7 @@ import { Code } from '../shared/copy'
 import { Badge } from '../shared/state'
 
 /** The keys that what is stored is sealed with, and how to change to another. */
-export function KeyRing({ keys }: { keys: Settings['key_ring'] }) {
+export function KeyRing({ keys }: { keys: Settings['sealing_keys'] }) {
   const { t, i18n } = useTranslation('settings')
   const number = new Intl.NumberFormat(i18n.language)
   return (
@@ -24,8 +24,8 @@ export function KeyRing({ keys }: { keys: Settings['key_ring'] }) {
               <th scope="row">
                 <code>{key.id}</code>
               </th>
-              <td>{key.sealing ? <Badge tone="good">{t('ring.seals')}</Badge> : <Badge tone="calm">{t('ring.opens')}</Badge>}</td>
-              <td>{key.values === null ? '-' : number.format(key.values)}</td>
+              <td>{key.seals ? <Badge tone="good">{t('ring.seals')}</Badge> : <Badge tone="calm">{t('ring.opens')}</Badge>}</td>
+              <td>{number.format(key.values)}</td>
             </tr>
           ))}
         </tbody>

@@ -5,7 +5,7 @@ import { Page } from '../shared/page'
 import { ProblemNotice } from '../shared/problem-notice'
 import { Waiting } from '../shared/waiting'
 import { Configuration } from './configuration'
-import { ImportState } from './import-state'
+import { flattened } from './flattened'
 import { KeyRing } from './key-ring'
 
 /** How this server is set up. */
@@ -29,12 +29,11 @@ export function SettingsPage() {
             </div>
             <div>
               <dt>{t('database')}</dt>
-              <dd>{[data.database.kind, data.database.version].filter(Boolean).join(' ')}</dd>
+              <dd>{data.database}</dd>
             </div>
           </dl>
-          <KeyRing keys={data.key_ring} />
-          {data.import ? <ImportState state={data.import} /> : null}
-          <Configuration settings={data.configuration} />
+          <KeyRing keys={data.sealing_keys} />
+          <Configuration settings={flattened(data.configuration)} />
         </>
       ) : null}
     </Page>
