@@ -4,12 +4,14 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# With the console where there is npm. Without, or where npm fails, the server's page says how to build it.
 run: ## a server with a simulated provider, on embedded SQLite
+	-@if command -v npm >/dev/null; then $(MAKE) --no-print-directory console; fi
 	$(CARGO) run --locked -- serve --demo
 
 setup: ## installs what the tests need beside Rust: a database server, Node, OAuth servers
@@ -88,6 +90,19 @@ openapi: ## writes openapi/openapi.json and openapi/realm.schema.json
 
 snapshots: ## records the answers of tests/it/snapshots/ anew; look at the difference
 	INSTA_UPDATE=always $(CARGO) test --locked --test it snapshots::
+
+console: console/dist/index.html ## builds the console into console/dist; Node 20 or newer
+
+# `cargo build` compiles in what this leaves in console/dist.
+console/dist/index.html: openapi/openapi.json $(shell git ls-files console 2>/dev/null)
+	npm --prefix console ci
+	npm --prefix console run build
+
+# CHROMIUM names the browser, TEST_MYSQL_URL a server on which the walks are made as well.
+test-console: console ## the console: types, texts, logic, size, and walks through it in Chromium
+	npm --prefix console test
+	$(CARGO) build --locked
+	npm --prefix console run e2e
 
 docs: ## builds the book of docs/ into target/book, with mdbook
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked --version 0.5.4"; exit 1; }

@@ -1,0 +1,110 @@
+// The system's Chromium, and what is held of every page that is opened in it.
+import { existsSync } from 'node:fs'
+import { AxeBuilder } from '@axe-core/playwright'
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import type { Server } from './server.ts'
+
+const FLAGS = [
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+function executable(): string {
+  const places = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+  const found = places.find((place) => place !== undefined && existsSync(place))
+  if (!found) throw new Error('there is no Chromium: install it, or name it by CHROMIUM')
+  return found
+}
+
+export async function openBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox', ...FLAGS] : FLAGS })
+}
+
+export interface Look {
+  language?: 'en' | 'zh'
+  theme?: 'light' | 'dark'
+  width?: number
+  height?: number
+}
+
+export const PHONE = { width: 390, height: 844 }
+export const DESKTOP = { width: 1280, height: 900 }
+
+/** A visitor with a browser of his own: his pages, and whatever they did that they must not. */
+export class Visitor {
+  readonly page: Page
+  readonly #context: BrowserContext
+  readonly #server: Server
+  readonly #faults: string[] = []
+  #refusals: RegExp[] = []
+
+  private constructor(context: BrowserContext, page: Page, server: Server) {
+    this.#context = context
+    this.page = page
+    this.#server = server
+    page.on('pageerror', (error) => this.#faults.push(`error: ${error.message}`))
+    page.on('console', (message) => {
+      if (message.type() === 'error') this.#faults.push(`console: ${message.text()}`)
+    })
+    page.on('request', (request) => {
+      const origin = new URL(request.url()).origin
+      if (origin !== server.origin && !request.url().startsWith('blob:')) this.#faults.push(`asked ${request.url()}`)
+    })
+  }
+
+  static async come(browser: Browser, server: Server, look: Look = {}): Promise<Visitor> {
+    const context = await browser.newContext({
+      locale: look.language === 'zh' ? 'zh-CN' : 'en-GB',
+      colorScheme: look.theme ?? 'light',
+      reducedMotion: 'reduce',
+      timezoneId: 'Asia/Shanghai',
+      viewport: { width: look.width ?? DESKTOP.width, height: look.height ?? DESKTOP.height },
+    })
+    context.setDefaultTimeout(30_000)
+    return new Visitor(context, await context.newPage(), server)
+  }
+
+  async go(path: string) {
+    await this.page.goto(`${this.#server.origin}/console${path}`)
+  }
+
+  /** Signs in at a path, in whatever language the page has. */
+  async signIn(path = '/', key = this.#server.key) {
+    await this.go(path)
+    await this.page.locator('input[type=password]').fill(key)
+    await this.page.locator('button[type=submit]').click()
+    await this.page.locator('#content').waitFor()
+  }
+
+  /** Chromium notes each answer that is no success as an error: those that a walk wants are no fault. */
+  expectRefusals(...statuses: number[]) {
+    this.#refusals.push(...statuses.map((status) => new RegExp(`the server responded with a status of ${status}`)))
+  }
+
+  /** What axe finds serious on the page as it is. */
+  async barriers(): Promise<string[]> {
+    const { violations } = await new AxeBuilder({ page: this.page })
+      .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
+      .analyze()
+    return violations.flatMap((rule) =>
+      rule.nodes.map((node) => `${rule.impact} ${rule.id}: ${node.target.join(' ')}: ${node.failureSummary ?? ''}`),
+    )
+  }
+
+  /** How much wider the page is than the window. */
+  async overflow(): Promise<number> {
+    return this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  }
+
+  faults(): string[] {
+    return this.#faults.filter((fault) => !this.#refusals.some((refusal) => refusal.test(fault)))
+  }
+
+  async leave() {
+    await this.#context.close()
+  }
+}

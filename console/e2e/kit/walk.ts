@@ -1,0 +1,46 @@
+import type { Browser } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import { openBrowser, Visitor, type Look } from './browser.ts'
+import type { Kind } from './database.ts'
+import { Provider } from './provider.ts'
+import { Server } from './server.ts'
+
+/** A server, a provider and a browser for the walks of one file; each visitor must have left no fault. */
+export function stage(kind: Kind, prepare?: (server: Server, provider: Provider) => Promise<void>) {
+  const parts = {} as { server: Server; provider: Provider; browser: Browser }
+  const here: Visitor[] = []
+  beforeAll(async () => {
+    parts.provider = await Provider.start()
+    parts.server = await Server.start(kind)
+    parts.browser = await openBrowser()
+    await prepare?.(parts.server, parts.provider)
+  })
+  afterEach(async () => {
+    const faults = here.flatMap((visitor) => visitor.faults())
+    await Promise.all(here.splice(0).map((visitor) => visitor.leave()))
+    expect(faults).toEqual([])
+  })
+  afterAll(async () => {
+    await parts.browser?.close()
+    await parts.server?.stop()
+    parts.provider?.stop()
+  })
+  return {
+    get server() {
+      return parts.server
+    },
+    get provider() {
+      return parts.provider
+    },
+    async visitor(look?: Look): Promise<Visitor> {
+      const visitor = await Visitor.come(parts.browser, parts.server, look)
+      here.push(visitor)
+      return visitor
+    },
+    async signedIn(path = '/', look?: Look): Promise<Visitor> {
+      const visitor = await this.visitor(look)
+      await visitor.signIn(path)
+      return visitor
+    },
+  }
+}
