@@ -17,7 +17,7 @@ use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
 use super::storing::{FailedAttempt, ResultStore};
 use crate::foundation::clock::{Deadline, Ms, SharedClock};
-use crate::foundation::metrics::{Metrics, seconds};
+use crate::foundation::metrics::Metrics;
 use crate::foundation::sealing::{KeyRing, OpenError};
 use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
@@ -155,7 +155,8 @@ impl AttemptRunner {
         let limit = Deadline::after(self.parts.clock.machine(), timeout);
         let asked = self.parts.fetcher.fetch(claimed, &opened, timeout).await;
         let took = self.parts.clock.boot().since(before);
-        self.parts.metrics.upstream_seconds.observe(seconds(took));
+        let realm = claimed.record.realm.as_str();
+        self.parts.metrics.upstream_answered(realm, took);
         match asked {
             FetchOutcome::Answered(fetched) => {
                 let usable =

@@ -284,6 +284,7 @@ impl Renewals {
                 clock,
                 metrics,
                 memory,
+                quotas: quotas.clone(),
                 health,
                 trigger: settings.trigger,
             })),

@@ -76,6 +76,7 @@ mod schemathesis;
 mod sealing;
 mod sealing_command;
 mod sealing_keys;
+mod signals;
 mod snapshots;
 mod specification;
 mod storage_attacks;

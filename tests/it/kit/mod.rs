@@ -11,6 +11,7 @@ pub mod line;
 pub mod oidc;
 pub mod process;
 pub mod promtool;
+pub mod prometheus;
 pub mod provider;
 pub mod proxies;
 pub mod push;
