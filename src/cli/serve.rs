@@ -4,20 +4,23 @@ use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
 
-use super::context::{open_or_make, say, start_logging};
+use super::context::{open_or_make, say, start_logging_and_traces};
 use super::failure::CommandFailure;
 use super::predecessor;
 use super::signals::Signals;
 use crate::app::App;
 use crate::config::Settings;
 use crate::demo;
+use crate::foundation::clock::Ms;
 use crate::foundation::descriptors;
 use crate::serve::{self, Running};
 
 const LOOPBACK: &str = "127.0.0.1/32";
+/// The last traces have so long to be sent where the grace time is used up.
+const LAST_TRACES: Ms = Ms(500);
 
 pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, CommandFailure> {
-    start_logging(&settings, None)?;
+    let traces = start_logging_and_traces(&settings, None)?;
     descriptors::raise();
     let mut signals = Signals::new().map_err(CommandFailure::of)?;
     if demo {
@@ -54,7 +57,19 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     }
     signals.next().await;
     tracing::info!("stopping; what is in flight is stored first");
-    let mut stopping = std::pin::pin!(running.stop());
+    let stop = async {
+        let (clock, grace) = (
+            running.app().clock.clone(),
+            running.app().settings.http.grace,
+        );
+        let begun = clock.boot();
+        running.stop().await;
+        if let Some(traces) = traces {
+            let left = Ms(grace.0 - clock.boot().since(begun).0);
+            traces.end(left.max(LAST_TRACES).as_duration()).await;
+        }
+    };
+    let mut stopping = std::pin::pin!(stop);
     // Stopping has its limits; a supervisor that signals twice shall not cost a pair.
     loop {
         tokio::select! {

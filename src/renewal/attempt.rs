@@ -19,6 +19,7 @@ use super::storing::{FailedAttempt, ResultStore};
 use crate::foundation::clock::{Deadline, Ms, SharedClock};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::sealing::{KeyRing, OpenError};
+use crate::foundation::traces;
 use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source, UnreadableRealm};
@@ -69,15 +70,8 @@ impl AttemptRunner {
         let attempt = self.attempt_counted(&claimed, cause);
         let attempted = attempt.instrument(span.clone()).await;
         self.parts.metrics.in_flight.dec();
-        let (outcome, class) = match &attempted {
-            Attempted::Stored(_) => ("stored", ""),
-            Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
-            Attempted::Waiting(_) => ("waiting", ""),
-            Attempted::Spent(_) => ("spent", ""),
-            Attempted::Sealed(_) => ("sealed", ""),
-            Attempted::Discarded => ("discarded", ""),
-            Attempted::Unstored => ("unstored", ""),
-        };
+        let (outcome, class) = attempted.outcome_and_class();
+        traces::attempt_ended(&span, outcome, class);
         let realm = claimed.record.realm.as_str();
         self.parts.metrics.renewed(realm, outcome, class);
         if !matches!(outcome, "stored" | "failed") {

@@ -86,6 +86,7 @@ mod sweeps;
 mod ten_minutes;
 mod tickets;
 mod tls_listener;
+mod traces;
 mod trust;
 mod upstream;
 mod warnings;

@@ -17,6 +17,8 @@ use tracing_subscriber::registry::LookupSpan;
 /// Longer values are cut: a line is to be read.
 const VALUE_MAX_CHARS: usize = 4000;
 const MESSAGE: &str = "message";
+/// What begins so is for traces.
+const OF_TRACES: &str = "otel.";
 /// Keys of every line of JSON, before the fields.
 const RESERVED: [&str; 4] = ["timestamp", "level", MESSAGE, "target"];
 
@@ -34,6 +36,9 @@ struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     fn put(&mut self, name: &'static str, value: Value) {
+        if name.starts_with(OF_TRACES) {
+            return;
+        }
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),

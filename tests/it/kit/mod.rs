@@ -1,6 +1,7 @@
 //! Real parts for tests: databases, servers, providers.
 
 pub mod client;
+pub mod collector;
 pub mod contract;
 pub mod database;
 pub mod database_server;
@@ -10,8 +11,8 @@ pub mod issuer;
 pub mod line;
 pub mod oidc;
 pub mod process;
-pub mod promtool;
 pub mod prometheus;
+pub mod promtool;
 pub mod provider;
 pub mod proxies;
 pub mod push;
