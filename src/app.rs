@@ -198,16 +198,21 @@ impl App {
         });
         let replayed = renewals.replay_spool().await;
         if replayed > 0 {
-            tracing::info!(replayed, "found what an earlier process left in the spool");
+            tracing::info!(
+                name: "spool.found",
+                replayed, "found what an earlier process left in the spool"
+            );
         }
         if replica.owns_its_name() {
             match renewals.release_own_leases().await {
                 Ok(0) => {}
                 Ok(released) => tracing::info!(
+                    name: "lease.given_back",
                     released,
                     "gave back the leases of this replica's earlier process"
                 ),
                 Err(error) => tracing::warn!(
+                    name: "lease.of_earlier_process_kept",
                     %error,
                     "the leases of this replica's earlier process run out by themselves"
                 ),
@@ -357,6 +362,7 @@ fn open_spool(data_dir: &Path) -> Option<Spool> {
         Ok(spool) => {
             if let Some(file_system) = spool.passing_file_system() {
                 tracing::warn!(
+                    name: "data_dir.not_lasting",
                     file_system,
                     "data_dir does not outlive this machine or container: a token issued while the database is away is lost with it; put data_dir on a volume"
                 );
@@ -365,6 +371,7 @@ fn open_spool(data_dir: &Path) -> Option<Spool> {
         }
         Err(error) => {
             tracing::warn!(
+                name: "data_dir.not_writable",
                 %error,
                 "data_dir cannot be written to: a token issued while the database is away is lost with the process"
             );

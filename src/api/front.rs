@@ -230,6 +230,7 @@ impl<E: Endpoint + 'static> Front<E> {
             self.app.database.failed(error, "a request");
         } else if problem.status().is_server_error() {
             tracing::warn!(
+                name: "http.request_failed",
                 status = problem.status().as_u16(),
                 code = problem.code(),
                 "a request failed"

@@ -61,6 +61,7 @@ pub(super) async fn open_ring(
     };
     if let Some(error) = keys.unlocked() {
         tracing::warn!(
+            name: "sealing.memory_not_locked",
             %error,
             "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
         );
@@ -105,6 +106,7 @@ pub(super) async fn open_ring(
     }
     for row in &damaged {
         tracing::warn!(
+            name: "damage.resealed",
             table = "ts_sealing_key",
             row = row.key_id,
             column = "check_value",
@@ -249,6 +251,7 @@ async fn refuse_foreign(
         return Err(StartError::ForeignSealingKeys(keys));
     }
     tracing::error!(
+        name: "sealing.keys_missing",
         keys,
         "this server lacks sealing keys of stored values, and is not ready: put them into sealing.keys"
     );
@@ -318,6 +321,7 @@ async fn authenticate(
         (after, tokens) = (last, tokens + count);
     }
     tracing::info!(
+        name: "sealing.authenticated",
         realms,
         api_keys,
         tokens,

@@ -158,7 +158,10 @@ async fn end(app: &App, scope: &RunScope, run: &Result<RunSummary, DbError>) {
     if let Some(delivery_worker) = &app.delivery_worker
         && let Err(error) = delivery_worker.deliver_due().await
     {
-        tracing::warn!(%error, "events are sent by the next server or run");
+        tracing::warn!(
+            name: "webhook.left_to_others",
+            %error, "events are sent by the next server or run"
+        );
     }
     app.renewals.end().await;
     app.close().await;

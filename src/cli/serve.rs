@@ -33,7 +33,10 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     let data_dir = std::path::absolute(&settings.data_dir).map_err(CommandFailure::of)?;
     let app = open_or_make(settings).await?;
     if let Some(path) = app.ensure_admin_key().await? {
-        tracing::info!(path = %path.display(), "the administrator's key is in this file");
+        tracing::info!(
+            name: "access.admin_key_file",
+            path = %path.display(), "the administrator's key is in this file"
+        );
     }
     if demo {
         demo::start(&app).await.map_err(CommandFailure::of)?;
@@ -42,6 +45,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     let running = serve::start(app).await?;
     let stored = running.app().counted().await;
     tracing::info!(
+        name: "server.serving",
         address = %running.address(),
         tls = running.app().settings.http.tls.is_some(),
         database = %running.app().database.address(),
@@ -56,7 +60,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
         greet(&running)?;
     }
     signals.next().await;
-    tracing::info!("stopping; what is in flight is stored first");
+    tracing::info!(name: "server.stopping", "stopping; what is in flight is stored first");
     let stop = async {
         let (clock, grace) = (
             running.app().clock.clone(),
@@ -74,7 +78,10 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     loop {
         tokio::select! {
             () = &mut stopping => return Ok(ExitCode::SUCCESS),
-            () = signals.next() => tracing::warn!("stopping already"),
+            () = signals.next() => tracing::warn!(
+                name: "server.stopping_already",
+                "stopping already"
+            ),
         }
     }
 }
@@ -83,6 +90,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
 async fn tell_of_predecessor(app: &App) {
     match predecessor::not_imported(&app.database).await {
         Ok(Some((realms, secrets))) => tracing::warn!(
+            name: "import.predecessor_found",
             realms,
             secrets,
             "the predecessor's tables are in this database, and nothing of them was imported: `token-server import` does it, with the URL of this database in TOKEN_SERVER_IMPORT_URL"

@@ -60,7 +60,7 @@ pub fn is_started() -> bool {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string);
-        tracing::error!(why = panic.payload_as_str(), at, "a task panicked");
+        tracing::error!(name: "task.panicked", why = panic.payload_as_str(), at, "a task panicked");
     }));
 }
 

@@ -110,7 +110,7 @@ impl Traces {
         let ending =
             tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(within));
         if !matches!(ending.await, Ok(Ok(()))) {
-            tracing::warn!("the last traces could not be sent");
+            tracing::warn!(name: "traces.unfinished", "the last traces could not be sent");
         }
     }
 }

@@ -86,6 +86,7 @@ impl AttemptRunner {
         let record = &claimed.record;
         if self.parts.claims.leave_to_others(record.secret_id) {
             tracing::warn!(
+                name: "renewal.left_to_others",
                 %error,
                 "a token is left to servers that have its sealing key: put that key back into sealing.keys"
             );
@@ -113,7 +114,10 @@ impl AttemptRunner {
                 return results.store_waiting(claimed, waiting).await;
             }
             Err(NotOpened::Database(error)) => {
-                tracing::error!(%error, "an attempt could not read what it needs");
+                tracing::error!(
+                    name: "renewal.inputs_unreadable",
+                    %error, "an attempt could not read what it needs"
+                );
                 results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
@@ -133,7 +137,10 @@ impl AttemptRunner {
                 return self.beyond_quota(claimed, cause, spent).await;
             }
             Err(NotReserved::Database(error)) => {
-                tracing::error!(%error, "a place in the provider's quota could not be reserved");
+                tracing::error!(
+                    name: "quota.not_reserved",
+                    %error, "a place in the provider's quota could not be reserved"
+                );
                 results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
@@ -166,6 +173,7 @@ impl AttemptRunner {
                         // The provider has no part in it. The token stays due.
                         let attempted = if self.was_cut_off(limit, &error) {
                             tracing::warn!(
+                                name: "renewal.cut_off",
                                 "an attempt was cut off before it was sent: the wall clock was set, or the machine was paused"
                             );
                             results.give_back(claimed).await;

@@ -66,6 +66,7 @@ impl PairKeeper {
         match on_disk(move || spool.put(&pair)).await {
             Ok(()) => {
                 tracing::warn!(
+                    name: "spool.waiting",
                     attempt = candidate.attempt.0,
                     "an issued token that is not stored yet waits in the spool"
                 );
@@ -73,6 +74,7 @@ impl PairKeeper {
             }
             Err(error) => {
                 tracing::error!(
+                    name: "spool.write_failed",
                     %error, attempt = candidate.attempt.0,
                     "an issued token could not be written to the spool; it is in memory only"
                 );
@@ -97,7 +99,10 @@ impl PairKeeper {
         };
         let name = attempt.clone();
         if let Err(error) = on_disk(move || spool.remove(&name)).await {
-            tracing::warn!(%error, attempt = attempt.0, "a file of the spool could not be removed");
+            tracing::warn!(
+                name: "spool.file_not_removed",
+                %error, attempt = attempt.0, "a file of the spool could not be removed"
+            );
         }
     }
 
@@ -116,7 +121,10 @@ impl PairKeeper {
         let kept = match self.keep_once(&candidate).await {
             Ok(promotion) => Ok(promotion),
             Err(error) => {
-                tracing::warn!(%error, attempt = candidate.attempt.0, "a token is kept later");
+                tracing::warn!(
+                    name: "spool.kept_later",
+                    %error, attempt = candidate.attempt.0, "a token is kept later"
+                );
                 let spooled = self.spool(&candidate).await;
                 let again = || self.keep_once(&candidate);
                 again
@@ -138,7 +146,10 @@ impl PairKeeper {
                 Some(promotion)
             }
             Err(error) => {
-                tracing::warn!(%error, "a token stays in the spool until the next start");
+                tracing::warn!(
+                    name: "spool.kept_for_next_start",
+                    %error, "a token stays in the spool until the next start"
+                );
                 None
             }
         }
@@ -150,6 +161,7 @@ impl PairKeeper {
         self.kept(attempt).await;
         self.parts.background.wake();
         tracing::info!(
+            name: "renewal.kept",
             attempt = attempt.0,
             promotion = promotion.as_str(),
             "a token that could not be stored under its lease is kept"
@@ -212,7 +224,7 @@ impl PairKeeper {
             return Default::default();
         };
         on_disk(move || spool.left()).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the spool cannot be read");
+            tracing::error!(name: "spool.unreadable", %error, "the spool cannot be read");
             Default::default()
         })
     }

@@ -176,7 +176,10 @@ impl Measurer {
                     hidden_after: ended.plus(SHOWN_FOR),
                 },
                 Err(error) => {
-                    tracing::error!(%error, "the secrets could not be counted for the metrics");
+                    tracing::error!(
+                        name: "metrics.not_counted",
+                        %error, "the secrets could not be counted for the metrics"
+                    );
                     Known::NOTHING
                 }
             };

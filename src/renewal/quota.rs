@@ -167,7 +167,10 @@ impl Quotas {
             })
             .await;
         if let Err(error) = given {
-            tracing::warn!(%error, "unused places in a quota could not be given back");
+            tracing::warn!(
+                name: "quota.not_given_back",
+                %error, "unused places in a quota could not be given back"
+            );
         }
     }
 

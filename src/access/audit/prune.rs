@@ -127,6 +127,7 @@ fn good(
             || (is_end && row.mac.as_ref() != Some(&head.mac))
         {
             tracing::error!(
+                name: "audit.entry_altered",
                 table = "ts_audit",
                 row = row.id,
                 chain = head.chain,

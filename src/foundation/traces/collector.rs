@@ -87,7 +87,10 @@ impl HttpClient for Collector {
                 .unwrap_or_else(PoisonError::into_inner)
                 .count(self.clock.boot());
             if let Some(failures) = told {
-                tracing::warn!(%error, failures, "traces could not be sent, and are lost");
+                tracing::warn!(
+                    name: "traces.not_sent",
+                    %error, failures, "traces could not be sent, and are lost"
+                );
             }
         }
         sent
