@@ -233,16 +233,21 @@ impl App {
         });
         let replayed = renewals.replay_spool().await;
         if replayed > 0 {
-            tracing::info!(replayed, "found what an earlier process left in the spool");
+            tracing::info!(
+                name: "spool.found",
+                replayed, "found what an earlier process left in the spool"
+            );
         }
         if replica.owns_its_name() {
             match renewals.release_own_leases().await {
                 Ok(0) => {}
                 Ok(released) => tracing::info!(
+                    name: "lease.given_back",
                     released,
                     "gave back the leases of this replica's earlier process"
                 ),
                 Err(error) => tracing::warn!(
+                    name: "lease.of_earlier_process_kept",
                     %error,
                     "the leases of this replica's earlier process run out by themselves"
                 ),

@@ -154,7 +154,7 @@ pub async fn run(arguments: Arguments, env: Env) -> ExitCode {
         Err(failure) => {
             if serves && logging::is_started() {
                 // Whoever collects the log of a server gets the line that matters most, too.
-                tracing::error!("{failure}");
+                tracing::error!(name: "server.failed", "{failure}");
             } else {
                 let _ = writeln!(std::io::stderr(), "token-server: {failure}");
             }

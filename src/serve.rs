@@ -188,10 +188,13 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("requests did not end within the grace time");
+            tracing::warn!(name: "http.unfinished", "requests did not end within the grace time");
         }
         if http.is_err() {
-            tracing::warn!("accepting connections ended before its time");
+            tracing::warn!(
+                name: "http.accepting_ended",
+                "accepting connections ended before its time"
+            );
         }
         self.jobs.stop();
         self.app.close().await;

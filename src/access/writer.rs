@@ -277,6 +277,7 @@ async fn write_each(
             Ok(()) => {}
             Err(DbError::Failed(error)) if is_bad_value(&error) => {
                 tracing::error!(
+                    name: "audit.entry_refused",
                     "the database refuses an entry of the audit, which is missing there"
                 );
                 shared.drop_all(std::iter::once(entry));

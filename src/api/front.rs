@@ -19,6 +19,7 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::foundation::clock::Ms;
 use crate::foundation::metrics::{RequestLabels, seconds};
+use crate::foundation::traces;
 use crate::ticket::push::BODY_MAX_BYTES;
 
 /// So many times the limit is read of a body that is too large.
@@ -162,6 +163,8 @@ impl<E: Endpoint + 'static> Front<E> {
         // At this level it is there whatever is logged within it.
         let span = tracing::error_span!(
             "request",
+            otel.name = tracing::field::Empty,
+            otel.kind = tracing::field::Empty,
             request_id = id,
             method = method.as_str(),
             route = self.paths.label(&path),
@@ -169,6 +172,14 @@ impl<E: Endpoint + 'static> Front<E> {
             realm = tracing::field::Empty,
             key = tracing::field::Empty,
         );
+        if path.starts_with("/api/") {
+            traces::request(
+                &span,
+                method.as_str(),
+                self.paths.label(&path),
+                request.headers(),
+            );
+        }
         let answered = match refused {
             None => self.answer(request).instrument(span.clone()).await,
             Some(error) => Err(error),
@@ -186,6 +197,7 @@ impl<E: Endpoint + 'static> Front<E> {
             response
         });
         let status = response.status();
+        traces::request_answered(&span, status.as_u16());
         let headers = response.headers_mut();
         let not_allowed = status == StatusCode::METHOD_NOT_ALLOWED;
         if let Some(allow) = self.paths.allow(&path).filter(|_| not_allowed) {
@@ -218,6 +230,7 @@ impl<E: Endpoint + 'static> Front<E> {
             self.app.database.failed(error, "a request");
         } else if problem.status().is_server_error() {
             tracing::warn!(
+                name: "http.request_failed",
                 status = problem.status().as_u16(),
                 code = problem.code(),
                 "a request failed"

@@ -32,6 +32,7 @@ impl App {
                 let good = good.map_err(DbError::from)?;
                 if !matches!(good, FoundKey::Good(_)) {
                     tracing::warn!(
+                        name: "access.admin_key_file_stale",
                         path = %path.display(),
                         "the key in this file is not good any more: another administrator's key is; delete the file, or set admin_key"
                     );

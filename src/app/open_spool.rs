@@ -11,6 +11,7 @@ pub(super) fn open_spool(data_dir: &Path) -> Option<Spool> {
         Ok(spool) => {
             if let Some(file_system) = spool.passing_file_system() {
                 tracing::warn!(
+                    name: "data_dir.not_lasting",
                     file_system,
                     "data_dir does not outlive this machine or container: a token issued while the database is away is lost with it; put data_dir on a volume"
                 );
@@ -19,6 +20,7 @@ pub(super) fn open_spool(data_dir: &Path) -> Option<Spool> {
         }
         Err(error) => {
             tracing::warn!(
+                name: "data_dir.not_writable",
                 %error,
                 "data_dir cannot be written to: a token issued while the database is away is lost with the process"
             );

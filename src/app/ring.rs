@@ -60,6 +60,7 @@ pub(super) async fn open_ring(
     };
     if let Some(error) = keys.unlocked() {
         tracing::warn!(
+            name: "sealing.memory_not_locked",
             %error,
             "the sealing keys may be swapped out, because no memory may be locked: raise that limit (ulimit -l), or switch swap off"
         );
@@ -107,6 +108,7 @@ pub(super) async fn open_ring(
     }
     for row in &damaged {
         tracing::warn!(
+            name: "damage.resealed",
             table = "ts_sealing_key",
             row = row.key_id,
             column = "check_value",
@@ -284,6 +286,7 @@ async fn refuse_foreign(
         return Err(StartError::ForeignSealingKeys(keys));
     }
     tracing::error!(
+        name: "sealing.keys_missing",
         keys,
         "this server lacks sealing keys of stored values, and is not ready: put them into sealing.keys"
     );
@@ -342,6 +345,7 @@ async fn authenticate(
         (after, secret_count) = (last, secret_count + count);
     }
     tracing::info!(
+        name: "sealing.authenticated",
         realms,
         api_keys,
         tokens,

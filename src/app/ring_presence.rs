@@ -98,6 +98,7 @@ impl Shared {
                 if parts.ring.sealing_id() != choice.seals {
                     parts.ring.seal_with(&choice.seals);
                     tracing::info!(
+name: "sealing.key_changed",
                         key = choice.seals,
                         "this server seals with another key: all that run have it"
                     );
@@ -105,6 +106,7 @@ impl Shared {
                 self.tell(&choice);
             }
             Published::NothingInCommon(theirs) => tracing::error!(
+name: "sealing.no_key_in_common",
                 keys = ?theirs,
                 "this server has none of the sealing keys that others seal with: put them into sealing.keys"
             ),
@@ -121,12 +123,14 @@ impl Shared {
         }
         match &choice.waiting {
             Some(WaitingKey { key_id, lacking }) => tracing::warn!(
+name: "sealing.newer_key_waits",
                 key = key_id,
                 sealing = choice.seals,
                 lacking = sealing_choice::shown(lacking),
                 "a newer sealing key waits: servers that run lack it; put it into sealing.keys there"
             ),
-            None => tracing::info!(key = choice.seals, "no newer sealing key waits any more"),
+            None => tracing::info!(
+name: "sealing.newer_key_waits_no_more",key = choice.seals, "no newer sealing key waits any more"),
         }
         told.clone_from(&choice.waiting);
     }

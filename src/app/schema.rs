@@ -13,6 +13,7 @@ pub(super) async fn bring_up_to_date(
     let steps = database.migrate(clock.as_ref(), replica).await?;
     if steps > 0 {
         tracing::info!(
+            name: "database.migrated",
             database = %database.address(),
             steps,
             "the schema was brought up to date"

@@ -14,6 +14,7 @@ use crate::foundation::clock::{Ms, SharedClock, SystemClock};
 use crate::foundation::database::DbAddress;
 use crate::foundation::logging;
 use crate::foundation::randomness::Randomness;
+use crate::foundation::traces::Traces;
 
 pub(super) fn start_logging(
     settings: &Settings,
@@ -21,7 +22,24 @@ pub(super) fn start_logging(
 ) -> Result<(), CommandFailure> {
     let filter = filter.unwrap_or(&settings.log.filter);
     let log = &settings.log;
-    logging::start(log.format, filter, log.colours).map_err(CommandFailure::Log)
+    logging::start(log.format, filter, log.colours, None).map_err(CommandFailure::Log)
+}
+
+/// The same, with traces where the configuration wants them.
+pub(super) fn start_logging_and_traces(
+    settings: &Settings,
+    filter: Option<&str>,
+) -> Result<Option<Traces>, CommandFailure> {
+    let Some(of_traces) = &settings.traces else {
+        start_logging(settings, filter)?;
+        return Ok(None);
+    };
+    let (clock, randomness) = ambient(settings)?;
+    let traces = Traces::start(of_traces, randomness.id(), clock).map_err(CommandFailure::Log)?;
+    let filter = filter.unwrap_or(&settings.log.filter);
+    let log = &settings.log;
+    logging::start(log.format, filter, log.colours, Some(&traces)).map_err(CommandFailure::Log)?;
+    Ok(Some(traces))
 }
 
 /// The one place where time and randomness come from the machine.

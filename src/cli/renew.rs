@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::context::{open, say, start_logging};
+use super::context::{open, say, start_logging_and_traces};
 use super::failure::CommandFailure;
 use super::metrics_file::MetricsFile;
 use super::signals::Signals;
@@ -64,7 +64,7 @@ pub async fn run(
 ) -> Result<ExitCode, CommandFailure> {
     let on_terminal = std::io::stderr().is_terminal();
     // On a terminal the bar tells; log lines would tear it.
-    start_logging(&settings, on_terminal.then_some("error"))?;
+    let traces = start_logging_and_traces(&settings, on_terminal.then_some("error"))?;
     descriptors::raise();
     let RenewArguments {
         realm,
@@ -124,6 +124,9 @@ pub async fn run(
     };
     bar.finish_and_clear();
     end(&app, &scope, &run).await;
+    if let Some(traces) = traces {
+        traces.end(app.settings.http.grace.as_duration()).await;
+    }
     let summary = run.map_err(|error| {
         let address = app.database.address();
         CommandFailure::of(format!(
@@ -155,7 +158,10 @@ async fn end(app: &App, scope: &RunScope, run: &Result<RunSummary, DbError>) {
     if let Some(delivery_worker) = &app.delivery_worker
         && let Err(error) = delivery_worker.deliver_due().await
     {
-        tracing::warn!(%error, "events are sent by the next server or run");
+        tracing::warn!(
+            name: "webhook.left_to_others",
+            %error, "events are sent by the next server or run"
+        );
     }
     app.renewals.end().await;
     app.close().await;

@@ -20,6 +20,7 @@ pub async fn rotate(settings: Settings, id: Option<String>) -> Result<ExitCode, 
     let id = id.or(first).unwrap_or_default();
     let told = |pass: Resealed| {
         tracing::info!(
+            name: "sealing.rotated",
             values = pass.values,
             closed = pass.closed,
             key = id,

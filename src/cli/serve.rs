@@ -4,20 +4,23 @@ use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
 
-use super::context::{open_or_make, say, start_logging};
+use super::context::{open_or_make, say, start_logging_and_traces};
 use super::failure::CommandFailure;
 use super::predecessor;
 use super::signals::Signals;
 use crate::app::App;
 use crate::config::Settings;
 use crate::demo;
+use crate::foundation::clock::Ms;
 use crate::foundation::descriptors;
 use crate::serve::{self, Running};
 
 const LOOPBACK: &str = "127.0.0.1/32";
+/// The last traces have so long to be sent where the grace time is used up.
+const LAST_TRACES: Ms = Ms(500);
 
 pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, CommandFailure> {
-    start_logging(&settings, None)?;
+    let traces = start_logging_and_traces(&settings, None)?;
     descriptors::raise();
     let mut signals = Signals::new().map_err(CommandFailure::of)?;
     if demo {
@@ -37,6 +40,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
     let running = started?;
     let stored = running.app().counted().await;
     tracing::info!(
+        name: "server.serving",
         address = %running.address(),
         tls = running.app().settings.http.tls.is_some(),
         database = %running.app().database.address(),
@@ -51,13 +55,28 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
         greet(&running)?;
     }
     signals.next().await;
-    tracing::info!("stopping; what is in flight is stored first");
-    let mut stopping = std::pin::pin!(running.stop());
+    tracing::info!(name: "server.stopping", "stopping; what is in flight is stored first");
+    let stop = async {
+        let (clock, grace) = (
+            running.app().clock.clone(),
+            running.app().settings.http.grace,
+        );
+        let begun = clock.boot();
+        running.stop().await;
+        if let Some(traces) = traces {
+            let left = Ms(grace.0 - clock.boot().since(begun).0);
+            traces.end(left.max(LAST_TRACES).as_duration()).await;
+        }
+    };
+    let mut stopping = std::pin::pin!(stop);
     // Stopping has its limits; a supervisor that signals twice shall not cost a pair.
     loop {
         tokio::select! {
             () = &mut stopping => return Ok(ExitCode::SUCCESS),
-            () = signals.next() => tracing::warn!("stopping already"),
+            () = signals.next() => tracing::warn!(
+                name: "server.stopping_already",
+                "stopping already"
+            ),
         }
     }
 }
@@ -65,7 +84,7 @@ pub async fn run(mut settings: Settings, demo: bool) -> Result<ExitCode, Command
 /// All that comes between opening the database and serving.
 async fn started(app: &App, demo: bool) -> Result<Running, CommandFailure> {
     if let Some(path) = app.ensure_admin_key().await? {
-        tracing::info!(path = %path.display(), "the administrator's key is in this file");
+        tracing::info!(name: "access.admin_key_file", path = %path.display(), "the administrator's key is in this file");
     }
     if demo {
         demo::start(app).await.map_err(CommandFailure::of)?;
@@ -78,6 +97,7 @@ async fn started(app: &App, demo: bool) -> Result<Running, CommandFailure> {
 async fn tell_of_predecessor(app: &App) {
     match predecessor::not_imported(&app.database).await {
         Ok(Some((realms, secrets))) => tracing::warn!(
+            name: "import.predecessor_found",
             realms,
             secrets,
             "the predecessor's tables are in this database, and nothing of them was imported: `token-server import` does it, with the URL of this database in TOKEN_SERVER_IMPORT_URL"

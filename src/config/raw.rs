@@ -9,6 +9,7 @@ mod issuers;
 pub(super) mod platform;
 mod renewal;
 mod sealing;
+mod traces;
 mod upstream;
 mod values;
 mod webhook;
@@ -36,6 +37,7 @@ use issuers::RawIssuers;
 use renewal::{RawRead, RawRenewal};
 use sealing::RawSealing;
 pub use sealing::handed_on;
+use traces::RawTraces;
 use upstream::RawUpstream;
 use values::{SecretText, at_least_one, days, secret, secs};
 use webhook::RawWebhook;
@@ -60,6 +62,7 @@ pub(super) struct Raw {
     audit: RawAudit,
     maintenance: RawMaintenance,
     metrics: RawMetrics,
+    traces: RawTraces,
     log: RawLog,
 }
 
@@ -154,6 +157,7 @@ impl Raw {
                 check_sealed_every: secs(self.maintenance.check_sealed_every_s),
             },
             metrics_realms_max: self.metrics.realms_max,
+            traces: self.traces.check()?,
             log: LogSettings {
                 format: self.log.format.as_deref().map(log_format).transpose()?,
                 filter: self.log.filter,

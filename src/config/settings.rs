@@ -19,6 +19,7 @@ use crate::foundation::logging::LogFormat;
 use crate::foundation::rate::Rate;
 use crate::foundation::sealing::SealingKeys;
 use crate::foundation::server_tls::TlsFiles;
+use crate::foundation::traces::TracesSettings;
 use crate::foundation::value_command::ValueCommand;
 use crate::issuers::IssuerSettings;
 use crate::jobs::audit_sinks::AuditSink;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub maintenance: MaintenanceSettings,
     /// As many realms have a label of their own in metrics.
     pub metrics_realms_max: usize,
+    /// None: no traces are made.
+    pub traces: Option<TracesSettings>,
     pub log: LogSettings,
     /// Every key that has a value, as it may be shown.
     pub effective: Value,

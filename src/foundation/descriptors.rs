@@ -14,11 +14,17 @@ pub fn raise() {
         ..before
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, limit = limit(), "the limit of open files cannot be raised");
+        tracing::warn!(
+            name: "server.open_files_not_raised",
+            %error, limit = limit(), "the limit of open files cannot be raised"
+        );
         return;
     }
     let was = before.current.unwrap_or(u64::MAX);
-    tracing::info!(was, is = limit(), "raised the limit of open files");
+    tracing::info!(
+        name: "server.open_files_raised",
+        was, is = limit(), "raised the limit of open files"
+    );
 }
 
 /// How many there may be; the largest number where there is no limit.

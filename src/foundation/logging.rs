@@ -5,10 +5,11 @@ mod line;
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
+use super::traces::Traces;
 pub use line::on_one_line;
 use line::{LineStyle, Lines};
 
@@ -27,15 +28,25 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     }
 }
 
-/// Starts logging. `filter` is a directive such as `info` or `token_server=debug`.
-pub fn start(format: Option<LogFormat>, filter: &str, colours: bool) -> Result<(), String> {
+/// Starts logging. `filter` is a directive such as `info` or `token_server=debug`; traces have what
+/// they want whatever it says.
+pub fn start(
+    format: Option<LogFormat>,
+    filter: &str,
+    colours: bool,
+    traces: Option<&Traces>,
+) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log.filter: {error}"))?;
     let on_terminal = std::io::stderr().is_terminal();
-    Registry::default()
-        .with(filter)
-        .with(Lines(look(format, on_terminal, colours)))
-        .try_init()
-        .map_err(|error| format!("logging cannot start: {error}"))
+    let lines = Lines(look(format, on_terminal, colours));
+    let started = match traces {
+        None => Registry::default().with(filter).with(lines).try_init(),
+        Some(traces) => Registry::default()
+            .with(lines.with_filter(filter))
+            .with(traces.layer())
+            .try_init(),
+    };
+    started.map_err(|error| format!("logging cannot start: {error}"))
 }
 
 /// Whether events are logged.
@@ -51,7 +62,7 @@ pub fn tell_panics() {
         let at = panic.location().map(ToString::to_string);
         let why = panic.payload().downcast_ref::<&'static str>().copied();
         if is_started() {
-            tracing::error!(why, at, "a task panicked");
+            tracing::error!(name: "task.panicked", why, at, "a task panicked");
             return;
         }
         let (at, why) = (at.unwrap_or_default(), why.unwrap_or_default());

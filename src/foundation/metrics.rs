@@ -1,14 +1,16 @@
 //! Prometheus metrics. Labels are few and bounded: no secret's name is one, and of realms only
 //! so many have a label of their own.
 
+mod labels;
 mod measured;
 mod realm_labels;
+mod remaining;
 mod units;
 
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,66 +18,24 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::foundation::clock::EpochMs;
+use crate::foundation::clock::{EpochMs, Ms};
+use labels::{CertificateLabels, RealmLabel, RenewalLabels};
+pub use labels::{
+    ClosedLabels, DamageLabels, DeliveryLabels, FetchLabels, LimitLabels, ReadLabels,
+    RequestLabels, SinkLabels,
+};
 use measured::MeasuredMetrics;
 pub use measured::{Measured, MeasuredRealm};
-use realm_labels::RealmLabels;
+use realm_labels::{RealmGauges, RealmLabels};
+pub use remaining::{REMAINING_S, Remaining};
 use units::AbsentSeconds;
 pub use units::{SecondsGauge, seconds, timestamp};
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RenewalLabels {
-    realm: String,
-    outcome: &'static str,
-    class: &'static str,
-}
+/// How long providers take, in seconds: few buckets, since each realm has all of them.
+const UPSTREAM_S: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RequestLabels {
-    pub route: String,
-    pub method: String,
-    pub status: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ReadLabels {
-    pub source: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct DeliveryLabels {
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct FetchLabels {
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ClosedLabels {
-    pub reason: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct LimitLabels {
-    pub limit: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct DamageLabels {
-    pub table: &'static str,
-    pub column: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CertificateLabels {
-    certificate: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct SinkLabels {
-    pub sink: &'static str,
+fn upstream_seconds() -> Histogram {
+    Histogram::new(UPSTREAM_S)
 }
 
 /// Everything this server counts.
@@ -84,7 +44,7 @@ pub struct Metrics {
     realm_labels: Arc<RealmLabels>,
     measured: MeasuredMetrics,
     renewals: Family<RenewalLabels, Counter>,
-    pub upstream_seconds: Histogram,
+    upstream_seconds: Family<RealmLabel, Histogram, fn() -> Histogram>,
     pub reads: Family<ReadLabels, Counter>,
     /// Of `reads`, those from memory.
     pub cache_reads: Counter,
@@ -99,6 +59,7 @@ pub struct Metrics {
     pub limited: Family<LimitLabels, Counter>,
     pub flush_denied: Counter,
     pub quota_spent: Counter,
+    quota_left: RealmGauges,
     pub lease_steals: Counter,
     pub damaged_values: Family<DamageLabels, Counter>,
     pub sweeps: Counter,
@@ -134,7 +95,7 @@ impl Metrics {
             measured: MeasuredMetrics::new(realm_labels.clone()),
             realm_labels,
             renewals: Family::default(),
-            upstream_seconds: seconds(),
+            upstream_seconds: Family::new_with_constructor(upstream_seconds),
             reads,
             cache_reads,
             requests: Family::default(),
@@ -148,6 +109,7 @@ impl Metrics {
             limited: Family::default(),
             flush_denied: Counter::default(),
             quota_spent: Counter::default(),
+            quota_left: RealmGauges::default(),
             lease_steals: Counter::default(),
             damaged_values: Family::default(),
             sweeps: Counter::default(),
@@ -181,7 +143,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "upstream",
-            "How long providers took to answer",
+            "How long providers took to answer, by realm",
             Unit::Seconds,
             self.upstream_seconds.clone(),
         );
@@ -242,6 +204,12 @@ impl Metrics {
             "quota_spent",
             "Requests that were not sent because the provider's quota is used up",
             self.quota_spent.clone(),
+        );
+        registry.register_with_unit(
+            "quota_left",
+            "How much of a provider's quota is left, from 0 to 1: of the quotas that this replica lately asked for a place in, the least; forced requests aside",
+            Unit::Other("ratio".to_owned()),
+            self.quota_left.clone(),
         );
         registry.register(
             "lease_steals",
@@ -360,6 +328,18 @@ impl Metrics {
         self.renewals.get_or_create(&labels).inc();
     }
 
+    /// Counts how long a provider took.
+    pub fn upstream_answered(&self, realm: &str, took: Ms) {
+        let realm = self.realm_labels.of(realm);
+        let histogram = self.upstream_seconds.get_or_create(&RealmLabel { realm });
+        histogram.observe(seconds(took));
+    }
+
+    /// Shows how much of quotas is left, from 0 to 1; of realms without a label the least.
+    pub fn quota_left(&self, realms: impl Iterator<Item = (String, f64)>) {
+        self.quota_left.set_least(&self.realm_labels, realms);
+    }
+
     /// Shows when the server's certificate ends; none: it is not known.
     pub fn certificate_ends(&self, at: Option<EpochMs>) {
         let labels = CertificateLabels {
@@ -382,7 +362,15 @@ impl Metrics {
     /// The text format of Prometheus (OpenMetrics 1.0).
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, &self.registry)?;
+        if let Some(remaining) = self.measured.remaining() {
+            remaining.write_gauge_histogram(
+                &mut page,
+                "token_server_token_remaining_seconds",
+                "How long the tokens that are served still live; what does not end is in the last bucket only; without those of paused secrets",
+            )?;
+        }
+        text::encode_eof(&mut page)?;
         Ok(page)
     }
 }

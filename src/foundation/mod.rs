@@ -34,6 +34,7 @@ pub mod seldom;
 pub mod server_tls;
 mod shape;
 pub mod signing;
+pub mod traces;
 pub mod value_command;
 pub mod words;
 pub mod xml;

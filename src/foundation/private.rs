@@ -125,6 +125,7 @@ pub fn narrow_directory(path: &Path, is_known: impl Fn(&str) -> bool) {
         narrow(path, &found, DIRECTORY);
     } else if found.mode() & WRITABLE_BY_ANYBODY != 0 {
         tracing::warn!(
+            name: "files.replaceable",
             path = %path.display(),
             mode = %shown(&found),
             "any user of this machine can replace what is in this directory; keep it to this server with chmod 700"
@@ -144,11 +145,13 @@ fn narrow(path: &Path, found: &Metadata, mode: u32) {
     }
     match std::fs::set_permissions(path, Permissions::from_mode(mode)) {
         Ok(()) => tracing::warn!(
+            name: "files.narrowed",
             path = %path.display(),
             mode = %shown(found),
             "other users could use this; it is for the server's user only now"
         ),
         Err(error) => tracing::warn!(
+            name: "files.open_to_others",
             path = %path.display(),
             mode = %shown(found),
             %error,

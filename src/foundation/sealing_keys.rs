@@ -179,14 +179,17 @@ pub async fn follow(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<(
         match verified {
             Ok(()) if ring.seal_with(&id) => return Ok(()),
             Ok(()) | Err(Closed::UnknownKey(_)) => tracing::error!(
+                name: "sealing.sealing_key_missing",
                 key = id,
                 "this server lacks the sealing key that all seal with: put it into sealing.keys"
             ),
             Err(Closed::Missing) => tracing::error!(
+                name: "sealing.key_unauthenticated",
                 key = id,
                 "a sealing key is not taken: its row is not authenticated, as those of earlier versions are; run rotate-key again"
             ),
             Err(why) => tracing::error!(
+                name: "sealing.key_forged",
                 table = "ts_sealing_key",
                 row = id,
                 column = "seals_mac",

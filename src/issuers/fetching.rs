@@ -73,6 +73,7 @@ impl Fetching {
             Err(fault) => {
                 (self.fetches)("failed");
                 tracing::warn!(
+                    name: "issuer.keys_not_fetched",
                     issuer = issuer.name.as_str(),
                     why = %fault,
                     "the keys of an issuer of JWTs cannot be fetched"

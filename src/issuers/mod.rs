@@ -156,6 +156,7 @@ impl Issuers {
         let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
         if let Some(calls) = strangers.count(self.0.clock.boot()) {
             tracing::warn!(
+                name: "issuer.unknown",
                 calls,
                 "JWTs are refused: what they name as their issuer (iss) is not registered"
             );
@@ -171,6 +172,7 @@ impl Issuers {
         let calls = known.and_then(|known| known.refused.count(self.0.clock.boot()));
         if let Some(calls) = calls {
             tracing::warn!(
+                name: "issuer.tokens_refused",
                 issuer = name, why = %fault, calls,
                 "JWTs of an issuer are refused; this is why the last one was"
             );

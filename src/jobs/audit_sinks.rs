@@ -152,6 +152,7 @@ impl AuditSinks {
                 let wait = RETRY_BASE.0 << before.failed.min(6);
                 let wait = Ms(wait.min(RETRY_MAX.0));
                 tracing::warn!(
+                    name: "audit.sink_failed",
                     sink = sink.name(),
                     detail = %failure,
                     next_try_ms = wait.0,

@@ -62,12 +62,16 @@ impl Job for Certificates {
             Ok(Reloaded::Unchanged) => PassOutcome::Idle,
             Ok(Reloaded::Changed) => {
                 self.metrics.certificate_ends(self.tls.ends());
-                tracing::info!("the server's certificate was read anew: new connections get it");
+                tracing::info!(
+                    name: "tls.certificate_renewed",
+                    "the server's certificate was read anew: new connections get it"
+                );
                 PassOutcome::Done
             }
             Ok(Reloaded::Kept(fault)) => {
                 if let Some(looks) = self.looks() {
                     tracing::warn!(
+                        name: "tls.certificate_unusable",
                         %fault,
                         looks,
                         "the files of the server's certificate have changed and cannot be used; the one before stays in use"

@@ -73,6 +73,7 @@ pub trait Job: Send + Sync + 'static {
     /// Tells of a pass that was given up.
     fn gave_up(&self) {
         tracing::warn!(
+            name: "job.timed_out",
             job = self.name(),
             "a pass of a job took too long, and was given up"
         );

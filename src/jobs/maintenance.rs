@@ -102,6 +102,7 @@ impl Job for Maintenance {
         match self.prune().await {
             Ok(pruned) => {
                 tracing::info!(
+                    name: "maintenance.pruned",
                     renewals = pruned.renewals,
                     audit_entries = pruned.audit_entries,
                     retired = pruned.retired,

@@ -108,7 +108,7 @@ impl Jobs {
     /// No new pass begins; those under way go on.
     pub async fn begin_none(&mut self) {
         if let Err(error) = self.scheduler.shutdown().await {
-            tracing::warn!(%error, "the scheduler did not stop");
+            tracing::warn!(name: "job.scheduler_not_stopped", %error, "the scheduler did not stop");
         }
         self.stopping.cancel();
     }

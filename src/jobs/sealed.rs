@@ -71,6 +71,7 @@ impl Job for SealedCheckJob {
             Ok(found) if found.is_empty() => PassOutcome::Done,
             Ok(found) => {
                 tracing::warn!(
+                    name: "damage.unopened",
                     secrets = found.secrets,
                     damaged_values = found.damaged_values,
                     unknown_keys = found.unknown_keys,
@@ -81,7 +82,10 @@ impl Job for SealedCheckJob {
                 PassOutcome::Done
             }
             Err(error) => {
-                tracing::error!(%error, "what is sealed could not be looked at");
+                tracing::error!(
+                    name: "damage.not_checked",
+                    %error, "what is sealed could not be looked at"
+                );
                 PassOutcome::Failed
             }
         }

@@ -205,6 +205,7 @@ impl Memory {
         if let Closed::UnknownKey(_) = error.why {
             if let Some(calls) = count {
                 tracing::error!(
+                    name: "access.key_of_another_server",
                     %error, id, calls,
                     "an API key is refused that another server made: put the sealing key into sealing.keys"
                 );
@@ -213,6 +214,7 @@ impl Memory {
         }
         if let Some(calls) = count {
             tracing::error!(
+                name: "access.key_forged",
                 table, id, row = error.row, column, why = %error.why, calls,
                 "an API key is refused: its row was not written by a token server; revoke it"
             );

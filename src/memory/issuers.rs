@@ -105,12 +105,14 @@ impl Memory {
             UnusableIssuer::NotAuthentic(error) => {
                 if let Closed::UnknownKey(_) = error.why {
                     tracing::error!(
+                        name: "issuer.of_another_server",
                         %error,
                         "an issuer lets nobody in that another server registered: put the sealing key into sealing.keys"
                     );
                     return;
                 }
                 tracing::error!(
+                    name: "issuer.forged",
                     table, row = row.name, column, why = %error.why,
                     "an issuer lets nobody in: its row was not written by a token server; save it again, or delete it"
                 );
@@ -120,6 +122,7 @@ impl Memory {
             }
             UnusableIssuer::Unreadable => {
                 tracing::warn!(
+                    name: "issuer.unreadable",
                     table,
                     row = row.name,
                     "an issuer lets nobody in: its registration is not one that this version can read"

@@ -54,6 +54,7 @@ impl Reads {
             Flush::Wished(_) => RenewalCause::Flush,
             Flush::Refused { code, .. } => {
                 tracing::info!(
+                    name: "renewal.reported",
                     realm = %record.realm, key = %record.key, code = code.as_deref(),
                     "a caller reported a token as refused"
                 );

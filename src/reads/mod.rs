@@ -18,6 +18,7 @@ use crate::foundation::ids::{KeyName, RealmId};
 use crate::foundation::limit::within;
 use crate::foundation::metrics::{Metrics, ReadLabels};
 use crate::foundation::sealing::KeyRing;
+use crate::foundation::traces;
 use crate::memory::{COMPARING, Memory, MemoryLookup, Remembered};
 use crate::renewal::cause::RenewalCause;
 use crate::renewal::{DamageDetector, Quotas, RealmCache, RenewalSettings, Renewals};
@@ -124,12 +125,10 @@ impl Reads {
             Some(flush) => self.flush(ask, flush).await,
             None => self.read_wished(ask).await,
         }?;
-        self.metrics
-            .reads
-            .get_or_create(&ReadLabels {
-                source: served.source.as_str(),
-            })
-            .inc();
+        let source = served.source.as_str();
+        let reads = &self.metrics.reads;
+        reads.get_or_create(&ReadLabels { source }).inc();
+        traces::source(source);
         Ok(served)
     }
 

@@ -221,6 +221,7 @@ impl SingleFlight {
             let now = self.parts.clock.machine();
             if ends.is_some_and(|ends| !can_end(ends, now, timeout)) {
                 tracing::warn!(
+                    name: "renewal.not_begun",
                     timeout_ms = timeout.0,
                     "an attempt is not begun: it may take longer than its request (http.request_timeout_s)"
                 );

@@ -155,6 +155,8 @@ pub struct ProviderDocument {
     /// Where `stored.extra` may lead beside the domain of the URL itself.
     pub allowed_hosts: Vec<AllowedHost>,
     pub proxy: ProxyChoice,
+    /// Whether requests carry the trace that they are part of (W3C Trace Context).
+    pub trace_context: bool,
     pub way: Way,
     pub assertion: Option<Assertion>,
     pub answer: AnswerRule,

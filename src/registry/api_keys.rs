@@ -116,6 +116,7 @@ impl Registry {
             Bootstrap::IsAnother { id, name } => Ok(BootstrapKey::IsAnother { id, name }),
             Bootstrap::Replaced => {
                 tracing::warn!(
+                    name: "access.admin_key_replaced",
                     name = store::BOOTSTRAP_NAME,
                     "the administrator's key was replaced by the one of this replica's configuration"
                 );
@@ -124,6 +125,7 @@ impl Registry {
             }
             Bootstrap::Revoked => {
                 tracing::warn!(
+                    name: "access.admin_key_revoked",
                     name = store::BOOTSTRAP_NAME,
                     "the administrator's key of this replica's configuration was revoked, and stays so: configure another, or make one with api-key create"
                 );
@@ -134,6 +136,7 @@ impl Registry {
                     table, column, why, ..
                 } = error;
                 tracing::error!(
+                    name: "access.admin_key_forged",
                     table, id, column, %why,
                     "the administrator's key of this server is refused: its row was not written by a token server with these sealing keys; set another admin_key, or delete admin.key in data_dir if that holds it"
                 );

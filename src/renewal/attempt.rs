@@ -17,8 +17,9 @@ use super::refresh::RefreshInput;
 use super::settings::BEGINS_WITHIN;
 use super::storing::{FailedAttempt, ResultStore};
 use crate::foundation::clock::{Deadline, Ms, SharedClock};
-use crate::foundation::metrics::{Metrics, seconds};
+use crate::foundation::metrics::Metrics;
 use crate::foundation::sealing::{KeyRing, OpenError};
+use crate::foundation::traces;
 use crate::realm::expression::STORED;
 use crate::realm::failure::Failure;
 use crate::realm::{Realm, Source, UnreadableRealm};
@@ -69,15 +70,8 @@ impl AttemptRunner {
         let attempt = self.attempt_counted(&claimed, cause);
         let attempted = attempt.instrument(span.clone()).await;
         self.parts.metrics.in_flight.dec();
-        let (outcome, class) = match &attempted {
-            Attempted::Stored(_) => ("stored", ""),
-            Attempted::Failed { failure, .. } => ("failed", failure.class.as_str()),
-            Attempted::Waiting(_) | Attempted::HasCome(_) => ("waiting", ""),
-            Attempted::Spent(_) => ("spent", ""),
-            Attempted::Sealed(_) => ("sealed", ""),
-            Attempted::Discarded => ("discarded", ""),
-            Attempted::Unstored => ("unstored", ""),
-        };
+        let (outcome, class) = attempted.outcome_and_class();
+        traces::attempt_ended(&span, outcome, class);
         let realm = claimed.record.realm.as_str();
         self.parts.metrics.renewed(realm, outcome, class);
         if !matches!(outcome, "stored" | "failed") {
@@ -92,6 +86,7 @@ impl AttemptRunner {
         let record = &claimed.record;
         if self.parts.claims.leave_to_others(record.secret_id) {
             tracing::warn!(
+                name: "renewal.left_to_others",
                 %error,
                 "a token is left to servers that have its sealing key: put that key back into sealing.keys"
             );
@@ -119,7 +114,10 @@ impl AttemptRunner {
                 return results.store_waiting(claimed, waiting).await;
             }
             Err(NotOpened::Database(error)) => {
-                tracing::error!(%error, "an attempt could not read what it needs");
+                tracing::error!(
+                    name: "renewal.inputs_unreadable",
+                    %error, "an attempt could not read what it needs"
+                );
                 results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
@@ -139,7 +137,10 @@ impl AttemptRunner {
                 return self.beyond_quota(claimed, cause, spent).await;
             }
             Err(NotReserved::Database(error)) => {
-                tracing::error!(%error, "a place in the provider's quota could not be reserved");
+                tracing::error!(
+                    name: "quota.not_reserved",
+                    %error, "a place in the provider's quota could not be reserved"
+                );
                 results.give_back(claimed).await;
                 return Attempted::Unstored;
             }
@@ -155,7 +156,8 @@ impl AttemptRunner {
         let limit = Deadline::after(self.parts.clock.machine(), timeout);
         let asked = self.parts.fetcher.fetch(claimed, &opened, timeout).await;
         let took = self.parts.clock.boot().since(before);
-        self.parts.metrics.upstream_seconds.observe(seconds(took));
+        let realm = claimed.record.realm.as_str();
+        self.parts.metrics.upstream_answered(realm, took);
         match asked {
             FetchOutcome::Answered(fetched) => {
                 let usable =
@@ -171,6 +173,7 @@ impl AttemptRunner {
                         // The provider has no part in it. The token stays due.
                         let attempted = if self.was_cut_off(limit, &error) {
                             tracing::warn!(
+                                name: "renewal.cut_off",
                                 "an attempt was cut off before it was sent: the wall clock was set, or the machine was paused"
                             );
                             results.give_back(claimed).await;

@@ -67,6 +67,7 @@ impl Background {
         let finished = tokio::time::timeout(grace.as_duration(), self.tasks.wait()).await;
         if finished.is_err() {
             tracing::warn!(
+                name: "renewal.unfinished",
                 unfinished = self.tasks.len(),
                 "attempts did not end within the grace time"
             );

@@ -77,6 +77,7 @@ impl PairKeeper {
         match on_disk(move || spool.put(&pair, &ring)).await {
             Ok(()) => {
                 tracing::warn!(
+                    name: "spool.waiting",
                     attempt = candidate.attempt.0,
                     "an issued token that is not stored yet waits in the spool"
                 );
@@ -84,6 +85,7 @@ impl PairKeeper {
             }
             Err(error) => {
                 tracing::error!(
+                    name: "spool.write_failed",
                     %error, attempt = candidate.attempt.0,
                     "an issued token could not be written to the spool; it is in memory only"
                 );
@@ -108,7 +110,10 @@ impl PairKeeper {
         };
         let name = attempt.clone();
         if let Err(error) = on_disk(move || spool.remove(&name)).await {
-            tracing::warn!(%error, attempt = attempt.0, "a file of the spool could not be removed");
+            tracing::warn!(
+                name: "spool.file_not_removed",
+                %error, attempt = attempt.0, "a file of the spool could not be removed"
+            );
         }
     }
 
@@ -127,7 +132,10 @@ impl PairKeeper {
         let kept = match self.keep_once(&candidate).await {
             Ok(promotion) => Ok(promotion),
             Err(error) => {
-                tracing::warn!(%error, attempt = candidate.attempt.0, "a token is kept later");
+                tracing::warn!(
+                    name: "spool.kept_later",
+                    %error, attempt = candidate.attempt.0, "a token is kept later"
+                );
                 let spooled = self.spool(&candidate).await;
                 let again = || self.keep_once(&candidate);
                 again
@@ -149,7 +157,10 @@ impl PairKeeper {
                 Some(promotion)
             }
             Err(error) => {
-                tracing::warn!(%error, "a token stays in the spool until the next start");
+                tracing::warn!(
+                    name: "spool.kept_for_next_start",
+                    %error, "a token stays in the spool until the next start"
+                );
                 None
             }
         }
@@ -161,6 +172,7 @@ impl PairKeeper {
         self.kept(attempt).await;
         self.parts.background.wake();
         tracing::info!(
+            name: "renewal.kept",
             attempt = attempt.0,
             promotion = promotion.as_str(),
             "a token that could not be stored under its lease is kept"
@@ -223,7 +235,7 @@ impl PairKeeper {
             return Default::default();
         };
         on_disk(move || spool.left()).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the spool cannot be read");
+            tracing::error!(name: "spool.unreadable", %error, "the spool cannot be read");
             Default::default()
         })
     }
@@ -241,13 +253,15 @@ impl PairKeeper {
         match &resealed {
             Ok(files) => {
                 if *files > 0 {
-                    tracing::info!(files, key, "the spool was sealed anew");
+                    tracing::info!(
+name: "spool.resealed",files, key, "the spool was sealed anew");
                 }
                 respooled.with = Some(key);
             }
             Err(error) => {
                 if let Some(times) = respooled.failures.count(self.parts.clock.boot()) {
                     tracing::error!(
+name: "spool.not_resealed",
                         %error, key, times,
                         "the spool cannot be sealed anew: it holds values under another key"
                     );

@@ -140,6 +140,7 @@ impl Claimer {
         if let Some(claimed) = &taken {
             self.parts.metrics.lease_steals.inc();
             tracing::warn!(
+                name: "lease.taken_over",
                 realm = %claimed.record.realm,
                 key = %claimed.record.key,
                 "took over a lease whose holder went silent"

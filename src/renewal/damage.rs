@@ -98,6 +98,7 @@ impl DamageDetector {
         }
         let (table, column) = (error.table, error.column);
         tracing::warn!(
+            name: "damage.found",
             table, row = error.row, column, why = %error.why,
             "a stored value is damaged"
         );

@@ -168,7 +168,10 @@ fn out_of_time() -> Result<Obtained, FetchError> {
 }
 
 fn unread(error: &sea_orm::DbErr) -> Result<Obtained, FetchError> {
-    tracing::error!(%error, "after a refused refresh token the database could not be read");
+    tracing::error!(
+        name: "renewal.refusal_not_checked",
+        %error, "after a refused refresh token the database could not be read"
+    );
     let failure = Failure::transient(
         "the refresh token was refused, and the database could not say whether there is a newer one",
     );

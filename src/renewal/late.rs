@@ -233,7 +233,10 @@ impl LateAnswers {
                 self.parts.background.wake();
             }
             // The next start says so.
-            Err(error) => tracing::warn!(%error, "what will not come late could not be noted"),
+            Err(error) => tracing::warn!(
+                name: "renewal.late_not_noted",
+                %error, "what will not come late could not be noted"
+            ),
         }
     }
 
@@ -253,6 +256,7 @@ impl LateAnswers {
         let all = tokio::time::timeout(left, self.awaited.these_end(attempts));
         if all.await.is_err() {
             tracing::warn!(
+                name: "renewal.answer_late",
                 "an answer that may hold a refresh token did not come in the request's time"
             );
         }

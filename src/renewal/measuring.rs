@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::quota::Quotas;
 use super::settings::RenewalTrigger;
 use crate::foundation::clock::{BootMs, EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
-use crate::foundation::metrics::{Measured, MeasuredRealm, Metrics, timestamp};
+use crate::foundation::metrics::{Measured, MeasuredRealm, Metrics, Remaining, timestamp};
 use crate::memory::Memory;
 use crate::realm::store as realm_store;
 use crate::secret::store as secret_store;
@@ -89,6 +90,7 @@ pub(super) struct MeasurerParts {
     pub clock: SharedClock,
     pub metrics: Arc<Metrics>,
     pub memory: Memory,
+    pub quotas: Arc<Quotas>,
     pub health: Arc<RenewalHealth>,
     pub trigger: RenewalTrigger,
 }
@@ -120,6 +122,7 @@ impl Measurer {
             timestamp(self.parts.clock.now().minus(ago))
         };
         self.parts.metrics.database_up.set(i64::from(up));
+        self.parts.metrics.quota_left(self.parts.quotas.least_left());
         if self.parts.trigger == RenewalTrigger::Sweep {
             let swept = shown(&self.parts.health.swept);
             self.parts.metrics.last_sweep.set(swept);
@@ -173,7 +176,10 @@ impl Measurer {
                     hidden_after: ended.plus(SHOWN_FOR),
                 },
                 Err(error) => {
-                    tracing::error!(%error, "the secrets could not be counted for the metrics");
+                    tracing::error!(
+                        name: "metrics.not_counted",
+                        %error, "the secrets could not be counted for the metrics"
+                    );
                     Known::NOTHING
                 }
             };
@@ -231,6 +237,10 @@ fn measured(
     Measured {
         at: now,
         secrets,
+        remaining: realms
+            .iter()
+            .map(|of| of.remaining)
+            .fold(Remaining::default(), Remaining::with),
         sweep_lag: due_since.map_or(Ms::ZERO, |due| now.since(due).max(Ms::ZERO)),
         realms: realms.iter().map(of_realm).collect(),
     }

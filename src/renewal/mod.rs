@@ -285,6 +285,7 @@ impl Renewals {
                 clock,
                 metrics,
                 memory,
+                quotas: quotas.clone(),
                 health,
                 trigger: settings.trigger,
             })),
@@ -377,14 +378,20 @@ impl Renewals {
     pub async fn stop(&self, grace: Ms) {
         self.background.stop(grace).await;
         if let Err(error) = self.release_own_leases().await {
-            tracing::warn!(%error, "leases could not be given back; they run out by themselves");
+            tracing::warn!(
+                name: "lease.release_failed",
+                %error, "leases could not be given back; they run out by themselves"
+            );
         }
         let giving_back = self.quotas.give_back_blocks();
         if tokio::time::timeout(GIVING_BACK, giving_back)
             .await
             .is_err()
         {
-            tracing::warn!("unused places in quotas stay taken until their windows pass");
+            tracing::warn!(
+                name: "quota.kept",
+                "unused places in quotas stay taken until their windows pass"
+            );
         }
     }
 

@@ -43,6 +43,21 @@ pub enum Attempted {
     Unstored,
 }
 
+impl Attempted {
+    /// As metrics and traces name it; the class is that of a failure, else empty.
+    pub fn outcome_and_class(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Stored(_) => ("stored", ""),
+            Self::Failed { failure, .. } => ("failed", failure.class.as_str()),
+            Self::Waiting(_) | Self::HasCome(_) => ("waiting", ""),
+            Self::Spent(_) => ("spent", ""),
+            Self::Sealed(_) => ("sealed", ""),
+            Self::Discarded => ("discarded", ""),
+            Self::Unstored => ("unstored", ""),
+        }
+    }
+}
+
 /// A token that was just stored.
 #[derive(Clone, Debug)]
 pub struct Fresh {

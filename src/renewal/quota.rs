@@ -2,6 +2,7 @@
 //! in blocks, so that a busy realm does not pay a commit for each.
 
 pub(crate) mod copying;
+mod left;
 mod store;
 mod subject;
 mod window;
@@ -17,6 +18,7 @@ use crate::realm::Realm;
 use crate::realm::policy::{Quota, QuotaScope};
 use crate::token::TokenRecord;
 use crate::token::expiry::Expiry;
+use left::LastSeen;
 use subject::Subject;
 pub use window::Spent;
 use window::{block_ends, block_max, owned_by_schedule};
@@ -92,6 +94,7 @@ struct QuotaMemory {
     blocks: HashMap<(Subject, Purpose), Block>,
     /// What was just found to be used up, so that a caller in a loop costs no transaction.
     spent: HashMap<(Subject, Purpose), KnownSpent>,
+    seen: LastSeen,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +126,15 @@ impl Quotas {
             forced_per_day,
             known: Mutex::default(),
         }
+    }
+
+    /// How much is left of each realm's quotas, from 0 to 1: the least of those that were lately
+    /// asked for a place, by what was read then. Forced requests are not looked at.
+    pub(super) fn least_left(&self) -> impl Iterator<Item = (String, f64)> {
+        let least = self.memory().seen.least_left(self.clock.now());
+        least
+            .into_iter()
+            .map(|(realm, left)| (realm.as_str().to_owned(), left))
     }
 
     fn memory(&self) -> MutexGuard<'_, QuotaMemory> {
@@ -164,7 +176,10 @@ impl Quotas {
             })
             .await;
         if let Err(error) = given {
-            tracing::warn!(%error, "unused places in a quota could not be given back");
+            tracing::warn!(
+                name: "quota.not_given_back",
+                %error, "unused places in a quota could not be given back"
+            );
         }
     }
 
@@ -288,11 +303,11 @@ impl Quotas {
                         Err(spent) => Reservation::Spent(spent),
                     };
                     store::save(transaction, subject, &window).await?;
-                    Ok(reservation)
+                    Ok((reservation, window))
                 })
             })
         };
-        let reservation = match took().await {
+        let (reservation, window) = match took().await {
             // Another replica made the row at the same time.
             Err(DbError::Failed(error)) if is_duplicate(&error) => took().await,
             // What is not known to be reserved is not sent; what was is lost to the window.
@@ -303,6 +318,7 @@ impl Quotas {
             memory.blocks.retain(|_, block| block.left > 0);
             memory.spent.retain(|_, known| known.spent.until > now);
         }
+        memory.seen.note(&key.0, quota, window, now);
         match reservation {
             Reservation::Taken { count, part } => {
                 memory.spent.remove(&key);

@@ -65,7 +65,7 @@ impl RealmCache {
         let told = self.left_alone.lock();
         let mut told = told.unwrap_or_else(PoisonError::into_inner);
         if told.get(&id) != Some(row) {
-            tracing::error!(%error, "a realm is left alone");
+            tracing::error!(name: "realm.left_alone", %error, "a realm is left alone");
             if told.len() >= KEPT_MAX {
                 told.clear();
             }

@@ -49,13 +49,17 @@ impl SpoolReplay {
     pub(super) async fn replay(&self) -> usize {
         let (left, unreadable) = self.pairs.left_in_spool().await;
         for path in unreadable {
-            tracing::error!(path = %path.display(), "a file of the spool cannot be read; it stays");
+            tracing::error!(
+                name: "spool.file_unreadable",
+                path = %path.display(), "a file of the spool cannot be read; it stays"
+            );
         }
         let count = left.len();
         for candidate in left {
             let attempt = candidate.attempt.clone();
             if let Some(key) = self.lacked_key(&candidate).await {
                 tracing::error!(
+                    name: "spool.key_missing",
                     attempt = attempt.0,
                     key,
                     "a pair in the spool is sealed with a key that this server lacks; its file stays: put the key into sealing.keys, and start again"
@@ -65,6 +69,7 @@ impl SpoolReplay {
             }
             let Some(candidate) = self.undamaged(candidate).await else {
                 tracing::error!(
+                    name: "spool.refresh_token_damaged",
                     attempt = attempt.0,
                     "a refresh token in the spool is damaged; its file stays"
                 );
@@ -120,7 +125,10 @@ impl SpoolReplay {
             }),
             Ok((false, false)) => Some(candidate),
             Err(error) => {
-                tracing::warn!(%error, "a token in the spool is brought as it is");
+                tracing::warn!(
+                    name: "spool.token_as_it_is",
+                    %error, "a token in the spool is brought as it is"
+                );
                 Some(candidate)
             }
         }

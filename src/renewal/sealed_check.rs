@@ -172,6 +172,7 @@ impl SealedCheck {
                 match made_due {
                     Ok(made_due) => pass.findings.made_due += u64::from(made_due),
                     Err(error) => tracing::warn!(
+                        name: "damage.token_not_due",
                         %error, realm = %record.realm, key = %record.key,
                         "a damaged token could not be made due; it is tried again"
                     ),
@@ -180,6 +181,7 @@ impl SealedCheck {
             Verdict::Attention(failure) => match self.store_attention(stored, &failure).await {
                 Ok(noted) => pass.findings.need_attention += u64::from(noted),
                 Err(error) => tracing::warn!(
+                    name: "damage.secret_not_noted",
                     %error, realm = %record.realm, key = %record.key,
                     "a damaged secret could not be noted; it is tried again"
                 ),
@@ -358,6 +360,7 @@ impl SealedCheck {
         if noted {
             let next_attempt = record.renew_at.map(Timeline::to_rfc3339);
             tracing::warn!(
+                name: "renewal.human_needed",
                 realm = %record.realm, key = %record.key,
                 class = failure.class.as_str(), detail = %failure.detail,
                 next_attempt = next_attempt.as_deref().unwrap_or("never"),

@@ -159,6 +159,7 @@ impl ClockCheck {
             Wall::AsBefore => {}
             Wall::Trusted => {
                 tracing::warn!(
+                    name: "clock.set_since_start",
                     "this machine's clock was set since the start, and the database's agrees with it"
                 );
                 self.clock.trust_wall();
@@ -166,6 +167,7 @@ impl ClockCheck {
             Wall::Confirmed(passed) => self.clock.confirm(passed),
             Wall::TakenBack(ahead) => {
                 tracing::warn!(
+                    name: "clock.set_ahead",
                     ahead_ms = ahead.0,
                     "this machine was not paused: its clock was set ahead, says the database's"
                 );
@@ -174,6 +176,7 @@ impl ClockCheck {
         }
         if let Verdict::DatabaseStepped(offset) | Verdict::Apart(offset) = verdict {
             tracing::error!(
+                name: "clock.apart",
                 offset_ms = offset.0,
                 claiming = matches!(verdict, Verdict::DatabaseStepped(_)),
                 "the database's clock and this replica's are apart; have both follow a time server"
@@ -221,6 +224,7 @@ impl ClockCheck {
         self.metrics.clock_step.set(seconds(step));
         if step != Ms::ZERO {
             tracing::error!(
+                name: "clock.set",
                 step_ms = step.0,
                 "this machine's clock was set; tokens live on by the time that has really passed"
             );

@@ -127,7 +127,10 @@ impl ResultStore {
                 Attempted::Discarded
             }
             Err(error) => {
-                tracing::error!(%error, "what a token waits for could not be stored");
+                tracing::error!(
+                    name: "renewal.waiting_not_stored",
+                    %error, "what a token waits for could not be stored"
+                );
                 self.give_back(claimed).await;
                 Attempted::Unstored
             }
@@ -154,7 +157,10 @@ impl ResultStore {
             })
             .await;
         let has_come = woken.unwrap_or_else(|error| {
-            tracing::warn!(%error, "whether a ticket has come could not be looked up: it is looked for again soon");
+            tracing::warn!(
+                name: "ticket.not_looked_up",
+                %error, "whether a ticket has come could not be looked up: it is looked for again soon"
+            );
             false
         });
         if has_come {
@@ -208,7 +214,10 @@ impl ResultStore {
             })
             .await;
         if let Err(error) = released {
-            tracing::warn!(%error, "a lease could not be given back; it runs out by itself");
+            tracing::warn!(
+                name: "lease.not_given_back",
+                %error, "a lease could not be given back; it runs out by itself"
+            );
         }
     }
 
@@ -223,7 +232,10 @@ impl ResultStore {
             })
             .await;
         if let Err(error) = released {
-            tracing::warn!(%error, "a lease could not be given back; it runs out by itself");
+            tracing::warn!(
+                name: "lease.not_given_back",
+                %error, "a lease could not be given back; it runs out by itself"
+            );
         }
     }
 }

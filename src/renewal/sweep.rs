@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::attempt::AttemptRunner;
 use super::background::Background;
 use super::cause::RenewalCause;
@@ -18,6 +20,7 @@ use crate::foundation::database::{Database, DbError};
 use crate::foundation::ids::{RealmId, SecretId};
 use crate::foundation::metrics::Metrics;
 use crate::foundation::randomness::Randomness;
+use crate::foundation::traces;
 use crate::realm::store as realm_store;
 use crate::token::claim::Claimed;
 use crate::token::due;
@@ -114,10 +117,18 @@ impl Sweeper {
             other => other?,
         }
         self.sweep_abandoned().await?;
-        for (timeout, chosen) in self.choose().await? {
-            self.claim_chosen(timeout, chosen).await?;
+        let chosen = self.choose().await?;
+        if chosen.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let attempts = chosen.values().map(|chosen| chosen.ids.len()).sum();
+        let claiming = async {
+            for (timeout, chosen) in chosen {
+                self.claim_chosen(timeout, chosen).await?;
+            }
+            Ok::<(), DbError>(())
+        };
+        claiming.instrument(traces::sweep(attempts)).await
     }
 
     async fn sweep_abandoned(&self) -> Result<(), DbError> {
@@ -223,11 +234,12 @@ impl Sweeper {
     fn set_off(&self, claimed: Claimed, permit: Option<Permit>) {
         let (attempts, background) = (self.parts.attempts.clone(), self.parts.background.clone());
         let permit = permit.map(Permit::begin);
-        self.parts.background.spawn(async move {
+        let attempt = async move {
             attempts.attempt(claimed, RenewalCause::Scheduled).await;
             drop(permit);
             background.wake();
-        });
+        };
+        self.parts.background.spawn(attempt.in_current_span());
     }
 
     fn note_sweep(&self) {

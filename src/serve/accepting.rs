@@ -152,6 +152,7 @@ impl<E: Endpoint + 'static> Accepting<E> {
                 let now = self.clock.boot();
                 if let Some(connections) = self.full.count(now) {
                     tracing::warn!(
+                        name: "http.connections_full",
                         connections,
                         max_connections = max,
                         "all connections were in use, so those that had kept the server waiting longest were closed for new ones; see http.max_connections"
@@ -173,6 +174,7 @@ impl<E: Endpoint + 'static> Accepting<E> {
             let asked = self.ask_one(whose);
             if let Some(connections) = self.address_full.count(self.clock.boot()) {
                 tracing::warn!(
+                    name: "http.address_connections_full",
                     connections,
                     %address,
                     address_connections = max,
@@ -234,6 +236,7 @@ impl<E: Endpoint + 'static> Accepting<E> {
         }
         if let Some(failures) = self.failed.count(self.clock.boot()) {
             tracing::warn!(
+                name: "http.accept_failed",
                 %error,
                 failures,
                 "connections cannot be accepted; if these are too many open files, raise that limit (ulimit -Hn) or lower http.max_connections"

@@ -80,6 +80,7 @@ fn max_connections(settings: &Settings, limit: u64) -> Result<usize, TooManyConn
     };
     if fits < ENOUGH {
         tracing::warn!(
+            name: "server.open_files_low",
             limit,
             reserve,
             max_connections = max,

@@ -152,11 +152,12 @@ impl Inbox {
         };
         if is_for_nobody {
             tracing::warn!(
+                name: "ticket.of_no_secret",
                 %realm, pushes,
                 "a push is refused: no secret of the realm is of the application that it is for"
             );
         } else {
-            tracing::warn!(%realm, %fault, pushes, "a push is refused");
+            tracing::warn!(name: "ticket.refused", %realm, %fault, pushes, "a push is refused");
         }
     }
 
@@ -171,7 +172,7 @@ impl Inbox {
                 })
             })
             .await?;
-        tracing::info!(realm = %new.realm, "a ticket was pushed");
+        tracing::info!(name: "ticket.pushed", realm = %new.realm, "a ticket was pushed");
         self.wake.notify_one();
         Ok(())
     }

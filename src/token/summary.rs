@@ -13,9 +13,13 @@ use super::listing::{in_state_of_renewed, is_valid};
 use super::state::State;
 use crate::foundation::clock::{EpochMs, Ms, Timeline};
 use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::metrics::{REMAINING_S, Remaining};
 
 /// Due for that long, a renewal is late.
 const LATE: Ms = Ms::from_secs(60);
+
+/// The name of the column that counts the tokens which are served.
+const SERVED: &str = "served";
 
 /// State, and whether the token is alive, where a realm is not fixed.
 const RENEWED: [(State, bool); 8] = [
@@ -45,6 +49,8 @@ pub struct RealmSummary {
     /// Tokens whose renewal fails, waits or is late, and which have less life left than any
     /// renewal is planned to leave by default.
     pub dying: i64,
+    /// How long the tokens that are served still live; without those of paused secrets.
+    pub remaining: Remaining,
 }
 
 impl RealmSummary {
@@ -78,8 +84,9 @@ pub async fn by_realm(
     let mut query = Entity::find()
         .select_only()
         .column(Column::RealmId)
+        .expr_as(count(served.clone()), SERVED)
         .expr_as(
-            least(served, Column::ExpiresAt.into_expr()),
+            least(served.clone(), Column::ExpiresAt.into_expr()),
             "earliest_expiry",
         )
         .expr_as(least(ended, Column::ExpiresAt.into_expr()), "expired_since")
@@ -97,11 +104,19 @@ pub async fn by_realm(
         let in_state = in_state_of_renewed(state, now).unwrap_or_else(Condition::all);
         query = query.expr_as(count(in_state.add(alive)), name(at));
     }
+    for (at, bound) in REMAINING_S.into_iter().enumerate() {
+        let ends = Column::ExpiresAt.lte(now.plus(Ms::from_secs(bound)));
+        query = query.expr_as(count(served.clone().add(ends)), within(at));
+    }
     query.into_model::<RealmSummary>().all(database).await
 }
 
 fn name(at: usize) -> String {
     format!("state_{at}")
+}
+
+fn within(at: usize) -> String {
+    format!("within_{at}")
 }
 
 fn count(what: Condition) -> SimpleExpr {
@@ -140,6 +155,13 @@ impl FromQueryResult for RealmSummary {
         for (at, count) in counts.iter_mut().enumerate() {
             *count = row.try_get(prefix, &name(at))?;
         }
+        let mut remaining = Remaining {
+            all: row.try_get(prefix, SERVED)?,
+            ..Remaining::default()
+        };
+        for (at, count) in remaining.within.iter_mut().enumerate() {
+            *count = row.try_get(prefix, &within(at))?;
+        }
         let never_obtained: Option<i64> = row.try_get(prefix, "never_obtained")?;
         Ok(Self {
             realm: RealmId::stored(row.try_get(prefix, "realm_id")?),
@@ -149,6 +171,7 @@ impl FromQueryResult for RealmSummary {
             never_obtained: never_obtained.map(SecretId),
             due_since: row.try_get(prefix, "due_since")?,
             dying: row.try_get(prefix, "dying")?,
+            remaining,
         })
     }
 }

@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tracing::{Instrument, Span};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,7 @@ use super::trust::{self, ClientPem, TrustError, certificates_of};
 use crate::foundation::clock::{Deadline, Ms, SharedClock};
 use crate::foundation::limit::within;
 use crate::foundation::signing::with_lines;
+use crate::foundation::traces;
 use crate::realm::document::ProxyChoice;
 use crate::realm::failure::Failure;
 
@@ -224,6 +226,22 @@ impl Client {
         let exchange = self.exchange(builder, client.tls, proxy.as_deref());
         let answer = within(patience.as_duration(), exchange).await;
         answer.unwrap_or_else(|| Err(limit.no_answer()))
+    }
+
+    /// The same, told of in a span.
+    pub async fn send_in(
+        &self,
+        span: &Span,
+        request: Request,
+        limit: TimeLimit,
+    ) -> Result<HttpAnswer, Failure> {
+        traces::exchange_asks(span, request.method.as_str(), &request.url);
+        let answer = self.send(request, limit).instrument(span.clone()).await;
+        match &answer {
+            Ok(answer) => traces::exchange_answered(span, answer.status.as_u16()),
+            Err(failure) => traces::exchange_failed(span, failure.class.as_str()),
+        }
+        answer
     }
 
     fn own_client(&self, material: &TlsMaterial) -> Result<TrustingClient, Failure> {

@@ -42,6 +42,7 @@ use url::Url;
 
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::ids::{KeyName, RealmId};
+use crate::foundation::traces;
 use crate::realm::document::{Exchange, ProviderDocument, ProxyChoice};
 use crate::realm::expression::{AttemptValues, Template};
 use crate::realm::failure::Failure;
@@ -93,7 +94,8 @@ impl Upstream {
             Source::CustomLogic(url) => {
                 let requested_at = self.clock.now();
                 let request = custom_logic::request(url, secret, previous);
-                let answer = self.client.send(request, limit).await?;
+                let span = traces::exchange();
+                let answer = self.client.send_in(&span, request, limit).await?;
                 self.obtained(
                     None,
                     custom_logic::read(&answer, requested_at)?,

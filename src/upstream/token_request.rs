@@ -18,6 +18,7 @@ use super::request::{assemble, request, tls_material};
 use super::scope::ExpressionScope;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::signing::{Algorithm, KeyEncoding};
+use crate::foundation::traces;
 use crate::realm::document::{
     AnswerRule, Assertion, ClientAuth, Exchange, Extraction, ProviderDocument, Refresh,
     RequestRule, StatedExpiry, Way,
@@ -159,9 +160,11 @@ impl<'a> TokenRequest<'a> {
     }
 
     async fn exchange(&mut self, exchange: &Exchange) -> Result<Parsed, Failure> {
-        let request = self.build(&exchange.request).map_err(Failure::unsent)?;
-        let answer = self.upstream.client.send(request, self.limit).await?;
-        Ok(Parsed::of(&answer, exchange.format))
+        let span = traces::exchange();
+        let request = span.in_scope(|| self.build(&exchange.request));
+        let request = request.map_err(Failure::unsent)?;
+        let sending = self.upstream.client.send_in(&span, request, self.limit);
+        Ok(Parsed::of(&sending.await?, exchange.format))
     }
 
     /// Renders everything anew: an assertion is never sent twice.
@@ -175,7 +178,12 @@ impl<'a> TokenRequest<'a> {
             Some(tls) => tls_material(tls, &render)?,
             None => None,
         };
-        request(rule, &url, &assembled, tls, self.document.proxy.clone())
+        let proxy = self.document.proxy.clone();
+        let mut request = request(rule, &url, &assembled, tls, proxy)?;
+        if self.document.trace_context {
+            traces::hand_on(&mut request.headers);
+        }
+        Ok(request)
     }
 
     /// Signs an assertion and puts it into scope, where the document or the client

@@ -65,7 +65,8 @@ impl DeliveryWorker {
         let now = self.clock.now();
         if now.since(row.at) > self.settings.max_age {
             tracing::error!(
-                event = row.message_id,
+                name: "webhook.given_up",
+                webhook_id = row.message_id,
                 tries = row.tries,
                 "an event was never taken by the webhook, and is dropped"
             );
@@ -82,12 +83,16 @@ impl DeliveryWorker {
         match self.post(row, now).await {
             Ok(status) if status.is_success() => {
                 self.forget(row).await?;
-                tracing::info!(event = row.message_id, "an event was delivered");
+                tracing::info!(
+                    name: "webhook.delivered",
+                    webhook_id = row.message_id, "an event was delivered"
+                );
                 Ok(Tried::Delivered)
             }
             Ok(status) => {
                 tracing::warn!(
-                    event = row.message_id,
+                    name: "webhook.refused",
+                    webhook_id = row.message_id,
                     tries = row.tries + 1,
                     status = status.as_u16(),
                     "the webhook did not take an event"
@@ -96,7 +101,8 @@ impl DeliveryWorker {
             }
             Err(failure) => {
                 tracing::warn!(
-                    event = row.message_id, tries = row.tries + 1, detail = %failure.detail,
+                    name: "webhook.failed",
+                    webhook_id = row.message_id, tries = row.tries + 1, detail = %failure.detail,
                     "the webhook could not be asked"
                 );
                 Ok(Tried::Failed)

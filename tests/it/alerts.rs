@@ -15,9 +15,13 @@ use token_server::foundation::metrics::SinkLabels;
 
 use crate::kit::database::Kind;
 use crate::kit::database_server::DatabaseServer;
-use crate::kit::promtool::{Scrapes, shipped_alerts};
+use crate::kit::promtool::{Scrapes, rules, shipped_alerts};
+use crate::kit::source::{read, root};
 use crate::kit::{Answer, Provider, TestDatabase, on_every_database};
+use crate::manifests::documents;
 use watched::Watched;
+
+const RUNBOOKS: &str = "https://token-server.example/book/how-to/monitor-and-alert.html#";
 
 const EXPIRED: &str = "TokenServerTokenExpired";
 const DYING: &str = "TokenServerTokenDying";
@@ -26,6 +30,7 @@ const PENDING: &str = "TokenServerPendingWithoutEnd";
 const STUCK: &str = "TokenServerSweepStuck";
 const AWAY: &str = "TokenServerDatabaseAway";
 const CLOCK: &str = "TokenServerClockOff";
+const QUOTA: &str = "TokenServerQuotaNearlySpent";
 const DROPPED: &str = "TokenServerAuditDropped";
 const BEHIND: &str = "TokenServerAuditSinkBehind";
 const ENDS: &str = "TokenServerCertificateEnds";
@@ -37,6 +42,7 @@ on_every_database! {
     a_secret_that_the_provider_refuses_needs_attention,
     a_secret_that_never_gets_a_token_is_pending_without_end,
     a_sweep_that_hangs_is_stuck,
+    a_quota_that_is_nearly_used_up_is_told_of,
     denied_calls_that_miss_the_audit_are_told_of,
     a_sink_that_takes_no_entries_of_the_audit_is_told_of,
     a_certificate_that_ends_soon_is_told_of,
@@ -46,10 +52,35 @@ on_every_database! {
 #[test]
 fn every_alert_that_is_shipped_is_tried() {
     let tried = [
-        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, DROPPED, BEHIND, ENDS, ABSENT,
+        EXPIRED, DYING, ATTENTION, PENDING, STUCK, AWAY, CLOCK, QUOTA, DROPPED, BEHIND, ENDS,
+        ABSENT,
     ];
     let tried: BTreeSet<String> = tried.map(str::to_owned).into_iter().collect();
     assert_eq!(shipped_alerts(), tried);
+}
+
+#[test]
+fn every_alert_leads_to_a_section_of_the_book_that_says_what_to_do() {
+    let page = read(&root().join("docs/src/how-to/monitor-and-alert.md"));
+    let rules = &documents(&rules())[0]["groups"][0]["rules"];
+    for rule in rules.as_array().expect("a list") {
+        let alert = rule["alert"].as_str().expect("a name");
+        let section = page.split("\n### ").find(|section| {
+            let (heading, _) = section.split_once('\n').unwrap_or_default();
+            heading == alert
+        });
+        let section = section.unwrap_or_else(|| panic!("{alert} has no section"));
+        let severity = rule["labels"]["severity"].as_str().expect("a word");
+        assert!(
+            section.contains(&format!("Severity: {severity}.")),
+            "{alert}"
+        );
+        for part in ["**Meaning.**", "**Do.**"] {
+            assert!(section.contains(part), "{alert} has no {part}");
+        }
+        let link = format!("{RUNBOOKS}{}", alert.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], link);
+    }
 }
 
 #[test]
@@ -110,6 +141,7 @@ async fn a_token_that_nobody_renews_is_dying_and_then_expired(database: TestData
         "realm": "r", "reason": "expired", "job": "token-server", "severity": "critical",
     });
     let words = json!({
+        "runbook_url": format!("{RUNBOOKS}tokenservertokenexpired"),
         "summary": "A token of realm r has expired",
         "description": "A secret of realm r has had no valid token for 6m 0s: its callers get 503. \
             GET /api/secret?realm=r&state=expired (and state=needs_attention) lists such secrets; \
@@ -197,6 +229,26 @@ async fn a_sweep_that_hangs_is_stuck(database: TestDatabase) {
     watched.database_is_up().await;
     watched.lives(2).await;
     watched.scrapes.assert_firing(stuck + 2, &[]);
+}
+
+async fn a_quota_that_is_nearly_used_up_is_told_of(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let mut watched = Watched::start(&database).await;
+    let client = watched.client();
+    let realm = json!({
+        "url": provider.url("/token"), "method": "GET", "arguments": [],
+        "token_path": "access_token", "expires_in_path": "expires_in",
+        "policy": {"quota": [{"limit": 20, "window_s": 86_400, "scope": "realm"}]},
+    });
+    client.save_realm("r", realm).await;
+    for key in 0..18 {
+        client.save_secret("r", &format!("k{key}")).await;
+    }
+    watched.lives(8).await;
+    watched.scrapes.assert_fired(&[]);
+    client.save_secret("r", "one-more").await;
+    watched.lives(8).await;
+    watched.scrapes.assert_firing(16, &[QUOTA]);
 }
 
 async fn denied_calls_that_miss_the_audit_are_told_of(database: TestDatabase) {

@@ -187,6 +187,7 @@ async fn each_renewal_is_one_event_with_these_names(database: TestDatabase) {
     let always = [
         "timestamp",
         "level",
+        "event",
         "message",
         "target",
         "realm",
@@ -200,6 +201,7 @@ async fn each_renewal_is_one_event_with_these_names(database: TestDatabase) {
     assert_eq!(names(renewed), expected);
     for (name, value) in [
         ("level", json!("INFO")),
+        ("event", json!("renewal.stored")),
         ("realm", json!("r")),
         ("key", json!("k")),
         ("cause", json!("scheduled")),
@@ -212,6 +214,7 @@ async fn each_renewal_is_one_event_with_these_names(database: TestDatabase) {
     let of_failures = ["class", "detail", "failures", "next_attempt"];
     let expected: BTreeSet<_> = always.into_iter().chain(of_failures).collect();
     assert_eq!(names(failed), expected);
+    assert_eq!(failed["event"], "renewal.failed");
     assert_eq!(failed["outcome"], "failed");
     assert_eq!(failed["class"], "permanent");
     assert_eq!(

@@ -313,6 +313,24 @@ fn the_rules_of_the_prometheus_operator_are_those_that_are_tried() {
 }
 
 #[test]
+fn the_dashboard_of_kubernetes_is_the_one_that_is_tried() {
+    let overlay = root().join("docker/kubernetes/overlays/monitoring");
+    let shipped = read(&root().join("docker/observability/dashboard.json"));
+    assert!(
+        read(&overlay.join("dashboard.json")) == shipped,
+        "copy docker/observability/dashboard.json to the overlay monitoring"
+    );
+    let kustomization = &documents(&overlay.join("kustomization.yaml"))[0];
+    let config_map = &kustomization["configMapGenerator"][0];
+    assert_eq!(
+        config_map["files"],
+        json!(["token-server.json=dashboard.json"])
+    );
+    // Where the sidecar of Grafana looks for dashboards.
+    assert_eq!(config_map["options"]["labels"]["grafana_dashboard"], "1");
+}
+
+#[test]
 fn each_file_of_a_kustomization_is_there_and_each_file_is_in_one() {
     let mut listed = BTreeMap::new();
     let mut others = BTreeSet::new();

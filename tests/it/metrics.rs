@@ -12,6 +12,8 @@ on_every_database! {
     each_realm_tells_what_expires_first_and_since_when_a_secret_has_no_token,
     realms_beyond_the_limit_are_counted_together,
     a_clock_is_told_in_seconds_with_what_else_this_process_knows,
+    tokens_are_counted_by_how_long_they_still_live,
+    each_realm_tells_how_long_its_provider_takes_and_what_is_left_of_its_quota,
 }
 
 /// The value of a series, where it is there.
@@ -240,4 +242,95 @@ async fn a_clock_is_told_in_seconds_with_what_else_this_process_knows(database: 
     assert_eq!(value(client, "sweep_lag_seconds").await, Some(0.0));
     let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(value(client, &version).await, Some(1.0));
+}
+
+async fn tokens_are_counted_by_how_long_they_still_live(database: TestDatabase) {
+    let provider = Provider::start().await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
+    let client = &server.client;
+    for realm in ["r", "q"] {
+        client.register_realm(realm, &provider.url("/token")).await;
+    }
+    client.save_realm("fixed", Value::Null).await;
+    for (key, life_s) in [("a", 60), ("b", 400), ("c", 7200), ("paused", 400)] {
+        let answers = vec![(Answer::numbered_token(life_s), "stored")];
+        answered(client, &provider, key, answers).await;
+    }
+    pause(client, "paused").await;
+    provider.answer_with(Answer::numbered_token(90_000));
+    client.save_secret("q", "k").await;
+    client.generation("q", "k", 1).await;
+    save(client, json!({"realm": "fixed", "key": "k", "token": "t"})).await;
+    let counted = async |bounds: &[(&str, f64)]| {
+        for (bound, expected) in bounds {
+            let series = format!("token_remaining_seconds_bucket{{le=\"{bound}\"}}");
+            assert_eq!(value(client, &series).await, Some(*expected), "{bound}");
+        }
+    };
+    // What does not end is in the last only, and what is paused in none.
+    counted(&[
+        ("60.0", 1.0),
+        ("300.0", 1.0),
+        ("900.0", 2.0),
+        ("7200.0", 3.0),
+        ("86400.0", 3.0),
+        ("604800.0", 4.0),
+        ("2592000.0", 4.0),
+        ("+Inf", 5.0),
+    ])
+    .await;
+    provider.answer_with(Answer::status(503));
+    clock.advance(Ms::from_secs(100));
+    counted(&[("60.0", 0.0), ("300.0", 1.0), ("+Inf", 4.0)]).await;
+}
+
+async fn each_realm_tells_how_long_its_provider_takes_and_what_is_left_of_its_quota(
+    database: TestDatabase,
+) {
+    let provider = Provider::start().await;
+    let (server, clock) = Server::on_manual_clock(&database).await;
+    let client = &server.client;
+    for (realm, limit) in [("r", 4), ("large", 1000)] {
+        let config = json!({
+            "url": provider.url("/token"), "method": "GET",
+            "token_path": "access_token", "expires_in_path": "expires_in",
+            "policy": {"quota": [{"limit": limit, "window_s": 240}]},
+        });
+        client.save_realm(realm, config).await;
+        let key = format!("of-{realm}");
+        client.save_secret(realm, &key).await;
+        client.generation(realm, &key, 1).await;
+    }
+    server.settled().await;
+    client
+        .register_realm("unlimited", &provider.url("/token"))
+        .await;
+    let left = |realm: &str| format!("quota_left_ratio{{realm=\"{realm}\"}}");
+    for (series, expected) in [
+        (left("r"), Some(0.75)),
+        (left("large"), Some(0.999)),
+        (left("unlimited"), None),
+        ("upstream_seconds_count{realm=\"r\"}".to_owned(), Some(1.0)),
+        (
+            "upstream_seconds_count{realm=\"large\"}".to_owned(),
+            Some(1.0),
+        ),
+        (
+            "upstream_seconds_count{realm=\"unlimited\"}".to_owned(),
+            None,
+        ),
+    ] {
+        assert_eq!(value(client, &series).await, expected, "{series}");
+    }
+    // Another secret has a quota of its own; the one with the least left counts.
+    client.save_secret("r", "another").await;
+    client.generation("r", "another", 1).await;
+    let flush = json!({"realm": "r", "key": "of-r"});
+    clock.advance(Ms::from_secs(10));
+    client.post("/api/token/flush", &flush).await.expect(200);
+    server.settled().await;
+    assert_eq!(value(client, &left("r")).await, Some(0.5));
+    // No request of a window that has passed counts.
+    clock.advance(Ms::from_secs(600));
+    assert_eq!(value(client, &left("r")).await, None);
 }

@@ -106,6 +106,7 @@ impl AuditLog {
         match append_to(transaction, head.clone(), &key, rows.clone()).await {
             Err(error) if is_duplicate(&error) => {
                 tracing::error!(
+                    name: "audit.chain_set_back",
                     table = "ts_audit_chain",
                     row = head.chain,
                     "a chain of the audit goes on after the end that it has: its row was set back; another is begun, and audit verify says more"
@@ -134,6 +135,7 @@ impl AuditLog {
             Err(error) => error.to_string(),
         };
         tracing::error!(
+            name: "audit.chain_unusable",
             table = "ts_audit_chain",
             row = row.chain,
             why,

@@ -87,6 +87,7 @@ async fn prune_unchained(
         }
         Noted::Unreadable => {
             tracing::error!(
+name: "audit.note_unreadable",
                 table = "ts_audit",
                 "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
             );
@@ -167,6 +168,7 @@ fn good(
             || (is_end && row.mac.as_ref() != Some(&head.mac))
         {
             tracing::error!(
+                name: "audit.entry_altered",
                 table = "ts_audit",
                 row = row.id,
                 chain = head.chain,

@@ -183,6 +183,7 @@ impl Database {
             .and_then(|row| row.try_get::<i64>("", "flush").ok());
         if flush != Some(1) {
             tracing::warn!(
+                name: "database.not_durable",
                 innodb_flush_log_at_trx_commit = flush,
                 "the database does not flush at each commit: a power cut can lose tokens; set innodb_flush_log_at_trx_commit=1"
             );

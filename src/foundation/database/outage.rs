@@ -171,6 +171,7 @@ impl Outage {
         let lasting = now.since(state.begun.unwrap_or(now));
         state.told = true;
         tracing::error!(
+            name: "database.failing",
             database = %self.address,
             cause = fault.cause.as_str(),
             error = %fault,
@@ -194,6 +195,7 @@ impl Outage {
         if over.told {
             let lasted_s = over.lasted.0 / 1000;
             tracing::info!(
+                name: "database.answering",
                 database = %self.address,
                 failures = over.failures,
                 lasted_s,

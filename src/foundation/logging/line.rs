@@ -17,8 +17,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// Longer values are cut: a line is to be read.
 const VALUE_MAX_CHARS: usize = 4000;
 const MESSAGE: &str = "message";
+/// What begins so is for traces.
+const OF_TRACES: &str = "otel.";
 /// Keys of every line of JSON, before the fields.
-const RESERVED: [&str; 4] = ["timestamp", "level", MESSAGE, "target"];
+const RESERVED: [&str; 5] = ["timestamp", "level", EVENT, MESSAGE, "target"];
+/// The name of an event, which stays when its message is worded anew.
+const EVENT: &str = "event";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,9 @@ struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     fn put(&mut self, name: &'static str, value: Value) {
+        if name.starts_with(OF_TRACES) {
+            return;
+        }
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
@@ -147,6 +154,9 @@ fn line(look: LineStyle, timestamp: &str, metadata: &Metadata<'_>, mut fields: F
         let mut map = Map::new();
         map.insert("timestamp".to_owned(), timestamp.into());
         map.insert("level".to_owned(), level.as_str().into());
+        if let Some(name) = event_name(metadata) {
+            map.insert(EVENT.to_owned(), name.into());
+        }
         if let Some(message) = message {
             map.insert(MESSAGE.to_owned(), message);
         }
@@ -176,6 +186,12 @@ fn line(look: LineStyle, timestamp: &str, metadata: &Metadata<'_>, mut fields: F
         });
     }
     line
+}
+
+/// None where an event was given no name: it has that of its place in the source.
+fn event_name(metadata: &Metadata<'_>) -> Option<&'static str> {
+    let name = metadata.name();
+    (!name.contains(' ')).then_some(name)
 }
 
 fn colour_of(level: Level) -> &'static str {

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::realm_labels::RealmLabels;
+use super::remaining::Remaining;
 use super::units::{seconds, timestamp};
 use crate::foundation::clock::{EpochMs, Ms};
 
@@ -26,6 +27,8 @@ pub struct Measured {
     pub secrets: Vec<(&'static str, bool, i64)>,
     /// How long the renewal that is due for the longest has been due.
     pub sweep_lag: Ms,
+    /// How long the tokens that are served still live.
+    pub remaining: Remaining,
     pub realms: Vec<(String, MeasuredRealm)>,
 }
 
@@ -78,6 +81,13 @@ impl MeasuredMetrics {
     fn shown(&self) -> Option<Measured> {
         let shown = self.shown.lock();
         shown.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long tokens still live, where that is known.
+    pub fn remaining(&self) -> Option<Remaining> {
+        let shown = self.shown.lock();
+        let shown = shown.unwrap_or_else(PoisonError::into_inner);
+        shown.as_ref().map(|measured| measured.remaining)
     }
 
     fn by_label(&self, realms: &[(String, MeasuredRealm)]) -> BTreeMap<String, MeasuredRealm> {
@@ -216,6 +226,7 @@ mod tests {
             at: EpochMs(0),
             secrets: Vec::new(),
             sweep_lag: Ms::ZERO,
+            remaining: Remaining::default(),
             realms: vec![
                 realm("a", 1000, 1),
                 realm("b", 7500, 2),

@@ -1,7 +1,11 @@
 //! Names of realms as labels. Admins make realms at will, and a label must be bounded.
 
-use std::collections::HashSet;
-use std::sync::{PoisonError, RwLock};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 
 /// The label of the realms that have none of their own.
 const OTHER: &str = "other";
@@ -46,9 +50,56 @@ impl RealmLabels {
     }
 }
 
+/// A gauge for each realm; all are set at once.
+#[derive(Clone, Debug, Default)]
+pub struct RealmGauges(Arc<Mutex<BTreeMap<String, f64>>>);
+
+impl RealmGauges {
+    /// Replaces all values. Of realms that share a label the least is shown.
+    pub fn set_least(&self, labels: &RealmLabels, realms: impl Iterator<Item = (String, f64)>) {
+        let mut gauges: BTreeMap<String, f64> = BTreeMap::new();
+        for (realm, value) in realms {
+            let shown = gauges.entry(labels.of(&realm)).or_insert(value);
+            *shown = shown.min(value);
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+}
+
+impl EncodeMetric for RealmGauges {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (realm, value) in &*gauges {
+            let labels = [("realm", realm.as_str())];
+            encoder.encode_family(&labels)?.encode_gauge(value)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+
+    fn is_empty(&self) -> bool {
+        let gauges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn realms_that_share_a_label_show_the_least_of_their_values() {
+        let gauges = RealmGauges::default();
+        let values = [("a", 0.5), ("b", 0.75), ("c", 0.25), ("d", 1.0)];
+        let values = values.map(|(realm, value)| (realm.to_owned(), value));
+        gauges.set_least(&RealmLabels::new(1), values.into_iter());
+        let shown = gauges.0.lock().unwrap().clone();
+        let expected = [("a".to_owned(), 0.5), ("other".to_owned(), 0.25)];
+        assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn as_many_realms_as_allowed_keep_their_names_and_the_rest_share_one() {

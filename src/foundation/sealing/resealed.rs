@@ -24,6 +24,7 @@ impl Resealed {
             Err(error) => {
                 self.closed += 1;
                 tracing::warn!(
+                    name: "damage.not_resealed",
                     table = error.table, row = error.row, column = error.column, why = %error.why,
                     "a stored value is not sealed with the new key: it does not open"
                 );

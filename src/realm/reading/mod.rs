@@ -160,6 +160,7 @@ impl DocumentReader<'_> {
         }
         let allowed_hosts = self.allowed_hosts(fields);
         let proxy = read_proxy(fields);
+        let trace_context = fields.flag("trace_context").unwrap_or(false);
         self.remark_unused(fields, &params);
         if parent.is_none() {
             error
@@ -183,6 +184,7 @@ impl DocumentReader<'_> {
             lets: self.lets.clone().into(),
             allowed_hosts,
             proxy,
+            trace_context,
             way,
             assertion,
             answer: answer?,

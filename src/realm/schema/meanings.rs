@@ -37,6 +37,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
         "The proxy that its requests go through, by its name in the server's configuration, or direct. Absent: the server's upstream.proxy, if it has one.",
     ),
     (
+        "trace_context",
+        "Whether its requests carry a traceparent header (W3C Trace Context), where the server makes traces. A header of that name among the arguments comes first.",
+    ),
+    (
         "url",
         "Template. An expression may be a whole URL at the beginning, host[:port][/path], a part of the host, or stand in path and query, where its value is percent-encoded. Absent, with token: the token is made here, without HTTP.",
     ),

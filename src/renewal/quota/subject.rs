@@ -36,6 +36,10 @@ impl Subject {
         }
     }
 
+    pub(super) fn realm(&self) -> &RealmId {
+        &self.realm
+    }
+
     pub(super) fn secret(&self) -> Option<SecretId> {
         self.secret
     }

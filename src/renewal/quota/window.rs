@@ -47,10 +47,9 @@ impl QuotaWindow {
         wanted: i64,
         now: EpochMs,
     ) -> Result<(i64, i64), Spent> {
-        let gone = now.0 - counts_for(quota).0;
+        let gone = gone(quota, now);
         self.0.retain(|(begin, _)| *begin > gone);
-        let used: i64 = self.0.iter().map(|(_, count)| count).sum();
-        let free = limit - used;
+        let free = limit - self.used(quota, now);
         if free <= 0 {
             return Err(Spent {
                 until: self.frees(quota, 1 - free, now),
@@ -64,6 +63,13 @@ impl QuotaWindow {
             None => self.0.push((part, taken)),
         }
         Ok((taken, part))
+    }
+
+    /// How many requests the window holds.
+    pub fn used(&self, quota: &Quota, now: EpochMs) -> i64 {
+        let gone = gone(quota, now);
+        let counted = self.0.iter().filter(|(begin, _)| *begin > gone);
+        counted.map(|(_, count)| count).sum()
     }
 
     /// Counts what was reserved elsewhere in the same parts, once.
@@ -116,6 +122,11 @@ pub fn block_ends(quota: &Quota, begin: i64) -> EpochMs {
 /// From the begin of a part: its requests are sent until its blocks end.
 fn counts_for(quota: &Quota) -> Ms {
     Ms(quota.window.0 + 2 * part(quota).0 + SKEW.0)
+}
+
+/// Parts that began then or before have left the window.
+fn gone(quota: &Quota, now: EpochMs) -> i64 {
+    now.0 - counts_for(quota).0
 }
 
 /// The most that is reserved at once.

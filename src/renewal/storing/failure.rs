@@ -95,7 +95,10 @@ impl ResultStore {
         if let Some(parent) = parent
             && let Err(error) = self.replace_parent(parent).await
         {
-            tracing::warn!(%error, "a refused parent could not be made due");
+            tracing::warn!(
+                name: "renewal.parent_not_due",
+                %error, "a refused parent could not be made due"
+            );
         }
         let (record, now) = (&claimed.record, self.parts.clock.now());
         let trouble = trouble(claimed, &failure, now);
@@ -111,6 +114,7 @@ impl ResultStore {
             event::of_failure(record.announced, attention, failures, failing_after)
         });
         tracing::warn!(
+            name: "renewal.failed",
             realm = %record.realm, key = %record.key, cause = cause.as_str(), outcome = "failed",
             class = failure.class.as_str(), detail = %failure.detail, failures,
             duration_ms = now.since(started).0, next_attempt = %next_attempt.to_rfc3339(),
@@ -147,7 +151,10 @@ impl ResultStore {
             (Ok(Put::Refused), _) => return Attempted::Discarded,
             (Err(error), candidate) => {
                 // The lease runs out, and whoever takes it over notes what may be lost.
-                tracing::error!(%error, "a failure could not be stored");
+                tracing::error!(
+                    name: "renewal.failure_not_stored",
+                    %error, "a failure could not be stored"
+                );
                 if let Some(candidate) = candidate {
                     self.parts.pairs.keep(candidate).await;
                 }

@@ -41,6 +41,7 @@ impl ResultStore {
             (Ok(Put::Stored(generation)), _) => {
                 self.parts.pairs.kept(&claimed.attempt).await;
                 tracing::info!(
+                    name: "renewal.stored",
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "stored", generation = generation.0, duration_ms = took.0,
                     "renewed"
@@ -56,6 +57,7 @@ impl ResultStore {
             }
             (Ok(Put::Refused), _) => {
                 tracing::info!(
+                    name: "renewal.discarded",
                     realm = %record.realm, key = %record.key, cause = cause.as_str(),
                     outcome = "discarded", duration_ms = took.0,
                     "the lease was lost, or secret or realm changed meanwhile"
@@ -64,6 +66,7 @@ impl ResultStore {
             }
             (Err(error), candidate) => {
                 tracing::error!(
+                    name: "renewal.token_not_stored",
                     %error, realm = %record.realm, key = %record.key,
                     "a token could not be stored"
                 );
@@ -132,7 +135,10 @@ impl ResultStore {
             }
             // Stored it is; each read says why it cannot be served.
             Err(failure) => {
-                tracing::warn!(detail = %failure.detail, "a stored token cannot be rendered");
+                tracing::warn!(
+                    name: "renewal.not_rendered",
+                    detail = %failure.detail, "a stored token cannot be rendered"
+                );
                 self.parts.memory.changed(claimed.record.secret_id);
                 Attempted::Unstored
             }

@@ -86,7 +86,10 @@ impl ResultWriter {
             match stored {
                 Ok(stored) => return Ok(stored),
                 Err(error) => {
-                    tracing::warn!(%error, "a result could not be stored; it is tried again");
+                    tracing::warn!(
+                        name: "renewal.result_not_stored",
+                        %error, "a result could not be stored; it is tried again"
+                    );
                 }
             }
         }

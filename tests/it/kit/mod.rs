@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod collector;
 pub mod contract;
 pub mod database;
 pub mod database_server;
@@ -12,6 +13,7 @@ pub mod issuer;
 pub mod line;
 pub mod oidc;
 pub mod process;
+pub mod prometheus;
 pub mod promtool;
 pub mod provider;
 pub mod proxies;

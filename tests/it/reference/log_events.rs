@@ -1,6 +1,6 @@
 //! The events of the log, from the source: it is the one place where they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::markdown::{code, codes, table};
 use crate::kit::source::{read, root, sources};
@@ -9,12 +9,32 @@ const LEVELS: [&str; 3] = ["error", "warn", "info"];
 
 struct Event {
     level: usize,
+    name: String,
     message: String,
     fields: Vec<String>,
     target: String,
 }
 
 pub fn table_of_events() -> String {
+    let mut events = all();
+    events.sort_by(|one, other| (one.level, &one.name).cmp(&(other.level, &other.name)));
+    let mut seen = BTreeSet::new();
+    events.retain(|event| seen.insert((event.level, event.name.clone(), event.target.clone())));
+    let rows = events.into_iter().map(|event| {
+        let level = LEVELS[event.level].to_uppercase();
+        [
+            code(event.name),
+            level,
+            event.message,
+            codes(event.fields),
+            code(event.target),
+        ]
+    });
+    table(["event", "level", "message", "fields", "target"], rows)
+}
+
+/// Every event of the source at these levels.
+fn all() -> Vec<Event> {
     let mut events = Vec::new();
     let source = root().join("src");
     for file in sources(&source) {
@@ -30,11 +50,17 @@ pub fn table_of_events() -> String {
                     .find_map(|argument| argument.strip_prefix('"'));
                 let message = message.and_then(|text| text.strip_suffix('"'));
                 let message = message.unwrap_or_else(|| panic!("{target}: no message: {call:.80}"));
+                let name = arguments.iter().find_map(|argument| {
+                    argument.strip_prefix("name: \"")?.strip_suffix('"')
+                });
+                let name = name.unwrap_or_else(|| panic!("{target}: no name: {message:?}"));
                 let fields = arguments
                     .iter()
-                    .filter(|argument| !argument.starts_with('"'));
+                    .filter(|argument| !argument.starts_with('"'))
+                    .filter(|argument| !argument.starts_with("name: "));
                 events.push(Event {
                     level,
+                    name: name.to_owned(),
                     message: message.to_owned(),
                     fields: fields.map(|argument| field(argument)).collect(),
                     target: target.clone(),
@@ -43,19 +69,22 @@ pub fn table_of_events() -> String {
         }
     }
     assert!(events.len() > 50, "the events are found: {}", events.len());
-    events.sort_by(|one, other| (one.level, &one.message).cmp(&(other.level, &other.message)));
-    let mut seen = BTreeSet::new();
-    events.retain(|event| seen.insert((event.level, event.message.clone(), event.target.clone())));
-    let rows = events.into_iter().map(|event| {
-        let level = LEVELS[event.level].to_uppercase();
-        [
-            level,
-            event.message,
-            codes(event.fields),
-            code(event.target),
-        ]
-    });
-    table(["level", "message", "fields", "target"], rows)
+    events
+}
+
+#[test]
+fn each_event_has_a_name_of_its_own_that_tells_its_area() {
+    let mut messages: BTreeMap<String, String> = BTreeMap::new();
+    for Event { name, message, .. } in all() {
+        let (area, rest) = name.split_once('.').unwrap_or_default();
+        let is_word = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        assert!(is_word(area) && is_word(rest), "{name}");
+        if let Some(other) = messages.insert(name.clone(), message.clone()) {
+            assert_eq!(other, message, "{name} means two things");
+        }
+    }
 }
 
 /// The arguments of a call whose opening parenthesis comes before this text.

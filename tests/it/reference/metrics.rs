@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use token_server::foundation::clock::{EpochMs, Ms};
 use token_server::foundation::metrics::{
     ClosedLabels, DamageLabels, DeliveryLabels, FetchLabels, LimitLabels, Measured, MeasuredRealm,
-    Metrics, RequestLabels, SinkLabels,
+    Metrics, Remaining, RequestLabels, SinkLabels,
 };
 
 use super::markdown::{code, codes, sentence, table as table_of};
@@ -63,6 +63,8 @@ fn page() -> String {
         column: "token",
     };
     metrics.damaged_values.get_or_create(&damage).inc();
+    metrics.upstream_answered("r", Ms(1));
+    metrics.quota_left([("r".to_owned(), 1.0)].into_iter());
     let realm = MeasuredRealm {
         earliest_expiry: Some(EpochMs(1)),
         expired_since: Some(EpochMs(1)),
@@ -73,6 +75,7 @@ fn page() -> String {
         at: EpochMs(1),
         secrets: vec![("active", true, 1)],
         sweep_lag: Ms::ZERO,
+        remaining: Remaining::default(),
         realms: vec![("r".to_owned(), realm)],
     }));
     metrics.encode().expect("metrics can be written")
@@ -108,7 +111,7 @@ fn all() -> Vec<Metric> {
             let (series, _) = line.rsplit_once(' ').expect("a series and a value");
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
             metric.name = match metric.kind.as_str() {
-                "histogram" => metric.family.clone(),
+                "histogram" | "gaugehistogram" => metric.family.clone(),
                 _ => name.to_owned(),
             };
             let labels = labels.split(',').filter_map(|label| label.split_once('='));
@@ -144,6 +147,7 @@ fn every_metric_that_is_registered_has_a_series_here() {
         ".register_with_unit(",
         "page.gauges(",
         "page.seconds(",
+        ".write_gauge_histogram(",
     ]
     .iter()
     .map(|call| source.matches(call).count())
@@ -164,7 +168,7 @@ fn every_metric_says_what_it_is_in_base_units() {
         assert!(!metric.kind.is_empty(), "{family} has no type");
         let last = family.rsplit('_').next().unwrap_or_default();
         match last {
-            "seconds" | "bytes" => assert_eq!(unit, last, "{family} does not name its unit"),
+            "seconds" | "bytes" | "ratio" => assert_eq!(unit, last, "{family} does not name its unit"),
             _ => assert_eq!(unit, "", "{family} does not end in its unit"),
         }
         for other in [
@@ -188,9 +192,12 @@ fn every_metric_says_what_it_is_in_base_units() {
 fn metrics_that_documents_alerts_and_dashboards_name_are_there() {
     let mut known: BTreeSet<String> = BTreeSet::new();
     for metric in all() {
-        if metric.kind == "histogram" {
-            known.extend(["bucket", "sum", "count"].map(|end| format!("{}_{end}", metric.name)));
-        }
+        let ends: &[&str] = match metric.kind.as_str() {
+            "histogram" => &["bucket", "sum", "count"],
+            "gaugehistogram" => &["bucket"],
+            _ => &[],
+        };
+        known.extend(ends.iter().map(|end| format!("{}_{end}", metric.name)));
         known.insert(metric.name);
     }
     let mut papers = files_below(&root().join("docs"), &["md"]);
