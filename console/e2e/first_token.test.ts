@@ -37,7 +37,7 @@ describe.each(DATABASES)('an empty server, on %s', (kind) => {
     await click('link', 'flights / main')
     await page.getByText('Active', { exact: true }).first().waitFor()
     await click('button', 'Show the token')
-    const token = await page.getByLabel('The token').textContent()
+    const token = await page.getByLabel('The token', { exact: true }).textContent()
     expect(token).toMatch(/^made-for-tests-\d+$/)
 
     await click('link', 'Access')

@@ -47,7 +47,13 @@ export function themeOf(dark: boolean, still: boolean): ThemeConfig {
     algorithm: dark ? theme.darkAlgorithm : theme.defaultAlgorithm,
     token: { ...(dark ? DARK : LIGHT), fontFamily: FONT, fontFamilyCode: CODE, borderRadius: 6, motion: !still },
     components: {
-      Button: { primaryShadow: 'none', ...(dark ? { primaryColor: '#061313', dangerColor: '#2b0705' } : {}) },
+      Button: { primaryShadow: 'none', ...(dark ? {
+              primaryColor: '#061313',
+              dangerColor: '#2b0705',
+              colorPrimary: '#3aaaa4',
+              colorPrimaryHover: '#52bcb6',
+              colorPrimaryActive: '#3aaaa4',
+            } : {}) },
       Table: { cellPaddingBlock: 10, ...(dark ? { headerBg: '#222829', rowHoverBg: '#222829', rowExpandedBg: '#1d2324', borderColor: '#343c3e' } : {}) },
     },
   }

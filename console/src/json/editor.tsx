@@ -56,7 +56,7 @@ export default function JsonEditor({ label, value, onChange, faults }: Props) {
         keymap.of([...defaultKeymap, ...historyKeymap, ...completionKeymap]),
         EditorState.tabSize.of(2),
         EditorView.lineWrapping,
-        EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false' }),
+        EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false', tabindex: '0' }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) changed.current(update.state.doc.toString())
         }),

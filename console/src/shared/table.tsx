@@ -1,5 +1,5 @@
 import { Table, type TableColumnsType } from 'antd'
-import type { ReactNode } from 'react'
+import { useEffect, useRef, type ReactNode } from 'react'
 import { useTranslation } from 'react-i18next'
 import { PAGE_SIZE } from './page-size'
 import { ProblemNotice } from './problem-notice'
@@ -32,14 +32,19 @@ export function List<Row extends object>(props: Props<Row>) {
   if (rows.length === 0 && page === 1) return <>{props.empty}</>
   const expanded = props.expanded
   return (
-    <section className="list" aria-label={props.label} aria-busy={props.loading}>
+    <Scrolled label={props.label} busy={props.loading}>
       <Table<Row>
         columns={props.columns}
         dataSource={rows as Row[]}
         rowKey={props.rowKey}
         size="middle"
         scroll={{ x: 'max-content' }}
-        {...(expanded ? { expandable: { expandedRowRender: (row: Row) => expanded(row) } } : {})}
+        {...(expanded ? {
+              expandable: {
+                expandedRowRender: (row: Row) => expanded(row),
+                columnTitle: <span className="unseen">{t('details')}</span>,
+              },
+            } : {})}
         pagination={
           total > PAGE_SIZE
             ? {
@@ -54,6 +59,21 @@ export function List<Row extends object>(props: Props<Row>) {
             : false
         }
       />
-    </section>
+    </Scrolled>
+  )
+}
+
+/** Where a list is wider than its place, it is reached and scrolled by the keyboard. */
+function Scrolled({ label, busy, children }: { label: string; busy: boolean; children: ReactNode }) {
+  const place = useRef<HTMLDivElement>(null)
+  useEffect(() => {
+    const content = place.current?.querySelector('.ant-table-content')
+    if (content && content.scrollWidth > content.clientWidth) content.setAttribute('tabindex', '0')
+    else content?.removeAttribute('tabindex')
+  })
+  return (
+    <div ref={place} className="list" role="group" aria-label={label} aria-busy={busy}>
+      {children}
+    </div>
   )
 }
