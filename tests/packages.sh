@@ -19,6 +19,18 @@ quietly() {
     fi
 }
 
+# Builds the console, which `cargo build` compiles in, or says that this machine cannot.
+build_console() {
+    if has npm; then
+        say "make console"
+        quietly make console
+    elif [[ -f console/dist/index.html ]]; then
+        say "npm is missing: the console is taken as it is in console/dist"
+    else
+        say "npm is missing: what is built has no console; install Node 20 or newer for one" >&2
+    fi
+}
+
 # Sets `get` to an apt-get that may change the system, or says what to type and stops.
 as_root() {
     get=(apt-get -qq -o DPkg::Lock::Timeout=120)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A client of token-server for shell scripts: source it. It needs curl and jq, TOKEN_SERVER_URL, and
 # TOKEN_SERVER_KEY_FILE, a file that holds the API key and that nobody else can read.
 

@@ -215,6 +215,8 @@ async fn shown(client: &Client, config: &Value) -> Vec<(String, String)> {
         "/api/renewal?pageSize=1000",
         "/api/api-key?pageSize=1000",
         "/api/audit?pageSize=1000",
+        "/api/overview",
+        "/api/settings",
         "/openapi.json",
         "/metrics",
         "/readyz",

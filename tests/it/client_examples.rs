@@ -139,9 +139,11 @@ async fn uses_tokens(program: &mut Program, server: &Server, provider: &Provider
 }
 
 /// Is told of each token.
-async fn watches(program: &mut Program, server: &Server) {
+async fn watches(program: &mut Program, server: &Server, provider: &Provider) {
     program.begin("watch r k 2").await;
     assert_eq!(program.answer().await, "2");
+    // The same token again would keep its generation.
+    provider.answer_with(Answer::token("three", 7200));
     let report = json!({"realm": "r", "key": "k", "generation": 2});
     let client = &server.client;
     client.post("/api/token/report", &report).await.expect(200);
@@ -152,7 +154,7 @@ async fn is_as_its_page_says(command: std::process::Command) {
     let (_database, server, provider, api) = scene().await;
     let mut program = Program::run(command, &server);
     uses_tokens(&mut program, &server, &provider, &api).await;
-    watches(&mut program, &server).await;
+    watches(&mut program, &server, &provider).await;
 }
 
 /// A folder with a client and the program that drives it.

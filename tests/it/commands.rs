@@ -35,10 +35,12 @@ enum Why {
     Predecessor,
     /// They run these tests.
     Tests,
+    /// It is a file that readers copy; `client_examples.rs` runs it.
+    Copied,
 }
 
 /// Blocks that are not run: page, first line.
-const LISTED: [(&str, &str, Why); 11] = [
+const LISTED: [(&str, &str, Why); 12] = [
     ("README.md", "make test", Why::Tests),
     (FIRST_TOKEN, "git clone REPOSITORY", Why::Repository),
     (INSTALL, "git clone REPOSITORY", Why::Machine),
@@ -54,11 +56,17 @@ const LISTED: [(&str, &str, Why); 11] = [
         "export TOKEN_SERVER_IMPORT_URL",
         Why::Predecessor,
     ),
+    (
+        CLIENTS,
+        "{{#include ../../clients/token_server.sh}}",
+        Why::Copied,
+    ),
 ];
 
 const FIRST_TOKEN: &str = "docs/src/tutorial/first-token.md";
 const PREDECESSOR: &str = "docs/src/how-to/coming-from-the-predecessor.md";
 const INSTALL: &str = "docs/src/how-to/install-and-run.md";
+const CLIENTS: &str = "docs/src/how-to/clients.md";
 const BACK_UP: &str = "docs/src/how-to/back-up-and-restore.md";
 const KUBERNETES: &str = "docs/src/how-to/kubernetes.md";
 const SERVERLESS: &str = "docs/src/how-to/serverless.md";

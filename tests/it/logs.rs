@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc;
 
 use serde_json::{Value, json};

@@ -21,6 +21,7 @@ mod commands;
 mod connection_causes;
 mod connections;
 mod console_events;
+mod console_overview;
 mod console_pages;
 mod corpus;
 mod crashes;

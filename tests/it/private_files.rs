@@ -102,7 +102,7 @@ async fn what_other_users_could_use_is_narrowed_at_a_start_and_said() {
     let server = ServerProcess::start(&database, &more);
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));
-    fs::write(data_dir.join("spool/a.part"), "").expect("a file can be written");
+    fs::write(data_dir.join("spool/a.other"), "").expect("a file can be written");
     let loose = [
         ("", 0o755, 0o700),
         ("token-server.db", 0o644, 0o600),
@@ -110,7 +110,7 @@ async fn what_other_users_could_use_is_narrowed_at_a_start_and_said() {
         // A mount for a group does that.
         ("sealing.keys", 0o660, 0o600),
         ("spool", 0o777, 0o700),
-        ("spool/a.part", 0o644, 0o600),
+        ("spool/a.other", 0o644, 0o600),
     ];
     for (name, mode, _) in loose {
         set_mode(&data_dir.join(name), mode);

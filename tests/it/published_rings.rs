@@ -151,9 +151,11 @@ async fn a_server_that_died_is_waited_for_no_longer_than_it_counts_as_running(
         clock: Some(clock.clone()),
         ..with(keys)
     };
-    // Nobody closes it.
-    drop(Server::opened(&database, options(SEALING_KEYS)).await);
+    let older = Server::opened(&database, options(SEALING_KEYS)).await;
+    // While it runs, another server is another replica.
     let newer = Server::start_with(&database, options(&both())).await;
+    // Nobody closes it.
+    drop(older);
     clock.advance(Ms::from_secs(29));
     look(&newer).await;
     assert_eq!(seals_with(&newer), "test");

@@ -1,8 +1,6 @@
 //! Sealing keys: a server whose keys are another's does not start, one that lacks some is not ready,
 //! all of them take another key while they run, and a lost one is given up.
 
-mod at_once;
-
 use std::process::Command;
 
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@ on_every_database! {
 }
 
 const CALLERS_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const CALLERS_SPAN: &str = "00f067aa0ba902b7";
+const CALLERS_SPAN: &str = "00f067aa0c5902b7";
 const CANARY: &str = "canary-of-the-parameters";
 
 fn options(endpoint: String) -> Vec<(&'static str, String)> {
@@ -61,7 +61,8 @@ async fn flush_in_trace(client: &Client) -> Reply {
             "traceparent",
             format!("00-{CALLERS_TRACE}-{CALLERS_SPAN}-01"),
         )
-        .json(&json!({"realm": "r", "key": "k"}));
+        .header("content-type", "application/json")
+        .body(json!({"realm": "r", "key": "k"}).to_string());
     client.send(request).await.expect(200)
 }
 

@@ -2,7 +2,7 @@
 //! as long as he may read it.
 
 use serde_json::{Value, json};
-use token_server::foundation::clock::Ms;
+use token_server::foundation::clock::{Clock, Ms, Timeline};
 
 use crate::access::{make_key, with_key};
 use crate::kit::events::Events;
@@ -155,7 +155,11 @@ async fn a_watch_is_refused_as_a_read_is(database: TestDatabase) {
     // There is none, and none can be had.
     provider.answer_with(Answer::status(500));
     client.save_secret("r", "none").await;
-    client.state("r", "none", "failing").await;
+    eventually("the attempt has failed", async || {
+        let secret = client.secret("r", "none").await;
+        (!secret["last_error"].is_null()).then_some(())
+    })
+    .await;
     let none = client.get("/api/token/watch?realm=r&key=none").await;
     assert!(none.header("retry-after").is_some());
     none.expect_problem(503, "token_unavailable");
@@ -194,12 +198,14 @@ async fn a_watch_ends_when_the_key_ends_by_itself(database: TestDatabase) {
     let (server, clock) = Server::on_manual_clock_with(&database, options).await;
     let client = &server.client;
     client.register(&provider.url("/token")).await;
-    let expires_at = 1_700_000_000_000_i64 + 60_000;
+    // Before the connection has been idle for too long, by the same clock.
+    let length = Ms(500);
+    let expires_at = clock.now().plus(length).0;
     let key = json!({"name": "app", "scopes": ["token:read"], "expires_at": expires_at});
     let mut events = with_key(client, key).await.watch("k", "").await;
     assert_eq!(next(&mut events).await["generation"], 1);
     events.comment().await;
-    clock.advance(Ms::from_secs(60));
+    clock.advance(length);
     events.end().await;
 }
 

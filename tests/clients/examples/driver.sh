@@ -33,6 +33,6 @@ while read -r command realm key rest; do
         ;;
     call) with_token "$realm" "$key" "$rest" ;;
     # curl goes on until its next line finds nobody who reads it.
-    watch) head -n "$rest" < <(token_watch "$realm" "$key" | jq --unbuffered .generation) ;;
+    watch) sed --unbuffered "${rest}q" < <(token_watch "$realm" "$key" | jq --unbuffered .generation) ;;
     esac
 done

@@ -73,7 +73,7 @@ pub fn change(operation: &str, id: &str) -> (String, Value) {
 async fn expect_audited(client: &Client, actor: Value, expected: &[Value]) {
     let fields = ["action", "target", "outcome", "request_id"];
     let entries = eventually("as many entries as expected", async || {
-        let entries = client.list("/api/audit").await.into_iter().rev();
+        let entries = client.audited().await.into_iter().rev();
         let of_actor = entries.filter(|entry| entry["actor"] == actor);
         let told = of_actor.map(|entry| json!(fields.map(|field| entry[field].clone())));
         Some(told.collect::<Vec<_>>()).filter(|told| told.len() >= expected.len())

@@ -8,10 +8,8 @@ use token_server::access::audit::{EarlierNoter, prune};
 use token_server::foundation::clock::{Clock, ManualClock, Ms, Timeline};
 
 use super::tampering::{keep, put_back};
-use super::{
-    expect_all_named, expect_named, expect_whole, exported, maintenance, run_with, save, written,
-};
-use crate::kit::server::{Options, SEALING_KEYS};
+use super::{expect_all_named, expect_named, expect_whole, exported, maintenance, save, written};
+use crate::kit::server::Options;
 use crate::kit::{Server, TestDatabase, on_every_database};
 
 on_every_database! {
@@ -119,10 +117,6 @@ fn noter(server: &Server) -> EarlierNoter {
 async fn noted(server: &Server, clock: &ManualClock) {
     clock.advance(Ms::from_secs(61));
     noter(server).note().await.expect("it is noted");
-}
-
-fn verified(database: &TestDatabase) -> (String, Option<i32>) {
-    run_with(database, SEALING_KEYS, &["audit", "verify"])
 }
 
 fn notes(database: &TestDatabase) -> Vec<Value> {
@@ -327,9 +321,10 @@ async fn what_is_in_no_chain_is_noted_again_after_a_version_without_notes_has_pr
     save(&server, "a").await;
     let chain = exported(&database, &[])[0]["chain"].clone();
     let chain = chain.as_str().expect("a chain");
-    server.stop().await;
+    // Beside the first: after it, it would go on with the chain of that.
     let other = another(&database, &clock).await;
     save(&other, "b").await;
+    server.stop().await;
     // The chain of the first has ended by its age, with the note that was in it.
     for table in ["ts_audit", "ts_audit_chain"] {
         let sql = format!("DELETE FROM {table} WHERE chain = '{chain}'");

@@ -327,7 +327,7 @@ async fn a_chain_whose_row_was_changed_is_named_and_gone_on_with_in_another(
     save(&server, "d").await;
     expect_named(
         &database,
-        &["(entry 3 of chain".to_owned(), "inserted".to_owned()],
+        &["(entry 4 of chain".to_owned(), "inserted".to_owned()],
     );
 }
 

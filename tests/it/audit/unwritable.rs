@@ -63,9 +63,15 @@ const OTHERS: [&str; 16] = [
     "token get",
 ];
 
-/// All that is stored, but for the audit itself and for who works on what.
+/// All that is stored, but for the audit itself, for who works on what and for who has which keys.
 async fn stored(database: &TestDatabase) -> BTreeMap<String, Vec<Vec<String>>> {
-    const OTHERS: [&str; 4] = ["ts_audit", "ts_audit_chain", "ts_audit_sink", "ts_lock"];
+    const OTHERS: [&str; 5] = [
+        "ts_audit",
+        "ts_audit_chain",
+        "ts_audit_sink",
+        "ts_lock",
+        "ts_replica",
+    ];
     let rows = database.rows(|table| table.starts_with("ts_") && !OTHERS.contains(&table));
     let stored = rows.await;
     assert!(stored.len() > 10, "the tables are found: {}", stored.len());

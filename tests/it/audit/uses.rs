@@ -50,8 +50,15 @@ const LOOKS: [(&str, &str, &str); 10] = [
 /// Scopes whose operations show and use no credential of a secret.
 const OF_NO_CREDENTIAL: [&str; 4] = ["realm:read", "key:write", "audit:read", "metrics"];
 /// Nor do these.
-const NO_LOOKS: [&str; 3] = [
+const NO_LOOKS: [&str; 9] = [
     "GET /api/renewal",
+    "GET /api/event",
+    "GET /api/overview",
+    "GET /api/settings",
+    // Of sessions `sessions.rs` says what the audit holds.
+    "POST /api/session",
+    "GET /api/session",
+    "DELETE /api/session",
     // Changes.
     "POST /api/preset/{id}",
     "PUT /api/token",
@@ -97,7 +104,7 @@ fn document(url: &str) -> Value {
 }
 
 async fn changes(client: &Client) -> Vec<Value> {
-    let entries = client.list("/api/audit").await.into_iter().rev();
+    let entries = client.audited().await.into_iter().rev();
     entries
         .map(|entry| {
             let fields = ["action", "before", "after"];

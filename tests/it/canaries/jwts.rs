@@ -62,8 +62,11 @@ async fn call_with(client: &Client, token: &str, path: &str) -> Vec<Reply> {
     replies
 }
 
+/// Has a publisher of keys answer in a certain way.
+type Telling = Box<dyn Fn(&Publisher) + Send>;
+
 /// Documents of an issuer that repeats what it must not: how it is told to.
-fn repeating(publisher: &Publisher, said: &str) -> Vec<Box<dyn Fn(&Publisher) + Send>> {
+fn repeating(publisher: &Publisher, said: &str) -> Vec<Telling> {
     let answers = [
         (500, said.to_owned()),
         (200, said.to_owned()),
@@ -84,7 +87,7 @@ fn repeating(publisher: &Publisher, said: &str) -> Vec<Box<dyn Fn(&Publisher) + 
         json!({"issuer": issuer, "jwks_uri": {"x": said}}),
         json!(said),
     ];
-    let mut all: Vec<Box<dyn Fn(&Publisher) + Send>> = Vec::new();
+    let mut all: Vec<Telling> = Vec::new();
     for (status, body) in answers {
         all.push(Box::new(move |publisher: &Publisher| {
             publisher.answer(Some((status, body.as_str())));

@@ -87,7 +87,7 @@ async fn a_server_in_a_process_of_its_own() {
     let named = |(name, _): &(String, String)| name == DATABASE;
     let (_, url) = std::env::vars().find(named).expect("a database");
     logging::tell_panics();
-    logging::start(Some(LogFormat::Json), "trace", false).expect("logging starts");
+    logging::start(Some(LogFormat::Json), "trace", false, None).expect("logging starts");
     let database = TestDatabase::at(url);
     let names = Arc::new(Panicking::default());
     let authority = Internet::start().await.for_server().1;

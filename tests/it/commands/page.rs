@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::kit::source::root;
 
 /// Info strings of blocks that are no commands. `json` and `text` show what commands print.
-const OTHERS: [&str; 8] = [
-    "crontab", "ini", "mermaid", "nginx", "python", "sql", "toml", "yaml",
+const OTHERS: [&str; 12] = [
+    "crontab", "go", "ini", "java", "js", "mermaid", "nginx", "php", "python", "sql", "toml",
+    "yaml",
 ];
 
 pub struct Page {

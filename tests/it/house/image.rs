@@ -10,6 +10,7 @@ use super::read;
 use crate::kit::source::{root, sources};
 
 const DOCKERFILE: &str = "docker/Dockerfile";
+const DOCKERIGNORE: &str = ".dockerignore";
 /// What cargo reads by itself, beside the manifests of the workspace.
 const READ_BY_CARGO: [&str; 3] = ["Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
 
@@ -59,14 +60,32 @@ fn read_by_the_compiler() -> BTreeSet<String> {
         let included = ["include_str!(\"", "include_bytes!(\""].into_iter();
         let included = included.flat_map(|include| text.split(include).skip(1));
         let included = included.map(|rest| folder.join(first_literal(rest)));
-        let embedded = text.split("#[folder = \"").skip(1);
-        let embedded = embedded.map(|rest| root().join(first_literal(rest)));
-        let all = included.chain(embedded).chain([source.clone()]);
+        let all = included.chain([source.clone()]);
         let all = all.map(|path| path.canonicalize().expect("it is there"));
         files.extend(all.filter_map(|path| name(&path)));
+        // Whether it is there or, like a console that nobody built, not.
+        let embedded = text.split("#[folder = \"").skip(1).map(first_literal);
+        files.extend(embedded.map(|folder| folder.trim_end_matches('/').to_owned()));
     }
     files.retain(|file| !file.starts_with("tests/"));
     files
+}
+
+/// Whether a file, by its path from the root, is in what the builder gets.
+fn is_sent(file: &str, dockerignore: &str) -> bool {
+    let lines = dockerignore.lines().filter(|line| !line.starts_with('#'));
+    // The last line that is about it counts.
+    lines.fold(true, |is_sent, line| {
+        let (keeps, pattern) = match line.strip_prefix('!') {
+            Some(pattern) => (true, pattern),
+            None => (false, line),
+        };
+        let is_about = match pattern.strip_suffix('*') {
+            Some(folder) => file != folder && file.starts_with(folder),
+            None => is_below(file, &[pattern]),
+        };
+        if is_about { keeps } else { is_sent }
+    })
 }
 
 fn first_literal(rest: &str) -> &str {
@@ -89,7 +108,9 @@ fn every_file_that_the_build_reads_is_copied_into_the_image() {
     for known in ["src/main.rs", "config/default.toml", "entity/src/lib.rs"] {
         assert!(files.contains(known), "{known}");
     }
-    assert!(files.iter().any(|file| is_below(file, &["presets"])));
+    for embedded in ["presets", "console/dist"] {
+        assert!(files.contains(embedded), "{embedded}");
+    }
     files.extend(READ_BY_CARGO.map(str::to_owned));
     files.extend(
         members()
@@ -110,13 +131,31 @@ fn every_file_that_the_build_reads_is_copied_into_the_image() {
         "{DOCKERFILE} lacks COPY of {missing:#?}"
     );
 
-    let ignore = read(&root().join(".dockerignore"));
+    let ignore = read(&root().join(DOCKERIGNORE));
     let mut patterns = ignore.lines().filter(|line| !line.starts_with('#'));
     assert_eq!(patterns.next(), Some("*"), "all else stays out");
-    let kept = patterns.map(|line| line.strip_prefix('!').expect("only what is kept"));
-    let kept: Vec<_> = kept.collect();
-    let missing: Vec<_> = files.iter().filter(|file| !is_below(file, &kept)).collect();
-    assert!(missing.is_empty(), ".dockerignore keeps out {missing:#?}");
+    let missing: Vec<_> = files
+        .iter()
+        .filter(|file| !is_sent(file, &ignore))
+        .collect();
+    assert!(missing.is_empty(), "{DOCKERIGNORE} keeps out {missing:#?}");
+}
+
+#[test]
+fn nothing_but_what_is_built_in_is_sent_to_who_builds_the_image() {
+    let ignore = read(&root().join(DOCKERIGNORE));
+    for (file, expected) in [
+        ("src/main.rs", true),
+        ("console", true),
+        ("console/dist/assets/index.js", true),
+        ("console/node_modules/react/index.js", false),
+        ("console/src/main.tsx", false),
+        ("data/sealing.keys", false),
+        ("target/debug/token-server", false),
+        (".git/config", false),
+    ] {
+        assert_eq!(is_sent(file, &ignore), expected, "{file}");
+    }
 }
 
 /// In place of rustc: tells cargo what that knows, and compiles nothing.
@@ -146,17 +185,35 @@ fn builds(folder: &Path, arguments: &str) {
     assert!(said.contains("cargo compiles"), "{said}");
 }
 
+/// Copies a file, or a folder with what is in it, as far as it is sent to who builds the image.
+fn copy(path: &str, to: &Path, dockerignore: &str) {
+    let from = root().join(path);
+    let copies = if from.is_dir() {
+        fs::create_dir_all(to.join(path)).expect("it can be made");
+        let entries = fs::read_dir(&from).expect("it can be read");
+        let entries = entries.map(|entry| entry.expect("it can be read").path());
+        let paths = entries.filter_map(|entry| name(&entry));
+        paths.filter(|path| is_sent(path, dockerignore)).collect()
+    } else {
+        vec![path.to_owned()]
+    };
+    for path in copies {
+        let to = to.join(&path);
+        fs::create_dir_all(to.parent().expect("a folder")).expect("it can be made");
+        let mut copy = Command::new("cp");
+        let copy = copy.args(["-R", "-T"]).arg(root().join(&path)).arg(to);
+        assert!(copy.status().expect("cp starts").success(), "{path}");
+    }
+}
+
 #[test]
 fn cargo_builds_what_is_copied_into_the_image_before_and_after_the_dependencies() {
     let folder = tempfile::tempdir().expect("a folder can be made");
+    let ignore = read(&root().join(DOCKERIGNORE));
     let mut begun = 0;
     for instruction in build_stage(&read(&root().join(DOCKERFILE))) {
         for path in copied(&instruction) {
-            let to = folder.path().join(path);
-            fs::create_dir_all(to.parent().expect("a folder")).expect("it can be made");
-            let mut copy = Command::new("cp");
-            let copy = copy.args(["-R", "-T"]).arg(root().join(path)).arg(to);
-            assert!(copy.status().expect("cp starts").success(), "{path}");
+            copy(path, folder.path(), &ignore);
         }
         let Some(script) = instruction.strip_prefix("RUN ") else {
             continue;

@@ -408,9 +408,9 @@ async fn what_no_server_wrote_is_refused_by_table_and_row(database: TestDatabase
 
 async fn what_is_another_here_is_left_as_it_is(database: TestDatabase) {
     let Filled {
-        provider: _provider,
+        provider,
         source,
-        old,
+        old: _old,
         ..
     } = filled_source(&database).await;
     let new = ServerProcess::start(&database, &[]);

@@ -143,6 +143,15 @@ impl Client {
         all
     }
 
+    /// What the audit says of callers and changes, newest first: all entries but those in which a
+    /// server notes something of the audit itself.
+    pub async fn audited(&self) -> Vec<Value> {
+        const OF_THE_AUDIT: [&str; 2] = ["audit.heads", "audit.unchained"];
+        let mut entries = self.list("/api/audit").await;
+        entries.retain(|entry| !OF_THE_AUDIT.iter().any(|action| entry["action"] == *action));
+        entries
+    }
+
     pub async fn delete(&self, path: &str) -> Reply {
         self.send(self.request(Method::DELETE, path)).await
     }

@@ -153,7 +153,8 @@ pub fn models() -> String {
 }
 
 /// What is served beside the operations of the specification.
-const BESIDE: [&str; 4] = [
+const BESIDE: [&str; 5] = [
+    "GET /console",
     "GET /docs",
     "GET /openapi.json",
     "GET /openapi.yaml",

@@ -50,9 +50,9 @@ fn all() -> Vec<Event> {
                     .find_map(|argument| argument.strip_prefix('"'));
                 let message = message.and_then(|text| text.strip_suffix('"'));
                 let message = message.unwrap_or_else(|| panic!("{target}: no message: {call:.80}"));
-                let name = arguments.iter().find_map(|argument| {
-                    argument.strip_prefix("name: \"")?.strip_suffix('"')
-                });
+                let name = arguments
+                    .iter()
+                    .find_map(|argument| argument.strip_prefix("name: \"")?.strip_suffix('"'));
                 let name = name.unwrap_or_else(|| panic!("{target}: no name: {message:?}"));
                 let fields = arguments
                     .iter()

@@ -131,10 +131,10 @@ impl Loaded {
         for _ in 0..3 {
             client.without_key().token("r", "k").await;
         }
-        // No handshake.
+        // A record of TLS that begins no handshake.
         let plain = TcpStream::connect(self.server.address()).await;
         let mut plain = plain.expect("the server listens");
-        let _ = plain.write_all(b"\x16\x03\x01 is no handshake").await;
+        let _ = plain.write_all(b"\x16\x03\x01\x00\x04junk").await;
         let _ = plain.read_to_end(&mut Vec::new()).await;
     }
 }

@@ -19,7 +19,12 @@ fn said_at_start(database: &TestDatabase) -> Option<Value> {
         .filter(|line| line["message"] == "rows that an earlier version stored were authenticated");
     let counts = said.next().map(|line| {
         assert_eq!(line["level"], "INFO", "{line}");
-        json!([line["realms"], line["api_keys"], line["tokens"], line["secrets"]])
+        json!([
+            line["realms"],
+            line["api_keys"],
+            line["tokens"],
+            line["secrets"]
+        ])
     });
     assert!(said.next().is_none(), "it is said twice");
     server.terminate();
