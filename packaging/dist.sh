@@ -2,7 +2,7 @@
 # Makes what is released, below target/release-files: an archive of the stripped binary, its unit,
 # completions, manual and documents; the Debian package; the list of all crates in it (CycloneDX); checksums.
 #
-# The binary is for this machine's kind; what it needs of the machine that it runs on is printed.
+# The console is built first where npm is there, and compiled in. The binary is for this machine's kind; what it needs of the machine that it runs on is printed.
 set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$repository"
@@ -39,6 +39,7 @@ linked() {
     echo "$libraries${glibc:+; glibc $glibc or newer}"
 }
 
+build_console
 tool deb 3.8.0
 tool cyclonedx 0.5.9
 PATH="$tools/bin:$PATH"

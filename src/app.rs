@@ -6,6 +6,7 @@ mod data_dir;
 mod key_check;
 mod key_file;
 mod key_proof;
+mod maintenance;
 mod open_spool;
 mod purpose;
 mod ring;
@@ -14,7 +15,6 @@ mod schema;
 pub mod source_ring;
 mod start_error;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ use crate::secret::store as secrets;
 use crate::ticket::inbox::Inbox;
 use crate::upstream::Upstream;
 use crate::webhook::delivery_worker::DeliveryWorker;
+use maintenance::{connect, take_replica};
+pub use maintenance::{forget_keys, migrate};
 use open_spool::open_spool;
 use purpose::Purpose;
 pub use ring::ForgottenKeys;
@@ -373,51 +375,4 @@ impl App {
         }
         self.database.close().await;
     }
-}
-
-async fn connect(settings: &Settings, clock: &SharedClock) -> Result<Database, StartError> {
-    data_dir::keep_private(settings)?;
-    let connecting = Database::connect(&settings.database, clock.clone());
-    Ok(Box::pin(connecting).await?)
-}
-
-/// Brings the schema up to date without opening anything else.
-pub async fn migrate(
-    settings: &Settings,
-    clock: &SharedClock,
-    randomness: &Randomness,
-) -> Result<usize, StartError> {
-    let database = connect(settings, clock).await?;
-    let replica = take_replica(&settings.data_dir, randomness)?;
-    let migrated = database.migrate(clock.as_ref(), &replica.id).await;
-    database.close().await;
-    migrated.map_err(|error| StartError::from(error).at(database.address().clone()))
-}
-
-/// Gives up a sealing key that is lost for good, or all that are lacked, and what was sealed with
-/// them.
-pub async fn forget_keys(
-    settings: &Settings,
-    clock: &SharedClock,
-    randomness: &Randomness,
-    id: Option<&str>,
-) -> Result<ForgottenKeys, StartError> {
-    let database = connect(settings, clock).await?;
-    let forgetting = async {
-        schema::must_be_there(&database).await?;
-        let replica = take_replica(&settings.data_dir, randomness)?;
-        database.migrate(clock.as_ref(), &replica.id).await?;
-        let by = (clock, randomness, &replica.id);
-        ring::forget_keys(settings, &database, by, id).await
-    };
-    let forgotten = forgetting.await;
-    database.close().await;
-    forgotten.map_err(|error| error.at(database.address().clone()))
-}
-
-fn take_replica(data_dir: &Path, randomness: &Randomness) -> Result<Replica, StartError> {
-    Replica::take(data_dir, randomness).map_err(|source| StartError::File {
-        path: data_dir.to_owned(),
-        source,
-    })
 }

@@ -17,7 +17,7 @@ use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::{is_duplicate, one_page};
 use crate::foundation::page::{Listed, Page};
-use crate::foundation::pattern::{Coverage, Pattern};
+use crate::foundation::pattern::{Coverage, patterns_of, patterns_to_text};
 use crate::foundation::reauthentication::{AuthenticatedRow, reauthenticate};
 use crate::foundation::sealing::{KeyRing, OpenError, Resealed, RowValues, Sealed, SealedPlace};
 
@@ -180,8 +180,8 @@ fn new_row(ring: &KeyRing, new: &NewKey, key: &SecretString, now: EpochMs) -> ap
         hash: KeyHash::of(key).hex(),
         hint: hint(key),
         scopes: scopes_to_text(&new.scopes),
-        realms: patterns_to_text(new.coverage.realms.as_deref()),
-        secret_keys: patterns_to_text(new.coverage.keys.as_deref()),
+        realms: new.coverage.realms.as_deref().map(patterns_to_text),
+        secret_keys: new.coverage.keys.as_deref().map(patterns_to_text),
         created_at: now,
         expires_at: new.expires_at,
         revoked_at: None,
@@ -388,15 +388,4 @@ fn rate_of(stored: i64) -> NonZeroU32 {
 fn scopes_to_text(scopes: &[Scope]) -> String {
     let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
     names.join(",")
-}
-
-fn patterns_to_text(patterns: Option<&[Pattern]>) -> Option<String> {
-    let texts: Vec<_> = patterns?.iter().map(Pattern::as_str).collect();
-    Some(serde_json::json!(texts).to_string())
-}
-
-/// A list that cannot be read covers nothing.
-fn patterns_of(text: &str) -> Vec<Pattern> {
-    let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
-    texts.into_iter().map(Pattern::new).collect()
 }

@@ -175,6 +175,7 @@ fn retry_after(served: &Served) -> Option<i64> {
 
 /// What a read is answered.
 #[derive(ApiResponse)]
+#[allow(clippy::large_enum_variant)] // It is sent at once, and kept nowhere.
 enum ReadAnswer {
     #[oai(status = 200)]
     Token(

@@ -98,7 +98,7 @@ impl Shared {
                 if parts.ring.sealing_id() != choice.seals {
                     parts.ring.seal_with(&choice.seals);
                     tracing::info!(
-name: "sealing.key_changed",
+                        name: "sealing.key_changed",
                         key = choice.seals,
                         "this server seals with another key: all that run have it"
                     );
@@ -106,8 +106,8 @@ name: "sealing.key_changed",
                 self.tell(&choice);
             }
             Published::NothingInCommon(theirs) => tracing::error!(
-name: "sealing.no_key_in_common",
-                keys = ?theirs,
+                name: "sealing.no_key_in_common",
+                keys = theirs.join(", "),
                 "this server has none of the sealing keys that others seal with: put them into sealing.keys"
             ),
         }
@@ -123,14 +123,17 @@ name: "sealing.no_key_in_common",
         }
         match &choice.waiting {
             Some(WaitingKey { key_id, lacking }) => tracing::warn!(
-name: "sealing.newer_key_waits",
+                name: "sealing.newer_key_waits",
                 key = key_id,
                 sealing = choice.seals,
                 lacking = sealing_choice::shown(lacking),
                 "a newer sealing key waits: servers that run lack it; put it into sealing.keys there"
             ),
             None => tracing::info!(
-name: "sealing.newer_key_waits_no_more",key = choice.seals, "no newer sealing key waits any more"),
+                name: "sealing.newer_key_waits_no_more",
+                key = choice.seals,
+                "no newer sealing key waits any more"
+            ),
         }
         told.clone_from(&choice.waiting);
     }

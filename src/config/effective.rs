@@ -81,6 +81,7 @@ mod tests {
             "database.url",
             "sealing.command",
             "sealing.keys",
+            "traces.token",
             "upstream.proxy.url",
             "webhook.secret",
             "webhook.url",
@@ -93,6 +94,7 @@ mod tests {
             [upstream.proxies.hk]\nurl = \"http://u:canary@h:2\"\nresolve = \"proxy\"\n\
             [webhook]\nurl = \"https://h/canary\"\nsecret = \"whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5\"\n\
             [audit]\nurl = \"https://h/canary\"\ntoken = \"canary\"\n\
+            [traces]\nendpoint = \"https://h/traces\"\ntoken = \"canary\"\n\
             [sealing]\ncommand = [\"vault\", \"canary\"]\n";
         let env = Env::from([("TOKEN_SERVER__READ__MAX_WAIT_S".to_owned(), "16".to_owned())]);
         let shown = Settings::from_text(text, &env).unwrap().effective;

@@ -43,11 +43,21 @@ pub struct SecretNews {
     pub expires_at: Option<EpochMs>,
 }
 
+/// What is told of a secret that is not there any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum WhereGone {
+    /// Nothing yet: who deleted it says so in the feed, which is read later or was.
+    #[default]
+    SaidElsewhere,
+    /// An earlier version deleted it, which does not say what it was called.
+    Nameless,
+    Named(Arc<SecretName>),
+}
+
 /// What is to be looked up.
 #[derive(Default)]
 struct Told {
-    /// With what they were called, where that was said.
-    secrets: BTreeMap<SecretId, Option<Arc<SecretName>>>,
+    secrets: BTreeMap<SecretId, WhereGone>,
     realms: BTreeSet<RealmId>,
     anything: bool,
 }
@@ -118,10 +128,7 @@ impl Newsroom {
         let _ = self.news.send(news);
     }
 
-    async fn look_up(
-        &self,
-        told: BTreeMap<SecretId, Option<Arc<SecretName>>>,
-    ) -> Result<Vec<News>, DbErr> {
+    async fn look_up(&self, told: BTreeMap<SecretId, WhereGone>) -> Result<Vec<News>, DbErr> {
         let (reader, now) = (self.database.reader(), self.clock.now());
         let fixed: HashSet<_> = realms::fixed_ids(reader).await?.into_iter().collect();
         let ids: Vec<_> = told.keys().copied().collect();
@@ -130,14 +137,14 @@ impl Newsroom {
             let records = tokens::find_all(reader, ids).await?;
             for id in ids {
                 let record = records.iter().find(|record| record.secret_id == *id);
-                news.push(match (record, told.get(id)) {
+                news.extend(match (record, told.get(id)) {
                     (Some(record), _) => {
                         let state = State::of(record, fixed.contains(&record.realm), now);
-                        News::Secret(Arc::new(SecretNews::of(record, state)))
+                        Some(News::Secret(Arc::new(SecretNews::of(record, state))))
                     }
-                    (None, Some(Some(name))) => News::Deleted(name.clone()),
-                    // It was deleted, and nobody says what it was called.
-                    (None, _) => News::Anything,
+                    (None, Some(WhereGone::Named(name))) => Some(News::Deleted(name.clone())),
+                    (None, Some(WhereGone::Nameless)) => Some(News::Anything),
+                    (None, Some(WhereGone::SaidElsewhere) | None) => None,
                 });
             }
         }
@@ -165,11 +172,17 @@ fn drained(changes: &mut broadcast::Receiver<MemoryChange>) -> Told {
     let mut told = Told::default();
     loop {
         match changes.try_recv() {
-            Ok(MemoryChange::Token(id) | MemoryChange::State(id) | MemoryChange::Forgotten(id)) => {
+            Ok(MemoryChange::Token(id) | MemoryChange::State(id)) => {
                 told.secrets.entry(id).or_default();
             }
+            Ok(MemoryChange::Forgotten(id)) => {
+                let where_gone = told.secrets.entry(id).or_default();
+                if *where_gone == WhereGone::SaidElsewhere {
+                    *where_gone = WhereGone::Nameless;
+                }
+            }
             Ok(MemoryChange::Named(id, name)) => {
-                told.secrets.insert(id, Some(name));
+                told.secrets.insert(id, WhereGone::Named(name));
             }
             Ok(MemoryChange::Realm(id)) => {
                 told.realms.insert(id);
@@ -200,6 +213,9 @@ mod tests {
             MemoryChange::Forgotten(SecretId(2)),
             MemoryChange::Named(SecretId(2), name.clone()),
             MemoryChange::State(SecretId(2)),
+            MemoryChange::Forgotten(SecretId(2)),
+            MemoryChange::State(SecretId(3)),
+            MemoryChange::Forgotten(SecretId(3)),
             MemoryChange::Token(SecretId(1)),
             MemoryChange::Callers,
             MemoryChange::Realm(name.realm.clone()),
@@ -208,7 +224,11 @@ mod tests {
             changes.tell(change);
         }
         let told = drained(&mut followed);
-        let expected = [(SecretId(1), None), (SecretId(2), Some(name.clone()))];
+        let expected = [
+            (SecretId(1), WhereGone::SaidElsewhere),
+            (SecretId(2), WhereGone::Named(name.clone())),
+            (SecretId(3), WhereGone::Nameless),
+        ];
         assert_eq!(told.secrets, BTreeMap::from(expected));
         assert_eq!(told.realms, BTreeSet::from([name.realm.clone()]));
         assert!(!told.anything);

@@ -66,6 +66,18 @@ impl Pattern {
     }
 }
 
+/// A list of patterns as it is stored.
+pub fn patterns_to_text(patterns: &[Pattern]) -> String {
+    let texts: Vec<_> = patterns.iter().map(Pattern::as_str).collect();
+    serde_json::json!(texts).to_string()
+}
+
+/// A list that cannot be read covers nothing.
+pub fn patterns_of(text: &str) -> Vec<Pattern> {
+    let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
+    texts.into_iter().map(Pattern::new).collect()
+}
+
 /// What patterns cover; without patterns everything, with an empty list nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {

@@ -18,7 +18,7 @@ const EARLIER_SEEN: Ms = Ms::from_secs(10 * 60);
 
 /// Why a server keeps others from sealing with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lacking {
+pub enum LackingServer {
     /// It has other keys only.
     Has {
         replica: String,
@@ -29,10 +29,10 @@ pub enum Lacking {
 }
 
 /// As they stand in messages.
-pub fn shown(lacking: &[Lacking]) -> String {
+pub fn shown(lacking: &[LackingServer]) -> String {
     let each = lacking.iter().map(|one| match one {
-        Lacking::Has { replica, key_ids } => format!("{replica} (has {key_ids:?})"),
-        Lacking::Unpublished { replica } => {
+        LackingServer::Has { replica, key_ids } => format!("{replica} (has {key_ids:?})"),
+        LackingServer::Unpublished { replica } => {
             format!("{replica} (of an earlier version, which does not say what it has)")
         }
     });
@@ -43,7 +43,7 @@ pub fn shown(lacking: &[Lacking]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingKey {
     pub key_id: String,
-    pub lacking: Vec<Lacking>,
+    pub lacking: Vec<LackingServer>,
 }
 
 /// What a server is to seal with.
@@ -99,7 +99,7 @@ pub async fn lacking_one(
     ring: &KeyRing,
     key_id: &str,
     now: EpochMs,
-) -> Result<Vec<Lacking>, DbErr> {
+) -> Result<Vec<LackingServer>, DbErr> {
     named_row::take_sealing_turn(transaction).await?;
     if named(transaction, ring).await?.as_deref() == Some(key_id) {
         return Ok(Vec::new());
@@ -179,7 +179,7 @@ async fn named(database: &impl ConnectionTrait, ring: &KeyRing) -> Result<Option
 
 /// Who lacks a key, unless one who runs seals with it: whoever lacks that is not ready, and keeps
 /// nobody from it.
-fn lacking(key_id: &str, own: Option<&ReplicaId>, live: &[PublishedRing]) -> Vec<Lacking> {
+fn lacking(key_id: &str, own: Option<&ReplicaId>, live: &[PublishedRing]) -> Vec<LackingServer> {
     if is_sealed_with(key_id, live) {
         return Vec::new();
     }
@@ -188,7 +188,7 @@ fn lacking(key_id: &str, own: Option<&ReplicaId>, live: &[PublishedRing]) -> Vec
         .filter(|one| own.is_none_or(|own| own.0 != one.replica));
     others
         .filter(|one| !one.key_ids.iter().any(|id| id == key_id))
-        .map(|one| Lacking::Has {
+        .map(|one| LackingServer::Has {
             replica: one.replica.clone(),
             key_ids: one.key_ids.clone(),
         })
@@ -218,7 +218,7 @@ async fn unpublished(
     database: &impl ConnectionTrait,
     own: Option<&ReplicaId>,
     now: EpochMs,
-) -> Result<Vec<Lacking>, DbErr> {
+) -> Result<Vec<LackingServer>, DbErr> {
     let since = now.minus(EARLIER_SEEN);
     let published = published_rings::replicas(database).await?;
     let mut seen: Vec<String> = renewal::Entity::find()
@@ -243,6 +243,6 @@ async fn unpublished(
     seen.dedup();
     let each = seen.into_iter();
     Ok(each
-        .map(|replica| Lacking::Unpublished { replica })
+        .map(|replica| LackingServer::Unpublished { replica })
         .collect())
 }

@@ -2,6 +2,8 @@
 //! seals anything, so an id that is not there is that of no key: it was damaged, or its key was
 //! given up for lost.
 
+use std::sync::Arc;
+
 use sea_orm::sea_query::{Expr, ExprTrait, Func, IntoColumnRef, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,

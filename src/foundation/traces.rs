@@ -101,7 +101,8 @@ impl Traces {
             // Begun late, a span has its last name when it is sampled.
             .with_context_activation(false)
             .with_filter(filter_fn(|metadata| {
-                metadata.is_span() && metadata.target().starts_with("token_server::")
+                let of = metadata.target().split("::").next();
+                metadata.is_span() && of == Some(env!("CARGO_CRATE_NAME"))
             }))
     }
 

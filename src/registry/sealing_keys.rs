@@ -13,7 +13,7 @@ use crate::feed::{self, FeedChange};
 use crate::foundation::database::{Abort, DbError};
 use crate::foundation::ids::SecretId;
 use crate::foundation::sealing::Resealed;
-use crate::foundation::sealing_choice::{Lacking, lacking_one};
+use crate::foundation::sealing_choice::{LackingServer, lacking_one};
 use crate::foundation::sealing_keys::{self, KeyUse};
 use crate::realm::store as realms;
 use crate::secret::store as secrets;
@@ -39,7 +39,7 @@ pub enum RotateError {
     #[error("this server lacks the key")]
     LackedHere,
     #[error("servers that run lack the key")]
-    LackedBy(Vec<Lacking>),
+    LackedBy(Vec<LackingServer>),
     #[error(transparent)]
     Database(#[from] DbError),
 }

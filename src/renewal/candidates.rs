@@ -261,10 +261,10 @@ name: "spool.resealed",files, key, "the spool was sealed anew");
             Err(error) => {
                 if let Some(times) = respooled.failures.count(self.parts.clock.boot()) {
                     tracing::error!(
-name: "spool.not_resealed",
-                        %error, key, times,
-                        "the spool cannot be sealed anew: it holds values under another key"
-                    );
+                    name: "spool.not_resealed",
+                                            %error, key, times,
+                                            "the spool cannot be sealed anew: it holds values under another key"
+                                        );
                 }
             }
         }

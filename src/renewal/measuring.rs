@@ -122,7 +122,9 @@ impl Measurer {
             timestamp(self.parts.clock.now().minus(ago))
         };
         self.parts.metrics.database_up.set(i64::from(up));
-        self.parts.metrics.quota_left(self.parts.quotas.least_left());
+        self.parts
+            .metrics
+            .quota_left(self.parts.quotas.least_left());
         if self.parts.trigger == RenewalTrigger::Sweep {
             let swept = shown(&self.parts.health.swept);
             self.parts.metrics.last_sweep.set(swept);

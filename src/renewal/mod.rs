@@ -384,10 +384,8 @@ impl Renewals {
             );
         }
         let giving_back = self.quotas.give_back_blocks();
-        if tokio::time::timeout(GIVING_BACK, giving_back)
-            .await
-            .is_err()
-        {
+        let given_back = tokio::time::timeout(GIVING_BACK, giving_back).await;
+        if given_back.is_err() {
             tracing::warn!(
                 name: "quota.kept",
                 "unused places in quotas stay taken until their windows pass"

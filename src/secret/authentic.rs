@@ -1,7 +1,7 @@
 //! What binds a secret's parameters to its version: a code over both, because the parameters are
 //! sealed for the secret alone. Older ones that are put back under a newer version are refused.
 
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
+use sea_orm::sea_query::{CaseStatement, Expr};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };

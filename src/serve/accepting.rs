@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Env, Settings};
-    use crate::foundation::clock::{EpochMs, ManualClock};
+    use crate::foundation::clock::{Clock, EpochMs, ManualClock};
 
     async fn accepting(clock: SharedClock, places: Places) -> Accepting<impl Endpoint + 'static> {
         let settings = Settings::load(None, &Env::new()).unwrap();

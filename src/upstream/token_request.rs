@@ -181,7 +181,8 @@ impl<'a> TokenRequest<'a> {
         let proxy = self.document.proxy.clone();
         let mut request = request(rule, &url, &assembled, tls, proxy)?;
         if self.document.trace_context {
-            traces::hand_on(&mut request.headers);
+            let method = request.method.as_str().to_owned();
+            traces::hand_on(&mut request.headers, &method);
         }
         Ok(request)
     }

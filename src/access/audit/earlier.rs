@@ -22,7 +22,7 @@ const PAGE_ROWS: u64 = 2000;
 
 /// What a chain says of the entries that are in none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct UnchainedNote {
     /// When the first note of its line was written, and by which chain. Another line is begun only
     /// where somebody has hidden the first from the servers, so that one counts.
     pub(super) since: EpochMs,
@@ -37,9 +37,9 @@ pub(super) struct Note {
     digest: String,
 }
 
-impl Note {
+impl UnchainedNote {
     /// The first of a line.
-    pub(super) fn first(chain: &str, seen: &Seen, now: EpochMs) -> Self {
+    pub(super) fn first(chain: &str, seen: &UnchainedSum, now: EpochMs) -> Self {
         Self {
             since: now,
             by: chain.to_owned(),
@@ -65,7 +65,7 @@ impl Note {
         (self.since, &self.by) == (other.since, &other.by)
     }
 
-    pub(super) fn tells(&self, seen: &Seen) -> bool {
+    pub(super) fn tells(&self, seen: &UnchainedSum) -> bool {
         self.entries == seen.entries && self.digest == hex(&seen.digest)
     }
 
@@ -116,17 +116,17 @@ impl Note {
 
 /// What servers go by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Noted {
+pub(super) enum FoundNote {
     Never,
     /// A note, and where it is.
-    So(String, Note),
+    So(String, UnchainedNote),
     /// The note that was there was pruned by a version that knows no notes.
     Pruned(String),
     /// What is there was not written by a token server, or with a key that is not here.
     Unreadable,
 }
 
-impl Noted {
+impl FoundNote {
     pub(super) async fn find(
         database: &impl ConnectionTrait,
         ring: &KeyRing,
@@ -156,13 +156,13 @@ impl Noted {
             None if seq <= head.pruned_seq && key.is_of_head(&head) => {
                 return Ok(Self::Pruned(place));
             }
-            Some(row) if key.is_of_entry(row, &before) => Note::in_entry(row),
+            Some(row) if key.is_of_entry(row, &before) => UnchainedNote::in_entry(row),
             Some(_) | None => None,
         };
         Ok(note.map_or(Self::Unreadable, |note| Self::So(place, note)))
     }
 
-    pub(super) fn note(self) -> Option<Note> {
+    pub(super) fn note(self) -> Option<UnchainedNote> {
         match self {
             Self::So(_, note) => Some(note),
             Self::Never | Self::Pruned(_) | Self::Unreadable => None,
@@ -177,7 +177,7 @@ pub(super) fn place(chain: &str, seq: i64) -> String {
 
 /// What the entries in no chain are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct UnchainedSum {
     pub(super) entries: u64,
     last_id: Option<i64>,
     /// Of each entry with the digest of all after it, so that the digest of what is left is known
@@ -204,7 +204,7 @@ pub(super) struct Cuts {
     pub(super) every: u64,
 }
 
-impl Seen {
+impl UnchainedSum {
     fn add(&mut self, row: &Model) {
         let values = entry_values(row, &self.digest).number(Some(row.id));
         self.digest = Sha256::digest(values.into_bytes()).to_vec();
@@ -222,8 +222,11 @@ impl Seen {
 }
 
 /// Goes through the entries in no chain up to a number, the last first.
-pub(super) async fn look(database: &impl ConnectionTrait, last_id: i64) -> Result<Seen, DbErr> {
-    let mut seen = Seen::default();
+pub(super) async fn look(
+    database: &impl ConnectionTrait,
+    last_id: i64,
+) -> Result<UnchainedSum, DbErr> {
+    let mut seen = UnchainedSum::default();
     each(database, last_id, |row| seen.add(row)).await?;
     Ok(seen)
 }
@@ -233,8 +236,8 @@ pub(super) async fn look_for_old(
     database: &impl ConnectionTrait,
     last_id: i64,
     cuts: Cuts,
-) -> Result<(Seen, Vec<Cut>), DbErr> {
-    let mut seen = Seen::default();
+) -> Result<(UnchainedSum, Vec<Cut>), DbErr> {
+    let mut seen = UnchainedSum::default();
     let mut found = vec![Cut::default()];
     each(database, last_id, |row| {
         seen.add(row);
@@ -286,11 +289,11 @@ pub(super) async fn first_chained(database: &impl ConnectionTrait) -> Result<Opt
 mod tests {
     use super::*;
 
-    fn note(since: i64, by: &str, number: i64) -> Note {
-        Note {
+    fn note(since: i64, by: &str, number: i64) -> UnchainedNote {
+        UnchainedNote {
             since: EpochMs(since),
             number,
-            ..Note::first(by, &Seen::default(), EpochMs(0))
+            ..UnchainedNote::first(by, &UnchainedSum::default(), EpochMs(0))
         }
     }
 
@@ -303,23 +306,23 @@ mod tests {
             note(3, "c", 7),
             note(5, "a", 9),
         ];
-        assert_eq!(Note::that_counts(notes), Some(note(3, "b", 2)));
-        assert_eq!(Note::that_counts([]), None);
+        assert_eq!(UnchainedNote::that_counts(notes), Some(note(3, "b", 2)));
+        assert_eq!(UnchainedNote::that_counts([]), None);
     }
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let written = Note {
+        let written = UnchainedNote {
             entries: 3,
             last_id: Some(9),
             ..note(5, "a", 2)
         };
         let row = written.entry(EpochMs(7)).into_row();
-        assert_eq!(Note::in_entry(&row), Some(written));
+        assert_eq!(UnchainedNote::in_entry(&row), Some(written));
         let other = Model {
             action: "realm.save".to_owned(),
             ..row
         };
-        assert_eq!(Note::in_entry(&other), None);
+        assert_eq!(UnchainedNote::in_entry(&other), None);
     }
 }

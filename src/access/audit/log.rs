@@ -12,7 +12,7 @@ use sea_orm::{
 use token_server_entity::{audit, audit_chain};
 
 use super::chain::{ChainKey, new_chain, resealed};
-use super::earlier::{self, Note, Seen};
+use super::earlier::{self, UnchainedNote, UnchainedSum};
 use super::entry::{AuditEntry, HEADS};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::database::is_duplicate;
@@ -76,7 +76,7 @@ impl AuditLog {
     pub(super) async fn append_note(
         &self,
         transaction: &impl ConnectionTrait,
-        note: &Note,
+        note: &UnchainedNote,
         now: EpochMs,
     ) -> Result<String, DbErr> {
         let entries = vec![note.entry(now)];
@@ -208,13 +208,13 @@ async fn of_none(
     transaction: &impl ConnectionTrait,
     head: &audit_chain::Model,
     now: EpochMs,
-) -> Result<Option<Note>, DbErr> {
+) -> Result<Option<UnchainedNote>, DbErr> {
     if named_row::audit_note(transaction).await?.is_some() || earlier::any(transaction).await? {
         return Ok(None);
     }
     let place = earlier::place(&head.chain, head.seq + 1);
     let is_first = named_row::begin_audit_note(transaction, &place).await?;
-    Ok(is_first.then(|| Note::first(&head.chain, &Seen::default(), now)))
+    Ok(is_first.then(|| UnchainedNote::first(&head.chain, &UnchainedSum::default(), now)))
 }
 
 /// Answers the end of the chain.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use token_server_entity::audit::{Column, Entity, Model};
 
-use super::earlier::{self, Cuts, Note, Noted, place};
+use super::earlier::{self, Cuts, FoundNote, UnchainedNote, place};
 use super::log::AuditLog;
 use crate::foundation::clock::{EpochMs, Ms, SharedClock, Timeline};
 use crate::foundation::database::{Database, DbError};
@@ -46,11 +46,11 @@ impl EarlierNoter {
 
     async fn note_once(&self) -> Result<bool, DbError> {
         let reader = self.database.causal();
-        let noted = Noted::find(reader, self.log.ring()).await;
+        let noted = FoundNote::find(reader, self.log.ring()).await;
         let instead_of = &match noted.map_err(DbError::from)? {
-            Noted::Never => None,
-            Noted::Pruned(place) => Some(place),
-            Noted::So(..) | Noted::Unreadable => return Ok(true),
+            FoundNote::Never => None,
+            FoundNote::Pruned(place) => Some(place),
+            FoundNote::So(..) | FoundNote::Unreadable => return Ok(true),
         };
         let first = earlier::first_chained(reader).await;
         let now = self.clock.now();
@@ -64,7 +64,7 @@ impl EarlierNoter {
         let seen = earlier::look(reader, first.id.saturating_sub(1)).await;
         let (seen, log) = (&seen.map_err(DbError::from)?, &self.log);
         let chain = first.chain.as_deref().unwrap_or_default();
-        let note = &Note::first(chain, seen, now);
+        let note = &UnchainedNote::first(chain, seen, now);
         self.database
             .write(|transaction, _| {
                 Box::pin(async move {
@@ -83,10 +83,10 @@ impl EarlierNoter {
             })
             .await?;
         tracing::info!(
-name: "audit.unchained_noted",
-            entries = seen.entries,
-            "the entries of the audit that are in no chain were noted"
-        );
+        name: "audit.unchained_noted",
+                    entries = seen.entries,
+                    "the entries of the audit that are in no chain were noted"
+                );
         Ok(true)
     }
 }
@@ -101,14 +101,19 @@ pub(super) async fn carry(
 ) -> Result<(), DbErr> {
     let notes: Vec<_> = pruned
         .iter()
-        .filter_map(|row| Some((place(row.chain.as_deref()?, row.seq?), Note::in_entry(row)?)))
+        .filter_map(|row| {
+            Some((
+                place(row.chain.as_deref()?, row.seq?),
+                UnchainedNote::in_entry(row)?,
+            ))
+        })
         .collect();
     if notes.is_empty() {
         return Ok(());
     }
-    let current = Noted::find(transaction, log.ring()).await?.note();
+    let current = FoundNote::find(transaction, log.ring()).await?.note();
     for (index, (from, note)) in notes.iter().enumerate() {
-        let follows = |other: &Note| other.is_of_line(note) && other.number >= note.number;
+        let follows = |other: &UnchainedNote| other.is_of_line(note) && other.number >= note.number;
         let mut later = notes[index + 1..].iter().map(|(_, later)| later);
         if !later.any(follows) && !current.as_ref().is_some_and(follows) {
             let to = log.append_note(transaction, note, now).await?;
@@ -123,7 +128,7 @@ pub(super) async fn carry(
 pub(super) async fn prune_noted(
     database: &Database,
     log: &AuditLog,
-    (mut at, mut note): (String, Note),
+    (mut at, mut note): (String, UnchainedNote),
     (before, limit): (EpochMs, u64),
     now: EpochMs,
 ) -> Result<u64, DbError> {
@@ -138,11 +143,11 @@ pub(super) async fn prune_noted(
     let (seen, cuts) = looked.map_err(DbError::from)?;
     if !note.tells(&seen) {
         tracing::error!(
-name: "audit.unchained_altered",
-            table = "ts_audit",
-            last_row = last_id,
-            "the entries of the audit that are in no chain are not as they were noted: they are not pruned, and audit verify says more"
-        );
+        name: "audit.unchained_altered",
+                    table = "ts_audit",
+                    last_row = last_id,
+                    "the entries of the audit that are in no chain are not as they were noted: they are not pruned, and audit verify says more"
+                );
         return Ok(0);
     }
     let mut deleted = 0;

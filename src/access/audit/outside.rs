@@ -7,7 +7,7 @@ use sea_orm::{
 };
 use token_server_entity::{audit, audit_chain};
 
-use super::earlier::{self, Note, Noted};
+use super::earlier::{self, FoundNote, UnchainedNote};
 use super::fault::{AuditFault, FaultKind};
 use crate::foundation::clock::EpochMs;
 use crate::foundation::sealing::KeyRing;
@@ -34,7 +34,7 @@ pub(super) struct Outside {
 pub(super) async fn in_no_chain(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
-    note: Option<Note>,
+    note: Option<UnchainedNote>,
 ) -> Result<Outside, DbErr> {
     let mut found = Outside::default();
     let earlier = match note {
@@ -83,7 +83,7 @@ pub(super) async fn in_no_chain(
 async fn as_noted(
     database: &impl ConnectionTrait,
     ring: &KeyRing,
-    mut note: Note,
+    mut note: UnchainedNote,
     outside: &mut Outside,
 ) -> Result<Option<i64>, DbErr> {
     outside.noted_since = Some(note.since);
@@ -97,7 +97,7 @@ async fn as_noted(
             return Ok(Some(last_id));
         }
         // Some may have been pruned meanwhile.
-        let now = Noted::find(database, ring).await?.note();
+        let now = FoundNote::find(database, ring).await?.note();
         match now.filter(|now| now.is_of_line(&note) && now.number > note.number) {
             Some(now) => note = now,
             None => break,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use token_server_entity::{audit, audit_chain, audit_sink};
 
 use super::chain::ChainKey;
-use super::earlier::Noted;
+use super::earlier::FoundNote;
 use super::entry::{AuditEntry, PRUNE};
 use super::log::{AuditLog, write_head};
 use super::noting::{carry, prune_noted};
@@ -71,11 +71,11 @@ async fn prune_unchained(
     limit: u64,
 ) -> Result<u64, DbError> {
     let reader = database.causal();
-    let noted = Noted::find(reader, log.ring()).await;
+    let noted = FoundNote::find(reader, log.ring()).await;
     let mut deleted = 0;
     let mut others = Condition::all().add(audit::Column::Chain.is_null());
     match noted.map_err(DbError::from)? {
-        Noted::So(at, note) => {
+        FoundNote::So(at, note) => {
             if let Some(last_id) = note.last_id {
                 let later = Condition::any()
                     .add(audit::Column::Id.gt(last_id))
@@ -85,15 +85,15 @@ async fn prune_unchained(
             let old = (before, limit);
             deleted += prune_noted(database, log, (at, note), old, now).await?;
         }
-        Noted::Unreadable => {
+        FoundNote::Unreadable => {
             tracing::error!(
-name: "audit.note_unreadable",
-                table = "ts_audit",
-                "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
-            );
+            name: "audit.note_unreadable",
+                            table = "ts_audit",
+                            "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
+                        );
             return Ok(0);
         }
-        Noted::Never | Noted::Pruned(_) => {}
+        FoundNote::Never | FoundNote::Pruned(_) => {}
     }
     let others = || {
         audit::Entity::find()

@@ -8,7 +8,7 @@ use sea_orm::{
 use token_server_entity::{audit, audit_chain};
 
 use super::chain::ChainKey;
-use super::earlier::{Note, Noted};
+use super::earlier::{FoundNote, UnchainedNote};
 use super::fault::{AuditFault, FaultKind};
 use super::heads::{RecordedHead, Records};
 use super::outside::in_no_chain;
@@ -45,7 +45,7 @@ struct Told {
     /// Chains that ended by their age.
     ended: HashSet<String>,
     /// Of the entries in no chain.
-    notes: Vec<Note>,
+    notes: Vec<UnchainedNote>,
 }
 
 pub async fn verify(
@@ -106,8 +106,9 @@ async fn verify_once(
     }
     gone(&told, &known, &mut verified);
     // It may have been written since its chain was gone through.
-    told.notes.extend(Noted::find(database, ring).await?.note());
-    let note = Note::that_counts(told.notes);
+    told.notes
+        .extend(FoundNote::find(database, ring).await?.note());
+    let note = UnchainedNote::that_counts(told.notes);
     let outside = in_no_chain(database, ring, note).await?;
     verified.unchained = outside.unchained;
     verified.noted_since = outside.noted_since;
@@ -279,7 +280,8 @@ impl<C: ConnectionTrait> Walk<'_, C> {
             let (good, fault) = self.page(key, &rows, &mut place);
             rows.truncate(good);
             told.ended.extend(rows.iter().flat_map(ended_in));
-            told.notes.extend(rows.iter().filter_map(Note::in_entry));
+            told.notes
+                .extend(rows.iter().filter_map(UnchainedNote::in_entry));
             told.records.add(self.database, &rows).await?;
             if fault.is_some() {
                 return Ok((place.entries, fault));

@@ -101,7 +101,7 @@ fn error_status() -> Value {
 }
 
 /// A model, some of its fields, and what is known of them.
-pub type Known = (&'static str, &'static [&'static str], fn() -> Value);
+type Known = (&'static str, &'static [&'static str], fn() -> Value);
 
 /// What is known of the fields of answers.
 pub const FIELDS: &[Known] = &[

@@ -225,7 +225,8 @@ impl Watcher {
     async fn look(&mut self) -> Found {
         let served = match self.app.reads.look(&self.realm, &self.key).await {
             Ok(Some(served)) => served,
-            Ok(None) => return Found::Nothing,
+            // There is no token now; perhaps because it is another secret of that name.
+            Ok(None) => return Found::Unknown,
             Err(ReadError::UnknownSecret) => return Found::Gone,
             Err(_) => return Found::Unknown,
         };

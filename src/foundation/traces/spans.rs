@@ -129,10 +129,13 @@ pub fn exchange_failed(span: &Span, class: &'static str) {
     }
 }
 
-/// Tells whoever gets these headers of the current span, unless they say something already.
-pub fn hand_on(headers: &mut HeaderMap) {
+/// Tells whoever gets these headers of the current span, unless they say something already. The span
+/// begins with that, so it gets the name of what it asks before.
+pub fn hand_on(headers: &mut HeaderMap, method: &str) {
     if is_on() && !headers.contains_key("traceparent") {
-        let context = Span::current().context();
+        let span = Span::current();
+        span.record("otel.name", method);
+        let context = span.context();
         TraceContextPropagator::new().inject_context(&context, &mut HeaderInjector(headers));
     }
 }
