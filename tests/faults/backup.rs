@@ -36,7 +36,7 @@ async fn every_token_of_a_backup_taken_under_load_is_renewed_where_it_is_restore
     // Answers that the lost server waited for are not waited for where it is restored.
     let waits_for_none = [("TOKEN_SERVER__UPSTREAM__LATE_ANSWER_S", "0".to_owned())];
     let server = scene.replica_with("a", &waits_for_none);
-    scene.register_realm(&server.client).await;
+    scene.register_patient_realm(&server.client).await;
     for number in 0..KEYS {
         scene.register(&server.client, &key(number)).await;
     }

@@ -1,6 +1,6 @@
 //! Row 2: many replicas, and many tokens due at once.
 
-use crate::kit::{TestDatabase, eventually, on_every_database};
+use crate::kit::{TestDatabase, counted, on_every_database};
 use crate::provider::Reuse;
 use crate::scene::{LIFETIME_S, Scene};
 
@@ -35,15 +35,14 @@ async fn five_replicas_renew_many_tokens_once_each(database: TestDatabase) {
     let scene = Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await;
     let replicas = REPLICAS.map(|name| scene.replica(name));
     let client = &replicas[0].client;
-    scene.register_realm(client).await;
+    scene.register_patient_realm(client).await;
     for number in 0..TOKENS {
         scene.register(client, &format!("k{number}")).await;
     }
     let generation = async |wanted: i64| {
         let stored = format!("SELECT COUNT(*) FROM ts_token WHERE generation = {wanted}");
-        eventually("all are renewed", async || {
-            let count = scene.database.number(&stored).await;
-            (usize::try_from(count) == Ok(TOKENS)).then_some(())
+        counted("renewed tokens", TOKENS as i64, async || {
+            scene.database.number(&stored).await
         })
         .await;
     };

@@ -57,6 +57,20 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+/// Waits until a count that only grows has reached what is wanted, however slow the machine is;
+/// fails the test where it stands still for as long as a test waits.
+pub async fn counted(what: &str, wanted: i64, mut count: impl AsyncFnMut() -> i64) {
+    let mut seen = count().await;
+    while seen < wanted {
+        let what = format!("{what}: more than {seen} of {wanted}");
+        seen = eventually(&what, async || {
+            Some(count().await).filter(|now| *now > seen)
+        })
+        .await;
+    }
+    assert_eq!(seen, wanted, "{what}");
+}
+
 /// Read by each test on a database, written by those that measure: nothing runs beside them.
 pub static MACHINE: RwLock<()> = RwLock::const_new(());
 
