@@ -2,14 +2,13 @@
 
 use poem::endpoint::make_sync;
 use poem::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH,
-    VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, VARY,
 };
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 
-use super::browser;
 use super::console_files::{ConsoleFile, ConsoleFiles};
+use super::{browser, preconditions};
 
 /// Where the console is.
 pub const CONSOLE: &str = "/console";
@@ -69,7 +68,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn answer(file: &ConsoleFile, asked: &HeaderMap) -> Response {
     let form = file.form_for(text(asked, &ACCEPT_ENCODING));
-    let mut response = match is_known(asked, &form.tag) {
+    let mut response = match preconditions::is_known(asked, form.tag.as_bytes()) {
         true => StatusCode::NOT_MODIFIED.into(),
         false => Response::builder()
             .content_type(file.media_type)
@@ -92,16 +91,10 @@ fn answer(file: &ConsoleFile, asked: &HeaderMap) -> Response {
     response
 }
 
-/// Whether the browser has that form (RFC 9110, section 13.1.2).
-fn is_known(asked: &HeaderMap, tag: &HeaderValue) -> bool {
-    let listed = asked.get_all(IF_NONE_MATCH).iter();
-    let listed = listed.filter_map(|line| line.to_str().ok());
-    let mut listed = listed.flat_map(|line| line.split(',')).map(str::trim);
-    listed.any(|one| one == "*" || one.trim_start_matches("W/") == *tag)
-}
-
 #[cfg(test)]
 mod tests {
+    use poem::http::header::IF_NONE_MATCH;
+
     use super::*;
 
     async fn asked(path: &str, headers: &[(HeaderName, &str)]) -> poem::Result<Response> {

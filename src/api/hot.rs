@@ -55,7 +55,7 @@ impl Hot {
         }
         let (cell, expires_in) = app.reads.read_at_once(realm, key, now)?;
         let tag = tag_value(&cell.tag)?;
-        let body = match preconditions::is_known(request.headers(), &cell.tag) {
+        let body = match preconditions::is_known(request.headers(), cell.tag.opaque()) {
             true => None,
             false => Some(plain(&cell, expires_in).ok()?),
         };

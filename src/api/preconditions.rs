@@ -10,13 +10,13 @@ pub fn tag_value(tag: &ServedTag) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(tag.as_bytes().clone()).ok()
 }
 
-/// Whether a caller names the tag of what it would be answered. Looked at last of all: whoever may
-/// not read it, or would be told of something else, is told that.
-pub fn is_known(headers: &HeaderMap, tag: &ServedTag) -> bool {
+/// Whether a caller names the tag of what it would be answered, which is given without `W/`. Looked
+/// at last of all: whoever may not read it, or would be told of something else, is told that.
+pub fn is_known(headers: &HeaderMap, opaque: &[u8]) -> bool {
     let mut values = headers.get_all(IF_NONE_MATCH).iter();
     values.any(|value| match value.as_bytes().trim_ascii() {
         b"*" => true,
-        list => lists(list, tag.opaque()),
+        list => lists(list, opaque),
     })
 }
 
@@ -68,7 +68,7 @@ mod tests {
             for value in values {
                 headers.append(IF_NONE_MATCH, HeaderValue::from_str(value).unwrap());
             }
-            is_known(&headers, &tag)
+            is_known(&headers, tag.opaque())
         };
         for values in [
             &[weak][..],

@@ -195,7 +195,7 @@ impl ReadAnswer {
         let tag = served.tag.as_ref().filter(|_| is_plain);
         let text = tag.map(ServedTag::to_string);
         match (tag, text) {
-            (Some(tag), Some(text)) if preconditions::is_known(headers, tag) => {
+            (Some(tag), Some(text)) if preconditions::is_known(headers, tag.opaque()) => {
                 Self::NotModified(text)
             }
             (_, text) => {

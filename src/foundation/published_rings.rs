@@ -74,7 +74,7 @@ pub async fn live(
             Ok(()) | Err(Closed::UnknownKey(_)) => true,
             Err(why) => {
                 tracing::error!(
-name: "sealing.ring_forged",
+                    name: "sealing.ring_forged",
                     table = "ts_replica",
                     row = row.replica,
                     column = "mac",

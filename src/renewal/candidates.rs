@@ -254,17 +254,17 @@ impl PairKeeper {
             Ok(files) => {
                 if *files > 0 {
                     tracing::info!(
-name: "spool.resealed",files, key, "the spool was sealed anew");
+                        name: "spool.resealed",files, key, "the spool was sealed anew");
                 }
                 respooled.with = Some(key);
             }
             Err(error) => {
                 if let Some(times) = respooled.failures.count(self.parts.clock.boot()) {
                     tracing::error!(
-                    name: "spool.not_resealed",
-                                            %error, key, times,
-                                            "the spool cannot be sealed anew: it holds values under another key"
-                                        );
+                        name: "spool.not_resealed",
+                        %error, key, times,
+                        "the spool cannot be sealed anew: it holds values under another key"
+                    );
                 }
             }
         }

@@ -83,10 +83,10 @@ impl EarlierNoter {
             })
             .await?;
         tracing::info!(
-        name: "audit.unchained_noted",
-                    entries = seen.entries,
-                    "the entries of the audit that are in no chain were noted"
-                );
+            name: "audit.unchained_noted",
+            entries = seen.entries,
+            "the entries of the audit that are in no chain were noted"
+        );
         Ok(true)
     }
 }
@@ -143,11 +143,11 @@ pub(super) async fn prune_noted(
     let (seen, cuts) = looked.map_err(DbError::from)?;
     if !note.tells(&seen) {
         tracing::error!(
-        name: "audit.unchained_altered",
-                    table = "ts_audit",
-                    last_row = last_id,
-                    "the entries of the audit that are in no chain are not as they were noted: they are not pruned, and audit verify says more"
-                );
+            name: "audit.unchained_altered",
+            table = "ts_audit",
+            last_row = last_id,
+            "the entries of the audit that are in no chain are not as they were noted: they are not pruned, and audit verify says more"
+        );
         return Ok(0);
     }
     let mut deleted = 0;

@@ -87,10 +87,10 @@ async fn prune_unchained(
         }
         FoundNote::Unreadable => {
             tracing::error!(
-            name: "audit.note_unreadable",
-                            table = "ts_audit",
-                            "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
-                        );
+                name: "audit.note_unreadable",
+                table = "ts_audit",
+                "what is noted of the entries of the audit in no chain cannot be read: they are not pruned, and audit verify says more"
+            );
             return Ok(0);
         }
         FoundNote::Never | FoundNote::Pruned(_) => {}
