@@ -30,7 +30,7 @@ advisories: ## known vulnerabilities of dependencies; asks the network
 	@tests/tools/check.sh advisories
 
 test: setup ## everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL)
-	$(CARGO) test --workspace --locked
+	tests/memory.sh $(CARGO) test --workspace --locked
 
 test-mysql: setup ## the tests of databases on MySQL 9, in a server that this starts; as root
 	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
