@@ -12,7 +12,7 @@ use token_server::cli::Arguments;
 use crate::cli::{Ended, end};
 use crate::kit::process::BINARY;
 use crate::kit::server::ADMIN_KEY;
-use crate::kit::{Answer, Provider, Server, TestDatabase, on_every_database};
+use crate::kit::{Answer, Provider, Server, TestDatabase, on_disk, on_every_database};
 
 on_every_database! {
     token_get_prints_a_valid_token_in_each_format,
@@ -29,7 +29,7 @@ struct Caller {
 impl Caller {
     fn of(server: &Server) -> Self {
         let caller = Self {
-            folder: tempfile::tempdir().expect("a temporary directory can be made"),
+            folder: on_disk(),
             url: format!("http://{}", server.address()),
         };
         caller.save("api.key", &format!("{ADMIN_KEY}\n"));

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cli::{Ended, end};
-use crate::kit::TestDatabase;
 use crate::kit::process::command;
+use crate::kit::{TestDatabase, on_disk};
 
 /// A folder of files, and a database that commands work on.
 struct Scene {
@@ -24,7 +24,7 @@ struct Scene {
 impl Scene {
     async fn new(database: TestDatabase) -> Self {
         let scene = Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: on_disk(),
             database,
         };
         scene.good(&["migrate"]).await;

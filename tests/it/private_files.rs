@@ -8,18 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::kit::process::{BINARY, ServerProcess, command};
 use crate::kit::server::{ADMIN_KEY, SEALING_KEYS};
-use crate::kit::{TestDatabase, strict_json};
+use crate::kit::{TestDatabase, on_disk, strict_json};
 
 const NOBODY: u32 = 65534;
-
-/// A place on a disk: a file in memory may be readable.
-fn on_disk() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory can be made")
-}
 
 fn mode(path: &Path) -> u32 {
     let found = fs::metadata(path);

@@ -8,7 +8,7 @@ use token_server::foundation::clock::{Clock, SystemClock};
 use super::rows::{holds, insert, odd, source};
 use super::{ended, import, migrated, prepared, text};
 use crate::kit::process::command;
-use crate::kit::{TestDatabase, on_every_database};
+use crate::kit::{TestDatabase, on_disk, on_every_database};
 
 on_every_database! {
     a_dry_run_says_what_an_import_does_and_changes_nothing,
@@ -107,7 +107,7 @@ async fn no_argument_holds_a_password_and_a_file_of_its_own_does() {
     let said = text(&import(&[]).stderr);
     assert!(said.contains("TOKEN_SERVER_IMPORT_URL"), "{said}");
 
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = on_disk();
     let file = folder.path().join("url");
     std::fs::write(&file, format!("{}\n", source.url)).expect("it is written");
     let mode = |mode| {

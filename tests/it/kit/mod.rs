@@ -11,6 +11,7 @@ pub mod events;
 pub mod internet;
 pub mod issuer;
 pub mod line;
+pub mod log_events;
 pub mod oidc;
 pub mod process;
 pub mod prometheus;
@@ -29,6 +30,7 @@ pub mod wechat;
 
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
@@ -69,6 +71,13 @@ pub async fn counted(what: &str, wanted: i64, mut count: impl AsyncFnMut() -> i6
         .await;
     }
     assert_eq!(seen, wanted, "{what}");
+}
+
+/// A place on a disk, wherever temporary files are: one in memory may be readable, as those of
+/// containers are.
+#[allow(dead_code)] // For tests of files.
+pub fn on_disk() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory can be made")
 }
 
 /// Read by each test on a database, written by those that measure: nothing runs beside them.

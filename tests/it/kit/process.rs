@@ -9,6 +9,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
+use super::log_events::note_line;
 use super::server::{Client, environment};
 use super::{PATIENCE, TestDatabase};
 
@@ -33,6 +34,7 @@ pub fn serve(mut command: Command) -> (Child, mpsc::Receiver<String>) {
     let stderr = child.stderr.take().expect("standard error is piped");
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            note_line(&line);
             if sender.send(line).is_err() {
                 return;
             }

@@ -69,6 +69,7 @@ impl Server {
 
     /// All that a server is made of, before it serves and sweeps.
     pub async fn opened(database: &TestDatabase, options: Options) -> App {
+        super::log_events::note_own();
         let mut env = environment(database, &options.env);
         if options.clock.is_some() {
             // A clock of the test's own agrees with no database, and a pace needs one that
