@@ -26,6 +26,7 @@ use crate::access::audit::AuditLog;
 use crate::access::writer::AuditWriter;
 use crate::config::Settings;
 use crate::console::news::Newsroom;
+use crate::console::rules::SignInRules;
 use crate::console::sessions::Sessions;
 use crate::foundation::clock::SharedClock;
 use crate::foundation::database::Database;
@@ -37,6 +38,7 @@ use crate::foundation::replica::Replica;
 use crate::foundation::sealing::KeyRing;
 use crate::foundation::sealing_keys::KeyUses;
 use crate::issuers::Issuers;
+use crate::issuers::sign_in::{SignIn, SignInParts};
 use crate::jobs::audit_sinks::{AuditSinks, AuditSinksParts};
 use crate::memory::Memory;
 use crate::reads::{self, Reads};
@@ -80,6 +82,8 @@ pub struct App {
     pub issuers: Issuers,
     /// Of the console.
     pub sessions: Sessions,
+    /// To the console, by OpenID Connect; none where nobody does.
+    pub sign_in: Option<Arc<SignIn>>,
     /// What changes, for pages that are open.
     pub newsroom: Arc<Newsroom>,
     /// Callers that follow it.
@@ -255,6 +259,28 @@ impl App {
                 ),
             }
         }
+        let issuers = Issuers::new(
+            memory.clone(),
+            upstream.clone(),
+            clock.clone(),
+            &metrics,
+            settings.issuers,
+        );
+        let oidc = settings.console.oidc.clone();
+        let oidc = oidc.filter(|_| settings.console.enabled).map(|oidc| {
+            let rules = SignInRules::of(oidc.registration.clone());
+            (oidc, Arc::new(rules))
+        });
+        let sign_in = oidc.clone().map(|(settings, rules)| {
+            Arc::new(SignIn::new(SignInParts {
+                settings,
+                rules,
+                issuers: &issuers,
+                ring: ring.clone(),
+                clock: clock.clone(),
+                randomness: randomness.clone(),
+            }))
+        });
         Ok(Self {
             delivery_worker: settings.webhook.clone().map(|webhook| {
                 Arc::new(DeliveryWorker {
@@ -285,19 +311,15 @@ impl App {
                 settings.ticket,
                 wake.clone(),
             ),
-            issuers: Issuers::new(
-                memory.clone(),
-                upstream.clone(),
-                clock.clone(),
-                &metrics,
-                settings.issuers,
-            ),
+            issuers,
+            sign_in,
             sessions: Sessions::new(
                 memory.clone(),
                 ring.clone(),
                 clock.clone(),
                 randomness.clone(),
                 settings.console.session,
+                oidc.map(|(_, rules)| rules),
             ),
             newsroom: Arc::new(Newsroom::new(
                 database.clone(),

@@ -1,6 +1,6 @@
 //! The names of API keys: which a new one may have, and which only others have in the audit.
 
-use super::issuer::NAME_PREFIX;
+use super::issuer::{NAME_PREFIX, SIGNED_IN_PREFIX};
 use super::store::BOOTSTRAP_NAME;
 use crate::foundation::clear_name::{UnclearName, check_clear, looks_like};
 use crate::foundation::ids::NAME_MAX_CHARS;
@@ -17,7 +17,10 @@ pub enum KeyNameError {
     Blanks,
     #[error(transparent)]
     Unclear(#[from] UnclearName),
-    #[error("must not begin with {NAME_PREFIX}, nor look so: so do the callers of issuers")]
+    #[error(
+        "must not begin with {NAME_PREFIX} or {SIGNED_IN_PREFIX}, nor look so: so do the callers of \
+         issuers"
+    )]
     OfIssuers,
     #[error(
         "must not be {0:?}, nor look like it: the audit and the list of keys have that name for \
@@ -38,7 +41,8 @@ pub fn check_key_name(name: &str) -> Result<(), KeyNameError> {
         return Err(KeyNameError::Blanks);
     }
     check_clear(name)?;
-    if looks_like(name, NAME_PREFIX, true) {
+    let of_issuers = [NAME_PREFIX, SIGNED_IN_PREFIX];
+    if of_issuers.iter().any(|begin| looks_like(name, begin, true)) {
         return Err(KeyNameError::OfIssuers);
     }
     let reserved = [COMMAND_LINE, BOOTSTRAP_NAME];
@@ -60,6 +64,8 @@ mod tests {
             "j w t :x",
             "\u{458}wt:a",
             "JW\u{422}:a",
+            "oidc:somebody",
+            "\u{43e}idc:somebody",
         ] {
             let refused = check_key_name(of_issuers);
             assert_eq!(refused, Err(KeyNameError::OfIssuers), "{of_issuers}");

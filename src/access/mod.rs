@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod key;
 pub mod key_name;
 pub mod scope;
+pub mod sign_in_problem;
 pub mod store;
 pub mod writer;
 
@@ -22,7 +23,7 @@ use scope::Scope;
 /// A caller whose key or token was recognised.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The name of the key, or of the issuer and the subject of the token, for the audit.
+    /// The name of the key, or of the subject of a token and who vouches for it, for the audit.
     pub name: String,
     scopes: Vec<Scope>,
     pub coverage: Coverage,
@@ -35,8 +36,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// One whose token an issuer vouches for.
-    fn of_issuer(name: String, scopes: Vec<Scope>, coverage: Coverage) -> Self {
+    /// One for whom an issuer vouches.
+    pub fn of_issuer(name: String, scopes: Vec<Scope>, coverage: Coverage) -> Self {
         Self {
             name,
             scopes,

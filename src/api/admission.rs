@@ -115,7 +115,7 @@ async fn recognise(
 
 /// Counts a call by its address, before anything is awaited for it: however many come at once, and
 /// whoever hangs up, is counted. Refuses one too many.
-fn take(request: &Request, app: &App) -> Result<(), Problem> {
+pub fn take(request: &Request, app: &App) -> Result<(), Problem> {
     let Some(address) = address(request, app) else {
         return Ok(());
     };
@@ -128,7 +128,7 @@ fn take(request: &Request, app: &App) -> Result<(), Problem> {
 }
 
 /// Takes back what was counted: the key is good.
-fn give_back(request: &Request, app: &App) {
+pub fn give_back(request: &Request, app: &App) {
     if let Some(address) = address(request, app) {
         app.address_rates.give_back(address);
     }

@@ -117,6 +117,7 @@ impl Call {
             DenialReason::KeyRate => {
                 too_many("This API key makes more calls a second than its rate allows: send fewer.")
             }
+            DenialReason::SignIn(problem) => Problem::forbidden(format!("{problem}.")),
             DenialReason::AddressRate => {
                 too_many("Too many calls without a good API key came from this address.")
             }
@@ -128,8 +129,13 @@ impl Call {
     }
 
     pub fn note(&self, actor: Option<&Caller>, reason: DenialReason) {
+        self.note_of(actor.map(|caller| caller.name.clone()), reason);
+    }
+
+    /// The same of somebody who is known by name only.
+    pub fn note_of(&self, actor: Option<String>, reason: DenialReason) {
         self.app.audit_writer.deny(Denial {
-            actor: actor.map(|caller| caller.name.clone()),
+            actor,
             reason,
             method: self.method.clone(),
             path: self.path.clone(),
@@ -328,7 +334,7 @@ fn session_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "A session of the console (`POST /api/session`), sealed; over TLS its name is \
+            "A session of the console (`POST /api/session`, or a sign-in by OpenID Connect), sealed; over TLS its name is \
              `__Host-token_server_session`. Looked at where there is no `Authorization` only. What \
              changes something needs `X-CSRF-Token`, too, with what `GET /api/session` says",
         ),

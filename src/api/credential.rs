@@ -6,8 +6,8 @@ use std::sync::Arc;
 use poem::Request;
 use poem::http::header::AUTHORIZATION;
 
+use super::cookies::SESSION;
 use super::problem::Problem;
-use super::session_cookie;
 use crate::access::Caller;
 use crate::access::certified::CertifiedAs;
 use crate::access::key::{self, PresentedKey};
@@ -34,7 +34,7 @@ impl Credential {
         }
         let is_authorized = request.headers().contains_key(AUTHORIZATION);
         if !is_authorized && app.settings.console.enabled {
-            let cookie = session_cookie::shown(request, &app.settings.http);
+            let cookie = SESSION.shown(request, &app.settings.http);
             if let Some(cookie) = cookie {
                 return app.sessions.open(cookie).map(Self::Session);
             }

@@ -8,6 +8,7 @@ mod body;
 mod browser;
 mod console;
 mod console_files;
+mod cookies;
 mod credential;
 mod dry_runs;
 mod event_stream;
@@ -32,9 +33,9 @@ mod problem;
 mod realms;
 mod renewals;
 mod secrets;
-mod session_cookie;
 mod sessions;
 mod settings;
+mod sign_in;
 mod specification;
 mod tickets;
 mod tokens;
@@ -52,6 +53,7 @@ use serde_json::Value;
 use crate::access::scope::Scope;
 use crate::app::App;
 use crate::foundation::words::words;
+use crate::issuers::sign_in::{BEGIN_PATH, CALLBACK_PATH};
 use crate::realm::schema;
 use console::CONSOLE;
 use console_files::ConsoleFiles;
@@ -212,6 +214,12 @@ pub fn routes(app: App) -> impl Endpoint {
     };
     let mut routes = Route::new();
     if console {
+        if let Some(by_oidc) = &app.sign_in {
+            let (begin, complete) = (sign_in::begin, sign_in::complete);
+            routes = routes
+                .at(BEGIN_PATH, poem::get(begin.data(by_oidc.clone())))
+                .at(CALLBACK_PATH, poem::get(complete.data(by_oidc.clone())));
+        }
         let pages = Arc::new(console::pages(files));
         routes = routes
             .at(CONSOLE, poem::get(pages.clone()))

@@ -1,4 +1,4 @@
-//! Sessions of the console over HTTP: begin one with an API key, show it, end it.
+//! Sessions of the console over HTTP: begin one with an API key, show it, end it; how else to sign in.
 
 use poem::Request;
 use poem::http::header::SET_COOKIE;
@@ -7,11 +7,11 @@ use poem_openapi::payload::{Json, Response};
 use poem_openapi::{Object, OpenApi};
 
 use super::auth::{AnyScope, Key, credential};
+use super::cookies::SESSION;
 use super::credential::Credential;
 use super::group::Group;
 use super::lists::{Data, Success, data, success};
 use super::problem::Problem;
-use super::session_cookie;
 use crate::access::Caller;
 use crate::app::App;
 use crate::console::session::Session;
@@ -24,9 +24,13 @@ pub struct SessionApi;
 #[derive(Object)]
 #[oai(rename = "Session")]
 struct SessionView {
-    /// The name of the API key that it was begun with.
+    /// The name of the API key that it was begun with; of who has signed in by OpenID Connect, `oidc:` and
+    /// the subject.
     caller: String,
-    /// What that key is good for now.
+    /// The number of the rule of `console.oidc` that it has its rights by, from 1; null: an API key's.
+    #[oai(nullable)]
+    rule: Option<u64>,
+    /// What that key or rule is good for now.
     scopes: Vec<String>,
     /// Realms that it is limited to; null: it is not.
     #[oai(nullable)]
@@ -50,6 +54,7 @@ fn view(app: &App, session: &Session, caller: &Caller) -> SessionView {
     };
     SessionView {
         caller: caller.name.clone(),
+        rule: app.sessions.rule_of(session).map(number),
         scopes: caller.scopes().iter().map(ToString::to_string).collect(),
         realms: caller.coverage.realms.as_ref().map(texts),
         keys: caller.coverage.keys.as_ref().map(texts),
@@ -59,11 +64,35 @@ fn view(app: &App, session: &Session, caller: &Caller) -> SessionView {
     }
 }
 
+/// Counted from 1.
+fn number(place: usize) -> u64 {
+    u64::try_from(place).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// How to sign in to the console.
+#[derive(Object)]
+#[oai(rename = "SignIn")]
+struct SignInView {
+    /// By OpenID Connect; null: by API key only.
+    #[oai(nullable)]
+    oidc: Option<OidcView>,
+}
+
+/// A sign-in by OpenID Connect.
+#[derive(Object)]
+#[oai(rename = "OidcSignIn")]
+struct OidcView {
+    /// What the provider is called (`console.oidc.name`).
+    name: String,
+    /// Where a browser begins: it is led to the provider, and back to the console.
+    url: String,
+}
+
 /// The header that has the browser keep a session until it ends.
-fn cookie(request: &Request, app: &App, session: &Session) -> String {
+pub fn cookie(request: &Request, app: &App, session: &Session) -> String {
     let lasts: Ms = app.sessions.ends(session).idle.since(app.clock.now());
     let value = app.sessions.seal(session);
-    session_cookie::set(request, &app.settings.http, &value, lasts)
+    SESSION.set(request, &app.settings.http, &value, lasts)
 }
 
 fn must_be_enabled(app: &App) -> Result<(), Problem> {
@@ -91,6 +120,20 @@ fn shown(request: &Request) -> Result<&Session, Problem> {
 
 #[OpenApi(tag = "Group::Access")]
 impl SessionApi {
+    /// How to sign in to the console
+    ///
+    /// Needs no key: the sign-in page asks for it. Beside a session by API key (`POST /api/session`),
+    /// which there always is, OpenID Connect where `console.oidc` is configured.
+    #[oai(path = "/api/sign-in", method = "get", operation_id = "getSignIn")]
+    async fn sign_in(&self, app: State<&App>) -> Result<Json<Data<SignInView>>, Problem> {
+        must_be_enabled(&app)?;
+        let oidc = app.sign_in.as_ref().map(|sign_in| OidcView {
+            name: sign_in.name().to_owned(),
+            url: sign_in.url(),
+        });
+        Ok(Json(data(SignInView { oidc })))
+    }
+
     /// Begin a session of the console
     ///
     /// With an API key; a JWT, a certificate or another session begins none. The answer sets a cookie
@@ -141,7 +184,8 @@ impl SessionApi {
 
     /// End the session
     ///
-    /// Has the browser forget the cookie. To end all sessions of an API key, revoke the key.
+    /// Has the browser forget the cookie. To end all sessions of an API key, revoke the key; all of a rule
+    /// of `console.oidc` end where that is changed.
     #[oai(path = "/api/session", method = "delete", operation_id = "endSession")]
     async fn end(
         &self,
@@ -152,7 +196,7 @@ impl SessionApi {
         must_be_enabled(&app)?;
         shown(request)?;
         key.has_looked("session.end", key.caller().name.clone(), None);
-        let removed = session_cookie::remove(request, &app.settings.http);
+        let removed = SESSION.remove(request, &app.settings.http);
         Ok(Response::new(Json(success())).header(SET_COOKIE, removed))
     }
 }

@@ -78,6 +78,7 @@ mod tests {
             "admin_key",
             "audit.token",
             "audit.url",
+            "console.oidc.client_secret",
             "database.url",
             "sealing.command",
             "sealing.keys",
@@ -94,6 +95,7 @@ mod tests {
             [upstream.proxies.hk]\nurl = \"http://u:canary@h:2\"\nresolve = \"proxy\"\n\
             [webhook]\nurl = \"https://h/canary\"\nsecret = \"whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5\"\n\
             [audit]\nurl = \"https://h/canary\"\ntoken = \"canary\"\n\
+            [console]\npublic_url = \"https://h\"\n[console.oidc]\nissuer = \"https://i\"\nclient_id = \"c\"\nclient_secret = \"canary\"\nrules = []\n\
             [traces]\nendpoint = \"https://h/traces\"\ntoken = \"canary\"\n\
             [sealing]\ncommand = [\"vault\", \"canary\"]\n";
         let env = Env::from([("TOKEN_SERVER__READ__MAX_WAIT_S".to_owned(), "16".to_owned())]);

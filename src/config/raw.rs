@@ -6,6 +6,7 @@ mod console;
 mod database;
 mod http;
 mod issuers;
+mod oidc;
 pub(super) mod platform;
 mod renewal;
 mod sealing;
@@ -141,7 +142,7 @@ impl Raw {
             address_rate: access.address_rate,
             address_delay: access.address_delay,
             issuers: self.issuers.check()?,
-            console: self.console.check()?,
+            console: self.console.check(&upstream.proxies)?,
             upstream,
             ticket: TicketSettings {
                 tolerance_s: self.ticket.tolerance_s,

@@ -9,7 +9,13 @@ use super::settings::ConfigError;
 use crate::foundation::private::check_key_file;
 
 /// Secrets, wherever they stand.
-const SECRETS: [&str; 4] = ["admin_key", "sealing.keys", "webhook.secret", "audit.token"];
+const SECRETS: [&str; 5] = [
+    "admin_key",
+    "sealing.keys",
+    "console.oidc.client_secret",
+    "webhook.secret",
+    "audit.token",
+];
 
 /// URLs that are secret where they hold a password.
 const URLS: [&str; 4] = [

@@ -22,6 +22,7 @@ use crate::foundation::server_tls::TlsFiles;
 use crate::foundation::traces::TracesSettings;
 use crate::foundation::value_command::ValueCommand;
 use crate::issuers::IssuerSettings;
+use crate::issuers::sign_in::SignInSettings;
 use crate::jobs::audit_sinks::AuditSink;
 use crate::jobs::maintenance::MaintenanceSettings;
 use crate::memory::MemorySettings;
@@ -80,11 +81,13 @@ pub struct Settings {
 }
 
 /// The administration console.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ConsoleSettings {
     /// Otherwise there are no pages of it, and no sessions.
     pub enabled: bool,
     pub session: SessionSettings,
+    /// None: nobody signs in by OpenID Connect.
+    pub oidc: Option<Arc<SignInSettings>>,
     /// Streams of events at once.
     pub event_streams_max: usize,
     /// Of them, those of one caller.

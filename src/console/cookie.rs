@@ -3,7 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::session::{CSRF_BYTES, Session};
+use super::rules::{RuleDigest, SignedIn};
+use super::session::{CSRF_BYTES, Grant, Session};
 use crate::access::key::KeyHash;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
@@ -14,22 +15,30 @@ const PLACE: SealedPlace<'static> = SealedPlace {
     row: "",
     column: "cookie",
 };
-const FORMAT: u8 = 1;
+/// Of a session of an API key.
+const OF_KEY: u8 = 1;
+/// Of one who has signed in by OpenID Connect: what he is called ends it.
+const OF_RULE: u8 = 2;
 /// What is longer is none.
-const TEXT_MAX_BYTES: usize = 512;
+const TEXT_MAX_BYTES: usize = 1024;
 
 pub(super) fn seal(session: &Session, ring: &KeyRing) -> String {
     let Session {
-        key,
+        grant,
         csrf,
         begun,
         prolonged,
     } = session;
-    let mut plain = vec![FORMAT];
-    plain.extend_from_slice(key.as_bytes());
+    let (format, digest, name) = match grant {
+        Grant::Key(key) => (OF_KEY, key.as_bytes(), ""),
+        Grant::Rule(SignedIn { name, rule }) => (OF_RULE, rule.as_bytes(), name.as_str()),
+    };
+    let mut plain = vec![format];
+    plain.extend_from_slice(digest);
     plain.extend_from_slice(csrf);
     plain.extend_from_slice(&begun.0.to_be_bytes());
     plain.extend_from_slice(&prolonged.0.to_be_bytes());
+    plain.extend_from_slice(name.as_bytes());
     URL_SAFE_NO_PAD.encode(ring.seal(&PLACE, &plain).0)
 }
 
@@ -40,12 +49,20 @@ pub(super) fn open(text: &str, ring: &KeyRing) -> Option<Session> {
     let sealed = Sealed(URL_SAFE_NO_PAD.decode(text).ok()?);
     let plain = ring.open(&PLACE, &sealed).ok()?;
     let (&[format], rest) = plain.split_first_chunk::<1>()?;
-    let (key, rest) = rest.split_first_chunk()?;
+    let (digest, rest) = rest.split_first_chunk()?;
     let (csrf, rest) = rest.split_first_chunk::<CSRF_BYTES>()?;
     let (begun, rest) = rest.split_first_chunk()?;
-    let (prolonged, rest) = rest.split_first_chunk()?;
-    (format == FORMAT && rest.is_empty()).then(|| Session {
-        key: KeyHash::of_bytes(*key),
+    let (prolonged, name) = rest.split_first_chunk()?;
+    let grant = match format {
+        OF_KEY if name.is_empty() => Grant::Key(KeyHash::of_bytes(*digest)),
+        OF_RULE => Grant::Rule(SignedIn {
+            name: String::from_utf8(name.to_vec()).ok()?,
+            rule: RuleDigest::of_bytes(*digest),
+        }),
+        _ => return None,
+    };
+    Some(Session {
+        grant,
         csrf: *csrf,
         begun: EpochMs(i64::from_be_bytes(*begun)),
         prolonged: EpochMs(i64::from_be_bytes(*prolonged)),
@@ -66,10 +83,19 @@ mod tests {
 
     fn session() -> Session {
         Session {
-            key: KeyHash::of(&"a key".into()),
+            grant: Grant::Key(KeyHash::of(&"a key".into())),
             csrf: [7; CSRF_BYTES],
             begun: EpochMs(1),
             prolonged: EpochMs(2),
+        }
+    }
+
+    fn signed_in(name: &str) -> Session {
+        let rule = RuleDigest::of_bytes([3; 32]);
+        let name = name.to_owned();
+        Session {
+            grant: Grant::Rule(SignedIn { name, rule }),
+            ..session()
         }
     }
 
@@ -79,6 +105,12 @@ mod tests {
         let text = seal(&session(), &ours);
         assert_eq!(open(&text, &ours), Some(session()));
         assert_eq!(open(&text, &ring(2)), None);
+        let named = [signed_in("oidc:a"), signed_in(&"x".repeat(200))];
+        for session in named {
+            let text = seal(&session, &ours);
+            assert_eq!(open(&text, &ours), Some(session));
+            assert_eq!(open(&text, &ring(2)), None);
+        }
         let elsewhere = SealedPlace {
             table: "ts_token",
             ..PLACE
@@ -102,7 +134,9 @@ mod tests {
         for longer in [format!("{text}AAAA"), "A".repeat(100_000), String::new()] {
             assert_eq!(open(&longer, &ring), None);
         }
-        let short = ring.seal(&PLACE, &[FORMAT; 10]);
-        assert_eq!(open(&URL_SAFE_NO_PAD.encode(short.0), &ring), None);
+        for other in [&[OF_KEY; 10][..], &[OF_KEY; 100], &[3; 65], &[0xff; 100]] {
+            let sealed = ring.seal(&PLACE, other);
+            assert_eq!(open(&URL_SAFE_NO_PAD.encode(sealed.0), &ring), None);
+        }
     }
 }

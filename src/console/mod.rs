@@ -3,6 +3,7 @@
 
 mod cookie;
 pub mod news;
+pub mod rules;
 pub mod session;
 pub mod sessions;
 mod settings;

@@ -1,21 +1,30 @@
-//! What a session is: the key that it stands for, when it was begun, and what a change by it shows.
+//! What a session is: what it has its rights by, when it was begun, and what a change by it shows.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
+use super::rules::SignedIn;
 use crate::access::key::KeyHash;
 use crate::foundation::clock::EpochMs;
 use crate::foundation::hex;
 
 pub(super) const CSRF_BYTES: usize = 16;
 
+/// What a session has its rights by.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// The API key that it stands for.
+    Key(KeyHash),
+    /// The rule that somebody has met who signed in by OpenID Connect.
+    Rule(SignedIn),
+}
+
 /// What a cookie says that a server with a key of the ring has sealed. Whether it is still good,
 /// [`super::sessions::Sessions::caller`] knows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Of the API key that it stands for.
-    pub(super) key: KeyHash,
+    pub(super) grant: Grant,
     /// What a change must show, which no page of another site can read.
     pub(super) csrf: [u8; CSRF_BYTES],
     pub(super) begun: EpochMs,

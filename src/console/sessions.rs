@@ -1,10 +1,11 @@
 //! Sessions of the console. A session is a cookie that is sealed under the key ring: every replica
-//! opens it, and none has to remember it. It stands for an API key, and has the rights of that as they
-//! are at each call.
+//! opens it, and none has to remember it. It stands for an API key, or for a rule that somebody has met
+//! who signed in by OpenID Connect, and has the rights of that as they are at each call.
 
 use std::sync::Arc;
 
-use super::session::Session;
+use super::rules::{SignInRules, SignedIn};
+use super::session::{Grant, Session};
 use super::{SessionSettings, cookie};
 use crate::access::Caller;
 use crate::access::key::PresentedKey;
@@ -34,6 +35,8 @@ pub struct Sessions {
     clock: SharedClock,
     randomness: Randomness,
     settings: SessionSettings,
+    /// None: nobody signs in by OpenID Connect.
+    rules: Option<Arc<SignInRules>>,
 }
 
 impl Sessions {
@@ -43,6 +46,7 @@ impl Sessions {
         clock: SharedClock,
         randomness: Randomness,
         settings: SessionSettings,
+        rules: Option<Arc<SignInRules>>,
     ) -> Self {
         Self {
             memory,
@@ -50,6 +54,7 @@ impl Sessions {
             clock,
             randomness,
             settings,
+            rules,
         }
     }
 
@@ -61,16 +66,25 @@ impl Sessions {
         if self.memory.recognise(key.hash()).await?.is_none() {
             return Ok(None);
         }
+        Ok(Some(self.by(Grant::Key(key.hash().clone()))))
+    }
+
+    /// Begins a session of somebody who has signed in by OpenID Connect.
+    pub fn begin_signed_in(&self, signed_in: SignedIn) -> Session {
+        self.by(Grant::Rule(signed_in))
+    }
+
+    fn by(&self, grant: Grant) -> Session {
         let now = self.clock.now();
-        Ok(Some(Session {
-            key: key.hash().clone(),
+        Session {
+            grant,
             csrf: self.randomness.bytes(),
             begun: now,
             prolonged: now,
-        }))
+        }
     }
 
-    /// Whose it is; none where it has ended, or its key is good no more.
+    /// Whose it is; none where it has ended, its key is good no more, or its rule is not as it was.
     ///
     /// # Errors
     /// As [`Memory::recognise`].
@@ -78,7 +92,22 @@ impl Sessions {
         if self.clock.now() >= self.ends(session).idle {
             return Ok(None);
         }
-        self.memory.recognise(&session.key).await
+        match &session.grant {
+            Grant::Key(key) => self.memory.recognise(key).await,
+            Grant::Rule(signed_in) => {
+                let rules = self.rules.as_ref();
+                let caller = rules.and_then(|rules| rules.caller(signed_in));
+                Ok(caller.map(|caller| self.memory.held_to_rate(caller)))
+            }
+        }
+    }
+
+    /// The place of the rule that it has its rights by, from 0; none of an API key.
+    pub fn rule_of(&self, session: &Session) -> Option<usize> {
+        match &session.grant {
+            Grant::Key(_) => None,
+            Grant::Rule(signed_in) => self.rules.as_ref()?.place(&signed_in.rule),
+        }
     }
 
     pub fn ends(&self, session: &Session) -> SessionEnds {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::settings::IssuerSettings;
@@ -10,7 +11,7 @@ use crate::access::issuer::{IssuerRegistration, KeySet, KeySetError, KeySource};
 use crate::foundation::clock::{Moment, SharedClock};
 use crate::foundation::metrics::{FetchLabels, Metrics};
 use crate::realm::failure::Failure;
-use crate::upstream::{TimeLimit, Upstream};
+use crate::upstream::{HttpAnswer, TimeLimit, Upstream};
 
 /// Why there are no keys. Says what is wrong, and repeats nothing of what was answered.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +66,7 @@ impl Fetching {
 
     /// The keys that an issuer publishes now.
     pub async fn fetch(&self, issuer: &Issuer) -> Result<KeySet, FetchFault> {
-        let fetched = self
-            .fetch_within(issuer, self.upstream.time_limit(self.settings.timeout))
-            .await;
+        let fetched = self.fetch_within(issuer, self.time_limit()).await;
         match &fetched {
             Ok(_) => (self.fetches)("done"),
             Err(fault) => {
@@ -89,18 +88,45 @@ impl Fetching {
             KeySource::Registered(jwks, _) => jwks.clone(),
             KeySource::Url(url) => self.document(JWKS, url, registration, limit).await?,
             KeySource::Discovery => {
-                let base = registration.issuer.trim_end_matches('/');
-                let url = format!("{base}/.well-known/openid-configuration");
-                let document = self.document(DISCOVERY, &url, registration, limit).await?;
-                if document.get("issuer").and_then(Value::as_str) != Some(&registration.issuer) {
-                    return Err(FetchFault::OtherIssuer);
-                }
+                let document = self.discovered(registration, limit).await?;
                 let url = document.get("jwks_uri").and_then(Value::as_str);
                 let url = url.ok_or(FetchFault::NoJwksUri)?;
                 self.document(JWKS, url, registration, limit).await?
             }
         };
         Ok(KeySet::of(&jwks)?)
+    }
+
+    /// What an issuer says of itself (OpenID Connect Discovery 1.0, section 4).
+    pub async fn discovered(
+        &self,
+        registration: &IssuerRegistration,
+        limit: TimeLimit,
+    ) -> Result<Value, FetchFault> {
+        let base = registration.issuer.trim_end_matches('/');
+        let url = format!("{base}/.well-known/openid-configuration");
+        let document = self.document(DISCOVERY, &url, registration, limit).await?;
+        match document.get("issuer").and_then(Value::as_str) == Some(&registration.issuer) {
+            true => Ok(document),
+            false => Err(FetchFault::OtherIssuer),
+        }
+    }
+
+    /// The limit of an exchange that begins now.
+    pub fn time_limit(&self) -> TimeLimit {
+        self.upstream.time_limit(self.settings.timeout)
+    }
+
+    /// Posts a form to an issuer, and reads the answer.
+    pub async fn post(
+        &self,
+        url: &str,
+        form: (HeaderMap, Vec<u8>),
+        registration: &IssuerRegistration,
+    ) -> Result<HttpAnswer, Failure> {
+        let (ca, proxy) = (registration.ca.as_deref(), &registration.proxy);
+        let limit = self.time_limit();
+        self.upstream.post(url, form, ca, proxy, limit).await
     }
 
     async fn document(

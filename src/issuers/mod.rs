@@ -1,9 +1,11 @@
 //! Callers without static keys: a JWT of a registered issuer is verified here, with the keys that
-//! the issuer publishes, and remembered beside the API keys.
+//! the issuer publishes, and remembered beside the API keys. So are the ID tokens of humans who sign
+//! in to the console.
 
 mod fetching;
 mod key_cache;
 mod settings;
+pub mod sign_in;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -62,6 +62,13 @@ impl Memory {
         }
     }
 
+    /// A caller who is known by his name only: whatever he shows next time, he has the rate of that.
+    pub fn held_to_rate(&self, mut caller: Caller) -> Arc<Caller> {
+        let name = KeyHash::of(&caller.name.as_str().into());
+        caller.limit = self.key_rate.map(|rate| self.callers.limit_of(&name, rate));
+        Arc::new(caller)
+    }
+
     /// Remembers the caller of a JWT that was verified by one of these issuers, until the token
     /// ends or some minutes have passed.
     pub fn remember_verified(
@@ -70,11 +77,7 @@ impl Memory {
         token: VerifiedToken,
         issuers: &KnownIssuers,
     ) -> Arc<Caller> {
-        let mut caller = token.caller;
-        // Of the caller, whose next token is another one.
-        let name = KeyHash::of(&caller.name.as_str().into());
-        caller.limit = self.key_rate.map(|rate| self.callers.limit_of(&name, rate));
-        let caller = Arc::new(caller);
+        let caller = self.held_to_rate(token.caller);
         let known = Known {
             caller: caller.clone(),
             voucher: Voucher::Issuer(self.clock.boot().plus(JWT_REMEMBERED)),

@@ -154,12 +154,18 @@ fn check_rights(registration: &IssuerRegistration, by: &Actor) -> Result<(), Ref
 
 /// Refuses rules whose patterns hold what nobody sees.
 fn check_rules(registration: &IssuerRegistration) -> Result<(), Refusal> {
-    let mut faults = Vec::new();
-    for (index, rule) in registration.rules.iter().enumerate() {
-        check_patterns(&format!("/rules/{index}"), &rule.coverage, &mut faults);
-    }
+    let faults = pattern_faults(registration);
     match faults.is_empty() {
         true => Ok(()),
         false => Err(Refusal::Faults(faults)),
     }
+}
+
+/// The patterns of rules that hold what nobody sees.
+pub fn pattern_faults(registration: &IssuerRegistration) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (index, rule) in registration.rules.iter().enumerate() {
+        check_patterns(&format!("/rules/{index}"), &rule.coverage, &mut faults);
+    }
+    faults
 }

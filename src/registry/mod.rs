@@ -45,7 +45,7 @@ pub use difference::Destination;
 pub use exporting::{ExportedSecret, ExportedSecrets};
 pub use importing::{Imported, Pass};
 pub(crate) use importing::{Unkept, done};
-pub use issuers::ListedIssuer;
+pub use issuers::{ListedIssuer, pattern_faults};
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use planning::{Lacking, LackingSecret, PlannedRealm, RealmFate};
 pub use realms::{LeftAlone, RealmPatch};

@@ -132,6 +132,21 @@ impl Upstream {
         proxy: &ProxyChoice,
         timeout: Ms,
     ) -> Result<StatusCode, Failure> {
+        let limit = self.time_limit(timeout);
+        let answer = self.post(url, (headers, body), None, proxy, limit).await?;
+        Ok(answer.status)
+    }
+
+    /// Posts to somebody who is no provider, under the same limits, and reads the answer. `ca` as of
+    /// [`Upstream::get`].
+    pub async fn post(
+        &self,
+        url: &str,
+        (headers, body): (HeaderMap, Vec<u8>),
+        ca: Option<&str>,
+        proxy: &ProxyChoice,
+        limit: TimeLimit,
+    ) -> Result<HttpAnswer, Failure> {
         let url =
             Url::parse(url).map_err(|_| Failure::internal("the URL cannot be read").unsent())?;
         let request = Request {
@@ -139,11 +154,10 @@ impl Upstream {
             url,
             headers,
             body: Some(body),
-            tls: None,
+            tls: ca.map(TlsMaterial::trusting),
             proxy: proxy.clone(),
         };
-        let answer = self.client.send(request, self.time_limit(timeout)).await?;
-        Ok(answer.status)
+        self.client.send(request, limit).await
     }
 
     /// Gets a document that is public, from somebody who is no provider, under the same limits.

@@ -46,7 +46,7 @@ pub const ANY_SCOPE: &str = "any";
 const OPERATIONS: [(&str, &str); 12] = [
     (
         "",
-        "GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
+        "GET /api/sign-in, GET /healthz, GET /readyz, GET /api/ticket/{realm}, POST /api/ticket/{realm}",
     ),
     (
         ANY_SCOPE,

@@ -82,6 +82,7 @@ mod sealing;
 mod sealing_command;
 mod sealing_keys;
 mod sessions;
+mod sign_in;
 mod signals;
 mod snapshots;
 mod specification;

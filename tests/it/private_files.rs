@@ -268,6 +268,11 @@ fn a_configuration_file_with_a_secret_that_anybody_can_read_is_refused_until_it_
             "[audit]\nurl = \"https://e.test\"\ntoken = \"SECRET\"",
         ),
         (
+            "console.oidc.client_secret",
+            "[console]\npublic_url = \"https://t.test\"\n[console.oidc]\nissuer = \"https://i.test\"\n\
+             client_id = \"c\"\nrules = []\nclient_secret = \"SECRET\"",
+        ),
+        (
             "upstream.proxies.hk.url",
             "[upstream.proxies.hk]\nurl = \"http://u:SECRET@proxy:3128\"",
         ),

@@ -276,9 +276,10 @@ async fn each_operation_answers_as_recorded(database: TestDatabase) {
     }
     // Of this one the good answer is a signed echo: tests/it/tickets.rs.
     all.remove("checkTicketUrl");
-    // What these answer is of one server or session; it is read by tests/it/sessions.rs,
+    // What these answer is of one server or session; it is read by tests/it/sessions.rs, sign_in.rs,
     // tests/it/console_events.rs and tests/it/console_pages.rs.
     for id in [
+        "getSignIn",
         "createSession",
         "getSession",
         "endSession",

@@ -238,6 +238,7 @@ const ORDER: &[&str] = &[
     "deleteSecret",
     "listRenewals",
     "runRenewals",
+    "getSignIn",
     "createSession",
     "getSession",
     "endSession",

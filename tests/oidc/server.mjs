@@ -54,6 +54,12 @@ for (const name of ['refresher', 'refresher-jwt']) {
     response_types: ['code'],
   });
 }
+clients.push({
+  ...client('console', 'secret:of console/100%2B+0123456789abcdef', 'client_secret_basic'),
+  grant_types: ['authorization_code'],
+  redirect_uris: ['http://console.example/console/sign-in/oidc/callback'],
+  response_types: ['code'],
+});
 if (process.env.CLIENT_JWKS) {
   const { client_secret, ...keyed } = client('jwt-key', '', 'private_key_jwt');
   clients.push({ ...keyed, jwks: JSON.parse(process.env.CLIENT_JWKS) });
@@ -70,6 +76,9 @@ if (tls) {
   const { client_secret, ...certified } = client('mtls', '', 'tls_client_auth');
   clients.push({ ...certified, tls_client_auth_subject_dn: process.env.TLS_CLIENT_DN });
 }
+
+/** Of humans who sign in. */
+const groupsOf = { alice: ['token-admins', 'token-readers'], bob: ['token-readers'] };
 
 process.stdin.on('close', () => process.exit(0)).resume();
 
@@ -104,7 +113,8 @@ function oauth(issuer) {
     enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA'] },
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      // A human signs in by a name, and any password.
+      devInteractions: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (_ctx, caller, token) =>
@@ -125,7 +135,13 @@ function oauth(issuer) {
         }),
       },
     },
-    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
+    claims: { openid: ['sub'], groups: ['groups'] },
+    // What was asked for by a scope is in the ID token.
+    conformIdTokenClaims: false,
+    findAccount: (_ctx, sub) => ({
+      accountId: sub,
+      claims: () => ({ sub, groups: groupsOf[sub] ?? [] }),
+    }),
     rotateRefreshToken: true,
     ttl: {
       AccessToken: accessTokenTtlS,

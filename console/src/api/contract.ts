@@ -12,8 +12,16 @@ export type Renewal = Schemas['Renewal']
 export type DryRun = Schemas['DryRun']
 export type Problem = Schemas['Problem']
 
+/** How to sign in beside by API key. */
+export interface SignIn {
+  /** Null: there is no OpenID Connect. */
+  oidc: { name: string; url: string } | null
+}
+
 export interface Session {
   caller: string
+  /** The rule of sign-in that it has its rights by, from 1; null: an API key's. */
+  rule: number | null
   scopes: Scope[]
   realms: string[] | null
   keys: string[] | null

@@ -1,5 +1,5 @@
 import { call } from '../api/client'
-import type { Session } from '../api/contract'
+import type { Session, SignIn } from '../api/contract'
 import { ProblemError } from '../api/problem'
 import { beginSession, endSession, sessionState, signedOut } from './store'
 
@@ -16,6 +16,15 @@ export function basic(key: string): string {
 /** Begins a session with an API key. Throws what the server refuses. */
 export async function signIn(key: string) {
   beginSession((await call<Answer>('POST', '/api/session', { Authorization: basic(key) })).data)
+}
+
+/** How else to sign in. Where the server does not say, by API key. */
+export async function signInWays(): Promise<SignIn> {
+  try {
+    return (await call<{ data: SignIn }>('GET', '/api/sign-in')).data
+  } catch {
+    return { oidc: null }
+  }
 }
 
 /** Looks whether there is a session. While the server cannot be reached, the one there was goes on. */

@@ -1,11 +1,15 @@
 import { Button } from 'antd'
-import { useId, useState, type FormEvent } from 'react'
+import { useEffect, useId, useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { Mark } from '../app/mark'
 import { Preferences } from '../app/preferences-menu'
 import { ProblemNotice } from '../shared/problem-notice'
 import { usePageTitle } from '../shared/page-title'
-import { signIn } from './calls'
+import type { SignIn } from '../api/contract'
+import { signIn, signInWays } from './calls'
+import { led, leaveForProvider } from './led'
+
+const TOLD = ['denied', 'not_under_way', 'unavailable', 'refused', 'untrusted', 'no_rule', 'too_many'] as const
 
 export function SignInPage({ reason, left }: { reason: string | null; left: boolean }) {
   const { t } = useTranslation('session')
@@ -13,7 +17,18 @@ export function SignInPage({ reason, left }: { reason: string | null; left: bool
   const [key, setKey] = useState('')
   const [busy, setBusy] = useState(false)
   const [error, setError] = useState<unknown>(null)
+  const [oidc, setOidc] = useState<SignIn['oidc']>(null)
+  const problem = led.problem === null ? null : (TOLD.find((code) => code === led.problem) ?? 'other')
   usePageTitle(t('title'))
+  useEffect(() => {
+    let shown = true
+    void signInWays().then((ways) => {
+      if (shown) setOidc(ways.oidc)
+    })
+    return () => {
+      shown = false
+    }
+  }, [])
 
   async function submit(event: FormEvent) {
     event.preventDefault()
@@ -50,7 +65,20 @@ export function SignInPage({ reason, left }: { reason: string | null; left: bool
             <strong>{t('unreachable')}</strong> {reason}
           </p>
         ) : null}
+        {problem && !left && !error ? (
+          <p className="notice" role="alert">
+            <strong>{t('refused')}.</strong> {t(`problem.${problem}`)}
+          </p>
+        ) : null}
         {error ? <ProblemNotice error={error} title={t('refused')} /> : null}
+        {oidc ? (
+          <>
+            <Button type="primary" size="large" block href={oidc.url} onClick={leaveForProvider}>
+              {t('signInWith', { name: oidc.name })}
+            </Button>
+            <p className="hint">{t('orByKey')}</p>
+          </>
+        ) : null}
         <form onSubmit={(event) => void submit(event)}>
           <label htmlFor={id}>{t('key')}</label>
           <input
@@ -68,7 +96,7 @@ export function SignInPage({ reason, left }: { reason: string | null; left: bool
           <p id={`${id}-hint`} className="hint">
             {t('hint')}
           </p>
-          <Button type="primary" htmlType="submit" size="large" block loading={busy}>
+          <Button type={oidc ? 'default' : 'primary'} htmlType="submit" size="large" block loading={busy}>
             {t('signIn')}
           </Button>
         </form>

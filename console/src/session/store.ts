@@ -1,6 +1,7 @@
 // Whether somebody is signed in, outside React: the API client needs it, too.
 import type { Session } from '../api/contract'
 import { stored } from '../app/stored'
+import { led } from './led'
 
 export type SessionState =
   | { kind: 'unknown' }
@@ -9,7 +10,7 @@ export type SessionState =
 
 // The cookie cannot be read from here. Who has never signed in is not asked for it.
 let state: SessionState =
-  stored.get('session') === 'begun' ? { kind: 'unknown' } : { kind: 'out', reason: null, left: false }
+  led.signedIn || stored.get('session') === 'begun' ? { kind: 'unknown' } : { kind: 'out', reason: null, left: false }
 const listeners = new Set<() => void>()
 
 export function sessionState(): SessionState {

@@ -61,9 +61,9 @@ pub struct Jwt<'a> {
     /// Header and claims, as they were signed.
     signed: &'a str,
     signature: &'a str,
-    header: Map<String, Value>,
+    pub(super) header: Map<String, Value>,
     /// An object.
-    claims: Value,
+    pub(super) claims: Value,
     issuer: String,
 }
 
@@ -159,6 +159,24 @@ impl<'a> Jwt<'a> {
         keys: &KeySet,
         now: EpochMs,
     ) -> Result<VerifiedToken, TokenFault> {
+        self.verify_as_signed(registration, keys, now)?;
+        let rule = registration.rule_for(&self.claims);
+        let rule =
+            rule.map_err(|failed| failed.map_or(TokenFault::NoRule, TokenFault::RuleFailed))?;
+        let name = name_of(&format!("{NAME_PREFIX}{name}:"), self.subject());
+        Ok(VerifiedToken {
+            caller: Caller::of_issuer(name, rule.scopes.clone(), rule.coverage.clone()),
+            expires_at: self.expires_at()?,
+        })
+    }
+
+    /// Whether all of it is as it must be, whatever its claims are good for.
+    pub(super) fn verify_as_signed(
+        &self,
+        registration: &IssuerRegistration,
+        keys: &KeySet,
+        now: EpochMs,
+    ) -> Result<(), TokenFault> {
         self.check(registration, now)?;
         let algorithm = self.algorithm(registration)?;
         keys.verify(self.key_id(), algorithm, self.signed, self.signature)
@@ -166,14 +184,12 @@ impl<'a> Jwt<'a> {
                 Unverified::UnknownKey => TokenFault::UnknownKey,
                 Unverified::OtherAlgorithm => TokenFault::OtherAlgorithm,
                 Unverified::Signature => TokenFault::Signature,
-            })?;
-        let rule = registration.rule_for(&self.claims);
-        let rule =
-            rule.map_err(|failed| failed.map_or(TokenFault::NoRule, TokenFault::RuleFailed))?;
-        Ok(VerifiedToken {
-            caller: Caller::of_issuer(self.name(name), rule.scopes.clone(), rule.coverage.clone()),
-            expires_at: self.expires_at()?,
-        })
+            })
+    }
+
+    /// Whom it is of.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
     }
 
     fn algorithm(&self, registration: &IssuerRegistration) -> Result<JwtAlgorithm, TokenFault> {
@@ -188,20 +204,17 @@ impl<'a> Jwt<'a> {
         let expiry = self.claims.get("exp").and_then(date);
         expiry.ok_or(TokenFault::NoExpiry)
     }
+}
 
-    /// The caller's name for the audit: the issuer's, and the subject as far as it can be
-    /// printed.
-    fn name(&self, issuer: &str) -> String {
-        let subject = self.claims.get("sub").and_then(Value::as_str);
-        let subject = subject.unwrap_or("-").chars().map(|c| match c {
-            ' '..='~' => c,
-            _ => '?',
-        });
-        let begin = format!("{NAME_PREFIX}{issuer}:");
-        let left = NAME_MAX_CHARS.saturating_sub(begin.len());
-        let name = begin + &subject.take(left).collect::<String>();
-        name.trim_end().to_owned()
-    }
+/// A caller's name for the audit: how it begins, and the subject as far as it can be printed.
+pub(super) fn name_of(begin: &str, subject: Option<&str>) -> String {
+    let subject = subject.unwrap_or("-").chars().map(|c| match c {
+        ' '..='~' => c,
+        _ => '?',
+    });
+    let left = NAME_MAX_CHARS.saturating_sub(begin.len());
+    let name = begin.to_owned() + &subject.take(left).collect::<String>();
+    name.trim_end().to_owned()
 }
 
 fn object(part: &str) -> Option<Map<String, Value>> {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::algorithm::JwtAlgorithm;
 use super::key_set::KeySet;
 use super::rule::{Rule, RuleFailure, first_met};
-use crate::foundation::pattern::Pattern;
 use crate::foundation::words::words;
 use crate::realm::document::ProxyChoice;
 use crate::realm::expression::Expressions;
@@ -42,34 +41,22 @@ pub struct IssuerRegistration {
 impl IssuerRegistration {
     /// What claims are good for: the first rule whose condition they meet decides, alone.
     pub(super) fn rule_for(&self, claims: &Value) -> Result<&Rule, Option<RuleFailure>> {
+        let met = self.place_of_rule_for(claims)?;
+        self.rules.get(met).ok_or(None)
+    }
+
+    /// Where that rule is, from 0.
+    pub(super) fn place_of_rule_for(&self, claims: &Value) -> Result<usize, Option<RuleFailure>> {
         first_met(&self.rules, &self.expressions, claims)
     }
 
     /// As it is read again.
     pub fn to_json(&self) -> Value {
-        let texts = |patterns: &Option<Vec<Pattern>>| {
-            let texts =
-                |list: &Vec<Pattern>| json!(list.iter().map(Pattern::as_str).collect::<Vec<_>>());
-            patterns.as_ref().map(texts)
-        };
-        let rules = self.rules.iter().map(|rule| {
-            let scopes: Vec<_> = rule.scopes.iter().map(|scope| scope.as_str()).collect();
-            let mut written = json!({"when": rule.when.source(), "scopes": scopes});
-            for (field, patterns) in [
-                ("realms", &rule.coverage.realms),
-                ("keys", &rule.coverage.keys),
-            ] {
-                if let Some(list) = texts(patterns) {
-                    written[field] = list;
-                }
-            }
-            written
-        });
         let mut written = json!({
             "issuer": self.issuer,
             "audiences": self.audiences,
             "algorithms": words(&self.algorithms, JwtAlgorithm::as_str),
-            "rules": rules.collect::<Vec<_>>(),
+            "rules": self.rules.iter().map(Rule::to_json).collect::<Vec<_>>(),
         });
         match &self.keys {
             KeySource::Discovery => {}

@@ -2,10 +2,10 @@
 
 use minijinja::Value as ScopeValue;
 use minijinja::value::ValueKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::access::scope::Scope;
-use crate::foundation::pattern::Coverage;
+use crate::foundation::pattern::{Coverage, Pattern};
 use crate::realm::expression::{Expression, ExpressionError, Expressions, without_nulls};
 
 /// The one name that a condition uses.
@@ -17,6 +17,24 @@ pub struct Rule {
     pub when: Expression,
     pub scopes: Vec<Scope>,
     pub coverage: Coverage,
+}
+
+impl Rule {
+    /// As it is read again.
+    pub fn to_json(&self) -> Value {
+        let scopes: Vec<_> = self.scopes.iter().map(|scope| scope.as_str()).collect();
+        let mut written = json!({"when": self.when.source(), "scopes": scopes});
+        for (field, patterns) in [
+            ("realms", &self.coverage.realms),
+            ("keys", &self.coverage.keys),
+        ] {
+            if let Some(patterns) = patterns {
+                let texts = patterns.iter().map(Pattern::as_str);
+                written[field] = json!(texts.collect::<Vec<_>>());
+            }
+        }
+        written
+    }
 }
 
 /// A condition that could not be evaluated counts as one that is not met.
@@ -49,18 +67,19 @@ pub fn condition(source: &str, expressions: &Expressions) -> Result<Expression, 
     Ok(condition)
 }
 
-/// The first rule whose condition the claims meet; or the first failure, if there was one.
-pub fn first_met<'a>(
-    rules: &'a [Rule],
+/// The place of the first rule whose condition the claims meet; or the first failure, if there was
+/// one.
+pub fn first_met(
+    rules: &[Rule],
     expressions: &Expressions,
     claims: &Value,
-) -> Result<&'a Rule, Option<RuleFailure>> {
+) -> Result<usize, Option<RuleFailure>> {
     let scope = ScopeValue::from_pairs([(CLAIMS, without_nulls(claims))]);
     let mut failed = None;
     for (index, rule) in rules.iter().enumerate() {
         let why = match expressions.evaluate(&rule.when, &scope) {
             // Nothing but true is true: a text or a number says nothing about rights.
-            Ok(value) if value.kind() == ValueKind::Bool && value.is_true() => return Ok(rule),
+            Ok(value) if value.kind() == ValueKind::Bool && value.is_true() => return Ok(index),
             Ok(_) => continue,
             Err(error) => error.to_string(),
         };

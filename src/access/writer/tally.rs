@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use crate::access::audit::{AuditEntry, AuditOutcome, Change};
 use crate::access::scope::Scope;
+use crate::access::sign_in_problem::SignInProblem;
 use crate::foundation::clock::EpochMs;
 
 /// Kinds that are added up apart in a minute; the calls of all others are one sum. Each is worth
@@ -40,6 +41,8 @@ pub enum DenialReason {
     KeyRate,
     /// The address makes more calls without a good key than its rate allows.
     AddressRate,
+    /// A sign-in by OpenID Connect came to nothing.
+    SignIn(SignInProblem),
 }
 
 impl fmt::Display for DenialReason {
@@ -56,6 +59,7 @@ impl fmt::Display for DenialReason {
             Self::AddressRate => {
                 f.write_str("more calls without a good key than the rate of an address allows")
             }
+            Self::SignIn(problem) => write!(f, "sign-in by OpenID Connect: {problem}"),
         }
     }
 }

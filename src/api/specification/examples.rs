@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::problems::ProblemAnswer;
 use access::{
     api_keys, audit, issuer_name, issuers, key_id, made_key, new_issuer, new_key, one_issuer,
-    session,
+    session, sign_in,
 };
 use overview::{overview, settings};
 use shared::{DATE, data, demo, page, success};
@@ -328,6 +328,7 @@ pub const EXAMPLES: &[Example] = &[
     ),
     example("listRenewals", &[], None, renewals),
     example("runRenewals", &[], None, run),
+    example("getSignIn", &[], None, sign_in),
     example("createSession", &[], None, session),
     // These are for whoever has its cookie.
     example("getSession", &[], None, session),

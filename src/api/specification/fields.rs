@@ -173,6 +173,7 @@ pub const FIELDS: &[Known] = &[
     ("Replica", &["clock_offset_ms"], either_sign),
     ("Settings", &["configuration"], any_object),
     ("SealingKey", &["values"], count),
+    ("Session", &["rule"], number),
     ("Session", &["scopes"], scopes),
     ("Session", &["idle_expires_at", "expires_at"], date),
     ("ApiKey", &["scopes"], scopes),

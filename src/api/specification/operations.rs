@@ -292,6 +292,7 @@ pub const OPERATIONS: &[Operation] = &[
         &[REALM, Parameter("timeout_s", run_timeout_s)],
         &[],
     ),
+    operation("getSignIn", "How to sign in.", &[], &[problem::NO_CONSOLE]),
     operation(
         "createSession",
         "The session; its cookie is set.",

@@ -36,6 +36,21 @@ impl Browser {
         browser
     }
 
+    /// One that has the cookie of a session already.
+    pub async fn with_session(client: &Client, set: &str) -> Self {
+        let mut browser = Self {
+            client: client.without_key(),
+            cookie: String::new(),
+            set: set.to_owned(),
+            csrf: String::new(),
+            shown: json!({"csrf": ""}),
+        };
+        browser.take();
+        browser.show().await;
+        browser.take();
+        browser
+    }
+
     fn take(&mut self) {
         let (cookie, _) = self.set.split_once(';').expect("it has attributes");
         self.cookie = cookie.to_owned();

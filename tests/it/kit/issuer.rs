@@ -1,6 +1,7 @@
 //! An issuer of JWTs: it signs them as Kubernetes and GitHub do, publishes its keys, and counts who
 //! asks for them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::encoding::AsDer;
@@ -162,6 +163,10 @@ struct Published {
     answer: Option<(u16, String)>,
     /// What the discovery document says instead of the truth.
     discovery: Option<Value>,
+    /// Other pages, by path: status and body.
+    pages: HashMap<String, (u16, String)>,
+    /// What was posted last.
+    posted: Option<String>,
     asked: Vec<String>,
     gate: Option<Arc<Semaphore>>,
 }
@@ -202,6 +207,16 @@ impl Publisher {
         self.lock().discovery = Some(document);
     }
 
+    pub fn show(&self, path: &str, status: u16, body: &str) {
+        let page = (status, body.to_owned());
+        self.lock().pages.insert(path.to_owned(), page);
+    }
+
+    /// The body of the last request that had one.
+    pub fn posted(&self) -> Option<String> {
+        self.lock().posted.clone()
+    }
+
     /// Whoever asks from now on waits until it is released.
     pub fn hold(&self) {
         self.lock().gate = Some(Arc::new(Semaphore::new(0)));
@@ -238,7 +253,7 @@ struct Publishing(Arc<Mutex<Published>>);
 impl Endpoint for Publishing {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let path = request.uri().path().to_owned();
         let host = request.header("host").unwrap_or_default().to_owned();
         let gate = {
@@ -246,6 +261,10 @@ impl Endpoint for Publishing {
             published.asked.push(path.clone());
             published.gate.clone()
         };
+        let body = request.take_body().into_string().await?;
+        if !body.is_empty() {
+            self.0.lock().expect("nothing panics with the lock").posted = Some(body);
+        }
         if let Some(gate) = gate {
             drop(gate.acquire().await);
         }
@@ -265,7 +284,11 @@ impl Endpoint for Publishing {
             }
             ("/jwks", Some((status, body))) => (*status, body.clone()),
             ("/jwks", None) => (200, json!({"keys": published.keys}).to_string()),
-            _ => (404, String::new()),
+            _ => published
+                .pages
+                .get(&path)
+                .cloned()
+                .unwrap_or((404, String::new())),
         };
         let status = poem::http::StatusCode::from_u16(status).expect("a status");
         let response = Response::builder().status(status);

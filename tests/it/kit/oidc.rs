@@ -1,5 +1,6 @@
 //! A certified OAuth server: npm `oidc-provider`, in a process of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +13,9 @@ use token_server::foundation::clock::{Clock, SystemClock};
 
 /// What client 1 has: characters that a careless Basic header would break on.
 pub const AWKWARD_SECRET: &str = "secret:of client-1/100%2B+0123456789abcdef";
+
+/// What the client `console` has, likewise.
+pub const CONSOLE_SECRET: &str = "secret:of console/100%2B+0123456789abcdef";
 
 /// What is registered beside the clients of shared secrets.
 #[derive(Default)]
@@ -170,6 +174,70 @@ impl OauthServer {
         let claims: Value = serde_json::from_slice(&decode(claims)).expect("they are JSON");
         let now_s = SystemClock.now().0 / 1000;
         verified.is_ok() && claims["exp"].as_i64().expect("an end") > now_s
+    }
+
+    /// Goes as a browser does from where it was led, signs in by a name, and answers where it is led to
+    /// at last; without a name, it gives up.
+    pub async fn sign_in(&self, location: &str, name: Option<&str>) -> String {
+        let (mut at, mut cookies) = (location.to_owned(), BTreeMap::new());
+        let mut form = None;
+        while at.starts_with(&self.issuer) {
+            let (next, page) = self.browse(&at, form.take(), &mut cookies).await;
+            match (next, name) {
+                (Some(next), _) => at = next,
+                (None, None) => at = format!("{at}/abort"),
+                (None, Some(name)) if page.contains("name=\"login\"") => {
+                    form = Some(format!("prompt=login&login={name}&password=any"));
+                }
+                (None, Some(_)) => {
+                    assert!(page.contains("value=\"consent\""), "{page}");
+                    form = Some("prompt=consent".to_owned());
+                }
+            }
+        }
+        at
+    }
+
+    /// Where a page leads, or what it shows.
+    async fn browse(
+        &self,
+        at: &str,
+        form: Option<String>,
+        cookies: &mut BTreeMap<String, String>,
+    ) -> (Option<String>, String) {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client can be made");
+        let request = match form {
+            None => http.get(at),
+            Some(form) => http
+                .post(at)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form),
+        };
+        let kept: Vec<_> = cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let answer = request.header("cookie", kept.join("; ")).send().await;
+        let answer = answer.expect("the OAuth server answers");
+        for set in answer.headers().get_all("set-cookie") {
+            let (pair, _) = set
+                .to_str()
+                .expect("text")
+                .split_once(';')
+                .expect("attributes");
+            let (name, value) = pair.split_once('=').expect("a value");
+            cookies.insert(name.to_owned(), value.to_owned());
+        }
+        cookies.retain(|_, value| !value.is_empty());
+        let next = answer.headers().get("location").map(|next| {
+            let next = next.to_str().expect("text");
+            answer.url().join(next).expect("a URL").to_string()
+        });
+        (next, answer.text().await.expect("the answer is whole"))
     }
 
     async fn get(&self, path: &str) -> Value {

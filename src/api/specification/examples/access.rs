@@ -4,9 +4,16 @@ use serde_json::{Value, json};
 
 use super::shared::{DATE, data, demo, page};
 
+pub fn sign_in() -> Value {
+    data(json!({"oidc": {
+        "name": "Example ID", "url": "https://tokens.example/console/sign-in/oidc",
+    }}))
+}
+
 pub fn session() -> Value {
     data(json!({
         "caller": "operator",
+        "rule": null,
         "scopes": ["realm:read", "secret:read"],
         "realms": [demo()],
         "keys": null,
