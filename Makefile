@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console test-console-short openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,11 +98,15 @@ console/dist/index.html: openapi/openapi.json $(shell git ls-files console 2>/de
 	npm --prefix console ci
 	npm --prefix console run build
 
-# CHROMIUM names the browser, TEST_MYSQL_URL a server on which the walks are made as well.
-test-console: console ## the console: types, texts, logic, size, and walks through it in Chromium
+# CHROMIUM names the browser, TEST_MYSQL_URL a server instead of the MariaDB that this starts.
+test-console: console ## the console: types, texts, logic, size, and walks through it in Chromium on both databases
 	npm --prefix console test
 	$(CARGO) build --locked
-	npm --prefix console run e2e
+	tests/console.sh
+
+test-console-short: console ## of these walks: a first token, and one look at each page, on SQLite
+	$(CARGO) build --locked
+	tests/console.sh short
 
 docs: ## builds the book of docs/ into target/book, with mdbook
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install mdbook --locked --version 0.5.4"; exit 1; }

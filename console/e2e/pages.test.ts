@@ -1,20 +1,19 @@
 import { describe, expect, test } from 'vitest'
-import { DESKTOP, PHONE } from './kit/browser.ts'
+import { DESKTOP } from './kit/browser.ts'
+import { DATABASES } from './kit/database.ts'
 import { PAGES } from './kit/pages.ts'
 import { prepared } from './kit/prepared.ts'
+import { ALL_LOOKS, nameOf, RUNS } from './kit/runs.ts'
 import { stage } from './kit/walk.ts'
 
-const LOOKS = [
-  { language: 'en', theme: 'light', ...DESKTOP },
-  { language: 'zh', theme: 'dark', ...DESKTOP },
-  { language: 'en', theme: 'dark', ...PHONE },
-  { language: 'zh', theme: 'light', ...PHONE },
-] as const
+const SEEN = DATABASES.flatMap((kind) =>
+  (kind === 'sqlite' ? ALL_LOOKS : RUNS.filter((run) => run.kind === kind).map((run) => run.look)).map((look) => ({ kind, look, name: nameOf(look) })),
+)
 
-describe('every page', () => {
-  const on = stage('sqlite', prepared)
+describe.each(DATABASES)('every page, on %s', (kind) => {
+  const on = stage({ kind, look: DESKTOP }, prepared)
 
-  test.each(LOOKS)('has no barrier and no sideways scrolling in $language, $theme, $width wide', async (look) => {
+  test.each(SEEN.filter((seen) => seen.kind === kind))('has no barrier and no sideways scrolling in $name', async ({ look }) => {
     const visitor = await on.signedIn('/start', look)
     const { page } = visitor
     const found: string[] = []
@@ -32,9 +31,9 @@ describe('every page', () => {
 })
 
 describe('the sign-in', () => {
-  const on = stage('sqlite')
+  const on = stage({ kind: 'sqlite', look: DESKTOP })
 
-  test.each(LOOKS)('has no barrier in $language, $theme, $width wide', async (look) => {
+  test.each(ALL_LOOKS.map((look) => ({ look, name: nameOf(look) })))('has no barrier in $name', async ({ look }) => {
     const visitor = await on.visitor(look)
     await visitor.go('/')
     await visitor.page.locator('input[type=password]').waitFor()

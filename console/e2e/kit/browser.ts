@@ -77,6 +77,26 @@ export class Visitor {
     await this.page.evaluate((to) => history.pushState(null, '', to), `/console${path}`)
   }
 
+  /** Follows a link of the navigation, which is behind a button where there is little room. Answers how many clicks. */
+  async choose(name: string | RegExp): Promise<number> {
+    const opened = await this.openMenu()
+    await this.page.locator('nav#pages').getByRole('link', { name }).click()
+    return opened ? 2 : 1
+  }
+
+  /** Where the navigation leads. */
+  async pagesOffered(): Promise<string[]> {
+    return this.page.locator('nav#pages a').evaluateAll((links) => links.map((link) => link.getAttribute('href') ?? ''))
+  }
+
+  /** Opens what is behind a button where there is little room. Answers whether there was one. */
+  async openMenu(): Promise<boolean> {
+    const menu = this.page.locator('header button.menu')
+    if (!(await menu.isVisible()) || (await menu.getAttribute('aria-expanded')) === 'true') return false
+    await menu.click()
+    return true
+  }
+
   /** Signs in at a path, in whatever language the page has. */
   async signIn(path = '/', key = this.#server.key) {
     await this.go(path)

@@ -32,6 +32,7 @@ export class Front {
       const passed = send(url, { method: incoming.method, headers: incoming.headers }, (answer) => {
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
         answer.pipe(outgoing)
+        answer.on('error', () => outgoing.destroy())
       })
       passed.on('error', () => outgoing.destroy())
       outgoing.on('close', () => passed.destroy())

@@ -1,6 +1,11 @@
 // A provider as OAuth has it (RFC 6749, section 4.4), which answers as it is told.
-import { createServer, type Server } from 'node:http'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 /** A client secret that is always refused. */
 export const WRONG = 'wrong'
@@ -10,23 +15,40 @@ export class Provider {
   answers: 'token' | 'refusal' | 'fault' = 'token'
   lifetimeS = 7200
   issued = 0
+  /** When it last answered. */
+  answeredAt = 0
+  /** The authority that its other self, with TLS, is trusted by: a file (PEM). */
+  readonly authority: string
   readonly #server: Server
+  readonly #secure: Server
+  readonly #folder = mkdtempSync(join(tmpdir(), 'console-e2e-provider-'))
 
   private constructor() {
-    this.#server = createServer((request, response) => {
+    const answer: RequestListener = (request, response) => {
       let sent = ''
       request.on('data', (data: Buffer) => (sent += data.toString()))
       request.on('end', () => {
         const [status, body] = this.#answer(new URLSearchParams(sent).get('client_secret') === WRONG)
         response.writeHead(status, { 'Content-Type': 'application/json' })
         response.end(JSON.stringify(body))
+        this.answeredAt = performance.now()
       })
-    })
+    }
+    this.#server = createServer(answer)
+    const key = join(this.#folder, 'key.pem')
+    this.authority = join(this.#folder, 'certificate.pem')
+    execFileSync('openssl', [
+      'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=provider for tests',
+      '-addext', 'basicConstraints=critical,CA:FALSE', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', this.authority,
+    ], { stdio: 'ignore' })
+    this.#secure = createSecureServer({ key: readFileSync(key), cert: readFileSync(this.authority) }, answer)
   }
 
   static async start(): Promise<Provider> {
     const provider = new Provider()
-    await new Promise<void>((ready) => provider.#server.listen(0, '127.0.0.1', ready))
+    for (const server of [provider.#server, provider.#secure]) {
+      await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready))
+    }
     return provider
   }
 
@@ -34,9 +56,17 @@ export class Provider {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/token`
   }
 
+  /** Host and port of its other self. */
+  get secureHost(): string {
+    return `127.0.0.1:${(this.#secure.address() as AddressInfo).port}`
+  }
+
   stop() {
-    this.#server.closeAllConnections()
-    this.#server.close()
+    for (const server of [this.#server, this.#secure]) {
+      server.closeAllConnections()
+      server.close()
+    }
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 
   #answer(wrong: boolean): [number, object] {

@@ -20,7 +20,7 @@ async function freePort(): Promise<number> {
 }
 
 export class Server {
-  readonly key = randomBytes(24).toString('hex')
+  readonly key: string
   /** Where a browser finds the console. */
   origin = ''
   #direct = ''
@@ -28,14 +28,31 @@ export class Server {
   #front: Front | undefined
   #folder = mkdtempSync(join(tmpdir(), 'console-e2e-'))
   #log = ''
+  #database: string | undefined
+  #sealing = `k1:${randomBytes(32).toString('base64')}`
 
-  static async start(kind: Kind = 'sqlite'): Promise<Server> {
+  static async start(kind: Kind = 'sqlite', settings: Record<string, string> = {}): Promise<Server> {
     const server = new Server()
-    await server.#start(kind)
+    server.#database = kind === 'mysql' ? newMysqlDatabase() : undefined
+    await server.#start(settings)
     return server
   }
 
-  async #start(kind: Kind) {
+  /** Another replica, on the same database: SQLite has none. */
+  async replica(): Promise<Server> {
+    if (this.#database === undefined) throw new Error('SQLite has one server')
+    const other = new Server(this.key)
+    other.#database = this.#database
+    other.#sealing = this.#sealing
+    await other.#start({})
+    return other
+  }
+
+  private constructor(key = randomBytes(24).toString('hex')) {
+    this.key = key
+  }
+
+  async #start(settings: Record<string, string>) {
     const listen = `127.0.0.1:${await freePort()}`
     this.#direct = `http://${listen}`
     this.#process = spawn(BINARY, ['serve'], {
@@ -46,18 +63,23 @@ export class Server {
         TOKEN_SERVER__ADMIN_KEY: this.key,
         // A refused secret needs attention soon, not after a minute.
         TOKEN_SERVER__RENEWAL__TRIES_AFTER_SAVE_S: '1',
+        // A walk that renews a token twice need not wait between.
+        TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S: '0',
         TOKEN_SERVER__UPSTREAM__ALLOWED_NETWORKS: '127.0.0.0/8',
-        ...(kind === 'mysql' ? { TOKEN_SERVER__DATABASE__URL: newMysqlDatabase() } : {}),
+        TOKEN_SERVER__SEALING__KEYS: this.#sealing,
+        ...(this.#database === undefined ? {} : { TOKEN_SERVER__DATABASE__URL: this.#database }),
+        ...settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream?.on('data', (data: Buffer) => (this.#log += data.toString()))
     }
-    await eventually(`${BINARY} is ready\n${this.#log}`, async () => {
-      if (this.#process?.exitCode != null) throw new Error(this.#log)
-      return (await fetch(`${this.#direct}/readyz`)).ok
-    })
+    const ended = new Promise<never>((_, failed) =>
+      this.#process?.once('exit', () => failed(new Error(`${BINARY} ended:\n${this.#log}`))),
+    )
+    ended.catch(() => undefined)
+    await Promise.race([eventually(`${BINARY} is ready`, async () => (await fetch(`${this.#direct}/readyz`)).ok), ended])
     // CONSOLE_DIST: a folder that is served instead of what is compiled in.
     if (process.env.CONSOLE_DIST) {
       this.#front = await Front.start(process.env.CONSOLE_DIST, this.#direct)

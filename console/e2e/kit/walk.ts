@@ -1,17 +1,17 @@
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { openBrowser, Visitor, type Look } from './browser.ts'
-import type { Kind } from './database.ts'
 import { Provider } from './provider.ts'
+import type { Kind } from './database.ts'
 import { Server } from './server.ts'
 
 /** A server, a provider and a browser for the walks of one file; each visitor must have left no fault. */
-export function stage(kind: Kind, prepare?: (server: Server, provider: Provider) => Promise<void>) {
+export function stage(run: { kind: Kind; look: Look }, prepare?: (server: Server, provider: Provider) => Promise<void>) {
   const parts = {} as { server: Server; provider: Provider; browser: Browser }
   const here: Visitor[] = []
   beforeAll(async () => {
     parts.provider = await Provider.start()
-    parts.server = await Server.start(kind)
+    parts.server = await Server.start(run.kind, { TOKEN_SERVER__UPSTREAM__CA_FILE: parts.provider.authority })
     parts.browser = await openBrowser()
     await prepare?.(parts.server, parts.provider)
   })
@@ -32,7 +32,7 @@ export function stage(kind: Kind, prepare?: (server: Server, provider: Provider)
     get provider() {
       return parts.provider
     },
-    async visitor(look?: Look): Promise<Visitor> {
+    async visitor(look: Look = run.look): Promise<Visitor> {
       const visitor = await Visitor.come(parts.browser, parts.server, look)
       here.push(visitor)
       return visitor
@@ -41,6 +41,16 @@ export function stage(kind: Kind, prepare?: (server: Server, provider: Provider)
       const visitor = await this.visitor(look)
       await visitor.signIn(path)
       return visitor
+    },
+    /** Where somebody else makes a change: another replica where there can be one. */
+    async elsewhere<T>(change: (server: Server) => Promise<T>): Promise<T> {
+      if (run.kind === 'sqlite') return change(parts.server)
+      const other = await parts.server.replica()
+      try {
+        return await change(other)
+      } finally {
+        await other.stop()
+      }
     },
   }
 }

@@ -39,15 +39,26 @@ export function useLive(session: Session): Live {
     }, AWAY_REFRESH_MS)
     let source: EventSource | null = null
     let again: ReturnType<typeof setTimeout> | undefined
+    let askedAtOnce = -Infinity
     const connect = () => {
+      let opened = false
       source = new EventSource('/api/event')
       source.onopen = () => {
+        opened = true
         setLive('live')
         changed()
       }
       source.onerror = () => {
         setLive('away')
-        if (source?.readyState !== EventSource.CLOSED) return
+        if (source?.readyState !== EventSource.CLOSED) {
+          // It may have ended with its session: who asks at once learns of it. The browser would ask in some seconds.
+          const now = performance.now()
+          if (!opened || now - askedAtOnce < RECONNECT_MS) return
+          askedAtOnce = now
+          source?.close()
+          connect()
+          return
+        }
         // Refused: either the session has ended, which this tells, or there are too many streams.
         void readSession()
         again = setTimeout(connect, RECONNECT_MS)

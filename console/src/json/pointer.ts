@@ -1,9 +1,14 @@
 // Where a JSON pointer (RFC 6901) leads in a text, and which one leads to a place.
-import { syntaxTree } from '@codemirror/language'
+import { ensureSyntaxTree, syntaxTree } from '@codemirror/language'
 import type { EditorState } from '@codemirror/state'
 import type { SyntaxNode } from '@lezer/common'
 
 const VALUES = new Set(['Object', 'Array', 'String', 'Number', 'True', 'False', 'Null'])
+
+/** A document has at most some hundred lines; where the machine is busy, what the editor has read by itself may be less. */
+const READ_MS = 1_000
+
+const treeOf = (state: EditorState) => ensureSyntaxTree(state, state.doc.length, READ_MS) ?? syntaxTree(state)
 
 function keyOf(state: EditorState, property: SyntaxNode): string | null {
   const name = property.getChild('PropertyName')
@@ -32,7 +37,7 @@ const unescape = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '
 
 /** The range of what a pointer names; where that is not there, of the last thing on the way that is. */
 export function rangeOf(state: EditorState, pointer: string): { from: number; to: number } {
-  let node = syntaxTree(state).topNode.firstChild
+  let node = treeOf(state).topNode.firstChild
   if (!node) return { from: 0, to: 0 }
   for (const part of pointer.split('/').slice(1)) {
     const next = step(state, node, unescape(part))
@@ -47,7 +52,7 @@ export function rangeOf(state: EditorState, pointer: string): { from: number; to
 /** The names on the way to a place, from the outermost. */
 export function pathAt(state: EditorState, position: number): string[] {
   const path: string[] = []
-  for (let node: SyntaxNode | null = syntaxTree(state).resolveInner(position, -1); node; node = node.parent) {
+  for (let node: SyntaxNode | null = treeOf(state).resolveInner(position, -1); node; node = node.parent) {
     if (node.name === 'Property') {
       const key = keyOf(state, node)
       if (key !== null) path.unshift(key)

@@ -9,6 +9,8 @@ import { Scatter } from './scatter'
 
 /** As many attempts as the plots are made of, the latest. */
 const PLOTTED = 500
+/** Within less than this, minutes would all be the same. */
+const WITH_SECONDS_MS = 10 * 60_000
 
 interface Props {
   realm: string | undefined
@@ -24,7 +26,12 @@ export default function Plots({ realm, secretKey, outcome }: Props) {
   const durations = durationsOf(data.list)
   const failures = classesOver(data.list, 24)
   const time = (ms: number) => duration(ms, i18n.language)
-  const short = new Intl.DateTimeFormat(i18n.language, { month: 'numeric', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
+  const short = new Intl.DateTimeFormat(i18n.language, {
+    ...(durations.to - durations.from < WITH_SECONDS_MS ? { second: '2-digit' } : { month: 'numeric', day: 'numeric' }),
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+  })
   const failed = failures.classes.length > 0
   return (
     <div className="columns">

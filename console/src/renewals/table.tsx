@@ -38,7 +38,7 @@ export function RenewalTable({ withoutSecret, ...list }: Props) {
   const replica: TableColumnsType<Renewal>[number] = {
     title: t('columns.replica'),
     key: 'replica',
-    responsive: ['xl'],
+    responsive: ['xxl'],
     render: (_, one) => (
       <span className="short" title={one.replica}>
         {one.replica}

@@ -53,11 +53,10 @@ export function SecretPage() {
               expiresAt={secret.expires_at}
             />
             <Facts secret={secret} />
-            {may('token:read', realm, key) ? (
+            {may('token:read', realm, key) ? null : <p className="hint">{t('token.notAllowed')}</p>}
+            {may('token:read', realm, key) && secret.generation > 0 ? (
               <TokenValue realm={realm} secretKey={key} generation={secret.generation} />
-            ) : (
-              <p className="hint">{t('token.notAllowed')}</p>
-            )}
+            ) : null}
           </section>
           <LastError secret={secret} />
           <div className="columns">

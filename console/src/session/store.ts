@@ -34,6 +34,8 @@ export function beginSession(session: Session) {
 
 /** The session ended by itself: it was too old, or its key was revoked. `reason` is the server's text. */
 export function endSession(reason: string | null) {
+  // Several calls may be told so at once; the first has said it.
+  if (state.kind === 'out') return
   become({ kind: 'out', reason, left: state.kind === 'in' })
 }
 

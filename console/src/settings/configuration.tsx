@@ -16,7 +16,7 @@ export function Configuration({ settings }: { settings: readonly Setting[] }) {
         <TextFilter label={t('configuration.search')} value={text} onChange={setText} />
       </Filters>
       {listed.length === 0 ? <p className="hint">{t('configuration.none')}</p> : null}
-      <table className="plain-table">
+      <table className="plain-table settings-table">
         <thead>
           <tr>
             <th scope="col">{t('configuration.name')}</th>

@@ -6,7 +6,7 @@ test('settings have the names that the reference has', () => {
     { name: 'data_dir', value: '/d' },
     { name: 'http.listen', value: ':80' },
     { name: 'http.proxies', value: '["a"]' },
-    { name: 'proxy.out.kind', value: 'socks5' },
     { name: 'off', value: 'false' },
+    { name: 'proxy.out.kind', value: 'socks5' },
   ])
 })
