@@ -116,7 +116,7 @@ async fn register(app: &App, port: u16, client_secret: String) -> Result<(), Dem
         config: FieldChange::Set(config),
         logic_code: FieldChange::Keep,
     };
-    app.registry.save_realm(patch, &by).await?;
+    app.registry.save_realm(patch, None, &by).await?;
     let set = |value: String| ParamChange::Set(SecretString::from(value));
     let patch = SecretPatch {
         realm,

@@ -6,6 +6,7 @@ mod audits;
 mod auth;
 mod body;
 mod browser;
+mod changes;
 mod console;
 mod console_files;
 mod cookies;

@@ -10,6 +10,7 @@ use crate::foundation::words::words;
 use crate::reads::TokenSource;
 use crate::realm::failure::FailureClass;
 use crate::realm::preset::{Category, Verified};
+use crate::registry::SaveOutcome;
 use crate::renewal::cause::RenewalCause;
 use crate::renewal::history::RenewalOutcome;
 use crate::secret::params::VALUE_MAX_BYTES;
@@ -30,6 +31,7 @@ pub const FAILURE_CLASS: Named = Named("FailureClass");
 pub const RENEWAL_CAUSE: Named = Named("RenewalCause");
 pub const RENEWAL_OUTCOME: Named = Named("RenewalOutcome");
 pub const AUDIT_OUTCOME: Named = Named("AuditOutcome");
+pub const SAVE_OUTCOME: Named = Named("SaveOutcome");
 pub const VERIFICATION: Named = Named("Verification");
 pub const PRESET_CATEGORY: Named = Named("PresetCategory");
 
@@ -117,6 +119,13 @@ pub fn named_models() -> Vec<(Named, Value)> {
             one_of(
                 "How a call ended.",
                 &words(AuditOutcome::ALL, AuditOutcome::as_str),
+            ),
+        ),
+        (
+            SAVE_OUTCOME,
+            one_of(
+                "What a save would do.",
+                &words(SaveOutcome::ALL, SaveOutcome::as_str),
             ),
         ),
         (

@@ -14,7 +14,7 @@ use super::group::Group;
 use super::http::note_realm;
 use super::lists::{Data, PageOf, data, list};
 use super::problem::Problem;
-use super::realms::RealmView;
+use super::realms::{RealmSave, RealmView};
 use crate::app::App;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::{RealmId, name_schema};
@@ -179,16 +179,17 @@ impl Presets {
         app: State<&App>,
         id: Path<String>,
         body: JsonBody<RegistrationBody>,
+        /// Answer what would change, and change nothing.
+        dry_run: Query<Option<bool>>,
+        /// Save although secrets come to lack parameters that the realm requires.
+        confirm: Query<Option<String>>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         let Registration { id: name, replace } = body.0;
         // A preset's name is a realm's.
         let name = name.unwrap_or_else(|| RealmId::stored(id.0.clone()));
         key.must_cover_realm(&name)?;
-        let saved = app
-            .registry
-            .save_preset(&id.0, name, replace, &key.actor())
-            .await;
-        let saved = saved.map_err(|error| key.refused(error))?;
-        Ok(Json(data(RealmView::warned(saved, &app.registry))))
+        let how = RealmSave::read(dry_run.0, confirm.0)?;
+        let patch = app.registry.patch_of_preset(&id.0, name, replace).await?;
+        how.of(&key, &app.registry, patch).await
     }
 }

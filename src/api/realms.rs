@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use super::auth::{Key, RealmRead, RealmWrite};
 use super::body::{Document, JsonBody, name};
+use super::changes::{Deleted, RealmChanges, confirmation};
 use super::extract::{Paging, realm_id};
 use super::group::Group;
 use super::http::note_realm;
-use super::lists::{Data, PageOf, Success, data, list, success};
+use super::lists::{Data, PageOf, data, list};
 use super::named_models::REALM_DOCUMENT;
 use super::problem::Problem;
 use super::warnings::{WarningView, views};
@@ -21,7 +22,7 @@ use crate::foundation::clock::Timeline;
 use crate::foundation::fields::Fields;
 use crate::foundation::ids::RealmId;
 use crate::realm::Realm;
-use crate::registry::{FieldChange, LeftAlone, RealmPatch, Registry};
+use crate::registry::{Confirmation, FieldChange, LeftAlone, RealmPatch, RealmPreview, Registry};
 
 pub struct Realms;
 
@@ -96,6 +97,9 @@ pub struct RealmView {
     /// What is most likely not meant; absent where there is nothing, and in lists.
     #[oai(skip_serializing_if_is_none)]
     warnings: Option<Vec<WarningView>>,
+    /// What would change. With `dry_run` only: the other fields are as they would be.
+    #[oai(skip_serializing_if_is_none)]
+    changes: Option<RealmChanges>,
 }
 
 impl RealmView {
@@ -105,6 +109,15 @@ impl RealmView {
         Self {
             warnings: views(warnings),
             ..realm.into()
+        }
+    }
+
+    /// A realm as it would be saved.
+    fn previewed(preview: RealmPreview, registry: &Registry) -> Self {
+        let view = Self::warned(preview.realm.clone(), registry);
+        Self {
+            changes: Some(preview.into()),
+            ..view
         }
     }
 }
@@ -122,6 +135,7 @@ impl From<Realm> for RealmView {
             updated_at: realm.updated_at.to_rfc3339(),
             unreadable: None,
             warnings: None,
+            changes: None,
         }
     }
 }
@@ -140,7 +154,52 @@ impl From<Box<LeftAlone>> for RealmView {
             updated_at: row.updated_at.to_rfc3339(),
             unreadable: Some(why.to_string()),
             warnings: None,
+            changes: None,
         }
+    }
+}
+
+/// How a realm is to be saved.
+pub(super) enum RealmSave {
+    DryRun,
+    Save(Option<Confirmation>),
+}
+
+impl RealmSave {
+    /// What the queries `dry_run` and `confirm` say.
+    ///
+    /// # Errors
+    /// A problem that names the one which cannot be read.
+    pub fn read(dry_run: Option<bool>, confirm: Option<String>) -> Result<Self, Problem> {
+        let confirmed = confirmation(confirm)?;
+        Ok(match dry_run {
+            Some(true) => Self::DryRun,
+            Some(false) | None => Self::Save(confirmed),
+        })
+    }
+
+    /// Saves a realm, or says what that would change.
+    ///
+    /// # Errors
+    /// A problem that says why it is refused.
+    pub async fn of(
+        self,
+        key: &Key<RealmWrite>,
+        registry: &Registry,
+        patch: RealmPatch,
+    ) -> Result<Json<Data<RealmView>>, Problem> {
+        let by = key.actor();
+        let view = match self {
+            Self::DryRun => {
+                let preview = registry.preview_realm(patch, &by).await;
+                preview.map(|preview| RealmView::previewed(preview, registry))
+            }
+            Self::Save(confirmed) => {
+                let saved = registry.save_realm(patch, confirmed, &by).await;
+                saved.map(|realm| RealmView::warned(realm, registry))
+            }
+        };
+        Ok(Json(data(view.map_err(|error| key.refused(error))?)))
     }
 }
 
@@ -170,18 +229,23 @@ impl Realms {
     ///
     /// The whole is validated before anything is stored. What is allowed and most likely not meant
     /// is answered as `warnings`. Secrets that failed are tried again. Where the realm has secrets,
-    /// a change of what is sent needs `secret:write` for all of them, too.
+    /// a change of what is sent needs `secret:write` for all of them, too. One that leaves secrets
+    /// without parameters which the realm comes to require is refused, unless that is confirmed. A
+    /// default that is the mask of one is refused.
     #[oai(path = "/api/realm", method = "post", operation_id = "saveRealm")]
     async fn save(
         &self,
         key: Key<RealmWrite>,
         app: State<&App>,
         body: JsonBody<RealmBody>,
+        /// Answer what would change, and change nothing.
+        dry_run: Query<Option<bool>>,
+        /// Save although secrets come to lack parameters that the realm requires.
+        confirm: Query<Option<String>>,
     ) -> Result<Json<Data<RealmView>>, Problem> {
         key.must_cover_realm(&body.0.id)?;
-        let saved = app.registry.save_realm(body.0, &key.actor()).await;
-        let realm = saved.map_err(|error| key.refused(error))?;
-        Ok(Json(data(RealmView::warned(realm, &app.registry))))
+        let how = RealmSave::read(dry_run.0, confirm.0)?;
+        how.of(&key, &app.registry, body.0).await
     }
 
     /// Show a realm
@@ -203,7 +267,7 @@ impl Realms {
     /// Delete a realm
     ///
     /// Refused while it has secrets, unless `cascade` deletes them, too, which needs `secret:write`
-    /// for all of them.
+    /// for all of them. Answers what went with it.
     #[oai(
         path = "/api/realm/:id",
         method = "delete",
@@ -216,12 +280,18 @@ impl Realms {
         id: Path<String>,
         /// Delete its secrets, too; without it a realm with secrets is refused.
         cascade: Query<Option<bool>>,
-    ) -> Result<Json<Success>, Problem> {
+        /// Answer what would go with it, and delete nothing.
+        dry_run: Query<Option<bool>>,
+    ) -> Result<Json<Data<Deleted>>, Problem> {
         let cascade = cascade.0.unwrap_or(false);
         let id = realm_id(id.0)?;
         key.must_cover_realm(&id)?;
-        let deleted = app.registry.delete_realm(&id, cascade, &key.actor()).await;
-        deleted.map_err(|error| key.refused(error))?;
-        Ok(Json(success()))
+        let (registry, by) = (&app.registry, key.actor());
+        let deleted = match dry_run.0 {
+            Some(true) => registry.preview_realm_deletion(&id, cascade, &by).await,
+            Some(false) | None => registry.delete_realm(&id, cascade, &by).await,
+        };
+        let deleted = deleted.map_err(|error| key.refused(error))?;
+        Ok(Json(data(deleted.into())))
     }
 }

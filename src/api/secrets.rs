@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::auth::{Key, SecretRead, SecretWrite};
 use super::body::{Document, JsonBody, secret_name};
+use super::changes::{Deleted, SecretChanges};
 use super::extract::{Paging, SecretPath, one_of};
 use super::group::Group;
-use super::lists::{Data, PageOf, Success, data, list, success};
+use super::lists::{Data, PageOf, data, list};
 use super::named_models::PARAM_CHANGES;
 use super::problem::Problem;
 use super::warnings::{WarningView, views};
@@ -119,7 +120,7 @@ fn param(value: Option<&str>) -> ParamChange {
 struct SecretView {
     realm: String,
     key: String,
-    /// Parameters by name, masked; null where this server lacks the sealing key, or where they
+    /// Parameters by name, masked but for those that the realm declares not to be secret; null where this server lacks the sealing key, or where they
     /// are damaged.
     #[oai(nullable)]
     params: Option<BTreeMap<String, String>>,
@@ -144,6 +145,9 @@ struct SecretView {
     /// What is most likely not meant; absent where there is nothing, and in lists.
     #[oai(skip_serializing_if_is_none)]
     warnings: Option<Vec<WarningView>>,
+    /// What would change. With `dry_run` only: the other fields are as they would be.
+    #[oai(skip_serializing_if_is_none)]
+    changes: Option<SecretChanges>,
 }
 
 /// What went wrong since the last success.
@@ -173,7 +177,7 @@ impl From<ListedSecret> for SecretView {
         Self {
             realm: record.realm.to_string(),
             key: record.key.to_string(),
-            params: secret.masked,
+            params: secret.shown,
             state: secret.state.as_str().to_owned(),
             generation: record.generation.0,
             expires_at: record
@@ -187,6 +191,7 @@ impl From<ListedSecret> for SecretView {
             created_at: secret.created_at.to_rfc3339(),
             updated_at: secret.updated_at.to_rfc3339(),
             warnings: views(secret.warnings),
+            changes: None,
         }
     }
 }
@@ -196,7 +201,7 @@ impl Secrets {
     /// List secrets, newest first, always masked
     ///
     /// Those that the key's patterns cover. Of parameters only the ends are shown, of short ones
-    /// nothing.
+    /// nothing; those that the realm declares with `secret: false` are shown as they are.
     #[oai(path = "/api/secret", method = "get", operation_id = "listSecrets")]
     async fn list(
         &self,
@@ -222,23 +227,38 @@ impl Secrets {
 
     /// Create a secret, or merge into the one that is there
     ///
-    /// Changed parameters make renewal due now; the old token is served until it succeeds.
+    /// Changed parameters make renewal due now; the old token is served until it succeeds. A value
+    /// that looks like a mask, and is not that of the stored value, is refused.
     #[oai(path = "/api/secret", method = "post", operation_id = "saveSecret")]
     async fn save(
         &self,
         key: Key<SecretWrite>,
         app: State<&App>,
         body: JsonBody<SecretBody>,
+        /// Answer what would change, and change nothing.
+        dry_run: Query<Option<bool>>,
     ) -> Result<Json<Data<SecretView>>, Problem> {
         key.must_cover(&body.0.realm, &body.0.key)?;
-        let saved = app.registry.save_secret(body.0, &key.actor()).await;
-        let secret = saved.map_err(|error| match error {
+        let refused = |error| match error {
             // The predecessor's status.
             RegistryError::Refused(refusal @ Refusal::UnknownRealm(_)) => {
                 Problem::bad_request("unknown_realm", format!("{refusal}."))
             }
             other => key.refused(other),
-        })?;
+        };
+        if dry_run.0.unwrap_or(false) {
+            let preview = app.registry.preview_secret(&body.0, &key.actor()).await;
+            let preview = preview.map_err(refused)?;
+            let target = format!("{}/{}", body.0.realm, body.0.key);
+            key.has_looked("secret.read", target, Some("by a dry run".to_owned()));
+            let changes = SecretChanges::of(&preview);
+            return Ok(Json(data(SecretView {
+                changes: Some(changes),
+                ..preview.secret.into()
+            })));
+        }
+        let saved = app.registry.save_secret(body.0, &key.actor()).await;
+        let secret = saved.map_err(refused)?;
         Ok(Json(data(secret.into())))
     }
 
@@ -265,7 +285,7 @@ impl Secrets {
 
     /// Delete a secret and its token
     ///
-    /// At once, for all replicas. Nothing tells the provider.
+    /// At once, for all replicas. Nothing tells the provider. Answers what went with it.
     #[oai(
         path = "/api/secret/:realm/:key",
         method = "delete",
@@ -276,13 +296,17 @@ impl Secrets {
         api_key: Key<SecretWrite>,
         app: State<&App>,
         secret: SecretPath,
-    ) -> Result<Json<Success>, Problem> {
+        /// Answer what would go with it, and delete nothing.
+        dry_run: Query<Option<bool>>,
+    ) -> Result<Json<Data<Deleted>>, Problem> {
         let SecretPath { realm, key } = secret;
         api_key.must_cover(&realm, &key)?;
-        app.registry
-            .delete_secret(&realm, &key, &api_key.actor())
-            .await?;
-        Ok(Json(success()))
+        let (registry, by) = (&app.registry, api_key.actor());
+        let deleted = match dry_run.0 {
+            Some(true) => registry.preview_secret_deletion(&realm, &key).await?,
+            Some(false) | None => registry.delete_secret(&realm, &key, &by).await?,
+        };
+        Ok(Json(data(deleted.into())))
     }
 
     /// Switch renewal off; the token is served while it is valid

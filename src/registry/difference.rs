@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::leaves::{Leaves, MARK, differing, is_destination, is_masked, leaves_of, value};
 use super::realm_file::file_of;
+use super::values;
+use crate::realm::Fault;
 use crate::realm::store::RealmContent;
+use crate::secret::params::looks_like_mask;
 
 /// The mark of what differs, where a difference is to be seen.
 const CHANGED_MARK: &str = "*** (changed)";
@@ -50,6 +53,22 @@ pub(super) fn destinations(
 
 fn config_of(content: &RealmContent) -> Option<Value> {
     serde_json::from_str(content.config.as_deref()?).ok()
+}
+
+/// Defaults of parameters that are what a difference shows in their place.
+pub(super) fn masked_defaults(before: Option<&RealmContent>, after: &RealmContent) -> Vec<Fault> {
+    let contents = [before, Some(after)];
+    let [left, right] = contents.map(|content| config_of(content?).as_ref().map(leaves_of));
+    let is_mark = |text: &str| text == CHANGED_MARK || looks_like_mask(text);
+    let names = differing(&left, &right).into_iter();
+    let names = names.filter(|name| name.starts_with("/params/") && name.ends_with("/default"));
+    let masked = names.filter(|name| {
+        let text = value(&right, name).and_then(Value::as_str);
+        text.is_some_and(is_mark)
+    });
+    masked
+        .map(|name| Fault::new(format!("/config{name}"), values::MASKED))
+        .collect()
 }
 
 /// A realm as a file of it is, before and after a change, without the defaults of secret parameters.

@@ -4,6 +4,7 @@ mod api_keys;
 mod changed;
 pub mod check;
 mod damaged;
+mod deletion;
 mod difference;
 pub mod dry_run;
 mod exporting;
@@ -13,9 +14,11 @@ mod leaves;
 mod parents;
 mod patch;
 mod planning;
+mod preview;
 mod realm_file;
 mod realms;
 mod rights;
+mod save;
 mod sealing_keys;
 mod secrets;
 mod values;
@@ -41,6 +44,7 @@ use crate::realm::expression::Expressions;
 use crate::realm::{Fault, UnreadableRealm};
 use crate::upstream::Upstream;
 pub use api_keys::BootstrapKey;
+pub use deletion::Deletion;
 pub use difference::Destination;
 pub use exporting::{ExportedSecret, ExportedSecrets};
 pub use importing::{Imported, Pass};
@@ -48,9 +52,11 @@ pub(crate) use importing::{Unkept, done};
 pub use issuers::{ListedIssuer, pattern_faults};
 pub use patch::{SecretPatch, SentParam, SentToken, TokenOrigin};
 pub use planning::{Lacking, LackingSecret, PlannedRealm, RealmFate};
+pub use preview::RealmPreview;
 pub use realms::{LeftAlone, RealmPatch};
+pub use save::{Confirmation, SaveOutcome};
 pub use sealing_keys::{RotateError, Rotated};
-pub use secrets::{ListedSecret, ParamDifference, PlannedSecret, SecretFate};
+pub use secrets::{ListedSecret, ParamDifference, PlannedSecret, SecretFate, SecretPreview};
 
 /// Where an expiry stands in a request, for faults.
 pub const EXPIRES_AT: &str = "/expires_at";
@@ -155,6 +161,16 @@ pub enum Refusal {
     UnknownSecret { realm: String, key: String },
     #[error("the realm still has secrets; delete them first, or ask with cascade=true")]
     RealmHasSecrets,
+    #[error(
+        "saving would leave secrets without parameters that the realm comes to require: {count}, the first \
+         {first:?} (without {params}); make these parameters optional, give them a default, or save with \
+         confirm=secrets_lack_params and then give the secrets their values"
+    )]
+    SecretsLackParams {
+        count: usize,
+        first: String,
+        params: String,
+    },
     #[error("the realm is not one of fixed tokens: its tokens are obtained from its provider")]
     NotFixed,
     #[error("there is no preset {0:?}; GET /api/preset lists them")]

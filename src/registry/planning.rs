@@ -7,10 +7,10 @@ use super::changed::content_of;
 use super::difference::{self, Destination};
 use super::parents::{PlannedParents, parent_realm};
 use super::realms::{CheckedRealm, merged};
-use super::{Actor, RealmPatch, Refusal, Registry, RegistryError};
+use super::{Actor, Confirmation, RealmPatch, Refusal, Registry, RegistryError};
 use crate::foundation::ids::{KeyName, RealmId, SecretId};
 use crate::realm::store::{self, RealmContent};
-use crate::realm::{Fault, Source, Warning};
+use crate::realm::{Fault, Realm, Warning};
 use crate::secret::{Secret, store as secrets};
 
 /// Secrets that are read at once.
@@ -34,18 +34,18 @@ pub struct PlannedRealm {
     pub fate: RealmFate,
     before: Option<RealmContent>,
     after: Option<RealmContent>,
-    /// What it is to be; none where it is refused or deleted.
-    source: Option<Source>,
+    /// What it would require of its secrets, and does not yet.
+    newly_required: Vec<String>,
 }
 
-/// A secret without values that its realm requires.
+/// A secret without values that its realm comes to require.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LackingSecret {
     pub key: KeyName,
     pub params: Vec<String>,
 }
 
-/// Secrets that a changed realm leaves without what it requires.
+/// Secrets that a changed realm leaves without what it requires, and did not require before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lacking {
     pub secrets: Vec<LackingSecret>,
@@ -120,46 +120,75 @@ impl Registry {
                 fate,
                 before: row.as_ref().map(content_of),
                 after: None,
-                source: None,
+                newly_required: Vec::new(),
             });
         }
         Ok(plan)
     }
 
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         patch: RealmPatch,
         row: Option<realm::Model>,
         (by, parents): (&Actor, &PlannedParents),
     ) -> Result<PlannedRealm, RegistryError> {
+        let id = patch.id.clone();
+        let before = row.as_ref().map(content_of);
+        match self.planned_good(patch, row, (by, parents)).await {
+            Ok((planned, _)) => Ok(planned),
+            Err(RegistryError::Refused(refusal)) => Ok(PlannedRealm {
+                id,
+                fate: RealmFate::Refused(faults_of(refusal)),
+                before,
+                after: None,
+                newly_required: Vec::new(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A realm that may be saved, with what it would be.
+    pub(super) async fn planned_good(
+        &self,
+        patch: RealmPatch,
+        row: Option<realm::Model>,
+        (by, parents): (&Actor, &PlannedParents),
+    ) -> Result<(PlannedRealm, CheckedRealm), RegistryError> {
         let reader = self.database.reader();
         let id = patch.id.clone();
         let before = row.as_ref().map(content_of);
-        let checked = self.check_realm(reader, &patch, row.as_ref(), (by, parents));
-        let (fate, after, source) = match checked.await {
-            Ok(CheckedRealm { content, source }) => {
-                let is_same = row.as_ref().is_some_and(|row| {
-                    store::verify(&self.ring, row).is_ok() && before.as_ref() == Some(&content)
-                });
-                let fate = match row {
-                    None => RealmFate::Created(patch),
-                    Some(_) if is_same => RealmFate::Unchanged,
-                    Some(_) => RealmFate::Changed(patch),
-                };
-                (fate, Some(content), Some(source))
-            }
-            Err(RegistryError::Refused(refusal)) => {
-                (RealmFate::Refused(faults_of(refusal)), None, None)
-            }
-            Err(error) => return Err(error),
+        let checked = self
+            .check_realm(reader, &patch, row.as_ref(), (by, parents))
+            .await?;
+        let is_same = row.as_ref().is_some_and(|row| {
+            store::verify(&self.ring, row).is_ok() && before.as_ref() == Some(&checked.content)
+        });
+        let fate = match &row {
+            None => RealmFate::Created(patch),
+            Some(_) if is_same => RealmFate::Unchanged,
+            Some(_) => RealmFate::Changed(patch),
         };
-        Ok(PlannedRealm {
+        let earlier = row.and_then(|row| Realm::from_row(row, &self.expressions, &self.ring).ok());
+        let was_required = |name: &str| {
+            let rules = earlier.iter().flat_map(|realm| realm.source.params());
+            rules
+                .into_iter()
+                .any(|rule| rule.name == name && rule.is_required())
+        };
+        let required = checked
+            .source
+            .params()
+            .iter()
+            .filter(|rule| rule.is_required());
+        let required = required.filter(|rule| !was_required(&rule.name));
+        let planned = PlannedRealm {
             id,
             fate,
             before,
-            after,
-            source,
-        })
+            after: Some(checked.content.clone()),
+            newly_required: required.map(|rule| rule.name.clone()).collect(),
+        };
+        Ok((planned, checked))
     }
 
     /// Makes the realms as they were planned, each in a transaction of its own.
@@ -175,27 +204,30 @@ impl Registry {
         for realm in plan {
             match &realm.fate {
                 RealmFate::Created(patch) | RealmFate::Changed(patch) => {
-                    self.save_realm(patch.clone(), by).await?;
+                    // A dry run says which secrets would lack parameters: a command asks nothing.
+                    let confirmed = Some(Confirmation::SecretsLackParams);
+                    self.save_realm(patch.clone(), confirmed, by).await?;
                 }
-                RealmFate::Deleted => self.delete_realm(&realm.id, false, by).await?,
+                RealmFate::Deleted => {
+                    self.delete_realm(&realm.id, false, by).await?;
+                }
                 RealmFate::Unchanged | RealmFate::Refused(_) => {}
             }
         }
         Ok(())
     }
 
-    /// The secrets of a realm that would lack what it requires once it is changed.
+    /// The secrets of a realm that would lack what it comes to require once it is changed.
     ///
     /// # Errors
     ///
     /// The database failed.
     pub async fn lacking_secrets(&self, realm: &PlannedRealm) -> Result<Lacking, RegistryError> {
         let mut lacking = Lacking::default();
-        let (RealmFate::Changed(_), Some(source)) = (&realm.fate, &realm.source) else {
+        let required = &realm.newly_required;
+        if !matches!(realm.fate, RealmFate::Changed(_)) || required.is_empty() {
             return Ok(lacking);
-        };
-        let required = source.params().iter().filter(|rule| rule.is_required());
-        let required: Vec<_> = required.map(|rule| rule.name.as_str()).collect();
+        }
         let mut after = SecretId(i64::MIN);
         loop {
             let rows =
@@ -210,9 +242,8 @@ impl Registry {
                     lacking.unknown += 1;
                     continue;
                 };
-                let is_missing = |name: &&&str| secret.params.get(name).is_none();
-                let params = required.iter().filter(is_missing);
-                let params: Vec<_> = params.map(|name| (*name).to_owned()).collect();
+                let is_missing = |name: &&String| secret.params.get(name).is_none();
+                let params: Vec<_> = required.iter().filter(is_missing).cloned().collect();
                 if !params.is_empty() {
                     let key = secret.key;
                     lacking.secrets.push(LackingSecret { key, params });

@@ -6,9 +6,11 @@ use token_server_entity::realm;
 
 use super::changed::{content_of, of_realm};
 use super::check::{Outbound, check};
+use super::difference::masked_defaults;
 use super::parents::PlannedParents;
 use super::{
-    Actor, Changed, FieldChange, Refusal, Registry, RegistryError, check_new_name, rights,
+    Actor, Changed, Confirmation, Deletion, FieldChange, Refusal, Registry, RegistryError,
+    check_new_name, rights,
 };
 use crate::feed::{self, FeedChange};
 use crate::foundation::clock::EpochMs;
@@ -34,6 +36,7 @@ pub struct RealmPatch {
 }
 
 /// A realm that may be saved.
+#[derive(Debug)]
 pub(super) struct CheckedRealm {
     pub content: RealmContent,
     pub source: Source,
@@ -78,8 +81,17 @@ impl Registry {
         Ok(Realm::from_row(row, &self.expressions, &self.ring).map_err(Refusal::from)?)
     }
 
-    /// Makes or merges a realm; the whole is validated before anything is stored.
-    pub async fn save_realm(&self, patch: RealmPatch, by: &Actor) -> Result<Realm, RegistryError> {
+    /// Makes or merges a realm; the whole is validated before anything is stored. One that would
+    /// leave secrets without what it comes to require is refused, unless that is confirmed.
+    pub async fn save_realm(
+        &self,
+        patch: RealmPatch,
+        confirmed: Option<Confirmation>,
+        by: &Actor,
+    ) -> Result<Realm, RegistryError> {
+        if confirmed != Some(Confirmation::SecretsLackParams) {
+            self.must_leave_params(&patch, by).await?;
+        }
         let now = self.clock.now();
         let patch = &patch;
         self.database
@@ -166,6 +178,10 @@ impl Registry {
         }
         let content = merged(patch.clone(), stored);
         let source = self.read_content(&content).map_err(Refusal::Faults)?;
+        let masked = masked_defaults(stored.map(content_of).as_ref(), &content);
+        if !masked.is_empty() {
+            return Err(Refusal::Faults(masked).into());
+        }
         if let Source::Provider(document) = &source
             && let Some(why) = self
                 .faulty_realms(database, &patch.id, document, planned)
@@ -182,22 +198,21 @@ impl Registry {
         Ok(CheckedRealm { content, source })
     }
 
-    /// Registers a preset as a realm. One that is there already is left as it is, unless it
-    /// may be replaced.
-    pub async fn save_preset(
+    /// A preset as a realm that is to be saved. One that is there already is left as it is, unless
+    /// it may be replaced.
+    pub async fn patch_of_preset(
         &self,
         preset: &str,
         id: RealmId,
         replace: bool,
-        by: &Actor,
-    ) -> Result<Realm, RegistryError> {
+    ) -> Result<RealmPatch, RegistryError> {
         let unknown = || Refusal::UnknownPreset(preset.to_owned());
         let preset = preset::all().get(preset).ok_or_else(unknown)?;
         let there = store::find(self.database.reader(), &id).await?;
         if there.is_some() && !replace {
             return Err(Refusal::RealmExists(id.to_string()).into());
         }
-        self.save_realm(of_preset(preset, id), by).await
+        Ok(of_preset(preset, id))
     }
 
     /// What a registered realm holds that is most likely not meant.
@@ -226,25 +241,56 @@ impl Registry {
         check(config.as_ref(), logic_code, &self.expressions, outbound).map(|(source, _)| source)
     }
 
-    /// Deletes a realm; with `cascade` its secrets and tokens, too.
+    /// What would go with a realm that is deleted. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// The deletion would be refused, or the database failed.
+    pub async fn preview_realm_deletion(
+        &self,
+        id: &RealmId,
+        cascade: bool,
+        by: &Actor,
+    ) -> Result<Deletion, RegistryError> {
+        let reader = self.database.reader();
+        if store::find(reader, id).await?.is_none() {
+            return Err(Refusal::UnknownRealm(id.to_string()).into());
+        }
+        self.going_with(reader, id, cascade, by).await
+    }
+
+    /// What goes with a realm, where it may be deleted.
+    async fn going_with(
+        &self,
+        database: &impl ConnectionTrait,
+        id: &RealmId,
+        cascade: bool,
+        by: &Actor,
+    ) -> Result<Deletion, RegistryError> {
+        if secrets::any_in(database, id).await? {
+            if !cascade {
+                return Err(Refusal::RealmHasSecrets.into());
+            }
+            rights::must_change_all(by, id)?;
+        }
+        Ok(Deletion::of_realm(database, id).await?)
+    }
+
+    /// Deletes a realm, and says what went with it: with `cascade` its secrets and tokens, too.
     pub async fn delete_realm(
         &self,
         id: &RealmId,
         cascade: bool,
         by: &Actor,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Deletion, RegistryError> {
         let now = self.clock.now();
-        self.database
+        let with_it = self
+            .database
             .write(|transaction, _| {
                 Box::pin(async move {
                     // No secret is added meanwhile.
                     let stored = store::find_locked(transaction, id).await?;
-                    if secrets::any_in(transaction, id).await? {
-                        if !cascade {
-                            return Err(Refusal::RealmHasSecrets.into());
-                        }
-                        rights::must_change_all(by, id)?;
-                    }
+                    let with_it = self.going_with(transaction, id, cascade, by).await?;
                     if !store::delete(transaction, id).await? {
                         return Err(Refusal::UnknownRealm(id.to_string()).into());
                     }
@@ -259,12 +305,12 @@ impl Registry {
                         change: of_realm(before.as_ref(), None),
                     };
                     self.audit_change(transaction, by, changed, now).await?;
-                    Ok::<_, RegistryError>(())
+                    Ok::<_, RegistryError>(with_it)
                 })
             })
             .await?;
         self.memory.changed_all_in(id);
-        Ok(())
+        Ok(with_it)
     }
 }
 

@@ -4,13 +4,27 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pointer_of;
+use super::rights::is_open;
 use crate::foundation::fields::Warning;
 use crate::realm::document::ParamRule;
 use crate::realm::{Fault, Source};
-use crate::secret::params::{Params, VALUE_MAX_BYTES};
+use crate::secret::params::{Params, VALUE_MAX_BYTES, looks_like_mask, mask};
 
 /// Characters that take no room: they come with what is copied from a page.
 const INVISIBLE: [char; 5] = ['\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}'];
+
+/// What is said of a mask that is not that of the stored value.
+pub(super) const MASKED: &str = "looks like the mask of a value, and is not that of the one that is \
+                                 stored: send the value itself, or leave it out to keep what is stored";
+
+/// A parameter as it is shown: as it is, where the realm declares that it is not secret.
+pub(super) fn shown(source: Option<&Source>, name: &str, value: &SecretString) -> String {
+    let rules = source.map_or(&[][..], Source::params).iter();
+    match rules.filter(|rule| rule.name == name).any(is_open) {
+        true => value.expose_secret().to_owned(),
+        false => mask(value),
+    }
+}
 
 /// What is wrong with a value that is sent.
 pub(super) fn fault(source: &Source, rule: &ParamRule, value: &SecretString) -> Option<String> {
@@ -23,6 +37,9 @@ pub(super) fn fault(source: &Source, rule: &ParamRule, value: &SecretString) -> 
     {
         let choices = choices.join(", ");
         return Some(format!("{}must be one of {choices}", titled(rule)));
+    }
+    if rule.choices.is_none() && looks_like_mask(value) {
+        return Some(format!("{}{MASKED}", titled(rule)));
     }
     let stray = stray(source, rule, value);
     if let Some(pattern) = rule

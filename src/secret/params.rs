@@ -8,6 +8,15 @@ use zeroize::Zeroizing;
 /// The longest value, in bytes: a certificate chain with its key fits.
 pub const VALUE_MAX_BYTES: usize = 64 * 1024;
 
+/// What takes the place of a value, or of its middle.
+const MASK: &str = "********";
+
+/// Characters of a value's ends that its mask shows.
+const MASK_SHOWS_CHARS: usize = 2;
+
+/// Only stars, and at least as many, are a mask: the audit writes three.
+const STARS_MIN: usize = 3;
+
 /// Shorter values are masked whole.
 const MASK_SHOWS_FROM_CHARS: usize = 16;
 
@@ -82,11 +91,21 @@ pub fn mask(value: &SecretString) -> String {
     let chars: Vec<char> = text.chars().collect();
     let printable = !chars.iter().any(|c| c.is_control());
     if chars.len() < MASK_SHOWS_FROM_CHARS || !printable {
-        return "********".to_owned();
+        return MASK.to_owned();
     }
-    let head: String = chars[..2].iter().collect();
-    let tail: String = chars[chars.len() - 2..].iter().collect();
-    format!("{head}********{tail}")
+    let head: String = chars[..MASK_SHOWS_CHARS].iter().collect();
+    let tail: String = chars[chars.len() - MASK_SHOWS_CHARS..].iter().collect();
+    format!("{head}{MASK}{tail}")
+}
+
+/// Whether a text is written as values are masked: hardly anybody means it as a value.
+pub fn looks_like_mask(text: &str) -> bool {
+    let chars: Vec<char> = text.chars().collect();
+    let is_stars = |chars: &[char]| chars.iter().all(|c| *c == '*');
+    let ends = MASK_SHOWS_CHARS;
+    let shows_ends = chars.len() == MASK.len() + 2 * ends;
+    (STARS_MIN <= chars.len() && is_stars(&chars))
+        || (shows_ends && is_stars(&chars[ends..chars.len() - ends]))
 }
 
 fn means_unchanged(stored: &SecretString, sent: &SecretString) -> bool {
@@ -116,6 +135,34 @@ mod tests {
         let sent_back = masked.into_iter().map(|(name, value)| (name, set(&value)));
         assert!(!params.merge(sent_back.collect::<Vec<_>>()));
         assert_eq!(params.get("key_1").unwrap().expose_secret(), "short");
+    }
+
+    #[test]
+    fn what_masks_a_value_looks_like_a_mask_and_values_do_not() {
+        for value in [
+            "short",
+            "a-long-enough-secret",
+            "ein-l\u{e4}ngeres-geheimnis\u{fc}",
+        ] {
+            assert!(
+                looks_like_mask(&mask(&SecretString::from(value))),
+                "{value}"
+            );
+        }
+        for text in ["***", "****************", "ab********c*"] {
+            assert!(looks_like_mask(text), "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "**",
+            "a*b",
+            "ab*******cd",
+            "abc********cd",
+            "a********",
+        ] {
+            assert!(!looks_like_mask(text), "{text}");
+        }
     }
 
     #[test]

@@ -94,6 +94,13 @@ pub async fn any_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<
     Ok(one.is_some())
 }
 
+pub async fn count_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<u64, DbErr> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .count(database)
+        .await
+}
+
 pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<u64, DbErr> {
     let deleted = Entity::delete_many()
         .filter(Column::RealmId.eq(realm.as_str()))

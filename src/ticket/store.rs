@@ -2,7 +2,8 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
+    QueryFilter, QuerySelect,
 };
 use token_server_entity::ticket::{self, Column, Entity};
 
@@ -85,6 +86,13 @@ async fn update(database: &impl ConnectionTrait, new: &NewTicket) -> Result<bool
         .exec(database)
         .await?;
     Ok(updated.rows_affected == 1)
+}
+
+pub async fn count_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<u64, DbErr> {
+    Entity::find()
+        .filter(Column::RealmId.eq(realm.as_str()))
+        .count(database)
+        .await
 }
 
 pub async fn delete_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {

@@ -5,8 +5,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 pub use token_server_entity::candidate::Model as CandidateRow;
 use token_server_entity::candidate::{Column, Entity};
@@ -269,6 +269,19 @@ pub async fn forget(database: &impl ConnectionTrait, secret: SecretId) -> Result
         .exec(database)
         .await
         .map(|_| ())
+}
+
+/// How many pairs are kept beside some tokens.
+pub async fn count_of(database: &impl ConnectionTrait, tokens: Condition) -> Result<u64, DbErr> {
+    let ids = Query::select()
+        .column(TokenColumn::SecretId)
+        .from(token::Entity)
+        .cond_where(tokens)
+        .to_owned();
+    Entity::find()
+        .filter(Column::SecretId.in_subquery(ids))
+        .count(database)
+        .await
 }
 
 pub async fn forget_all_in(database: &impl ConnectionTrait, realm: &RealmId) -> Result<(), DbErr> {

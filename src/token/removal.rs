@@ -1,7 +1,8 @@
 //! Deletes tokens, and what was kept beside them.
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    QuerySelect,
 };
 use token_server_entity::token::{Column, Entity};
 
@@ -9,7 +10,45 @@ use super::locked::{lock_one, write};
 use super::{candidate, retired};
 use crate::feed;
 use crate::foundation::clock::EpochMs;
-use crate::foundation::ids::{RealmId, SecretId};
+use crate::foundation::ids::{KeyName, RealmId, SecretId};
+
+/// What is deleted with the tokens of some secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub tokens: u64,
+    pub refresh_tokens: u64,
+    /// Pairs that were kept beside a token.
+    pub candidates: u64,
+}
+
+/// What there is to delete of a realm's tokens.
+pub async fn of_realm(database: &impl ConnectionTrait, realm: &RealmId) -> Result<Removed, DbErr> {
+    removed(database, of_name(realm)).await
+}
+
+/// What there is to delete of a secret's token.
+pub async fn of_secret(
+    database: &impl ConnectionTrait,
+    realm: &RealmId,
+    key: &KeyName,
+) -> Result<Removed, DbErr> {
+    let this = of_name(realm).add(Column::KeyName.eq(key.as_str()));
+    removed(database, this).await
+}
+
+fn of_name(realm: &RealmId) -> Condition {
+    Condition::all().add(Column::RealmId.eq(realm.as_str()))
+}
+
+async fn removed(database: &impl ConnectionTrait, these: Condition) -> Result<Removed, DbErr> {
+    let of_these = Entity::find().filter(these.clone());
+    let with = |column: Column| of_these.clone().filter(column.is_not_null());
+    Ok(Removed {
+        tokens: with(Column::Token).count(database).await?,
+        refresh_tokens: with(Column::RefreshToken).count(database).await?,
+        candidates: candidate::count_of(database, these).await?,
+    })
+}
 
 /// Forgets the stored refresh token, and all that was or will be obtained by it: the secret
 /// was given another.

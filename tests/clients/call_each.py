@@ -201,8 +201,8 @@ def main():
     call("receive_ticket", models.TakesNoTicketsProblem, 404, realm="r", body=body)
 
     call("delete_realm", models.RealmInUseProblem, 409, id="r")
-    call("delete_secret", models.Success, realm="r", key="k")
-    call("delete_realm", models.Success, id="r", cascade=True)
+    call("delete_secret", models.DeletedAnswer, realm="r", key="k")
+    call("delete_realm", models.DeletedAnswer, id="r", cascade=True)
 
     left = set(operations.modules) - operations.called
     assert not left, f"not called: {left}"

@@ -197,7 +197,10 @@ impl<'a> Life<'a> {
             config: FieldChange::Set(rotating_realm(&life.provider)),
             logic_code: FieldChange::Keep,
         };
-        registry.save_realm(realm, &by).await.expect("a good realm");
+        registry
+            .save_realm(realm, None, &by)
+            .await
+            .expect("a good realm");
         let first = RotatingProvider::first_refresh_token(life.key.as_str());
         let secret = SecretPatch {
             realm: life.realm.clone(),

@@ -1,5 +1,7 @@
-//! What admins register and what follows from a change; in `shown`, how it is shown.
+//! What admins register and what follows from a change; in `shown`, how it is shown, in `forgiving`, what
+//! keeps them from mistakes.
 
+mod forgiving;
 mod shown;
 
 use std::sync::Arc;

@@ -341,6 +341,8 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
     let jwt = unsigned(&json!({"alg": "RS256", "kid": "k"}), &claims) + ".AA";
     let named = json!({"name": "reader", "scopes": ["token:read"]});
 
+    let mut demanding = json!({"id": "r", "config": realm(&provider)});
+    demanding["config"]["params"] = json!({"key_1": {}, "key_2": {}, "tenant": {}});
     let token = "GET /api/token?realm=r&key=k";
     let preset = "POST /api/preset/wechat_oa";
     let typed_in = json!({"realm": "r", "key": "k", "token": "typed-in"});
@@ -406,6 +408,10 @@ async fn each_problem_is_told_as_recorded(database: TestDatabase) {
         ("name_taken", of("POST /api/api-key", Some(named))),
         ("realm_exists", of(preset, Some(json!({"id": "r"})))),
         ("realm_has_secrets", of("DELETE /api/realm/r", None)),
+        (
+            "secrets_lack_params",
+            of("POST /api/realm", Some(demanding)),
+        ),
         ("realm_not_fixed", of("PUT /api/token", Some(typed_in))),
         (
             "realm_without_document",

@@ -1,3 +1,4 @@
+import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
 import { Button } from 'antd'
 import { useState } from 'react'
@@ -6,6 +7,7 @@ import { api, bodyOf, dataOf } from '../api/client'
 import type { Schemas, Secret } from '../api/contract'
 import { useMay } from '../session/use-session'
 import { Confirm } from '../shared/confirm'
+import { GoesWith } from '../shared/goes-with'
 import { useAction } from '../shared/use-action'
 import { EditSecret } from './edit'
 
@@ -42,6 +44,14 @@ export function SecretActions({ secret }: { secret: Secret }) {
     run: () => dataOf(api.POST('/api/secret/{realm}/{key}/resume', path)),
     changes: CHANGES,
     done: t('resume.done'),
+  })
+  const { data: deletion } = useQuery({
+    queryKey: ['secret-deletion', realm, key],
+    queryFn: () =>
+      dataOf(api.DELETE('/api/secret/{realm}/{key}', { params: { ...path.params, query: { dry_run: true } } })),
+    enabled: dialog === 'delete',
+    retry: false,
+    gcTime: 0,
   })
   const remove = useAction({
     run: () => bodyOf(api.DELETE('/api/secret/{realm}/{key}', path)),
@@ -97,6 +107,7 @@ export function SecretActions({ secret }: { secret: Secret }) {
         onClose={() => setDialog(null)}
       >
         <p>{t('delete.text')}</p>
+        {deletion ? <GoesWith deleted={deletion} /> : null}
       </Confirm>
       {dialog === 'edit' ? <EditSecret secret={secret} onClose={() => setDialog(null)} /> : null}
     </>

@@ -2,14 +2,16 @@ import { Button } from 'antd'
 import { useState, type FormEvent } from 'react'
 import { useTranslation } from 'react-i18next'
 import { api, dataOf } from '../api/client'
-import type { Realm, Secret } from '../api/contract'
+import type { Realm, Schemas, Secret } from '../api/contract'
 import { ProblemError } from '../api/problem'
 import { faultOf, isDeclared, paramsOf } from '../realms/params'
 import { ParamsForm } from '../realms/params-form'
+import { Confirm } from '../shared/confirm'
 import { Field } from '../shared/field'
 import { ProblemNotice } from '../shared/problem-notice'
 import { fromLocalInput } from '../shared/time'
 import { useAction } from '../shared/use-action'
+import { ParamChanges } from './param-changes'
 import { changesOf, faultsByName, patchOf } from './patch'
 
 interface Props {
@@ -34,23 +36,34 @@ export function SecretForm({ realm, secret, saved }: Props) {
   const wrong = params.some(
     (param) => (!secret || values[param.name] !== masks[param.name]) && faultOf(param, values[param.name] ?? '') !== null,
   )
+  const [tried, setTried] = useState<Schemas['SecretChanges'] | null>(null)
+  const body = () =>
+    fixed
+      ? { realm: realm.id, key, token, expires_at: fromLocalInput(expires) }
+      : { realm: realm.id, key, ...patchOf(changesOf(params, masks, values), isDeclared(realm.config)) }
+  const compare = useAction<void, Secret>({
+    run: () => dataOf(api.POST('/api/secret', { params: { query: { dry_run: true } }, body: body() })),
+    failed: setError,
+    after: (secret) => setTried(secret.changes ?? null),
+  })
   const save = useAction<void, Secret>({
-    run: () => {
-      const body = fixed
-        ? { realm: realm.id, key, token, expires_at: fromLocalInput(expires) }
-        : { realm: realm.id, key, ...patchOf(changesOf(params, masks, values), isDeclared(realm.config)) }
-      return dataOf(api.POST('/api/secret', { body }))
-    },
+    run: () => dataOf(api.POST('/api/secret', { body: body() })),
     changes: ['secret', 'secrets', 'overview', 'renewals'],
     done: t('form.saved'),
-    failed: setError,
+    failed: (failure) => {
+      setTried(null)
+      setError(failure)
+    },
     after: saved,
   })
   function submit(event: FormEvent) {
     event.preventDefault()
     setChecked(true)
     setError(null)
-    if (key !== '' && (fixed ? token !== '' : !wrong)) save.mutate()
+    if (key === '' || (fixed ? token === '' : wrong)) return
+    // Of a new one everything is new.
+    if (secret) compare.mutate()
+    else save.mutate()
   }
   return (
     <form onSubmit={submit} noValidate>
@@ -81,10 +94,20 @@ export function SecretForm({ realm, secret, saved }: Props) {
       )}
       {error ? <ProblemNotice error={error} title={t('form.notSaved')} /> : null}
       <div className="form-actions">
-        <Button type="primary" htmlType="submit" loading={save.isPending}>
-          {t('form.save')}
+        <Button type="primary" htmlType="submit" loading={save.isPending || compare.isPending}>
+          {secret ? t('form.compare') : t('form.save')}
         </Button>
       </div>
+      <Confirm
+        open={tried !== null}
+        title={t('form.changes', { realm: realm.id, key })}
+        confirm={t('form.save')}
+        busy={save.isPending}
+        onConfirm={() => save.mutate()}
+        onClose={() => setTried(null)}
+      >
+        {tried ? <ParamChanges changes={tried} /> : null}
+      </Confirm>
     </form>
   )
 }

@@ -9,6 +9,7 @@ const BY_CODE = {
   realm_exists: 'otherName',
   name_taken: 'otherName',
   realm_has_secrets: 'cascade',
+  secrets_lack_params: 'lacking',
   realm_not_fixed: 'notFixed',
   invalid_document: 'mend',
   malformed_json: 'mend',

@@ -12,6 +12,8 @@ interface Props {
   danger?: boolean
   /** A name that must be typed first, where much would be lost. */
   typed?: string
+  /** Whether what it asks about is known; absent: it is. */
+  ready?: boolean
   busy?: boolean
   error?: unknown
   onConfirm: () => void
@@ -22,7 +24,7 @@ interface Props {
 export function Confirm(props: Props) {
   const { t } = useTranslation()
   const [text, setText] = useState('')
-  const ready = props.typed === undefined || text === props.typed
+  const ready = (props.ready ?? true) && (props.typed === undefined || text === props.typed)
   function close() {
     setText('')
     props.onClose()

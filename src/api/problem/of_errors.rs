@@ -63,6 +63,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownSecret { .. } => Self::not_found("unknown_secret", detail),
             Refusal::UnknownIssuer(_) => Self::not_found("unknown_issuer", detail),
             Refusal::IssuerTaken(_) => Self::conflict("issuer_taken", detail),
+            Refusal::SecretsLackParams { .. } => Self::conflict("secrets_lack_params", detail),
             Refusal::RealmHasSecrets => Self::conflict("realm_has_secrets", detail),
             Refusal::UnknownPreset(_) => Self::not_found("unknown_preset", detail),
             Refusal::RealmExists(_) => Self::conflict("realm_exists", detail),

@@ -143,6 +143,28 @@ fn secrets() -> Value {
     page(secret())
 }
 
+fn deleted_secret() -> Value {
+    data(json!({
+        "secrets": 1,
+        "keys": [second()],
+        "tokens": 1,
+        "refresh_tokens": 0,
+        "candidates": 0,
+        "tickets": 0,
+    }))
+}
+
+fn deleted_realm() -> Value {
+    data(json!({
+        "secrets": 0,
+        "keys": [],
+        "tokens": 0,
+        "refresh_tokens": 0,
+        "candidates": 0,
+        "tickets": 0,
+    }))
+}
+
 fn realm() -> Value {
     json!({
         "id": "fixed",
@@ -298,7 +320,7 @@ pub const EXAMPLES: &[Example] = &[
         Some(registration),
         one_realm,
     ),
-    example("deleteRealm", &[("id", example_realm)], None, success),
+    example("deleteRealm", &[("id", example_realm)], None, deleted_realm),
     example("listSecrets", &[], None, secrets),
     example("getEvents", &[], None, events),
     example("saveSecret", &[], Some(second_secret), one_secret),
@@ -324,7 +346,7 @@ pub const EXAMPLES: &[Example] = &[
         "deleteSecret",
         &[("realm", demo), ("key", second)],
         None,
-        success,
+        deleted_secret,
     ),
     example("listRenewals", &[], None, renewals),
     example("runRenewals", &[], None, run),

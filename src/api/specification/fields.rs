@@ -67,6 +67,10 @@ fn attempt_outcome() -> Value {
     named::RENEWAL_OUTCOME.reference()
 }
 
+fn save_outcome() -> Value {
+    named::SAVE_OUTCOME.reference()
+}
+
 fn call_outcome() -> Value {
     named::AUDIT_OUTCOME.reference()
 }
@@ -136,6 +140,25 @@ pub const FIELDS: &[Known] = &[
         "Realm",
         &["blocked_until", "created_at", "updated_at"],
         date,
+    ),
+    ("RealmChanges", &["outcome"], save_outcome),
+    ("RealmChanges", &["before", "after"], any_object),
+    (
+        "RealmChanges",
+        &["lacking_secrets_total", "unknown_secrets_total"],
+        count,
+    ),
+    ("SecretChanges", &["outcome"], save_outcome),
+    (
+        "Deleted",
+        &[
+            "secrets",
+            "tokens",
+            "refresh_tokens",
+            "candidates",
+            "tickets",
+        ],
+        count,
     ),
     ("Preset", &["category"], category),
     ("Preset", &["country"], country),

@@ -12,6 +12,7 @@ use crate::api::tokens::{Included, MIN_TTL_MAX_S};
 use crate::foundation::ids::name_schema;
 use crate::foundation::page::{PAGE_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use crate::foundation::words::words;
+use crate::registry::Confirmation;
 
 fn any() -> Value {
     json!({})
@@ -65,6 +66,10 @@ fn no() -> Value {
     json!({"default": false})
 }
 
+fn confirmation() -> Value {
+    json!({"enum": words(Confirmation::ALL, Confirmation::as_str)})
+}
+
 fn issuer_name() -> Value {
     json!({"minLength": 1, "maxLength": IssuerName::MAX_CHARS, "pattern": IssuerName::PATTERN})
 }
@@ -81,6 +86,8 @@ const KEY: Parameter = Parameter("key", name_schema);
 const REALM_ID: Parameter = Parameter("id", name_schema);
 const ISSUER_NAME: Parameter = Parameter("name", issuer_name);
 const KEYWORD: Parameter = Parameter("keyword", any);
+const DRY_RUN: Parameter = Parameter("dry_run", no);
+const CONFIRM: Parameter = Parameter("confirm", confirmation);
 /// These filter by equality, and may be any text.
 const OF_REALM: Parameter = Parameter("realm", any);
 const OF_KEY: Parameter = Parameter("key", any);
@@ -182,8 +189,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "saveSecret",
-        "The secret as it is stored, masked.",
-        &[],
+        "The secret as it is stored, masked; or with `dry_run` as it would be.",
+        &[DRY_RUN],
         &[
             problem::INVALID_SECRET,
             problem::UNKNOWN_SECRET,
@@ -198,8 +205,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "deleteSecret",
-        "The secret is deleted.",
-        &[REALM, KEY],
+        "The secret is deleted, with what is told; or with `dry_run` it would be.",
+        &[REALM, KEY, DRY_RUN],
         &[problem::UNKNOWN_SECRET],
     ),
     operation(
@@ -222,8 +229,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "saveRealm",
-        "The realm as it is stored.",
-        &[],
+        "The realm as it is stored; or with `dry_run` as it would be.",
+        &[DRY_RUN, CONFIRM],
         &[problem::UNKNOWN_REALM, problem::REALM_CONFLICT],
     ),
     operation(
@@ -234,8 +241,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "deleteRealm",
-        "The realm is deleted.",
-        &[REALM_ID, Parameter("cascade", no)],
+        "The realm is deleted, with what is told; or with `dry_run` it would be.",
+        &[REALM_ID, Parameter("cascade", no), DRY_RUN],
         &[problem::UNKNOWN_REALM, problem::REALM_IN_USE],
     ),
     operation(
@@ -270,8 +277,8 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     operation(
         "registerPreset",
-        "The realm as it is stored.",
-        &[Parameter("id", part)],
+        "The realm as it is stored; or with `dry_run` as it would be.",
+        &[Parameter("id", part), DRY_RUN, CONFIRM],
         &[problem::UNKNOWN_PRESET, problem::PRESET_CONFLICT],
     ),
     operation(

@@ -207,8 +207,13 @@ pub const REALM_UNREADABLE: &ProblemAnswer = &answer(
 pub const REALM_CONFLICT: &ProblemAnswer = &answer(
     "RealmConflict",
     409,
-    &["changed_meanwhile", "unreadable_here"],
-    "Somebody else changed the realm at the same time.",
+    &[
+        "changed_meanwhile",
+        "secrets_lack_params",
+        "unreadable_here",
+    ],
+    "Somebody else changed the realm at the same time, or secrets would come to lack parameters that \
+     it requires: make these optional, or ask with `confirm=secrets_lack_params`.",
 );
 pub const REALM_IN_USE: &ProblemAnswer = &answer(
     "RealmInUse",
@@ -219,8 +224,14 @@ pub const REALM_IN_USE: &ProblemAnswer = &answer(
 pub const PRESET_CONFLICT: &ProblemAnswer = &answer(
     "PresetConflict",
     409,
-    &["changed_meanwhile", "realm_exists", "unreadable_here"],
-    "There is a realm of that name; choose another, or say `replace`.",
+    &[
+        "changed_meanwhile",
+        "realm_exists",
+        "secrets_lack_params",
+        "unreadable_here",
+    ],
+    "There is a realm of that name: choose another, or say `replace`. Or its secrets would come to lack \
+     parameters that the preset requires: ask with `confirm=secrets_lack_params`.",
 );
 pub const PREVIEW_CONFLICT: &ProblemAnswer = &answer(
     "PreviewConflict",

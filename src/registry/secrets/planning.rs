@@ -8,11 +8,11 @@ use secrecy::ExposeSecret;
 use super::saving::CheckedSecret;
 use crate::foundation::clock::EpochMs;
 use crate::realm::store as realms;
-use crate::realm::{Fault, Realm, Warning};
+use crate::realm::{Fault, Realm, Source, Warning};
 use crate::registry::patch::{SecretPatch, SentParam};
 use crate::registry::planning::faults_of;
 use crate::registry::{Actor, Registry, RegistryError, values};
-use crate::secret::params::{ParamChange, Params, mask};
+use crate::secret::params::{ParamChange, Params};
 
 /// What is to become of a secret.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum SecretFate {
     Refused(Vec<Fault>),
 }
 
-/// A parameter that differs, masked.
+/// A parameter that differs, masked unless the realm declares that it is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamDifference {
     pub name: String,
@@ -114,7 +114,7 @@ impl Registry {
         let before = stored.as_ref().map_or(&none, |secret| &secret.params);
         let secret = source.params().iter().filter(|rule| rule.secret);
         Ok(PlannedSecret {
-            params: differences(before, &params),
+            params: differences(&source, before, &params),
             secret_params: secret.map(|rule| rule.name.clone()).collect(),
             has_other_token,
             warnings,
@@ -127,7 +127,16 @@ impl Registry {
     }
 }
 
-fn differences(before: &Params, after: &Params) -> Vec<ParamDifference> {
+/// Parameters that differ, as they are shown.
+pub(super) fn differences(
+    source: &Source,
+    before: &Params,
+    after: &Params,
+) -> Vec<ParamDifference> {
+    let shown = |params: &Params, name: &str| {
+        let value = params.get(name)?;
+        Some(values::shown(Some(source), name, value))
+    };
     let names: BTreeSet<_> = before
         .iter()
         .chain(after.iter())
@@ -143,8 +152,8 @@ fn differences(before: &Params, after: &Params) -> Vec<ParamDifference> {
         .filter(|name| !is_same(name))
         .map(|name| ParamDifference {
             name: name.to_owned(),
-            before: before.get(name).map(mask),
-            after: after.get(name).map(mask),
+            before: shown(before, name),
+            after: shown(after, name),
         })
         .collect()
 }

@@ -18,11 +18,14 @@ use crate::registry::damaged::{Found, faults_of_lost};
 use crate::registry::patch::{SecretPatch, SentParam, TokenOrigin};
 use crate::registry::{Actor, EXPIRES_AT, Refusal, Registry, RegistryError};
 use crate::registry::{Changed, check_expiry, check_new_name, pointer_of, values};
-use crate::secret::params::{ParamChange, Params};
+use crate::secret::params::{ParamChange, Params, looks_like_mask};
 use crate::secret::{Secret, store};
 use crate::token::expiry::schedule;
 use crate::token::{SealedPart, TokenRecord, Trouble, seal};
 use crate::token::{removal, store as tokens};
+
+/// Where a fixed token stands in a request, for faults.
+const TOKEN: &str = "/token";
 
 impl Registry {
     /// Makes or merges a secret. Changed parameters make renewal due now; the old token
@@ -176,6 +179,10 @@ impl Registry {
         if let Some(new) = &patch.token {
             if new.origin == TokenOrigin::TypedIn && !source.is_fixed() {
                 return Err(Refusal::NotFixed.into());
+            }
+            if new.origin == TokenOrigin::TypedIn && looks_like_mask(new.token.expose_secret()) {
+                let fault = Fault::new(TOKEN, values::MASKED);
+                return Err(Refusal::Faults(vec![fault]).into());
             }
             check_expiry(new.expires_at, now)?;
             if new.expires_at.is_none() && !source.allows_endless() {

@@ -1,0 +1,70 @@
+//! What saving a secret would change: it is saved, looked at, and rolled back.
+
+use super::planning::differences;
+use super::saving::CheckedSecret;
+use super::{ListedSecret, ParamDifference, unknown};
+use crate::realm::store as realms;
+use crate::registry::importing::{Pass, Unkept, done};
+use crate::registry::patch::SecretPatch;
+use crate::registry::{Actor, Registry, RegistryError, SaveOutcome};
+use crate::secret::params::Params;
+use crate::token::store as tokens;
+
+/// A secret as it would be saved.
+#[derive(Clone, Debug)]
+pub struct SecretPreview {
+    pub secret: ListedSecret,
+    pub outcome: SaveOutcome,
+    pub params: Vec<ParamDifference>,
+    /// Whether it is given another token.
+    pub has_other_token: bool,
+}
+
+impl Registry {
+    /// What saving a secret would change. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// The secret would be refused, or the database failed.
+    pub async fn preview_secret(
+        &self,
+        patch: &SecretPatch,
+        by: &Actor,
+    ) -> Result<SecretPreview, RegistryError> {
+        let now = self.clock.now();
+        let ended = self.database.write(|transaction, _| {
+            Box::pin(async move {
+                let previewed = async {
+                    let row = realms::find_locked(transaction, &patch.realm).await?;
+                    let checked = self.check_secret(transaction, row, patch, (by, now));
+                    let CheckedSecret {
+                        source,
+                        stored,
+                        lost,
+                        params,
+                        changed,
+                        ..
+                    } = checked.await?;
+                    let has_other_token = self.has_other_token(transaction, patch).await?;
+                    self.merge_secret(transaction, patch, by, now).await?;
+                    let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
+                    let record = record.ok_or_else(|| unknown(&patch.realm, &patch.key))?;
+                    let none = Params::default();
+                    let before = stored.as_ref().map_or(&none, |secret| &secret.params);
+                    Ok::<_, RegistryError>(SecretPreview {
+                        secret: self.with_secret(transaction, record, now).await?,
+                        outcome: match stored {
+                            None => SaveOutcome::New,
+                            Some(_) if changed || lost || has_other_token => SaveOutcome::Changed,
+                            Some(_) => SaveOutcome::Unchanged,
+                        },
+                        params: differences(&source, before, &params),
+                        has_other_token,
+                    })
+                };
+                Pass::Rehearse.end(previewed.await.map_err(Unkept::Failed)?)
+            })
+        });
+        done(ended.await)
+    }
+}
