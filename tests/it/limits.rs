@@ -241,7 +241,15 @@ async fn a_key_is_refused_beyond_its_rate_and_other_keys_are_not(database: TestD
 async fn a_key_without_a_rate_has_the_one_of_the_configuration(database: TestDatabase) {
     let options = Options::default().with(&[("TOKEN_SERVER__ACCESS__KEY_RATE", "4")]);
     let (server, _clock) = Server::on_manual_clock_with(&database, options).await;
-    let faster = ["api-key", "create", "faster", "--scope", "realm:read", "--rate", "9"];
+    let faster = [
+        "api-key",
+        "create",
+        "faster",
+        "--scope",
+        "realm:read",
+        "--rate",
+        "9",
+    ];
     let made = process::command(&database, &[]).args(faster).output();
     let faster = String::from_utf8(made.expect("the binary starts").stdout).expect("a key");
     let faster = server.client.with_key(faster.trim());

@@ -53,17 +53,26 @@ impl Events {
         format!("{block}\n\n")
     }
 
+    /// The next event; none where the answer has ended. Comments are none, however many come.
+    pub async fn told(&mut self) -> Option<String> {
+        let told = async {
+            loop {
+                let block = self.block().await?;
+                if block != ":" {
+                    return Some(block);
+                }
+            }
+        };
+        let told = timeout(PATIENCE, told).await;
+        told.expect("an event comes, or the answer ends")
+    }
+
     /// The data of the next event, which must be of this name; none where the answer has ended.
     pub async fn next(&mut self, name: &str) -> Option<Value> {
-        loop {
-            let block = self.block().await?;
-            if block == ":" {
-                continue;
-            }
-            let data = block.strip_prefix(&format!("event: {name}\ndata: "));
-            let data = data.unwrap_or_else(|| panic!("another event: {block}"));
-            return Some(serde_json::from_str(data).expect("JSON"));
-        }
+        let told = self.told().await?;
+        let data = told.strip_prefix(&format!("event: {name}\ndata: "));
+        let data = data.unwrap_or_else(|| panic!("another event: {told}"));
+        Some(serde_json::from_str(data).expect("JSON"))
     }
 
     /// Waits for a comment; nothing else may come.
@@ -73,8 +82,6 @@ impl Events {
 
     /// Waits until the answer ends; nothing but comments may come.
     pub async fn end(mut self) {
-        while let Some(block) = self.block().await {
-            assert_eq!(block, ":");
-        }
+        assert_eq!(self.told().await, None);
     }
 }

@@ -61,6 +61,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 
 /// Waits until a count that only grows has reached what is wanted, however slow the machine is;
 /// fails the test where it stands still for as long as a test waits.
+#[allow(dead_code)] // For the fault tests.
 pub async fn counted(what: &str, wanted: i64, mut count: impl AsyncFnMut() -> i64) {
     let mut seen = count().await;
     while seen < wanted {
