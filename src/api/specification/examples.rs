@@ -5,6 +5,7 @@
 mod access;
 mod overview;
 mod shared;
+mod tokens;
 
 use serde_json::{Value, json};
 
@@ -14,7 +15,8 @@ use access::{
     session, sign_in,
 };
 use overview::{overview, settings};
-use shared::{DATE, data, demo, page, success};
+use shared::{DATE, app, data, demo, page, success};
+use tokens::{fixed_token, flushed, report, token, token_events};
 
 /// A name, and what makes its value.
 pub type ExampleParameter = (&'static str, fn() -> Value);
@@ -42,10 +44,6 @@ const fn example(
     }
 }
 
-fn app() -> Value {
-    json!("app")
-}
-
 fn second() -> Value {
     json!("second")
 }
@@ -58,51 +56,12 @@ fn example_realm() -> Value {
     json!("example")
 }
 
-fn token() -> Value {
-    json!({
-        "token": "demo-0b9c7a1e52d84f3f",
-        "expires_in": 18250,
-        "expires_in_s": 18,
-        "source": "cache",
-        "expires_at": DATE,
-        "generation": 3,
-    })
-}
-
-/// What a caller reads who waits for a while.
-fn token_events() -> Value {
-    let token = json!({
-        "realm": demo(),
-        "key": app(),
-        "generation": 3,
-        "expires_at": DATE,
-        "expires_in": 18250,
-        "expires_in_s": 18,
-    });
-    json!(format!("event: token\ndata: {token}\n\n:\n\n"))
-}
-
-fn flushed() -> Value {
-    let mut token = token();
-    token["source"] = json!("upstream");
-    token["flushed"] = json!(true);
-    token
-}
-
 fn named() -> Value {
     json!({"realm": demo(), "key": app()})
 }
 
-fn report() -> Value {
-    json!({"realm": demo(), "key": app(), "generation": 1, "code": "token_expired"})
-}
-
 fn fixed_realm() -> Value {
     json!({"id": "fixed", "comment": "Tokens that are typed in"})
-}
-
-fn fixed_token() -> Value {
-    json!({"realm": "fixed", "key": "partner", "token": "what-the-partner-sent"})
 }
 
 fn second_secret() -> Value {

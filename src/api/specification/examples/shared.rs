@@ -19,3 +19,7 @@ pub fn data(data: Value) -> Value {
 pub fn page(row: Value) -> Value {
     data(json!({"list": [row], "total": 1}))
 }
+
+pub fn app() -> Value {
+    json!("app")
+}
