@@ -151,6 +151,7 @@ def main():
     )
     assert problem.code == models.UnauthorizedProblemCode.UNAUTHORIZED
 
+    assert not call("get_sign_in", models.SignInAnswer).data.oidc
     session = call("create_session", models.SessionAnswer).data
     assert session.realms is None and models.Scope.ADMIN in session.scopes
     # These are for whoever has its cookie, and calls with nothing else.

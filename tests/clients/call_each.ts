@@ -129,6 +129,8 @@ const unflushed = await refused("getToken", client.GET("/api/token", {
 }));
 assert(unflushed.code === "fixed_token_flushed", unflushed.code);
 
+const signIn = await ok("getSignIn", client.GET("/api/sign-in"));
+assert(!signIn.data.oidc, "no sign-in by OpenID Connect is configured");
 const session = await ok("createSession", client.POST("/api/session"));
 assert(session.data.realms === null && session.data.csrf, "a session of the administrator");
 // These are for whoever has its cookie, and calls with nothing else.
