@@ -44,7 +44,7 @@ async fn app(directory: &std::path::Path) -> App {
         logic_code: FieldChange::Keep,
     };
     app.registry
-        .save_realm(fixed, &by)
+        .save_realm(fixed, None, &by)
         .await
         .expect("a good realm");
     let secret = SecretPatch {

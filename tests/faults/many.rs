@@ -41,8 +41,9 @@ async fn five_replicas_renew_many_tokens_once_each(database: TestDatabase) {
     }
     let generation = async |wanted: i64| {
         let stored = format!("SELECT COUNT(*) FROM ts_token WHERE generation = {wanted}");
-        counted("renewed tokens", TOKENS as i64, async || {
-            scene.database.number(&stored).await
+        counted("renewed tokens", TOKENS, async || {
+            let count = scene.database.number(&stored).await;
+            usize::try_from(count).expect("a count")
         })
         .await;
     };

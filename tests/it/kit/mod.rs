@@ -62,7 +62,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 /// Waits until a count that only grows has reached what is wanted, however slow the machine is;
 /// fails the test where it stands still for as long as a test waits.
 #[allow(dead_code)] // For the fault tests.
-pub async fn counted(what: &str, wanted: i64, mut count: impl AsyncFnMut() -> i64) {
+pub async fn counted(what: &str, wanted: usize, mut count: impl AsyncFnMut() -> usize) {
     let mut seen = count().await;
     while seen < wanted {
         let what = format!("{what}: more than {seen} of {wanted}");
