@@ -30,11 +30,24 @@ async fn follow(request: reqwest::RequestBuilder) -> Events {
     let answer = request.send().await.expect("the server answers");
     assert_eq!(answer.status(), StatusCode::OK);
     let mut events = Events::of(answer);
-    // What changes after the first comment is told. Where the server began to follow the feed just
-    // now, as after a leap of its clock, that is told before.
+    // What changes after the first comment is told.
+    comment(&mut events).await;
+    events
+}
+
+/// What the server began with is told to nobody who follows from now on.
+async fn settled(server: &Server) {
+    server.follows().await;
+    let told = server.app().newsroom.pass().await;
+    assert!(!told.expect("the database answers"), "nobody follows yet");
+}
+
+/// Waits for a comment. Where the server began to follow the feed just now, as after a leap of its
+/// clock, that may be told before; nothing else is.
+async fn comment(events: &mut Events) {
     loop {
         match events.first().await.as_str() {
-            ":\n\n" => return events,
+            ":\n\n" => return,
             told => assert!(told.starts_with("event: resync\n"), "{told}"),
         }
     }
@@ -180,7 +193,7 @@ async fn a_stream_ends_when_its_key_is_revoked_elsewhere(database: TestDatabase)
     let document = json!({"name": "operator", "scopes": ["secret:read"]});
     let (id, key) = make_key(&one.client, &document).await;
     let browser = Browser::sign_in(&one.client, &key).await;
-    one.follows().await;
+    settled(&one).await;
     let of_session = follow(browser.request(Method::GET, PATH)).await;
     let of_key = followed_by(&one.client.with_key(&key)).await;
     let mut of_another = followed_by(&one.client).await;
@@ -275,7 +288,7 @@ async fn a_stream_outlives_the_limits_of_requests_and_idle_connections(database:
     let mut events = followed_by(&server.client).await;
     // One each two seconds: half of the idle time.
     for _ in 0..3 {
-        events.comment().await;
+        comment(&mut events).await;
     }
     server
         .client
@@ -287,7 +300,7 @@ async fn a_stream_outlives_the_limits_of_requests_and_idle_connections(database:
 
 async fn a_server_that_stops_ends_its_streams(database: TestDatabase) {
     let server = Server::start(&database).await;
-    server.follows().await;
+    settled(&server).await;
     let events = followed_by(&server.client).await;
     // Not cut off, as what outlasts the grace time is.
     let ((), ()) = tokio::join!(server.stop(), events.end());

@@ -123,18 +123,18 @@ async fn a_dry_run_of_a_secret_says_what_would_change_and_changes_nothing(databa
         assert!(!tried.text.contains("canary"), "{}", tried.text);
         tried.json()["data"].clone()
     };
-    let params = json!({"app": "other", "pass": "another-canary-value"});
+    let params = json!({"app": "other", "pass": "another-canary-word"});
     let changed = dry_run(json!({"realm": "r", "key": "a", "params": params})).await;
     assert_eq!(
         changed["changes"],
         json!({"outcome": "changed", "token": false, "params": [
             {"name": "app", "before": "app-a", "after": "other"},
-            {"name": "pass", "before": "ca********ng", "after": "an********ue"},
+            {"name": "pass", "before": "ca********ng", "after": "an********rd"},
         ]})
     );
     assert_eq!(
         changed["params"],
-        json!({"app": "other", "pass": "an********ue"})
+        json!({"app": "other", "pass": "an********rd"})
     );
     let sent_back = json!({"realm": "r", "key": "a", "params": {"pass": "ca********ng"}});
     let same = dry_run(sent_back).await;
