@@ -29,7 +29,11 @@ export function OverviewPage() {
   return (
     <Page
       title={t('title')}
-      lead={data?.states && realms ? t('lead', { count: total(data.states), realms: realms.total }) : null}
+      lead={
+        data?.states && realms
+          ? t('lead', { count: total(data.states), realms: t('realms', { count: realms.total }) })
+          : null
+      }
       actions={
         may('realm:write') ? (
           <Link className="button" to="/new-realm">
