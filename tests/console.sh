@@ -2,7 +2,8 @@
 # Walks through the console in Chromium, on SQLite and on MariaDB, and makes pictures of its pages in
 # console/screenshots/. `tests/console.sh short` is the way to a first token and one look at each page, on SQLite.
 #
-# Installs Chromium, unless it is there or CHROMIUM names one, and MariaDB, unless TEST_MYSQL_URL names a server.
+# Installs Chromium, unless it is there or CHROMIUM names one, MariaDB, unless TEST_MYSQL_URL names a server, and an
+# OpenID provider.
 # The server is TOKEN_SERVER_BIN or target/debug/token-server; the console must be in it, or CONSOLE_DIST names its folder.
 set -euo pipefail
 script=console
@@ -30,6 +31,8 @@ walks=(npm --prefix "$repository/console" run)
 if [[ "${1:-}" == short ]]; then
     WALKS=short exec "${walks[@]}" e2e -- first_token pages
 fi
+# The provider of the sign-in by OpenID Connect.
+modules_current "$repository/tests/oidc" || install_modules "$repository/tests/oidc"
 
 server=
 work="$(mktemp -d)"

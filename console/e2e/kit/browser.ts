@@ -20,8 +20,9 @@ function executable(): string {
   return found
 }
 
-export async function openBrowser(): Promise<Browser> {
-  return chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox', ...FLAGS] : FLAGS })
+export async function openBrowser(more: string[] = []): Promise<Browser> {
+  const flags = [...FLAGS, ...more]
+  return chromium.launch({ executablePath: executable(), args: process.getuid?.() === 0 ? ['--no-sandbox', ...flags] : flags })
 }
 
 export interface Look {
@@ -41,6 +42,7 @@ export class Visitor {
   readonly #server: Server
   readonly #faults: string[] = []
   #refusals: RegExp[] = []
+  #elsewhere: string[] = []
 
   private constructor(context: BrowserContext, page: Page, server: Server) {
     this.#context = context
@@ -51,8 +53,9 @@ export class Visitor {
       if (message.type() === 'error') this.#faults.push(`console: ${message.text()}`)
     })
     page.on('request', (request) => {
-      const origin = new URL(request.url()).origin
-      if (origin !== server.origin && !request.url().startsWith('blob:')) this.#faults.push(`asked ${request.url()}`)
+      const { origin } = new URL(request.url())
+      const isGoing = request.isNavigationRequest() && this.#elsewhere.includes(origin)
+      if (origin !== server.origin && !isGoing && !request.url().startsWith('blob:')) this.#faults.push(`asked ${request.url()}`)
     })
   }
 
@@ -108,6 +111,11 @@ export class Visitor {
   /** Chromium notes each answer that is no success as an error: those that a walk wants are no fault. */
   expectRefusals(...statuses: number[]) {
     this.#refusals.push(...statuses.map((status) => new RegExp(`the server responded with a status of ${status}`)))
+  }
+
+  /** Where a walk means to go beside the console; its pages may ask for nothing there. */
+  goesTo(origin: string) {
+    this.#elsewhere.push(origin)
   }
 
   /** What axe finds serious on the page as it is. */
