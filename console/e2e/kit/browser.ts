@@ -50,12 +50,12 @@ export class Visitor {
     this.#server = server
     page.on('pageerror', (error) => this.#faults.push(`error: ${error.message}`))
     page.on('console', (message) => {
-      if (message.type() === 'error') this.#faults.push(`console: ${message.text()}`)
+      if (message.type() === 'error' && !this.#isElsewhere()) this.#faults.push(`console: ${message.text()}`)
     })
     page.on('request', (request) => {
       const { origin } = new URL(request.url())
-      const isGoing = request.isNavigationRequest() && this.#elsewhere.includes(origin)
-      if (origin !== server.origin && !isGoing && !request.url().startsWith('blob:')) this.#faults.push(`asked ${request.url()}`)
+      const isMeant = this.#isElsewhere() || (request.isNavigationRequest() && this.#elsewhere.includes(origin))
+      if (origin !== server.origin && !isMeant && !request.url().startsWith('blob:')) this.#faults.push(`asked ${request.url()}`)
     })
   }
 
@@ -113,9 +113,13 @@ export class Visitor {
     this.#refusals.push(...statuses.map((status) => new RegExp(`the server responded with a status of ${status}`)))
   }
 
-  /** Where a walk means to go beside the console; its pages may ask for nothing there. */
+  /** Where a walk means to go beside the console; what is done on pages there is not the console's. */
   goesTo(origin: string) {
     this.#elsewhere.push(origin)
+  }
+
+  #isElsewhere(): boolean {
+    return this.#elsewhere.some((origin) => this.page.url().startsWith(`${origin}/`))
   }
 
   /** What axe finds serious on the page as it is. */
