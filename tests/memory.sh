@@ -34,5 +34,7 @@ if [[ -n "${TMPDIR:-}" ]] || ! has_room; then
 fi
 TMPDIR="$(mktemp -d "$memory/token-server.XXXXXX")"
 export TMPDIR
+# As in /tmp, other users find what is theirs.
+chmod 711 "$TMPDIR"
 trap 'rm -rf "$TMPDIR"' EXIT
 "$@"

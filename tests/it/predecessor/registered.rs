@@ -186,8 +186,12 @@ async fn answers_say_ok_around_their_data(database: TestDatabase) {
         .await;
     let listed = json!({"data": {"list": [secret["data"]], "total": 1}, "success": "ok"});
     assert_eq!(world.get("/api/secret").await, listed);
-    let deleted = world.client().delete("/api/secret/r/k").await;
-    assert_eq!(deleted.json(), json!({"success": "ok"}));
+    // The predecessor's word, and beside it what went.
+    let deleted = world.client().delete("/api/secret/r/k").await.json();
+    assert_eq!(
+        (&deleted["success"], &deleted["data"]["secrets"]),
+        (&json!("ok"), &json!(1))
+    );
 }
 
 /// The ids on a page of realms, and how many there are in all.
