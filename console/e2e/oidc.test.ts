@@ -1,15 +1,16 @@
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openBrowser, Visitor } from './kit/browser.ts'
 import { OpenIdProvider, PUBLIC_HOST } from './kit/oidc.ts'
 import { RUNS } from './kit/runs.ts'
 import { Server } from './kit/server.ts'
+import { visitors } from './kit/walk.ts'
 import { words } from './kit/words.ts'
 
 describe.each(RUNS)('signing in by OpenID Connect, on $name', (run) => {
   const say = words(run.look.language)
   const parts = {} as { provider: OpenIdProvider; server: Server; browser: Browser }
-  const here: Visitor[] = []
+  const comes = visitors()
   beforeAll(async () => {
     parts.provider = await OpenIdProvider.start()
     parts.server = await Server.start(run.kind, parts.provider.settings())
@@ -23,11 +24,6 @@ describe.each(RUNS)('signing in by OpenID Connect, on $name', (run) => {
       `--unsafely-treat-insecure-origin-as-secure=${parts.server.origin}`,
     ])
   })
-  afterEach(async () => {
-    const faults = here.flatMap((visitor) => visitor.faults())
-    await Promise.all(here.splice(0).map((visitor) => visitor.leave()))
-    expect(faults).toEqual([])
-  })
   afterAll(async () => {
     await parts.browser?.close()
     await parts.server?.stop()
@@ -36,8 +32,7 @@ describe.each(RUNS)('signing in by OpenID Connect, on $name', (run) => {
 
   /** Goes to a page, and to the provider from there; signs in as somebody, and comes back. */
   async function signInAs(name: string, path: string): Promise<Visitor> {
-    const visitor = await Visitor.come(parts.browser, parts.server, run.look)
-    here.push(visitor)
+    const visitor = comes(await Visitor.come(parts.browser, parts.server, run.look))
     visitor.goesTo(parts.provider.issuer)
     const { page } = visitor
     await visitor.go(path)

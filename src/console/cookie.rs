@@ -1,26 +1,16 @@
 //! A session as the text of a cookie: sealed for that purpose and no other.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::rules::{RuleDigest, SignedIn};
 use super::session::{CSRF_BYTES, Grant, Session};
 use crate::access::key::KeyHash;
 use crate::foundation::clock::EpochMs;
-use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
+use crate::foundation::sealing::KeyRing;
 
-/// No table has that name: what is stored opens as no session, and a session as nothing stored.
-const PLACE: SealedPlace<'static> = SealedPlace {
-    table: "(session)",
-    row: "",
-    column: "cookie",
-};
+const NAME: &str = "(session)";
 /// Of a session of an API key.
 const OF_KEY: u8 = 1;
 /// Of one who has signed in by OpenID Connect: what he is called ends it.
 const OF_RULE: u8 = 2;
-/// What is longer is none.
-const TEXT_MAX_BYTES: usize = 1024;
 
 pub(super) fn seal(session: &Session, ring: &KeyRing) -> String {
     let Session {
@@ -39,15 +29,11 @@ pub(super) fn seal(session: &Session, ring: &KeyRing) -> String {
     plain.extend_from_slice(&begun.0.to_be_bytes());
     plain.extend_from_slice(&prolonged.0.to_be_bytes());
     plain.extend_from_slice(name.as_bytes());
-    URL_SAFE_NO_PAD.encode(ring.seal(&PLACE, &plain).0)
+    ring.seal_cookie(NAME, &plain)
 }
 
 pub(super) fn open(text: &str, ring: &KeyRing) -> Option<Session> {
-    if text.len() > TEXT_MAX_BYTES {
-        return None;
-    }
-    let sealed = Sealed(URL_SAFE_NO_PAD.decode(text).ok()?);
-    let plain = ring.open(&PLACE, &sealed).ok()?;
+    let plain = ring.open_cookie(NAME, text)?;
     let (&[format], rest) = plain.split_first_chunk::<1>()?;
     let (digest, rest) = rest.split_first_chunk()?;
     let (csrf, rest) = rest.split_first_chunk::<CSRF_BYTES>()?;
@@ -71,10 +57,12 @@ pub(super) fn open(text: &str, ring: &KeyRing) -> Option<Session> {
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::STANDARD;
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     use super::*;
     use crate::foundation::randomness::Randomness;
+    use crate::foundation::sealing::SealedPlace;
 
     fn ring(byte: u8) -> KeyRing {
         let keys = format!("a:{}", STANDARD.encode([byte; 32]));
@@ -111,12 +99,14 @@ mod tests {
             assert_eq!(open(&text, &ours), Some(session));
             assert_eq!(open(&text, &ring(2)), None);
         }
-        let elsewhere = SealedPlace {
+        let plain = ours.open_cookie(NAME, &text).unwrap();
+        assert_eq!(open(&ours.seal_cookie("(sign-in)", &plain), &ours), None);
+        let stored = SealedPlace {
             table: "ts_token",
-            ..PLACE
+            row: "",
+            column: "cookie",
         };
-        let plain = ours.open(&PLACE, &Sealed(URL_SAFE_NO_PAD.decode(&text).unwrap()));
-        let stored = ours.seal(&elsewhere, &plain.unwrap());
+        let stored = ours.seal(&stored, &plain);
         assert_eq!(open(&URL_SAFE_NO_PAD.encode(stored.0), &ours), None);
     }
 
@@ -135,8 +125,7 @@ mod tests {
             assert_eq!(open(&longer, &ring), None);
         }
         for other in [&[OF_KEY; 10][..], &[OF_KEY; 100], &[3; 65], &[0xff; 100]] {
-            let sealed = ring.seal(&PLACE, other);
-            assert_eq!(open(&URL_SAFE_NO_PAD.encode(sealed.0), &ring), None);
+            assert_eq!(open(&ring.seal_cookie(NAME, other), &ring), None);
         }
     }
 }

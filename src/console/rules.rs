@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::access::Caller;
 use crate::access::issuer::{IssuerRegistration, Rule};
+use crate::foundation::sealing::RowValues;
 
 /// Tells one rule, with all that decides whether it is met, from any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +41,19 @@ pub struct SignInRules {
 
 impl SignInRules {
     pub fn of(registration: Arc<IssuerRegistration>) -> Self {
-        let mut digest = Sha256::new();
-        let mut part = |text: &str| {
-            digest.update((text.len() as u64).to_be_bytes());
-            digest.update(text);
-        };
-        part(&registration.issuer);
-        // The client.
-        registration.audiences.iter().for_each(|text| part(text));
+        // The client is the audience.
+        let audiences = registration.audiences.iter();
+        let of_provider = audiences.fold(
+            RowValues::default().text(&registration.issuer),
+            |values, audience| values.text(audience),
+        );
         // The first rule that is met decides: of each, those before it count, too.
+        let mut digest = Sha256::digest(of_provider.into_bytes());
         let digests = registration.rules.iter().map(|rule| {
-            let text = rule.to_json().to_string();
-            digest.update((text.len() as u64).to_be_bytes());
-            digest.update(text);
-            RuleDigest(digest.clone().finalize().into())
+            let rule = rule.to_json().to_string();
+            let values = RowValues::default().bytes(&digest).text(&rule);
+            digest = Sha256::digest(values.into_bytes());
+            RuleDigest(digest.into())
         });
         let digests = digests.collect();
         Self {

@@ -1,6 +1,7 @@
 //! Sealing at rest: XChaCha20-Poly1305 with a random 192-bit nonce. The associated data
 //! names the place a value was sealed for, so that two sealed values cannot be swapped.
 
+mod cookie;
 mod keys;
 mod resealed;
 mod row_values;

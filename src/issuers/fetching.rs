@@ -1,4 +1,5 @@
-//! Fetches the public keys of an issuer: from a URL, or from where its own document says.
+//! Asks an issuer: for its public keys, from a URL or from where its own document says, for that
+//! document, and for what a form is answered with.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::foundation::metrics::{FetchLabels, Metrics};
 use crate::realm::failure::Failure;
 use crate::upstream::{HttpAnswer, TimeLimit, Upstream};
 
-/// Why there are no keys. Says what is wrong, and repeats nothing of what was answered.
+/// Why an issuer brings nothing. Says what is wrong, and repeats nothing of what was answered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchFault {
     #[error("{0}")]

@@ -57,6 +57,7 @@ pub use inspect::{Inspected, InspectedExchange, Reading, ReadingStep};
 use obtained::refuse_expired;
 pub use obtained::{FetchError, Obtained, ObtainedRefresh};
 use render::Renderer;
+pub use request::basic_credentials;
 pub use scope::{ExpressionScope, Inputs, ParentToken, Previous};
 pub use settings::UpstreamSettings;
 pub use shown::{ShownAnswer, ShownAssertion, ShownRequest};

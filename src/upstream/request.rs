@@ -172,7 +172,7 @@ fn client_auth(
             let credentials = if render.masks() {
                 MASK.to_owned()
             } else {
-                let credentials = basic(&id, &secret, *encoding);
+                let credentials = basic_credentials(&id, &secret, *encoding);
                 render.also_mask(&credentials);
                 credentials
             };
@@ -219,7 +219,7 @@ fn client_auth(
 /// RFC 7617; with the form encoding of RFC 6749, section 2.3.1, unless `raw`. A blank becomes
 /// `%20`, which whoever decodes a form and whoever decodes percent signs only both take; `+` is
 /// a blank to the former alone.
-fn basic(id: &str, secret: &str, encoding: BasicEncoding) -> String {
+pub fn basic_credentials(id: &str, secret: &str, encoding: BasicEncoding) -> String {
     let form = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
     STANDARD.encode(match encoding {
         BasicEncoding::Rfc6749 => format!("{}:{}", form(id), form(secret)),

@@ -5,20 +5,29 @@ import { Provider } from './provider.ts'
 import type { Kind } from './database.ts'
 import { Server } from './server.ts'
 
-/** A server, a provider and a browser for the walks of one file; each visitor must have left no fault. */
+/** The visitors of each walk; each must have left no fault. */
+export function visitors(): (visitor: Visitor) => Visitor {
+  const here: Visitor[] = []
+  afterEach(async () => {
+    const faults = here.flatMap((visitor) => visitor.faults())
+    await Promise.all(here.splice(0).map((visitor) => visitor.leave()))
+    expect(faults).toEqual([])
+  })
+  return (visitor) => {
+    here.push(visitor)
+    return visitor
+  }
+}
+
+/** A server, a provider and a browser for the walks of one file. */
 export function stage(run: { kind: Kind; look: Look }, prepare?: (server: Server, provider: Provider) => Promise<void>) {
   const parts = {} as { server: Server; provider: Provider; browser: Browser }
-  const here: Visitor[] = []
+  const comes = visitors()
   beforeAll(async () => {
     parts.provider = await Provider.start()
     parts.server = await Server.start(run.kind, { TOKEN_SERVER__UPSTREAM__CA_FILE: parts.provider.authority })
     parts.browser = await openBrowser()
     await prepare?.(parts.server, parts.provider)
-  })
-  afterEach(async () => {
-    const faults = here.flatMap((visitor) => visitor.faults())
-    await Promise.all(here.splice(0).map((visitor) => visitor.leave()))
-    expect(faults).toEqual([])
   })
   afterAll(async () => {
     await parts.browser?.close()
@@ -33,9 +42,7 @@ export function stage(run: { kind: Kind; look: Look }, prepare?: (server: Server
       return parts.provider
     },
     async visitor(look: Look = run.look): Promise<Visitor> {
-      const visitor = await Visitor.come(parts.browser, parts.server, look)
-      here.push(visitor)
-      return visitor
+      return comes(await Visitor.come(parts.browser, parts.server, look))
     },
     async signedIn(path = '/', look?: Look): Promise<Visitor> {
       const visitor = await this.visitor(look)

@@ -6,22 +6,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::foundation::clock::{EpochMs, Ms};
 use crate::foundation::randomness::Randomness;
-use crate::foundation::sealing::{KeyRing, Sealed, SealedPlace};
+use crate::foundation::sealing::KeyRing;
 
 /// How long a sign-in may take.
 pub const PENDING_MAX: Ms = Ms::from_secs(600);
 pub(super) const STATE_BYTES: usize = 16;
 /// 256 bits, which are 43 characters (RFC 7636, section 4.1).
 const VERIFIER_BYTES: usize = 32;
-/// No table has that name.
-const PLACE: SealedPlace<'static> = SealedPlace {
-    table: "(sign-in)",
-    row: "",
-    column: "cookie",
-};
+const NAME: &str = "(sign-in)";
 const FORMAT: u8 = 1;
-/// What is longer is none.
-const TEXT_MAX_BYTES: usize = 512;
 
 pub(super) struct Pending {
     state: [u8; STATE_BYTES],
@@ -63,16 +56,12 @@ impl Pending {
         plain.extend_from_slice(&self.nonce);
         plain.extend_from_slice(&self.begun.0.to_be_bytes());
         plain.extend_from_slice(self.verifier.as_bytes());
-        URL_SAFE_NO_PAD.encode(ring.seal(&PLACE, &plain).0)
+        ring.seal_cookie(NAME, &plain)
     }
 
     /// None where no server with a key of this ring sealed it as one.
     pub fn open(text: &str, ring: &KeyRing) -> Option<Self> {
-        if text.len() > TEXT_MAX_BYTES {
-            return None;
-        }
-        let sealed = Sealed(URL_SAFE_NO_PAD.decode(text).ok()?);
-        let plain = ring.open(&PLACE, &sealed).ok()?;
+        let plain = ring.open_cookie(NAME, text)?;
         let (&[format], rest) = plain.split_first_chunk::<1>()?;
         let (state, rest) = rest.split_first_chunk()?;
         let (nonce, rest) = rest.split_first_chunk()?;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -16,8 +14,10 @@ use crate::access::issuer::store::Issuer;
 use crate::access::sign_in_problem::SignInProblem;
 use crate::foundation::clock::Moment;
 use crate::issuers::fetching::{FetchFault, Fetching};
+use crate::realm::document::BasicEncoding;
 use crate::realm::failure::Failure;
 use crate::realm::target::check_url;
+use crate::upstream::basic_credentials;
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -194,17 +194,11 @@ impl Metadata {
     }
 }
 
-/// As RFC 6749, section 2.3.1, has it: each is encoded as in a form first.
 fn basic(client_id: &str, secret: &SecretString) -> HeaderValue {
-    let encoded =
-        |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
-    let pair = Zeroizing::new(format!(
-        "{}:{}",
-        encoded(client_id),
-        encoded(secret.expose_secret())
-    ));
-    let value = format!("Basic {}", STANDARD.encode(pair.as_bytes()));
-    let mut value = HeaderValue::try_from(value).expect("Base64 is good in a header");
+    let encoding = BasicEncoding::Rfc6749;
+    let credentials = basic_credentials(client_id, secret.expose_secret(), encoding);
+    let value = Zeroizing::new(format!("Basic {credentials}"));
+    let mut value = HeaderValue::try_from(value.as_str()).expect("Base64 is good in a header");
     value.set_sensitive(true);
     value
 }

@@ -11,7 +11,7 @@ use crate::realm::store as realms;
 use crate::realm::{Fault, Realm, Source, Warning};
 use crate::registry::patch::{SecretPatch, SentParam};
 use crate::registry::planning::faults_of;
-use crate::registry::{Actor, Registry, RegistryError, values};
+use crate::registry::{Actor, Registry, RegistryError, SaveOutcome, values};
 use crate::secret::params::{ParamChange, Params};
 
 /// What is to become of a secret.
@@ -97,42 +97,47 @@ impl Registry {
             declared.token = None;
         }
         let checked = self.check_secret(reader, row, &declared, (by, now)).await?;
-        let CheckedSecret {
-            source,
-            stored,
-            lost,
-            params,
-            changed,
-            ..
-        } = checked;
         let has_other_token = declared.token.is_some();
         let token_warning = declared.token.as_ref();
         let token_warning = token_warning.and_then(|new| values::token_warning(&new.token));
-        let mut warnings = values::warnings(&source, &params);
+        let mut warnings = values::warnings(&checked.source, &checked.params);
         warnings.extend(token_warning);
-        let none = Params::default();
-        let before = stored.as_ref().map_or(&none, |secret| &secret.params);
-        let secret = source.params().iter().filter(|rule| rule.secret);
+        let secret = checked.source.params().iter().filter(|rule| rule.secret);
         Ok(PlannedSecret {
-            params: differences(&source, before, &params),
+            params: checked.differences(),
             secret_params: secret.map(|rule| rule.name.clone()).collect(),
             has_other_token,
             warnings,
-            fate: match stored {
-                None => SecretFate::Created(declared),
-                Some(_) if changed || lost || has_other_token => SecretFate::Changed(declared),
-                Some(_) => SecretFate::Unchanged,
+            fate: match checked.outcome(has_other_token) {
+                SaveOutcome::New => SecretFate::Created(declared),
+                SaveOutcome::Changed => SecretFate::Changed(declared),
+                SaveOutcome::Unchanged => SecretFate::Unchanged,
             },
         })
     }
 }
 
+impl CheckedSecret {
+    /// What saving it would do.
+    pub fn outcome(&self, has_other_token: bool) -> SaveOutcome {
+        match self.stored {
+            None => SaveOutcome::New,
+            Some(_) if self.changed || self.lost || has_other_token => SaveOutcome::Changed,
+            Some(_) => SaveOutcome::Unchanged,
+        }
+    }
+
+    /// The parameters that differ, as they are shown.
+    pub fn differences(&self) -> Vec<ParamDifference> {
+        let none = Params::default();
+        let stored = self.stored.as_ref();
+        let before = stored.map_or(&none, |secret| &secret.params);
+        differences(&self.source, before, &self.params)
+    }
+}
+
 /// Parameters that differ, as they are shown.
-pub(super) fn differences(
-    source: &Source,
-    before: &Params,
-    after: &Params,
-) -> Vec<ParamDifference> {
+fn differences(source: &Source, before: &Params, after: &Params) -> Vec<ParamDifference> {
     let shown = |params: &Params, name: &str| {
         let value = params.get(name)?;
         Some(values::shown(Some(source), name, value))

@@ -1,13 +1,10 @@
 //! What saving a secret would change: it is saved, looked at, and rolled back.
 
-use super::planning::differences;
-use super::saving::CheckedSecret;
 use super::{ListedSecret, ParamDifference, unknown};
 use crate::realm::store as realms;
 use crate::registry::importing::{Pass, Unkept, done};
 use crate::registry::patch::SecretPatch;
 use crate::registry::{Actor, Registry, RegistryError, SaveOutcome};
-use crate::secret::params::Params;
 use crate::token::store as tokens;
 
 /// A secret as it would be saved.
@@ -37,28 +34,15 @@ impl Registry {
                 let previewed = async {
                     let row = realms::find_locked(transaction, &patch.realm).await?;
                     let checked = self.check_secret(transaction, row, patch, (by, now));
-                    let CheckedSecret {
-                        source,
-                        stored,
-                        lost,
-                        params,
-                        changed,
-                        ..
-                    } = checked.await?;
+                    let checked = checked.await?;
                     let has_other_token = self.has_other_token(transaction, patch).await?;
                     self.merge_secret(transaction, patch, by, now).await?;
                     let record = tokens::find(transaction, &patch.realm, &patch.key).await?;
                     let record = record.ok_or_else(|| unknown(&patch.realm, &patch.key))?;
-                    let none = Params::default();
-                    let before = stored.as_ref().map_or(&none, |secret| &secret.params);
                     Ok::<_, RegistryError>(SecretPreview {
                         secret: self.with_secret(transaction, record, now).await?,
-                        outcome: match stored {
-                            None => SaveOutcome::New,
-                            Some(_) if changed || lost || has_other_token => SaveOutcome::Changed,
-                            Some(_) => SaveOutcome::Unchanged,
-                        },
-                        params: differences(&source, before, &params),
+                        outcome: checked.outcome(has_other_token),
+                        params: checked.differences(),
                         has_other_token,
                     })
                 };
