@@ -1,9 +1,9 @@
 //! What is logged: one line an event, no key twice, realm, key and caller where they are known,
 //! and nothing that a provider or a caller says ends a line.
 
+mod terminal;
+
 use std::collections::BTreeSet;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 use std::sync::mpsc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::kit::process::{ServerProcess, command, serve};
 use crate::kit::server::{ADMIN_KEY, Client};
 use crate::kit::{
-    Answer, PATIENCE, Provider, TestDatabase, eventually, on_every_database, strict_json, terminal,
+    Answer, PATIENCE, Provider, TestDatabase, eventually, on_every_database, strict_json,
 };
 
 on_every_database! {
@@ -379,63 +379,4 @@ async fn nothing_that_is_said_elsewhere_ends_a_line_or_moves_a_cursor(database: 
         assert!(!control, "{line:?}");
         assert!(!line.contains(ADMIN_KEY), "{line}");
     }
-}
-
-/// A database whose file others may read, so that whatever opens it warns of that.
-fn open_to_others() -> TestDatabase {
-    let database = TestDatabase::sqlite();
-    let migrated = command(&database, &[]).arg("migrate").output();
-    assert!(migrated.expect("the command ends").status.success());
-    let file = database.directory.path().join("token-server.db");
-    let all_read = Permissions::from_mode(0o644);
-    std::fs::set_permissions(file, all_read).expect("the file is ours");
-    database
-}
-
-/// Runs a command that logs to a terminal, and answers what the terminal was sent.
-fn on_terminal(env: &[(&str, &str)]) -> String {
-    let database = open_to_others();
-    let mut command = command(&database, &[]);
-    command.args(["api-key", "list"]).envs(env.iter().copied());
-    let ended = terminal::run(command);
-    assert!(ended.status.success());
-    let sent = ended.on_terminal;
-    assert!(sent.contains("other users could use this"), "{sent}");
-    sent
-}
-
-#[test]
-fn a_terminal_has_colours_unless_it_is_asked_to_do_without() {
-    let coloured = on_terminal(&[("TERM", "xterm-256color")]);
-    assert!(coloured.contains("\u{1b}[33m WARN\u{1b}[0m"), "{coloured}");
-    let coloured = on_terminal(&[("TERM", "xterm"), ("NO_COLOR", "")]);
-    assert!(coloured.contains('\u{1b}'), "{coloured}");
-    for env in [
-        [("TERM", "xterm"), ("NO_COLOR", "1")],
-        [("TERM", "xterm"), ("NO_COLOR", "false")],
-        [("TERM", "dumb"), ("NO_COLOR", "")],
-    ] {
-        let plain = on_terminal(&env);
-        assert!(!plain.contains('\u{1b}'), "{env:?}: {plain:?}");
-        assert!(
-            plain.contains(" WARN token_server::foundation::private: "),
-            "{plain}"
-        );
-    }
-}
-
-#[test]
-fn what_is_no_terminal_has_no_colours() {
-    let database = open_to_others();
-    let ended = command(&database, &[])
-        .arg("renew")
-        .envs([("TERM", "xterm"), ("TOKEN_SERVER__LOG__FORMAT", "pretty")])
-        .output()
-        .expect("the command ends");
-    let said = String::from_utf8(ended.stderr).expect("a text");
-    assert!(
-        said.contains(" WARN token_server::foundation::private: "),
-        "{said}"
-    );
-    assert!(!said.contains('\u{1b}'), "{said:?}");
 }
