@@ -177,7 +177,7 @@ async fn dispatch(arguments: Arguments, env: &Env) -> Result<ExitCode, CommandFa
     // Of those who listen, and who ask whoever does.
     let listening = || settings()?.listening_where_told(env);
     match arguments.command {
-        Command::Openapi => say(&api::specification()),
+        Command::Openapi => say(api::specification()),
         Command::Completions { shell } => say(&papers::completions(Arguments::command(), shell)?),
         Command::Man { folder } => papers::write_manual(Arguments::command(), &folder),
         Command::Token(command) => Box::pin(token::run(command)).await,

@@ -48,13 +48,13 @@ async fn read_limited(body: Body, limit: usize) -> poem::Result<Vec<u8>> {
 /// Wraps the routes.
 pub struct Front<E> {
     inner: Arc<E>,
-    paths: Paths,
+    paths: &'static Paths,
     hot: Hot,
     app: App,
 }
 
 impl<E: Endpoint + 'static> Front<E> {
-    pub fn new(inner: E, paths: Paths, app: App) -> Self {
+    pub fn new(inner: E, paths: &'static Paths, app: App) -> Self {
         Self {
             inner: Arc::new(inner),
             paths,

@@ -42,7 +42,7 @@ mod tickets;
 mod tokens;
 mod warnings;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use poem::endpoint::make_sync;
 use poem::http::header;
@@ -129,49 +129,73 @@ fn description() -> String {
     )
 }
 
-/// The specification, as it is committed.
-pub fn specification() -> String {
-    text_of(&specification::complete(&service().spec()))
+/// What is generated of the API: the same for every server of this binary, and made once.
+struct Generated {
+    /// The specification, as it is committed.
+    json: String,
+    paths: Paths,
+    /// Few ask for the others, and making them is the longest part of a start.
+    yaml: OnceLock<String>,
+    documentation: OnceLock<Documentation>,
 }
 
-fn text_of(document: &Value) -> String {
-    format!("{document:#}\n")
+/// Swagger UI, which runs what the page itself holds and nothing else.
+struct Documentation {
+    page: String,
+    policy: String,
+}
+
+static GENERATED: LazyLock<Generated> = LazyLock::new(|| {
+    let document = specification::complete(&service().spec());
+    Generated {
+        json: format!("{document:#}\n"),
+        paths: Paths::of(&document),
+        yaml: OnceLock::new(),
+        documentation: OnceLock::new(),
+    }
+});
+
+impl Generated {
+    fn yaml(&self) -> &str {
+        self.yaml.get_or_init(|| {
+            let document = serde_json::from_str::<Value>(&self.json).unwrap_or_default();
+            serde_yaml::to_string(&document).unwrap_or_default()
+        })
+    }
+
+    fn documentation(&self) -> &Documentation {
+        self.documentation.get_or_init(|| {
+            let service = service();
+            let page = service.swagger_ui_html();
+            let page = page.replace(&service.spec(), &self.json);
+            Documentation {
+                policy: browser::policy_of(&page),
+                page,
+            }
+        })
+    }
+}
+
+/// The specification, as it is committed.
+pub fn specification() -> &'static str {
+    &GENERATED.json
 }
 
 /// A text that is served to whoever asks for it.
-fn page(content_type: &'static str, text: String) -> impl Endpoint {
-    make_sync(move |_| {
+fn page(content_type: &'static str, text: fn() -> &'static str) -> impl Endpoint {
+    poem::get(make_sync(move |_| {
         let page = Response::builder().content_type(content_type);
-        page.body(text.clone())
-    })
+        page.body(text())
+    }))
 }
 
-/// Swagger UI, which runs what the page itself holds and nothing else. What that is has to be
-/// hashed, which is done when somebody asks for it first, as for the YAML.
-fn documentation(page: String) -> impl Endpoint {
-    let policy = OnceLock::new();
-    make_sync(move |_| {
-        let policy: &String = policy.get_or_init(|| browser::policy_of(&page));
-        Response::builder()
-            .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, policy)
-            .body(page.clone())
-    })
-}
-
-/// The specification as YAML. It is made of the JSON when somebody asks for it first: few do, and
-/// making it is the longest part of a start.
-fn yaml_page(json: String) -> impl Endpoint {
-    let made = OnceLock::new();
-    make_sync(move |_| {
-        let yaml: &String = made.get_or_init(|| {
-            let document = serde_json::from_str::<Value>(&json).unwrap_or_default();
-            serde_yaml::to_string(&document).unwrap_or_default()
-        });
-        Response::builder()
-            .content_type("application/yaml")
-            .body(yaml.clone())
-    })
+#[poem::handler]
+fn documentation() -> Response {
+    let documentation = GENERATED.documentation();
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header(header::CONTENT_SECURITY_POLICY, &documentation.policy)
+        .body(documentation.page.as_str())
 }
 
 /// The JSON Schema of the realm document.
@@ -201,12 +225,6 @@ pub fn has_console() -> bool {
 
 /// Everything that is served.
 pub fn routes(app: App) -> impl Endpoint {
-    let service = service();
-    let generated = service.spec();
-    let specification = specification::complete(&generated);
-    let paths = Paths::of(&specification);
-    let text = text_of(&specification);
-    let swagger_ui = service.swagger_ui_html().replace(&generated, &text);
     let console = app.settings.console.enabled;
     let files = ConsoleFiles::built_in().filter(|_| console);
     let first_page = match files {
@@ -227,19 +245,22 @@ pub fn routes(app: App) -> impl Endpoint {
             .at(format!("{CONSOLE}/*path"), poem::get(pages));
     }
     let routes = routes
-        .at(DOCUMENTATION, documentation(swagger_ui.clone()))
-        .at("/docs/", documentation(swagger_ui))
-        .at("/openapi.yaml", yaml_page(text.clone()))
-        .at("/openapi.json", page("application/json", text))
+        .at(DOCUMENTATION, poem::get(documentation))
+        .at("/docs/", poem::get(documentation))
+        .at(
+            "/openapi.yaml",
+            page("application/yaml", || GENERATED.yaml()),
+        )
+        .at("/openapi.json", page("application/json", specification))
         .at("/realm.schema.json", poem::get(realm_schema))
         .nest(
             "/",
-            service
+            service()
                 .into_endpoint()
                 .around(move |api, request| led(api, request, first_page)),
         )
         .data(app.clone());
-    Front::new(routes, paths, app)
+    Front::new(routes, &GENERATED.paths, app)
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ async fn who_waits_to_be_asked_for_basic_credentials_gets_in_with_the_key_as_pas
 /// path stand for numbers.
 fn operations() -> Vec<(String, Vec<String>)> {
     let text = token_server::api::specification();
-    let specification: Value = serde_json::from_str(&text).expect("it is JSON");
+    let specification: Value = serde_json::from_str(text).expect("it is JSON");
     let mut all = Vec::new();
     for (path, methods) in specification["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {

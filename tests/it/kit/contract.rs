@@ -9,9 +9,8 @@ use serde_json::Value;
 
 use super::Reply;
 
-pub static SPECIFICATION: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(&token_server::api::specification()).expect("it is JSON")
-});
+pub static SPECIFICATION: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(token_server::api::specification()).expect("it is JSON"));
 
 /// Fails the test where an operation answers what is not promised of it. What is measured is left
 /// alone, and so are servers that are killed: they share the kit.
