@@ -22,6 +22,7 @@ on_clusters! {
 }
 
 async fn replicas_that_start_together_on_an_empty_database_all_serve(database: TestDatabase) {
+    let database = database.without_schema().await;
     let scene = Arc::new(Scene::set(database, Reuse::EndsFamily, LIFETIME_S).await);
     let starting: Vec<_> = ["a", "b", "c"]
         .map(|name| {

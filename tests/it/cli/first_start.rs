@@ -18,7 +18,6 @@ on_every_database! {
 }
 
 async fn without_sealing_keys_sqlite_makes_them_and_mysql_is_refused(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let list = async || {
         let mut command = command(&database, &[]);
         command.env_remove("TOKEN_SERVER__SEALING__KEYS");
@@ -58,7 +57,6 @@ async fn list_with_keys(database: &TestDatabase, keys: String) -> Ended {
 }
 
 async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     assert_eq!(run(&database, "api-key list").await.code, Some(0));
     let other = SEALING_KEYS.replace("AQE", "AgI");
     for keys in [other.clone(), format!("{other},new:{}", &other[5..])] {
@@ -70,7 +68,6 @@ async fn another_sealing_key_of_the_same_id_is_refused(database: TestDatabase) {
 }
 
 async fn a_refused_start_leaves_no_key_behind(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     assert_eq!(run(&database, "api-key list").await.code, Some(0));
     let other = SEALING_KEYS.replace("AQE", "AgI");
     let mistaken = format!("new:{},{other}", &SEALING_KEYS[5..]);

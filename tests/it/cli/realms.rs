@@ -13,7 +13,6 @@ on_every_database! {
 }
 
 async fn realm_apply_makes_what_is_registered_as_the_files_say(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let write = |name: &str, realm: Value| {
         std::fs::write(folder.path().join(name), realm.to_string()).expect("it is writable");
@@ -63,7 +62,6 @@ async fn a_preset_is_a_file_of_a_realm(database: TestDatabase) {
     let ended = run(&database, &format!("realm check {}", presets.display())).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let auth0 = presets.join("auth0.json");
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let ended = run(&database, &format!("realm apply {}", auth0.display())).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let server = Server::start(&database).await;
@@ -75,7 +73,6 @@ async fn a_preset_is_a_file_of_a_realm(database: TestDatabase) {
 }
 
 async fn realm_apply_changes_nothing_where_any_file_is_broken(database: TestDatabase) {
-    assert_eq!(run(&database, "migrate").await.code, Some(0));
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
     let write = |name: &str, text: String| {
         std::fs::write(folder.path().join(name), text).expect("it is writable");

@@ -63,10 +63,7 @@ async fn what_is_no_database_of_the_predecessor_is_refused(database: TestDatabas
 
 async fn a_dry_run_changes_no_schema_and_says_that_it_is_missing_or_old(database: TestDatabase) {
     let source = source("https://provider.example/token").await;
-    if let Some(file) = database.url.strip_prefix("sqlite://") {
-        let (file, _) = file.split_once('?').unwrap_or((file, ""));
-        std::fs::write(file, "").expect("an empty database");
-    }
+    let database = database.without_schema().await;
     let refused = || {
         let refused = ended(prepared(&database, &source), &["--dry-run"]);
         assert_eq!(refused.status.code(), Some(2));

@@ -1,7 +1,10 @@
 //! Databases: a SQLite file, or a fresh database on a MariaDB server that this test run
 //! started itself. `TEST_MYSQL_URL` (a root URL) names another server instead.
 
+mod migrated;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm::{
@@ -24,6 +27,11 @@ pub const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 U
      UNION ALL SELECT 8 UNION ALL SELECT 9)";
 
 const PREFIX: &str = "token_server_test_";
+const SQLITE_FILE: &str = "token-server.db";
+
+fn create(name: &str) -> String {
+    format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")
+}
 
 /// A database of a test's own, and a directory for everything else it keeps.
 pub struct TestDatabase {
@@ -41,7 +49,7 @@ pub enum Kind {
 impl TestDatabase {
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let file = directory.path().join("token-server.db");
+        let file = directory.path().join(SQLITE_FILE);
         Self {
             url: format!("sqlite://{}?mode=rwc", file.display()),
             directory,
@@ -53,16 +61,46 @@ impl TestDatabase {
         Self::on_server(&mysql_root().await).await
     }
 
+    /// With the schema of this version, and nothing in it.
+    pub fn migrated_sqlite() -> Self {
+        let database = Self::sqlite();
+        migrated::write_sqlite(&database.sqlite_file());
+        database
+    }
+
+    /// The same on MySQL.
+    pub async fn migrated_mysql() -> Self {
+        let root = mysql_root().await;
+        let database = Self::on_server(&root).await;
+        execute(&database.url, &migrated::mysql_tables(&root).await).await;
+        database
+    }
+
+    /// For what begins without a schema.
+    pub async fn without_schema(self) -> Self {
+        match self.kind {
+            Kind::Sqlite => {
+                std::fs::write(self.sqlite_file(), "").expect("the file is there");
+            }
+            Kind::MySql => {
+                let (root, name) = self.url.rsplit_once('/').expect("a database's URL");
+                let anew = format!("DROP DATABASE {name}; {}", create(name));
+                execute(root, &anew).await;
+            }
+        }
+        self
+    }
+
+    fn sqlite_file(&self) -> PathBuf {
+        self.directory.path().join(SQLITE_FILE)
+    }
+
     /// On a server that is running.
     pub async fn on_server(root: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}_{number}", std::process::id());
-        execute(
-            root,
-            &format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"),
-        )
-        .await;
+        execute(root, &create(&name)).await;
         Self {
             url: format!("{root}/{name}"),
             directory: tempfile::tempdir().expect("a temporary directory can be made"),
@@ -115,7 +153,7 @@ impl TestDatabase {
     fn files(&self) -> Vec<u8> {
         let entries = std::fs::read_dir(self.directory.path()).expect("the directory is there");
         let files = entries.map(|entry| entry.expect("an entry").path());
-        let of_database = files.filter(|path| path.to_string_lossy().contains("token-server.db"));
+        let of_database = files.filter(|path| path.to_string_lossy().contains(SQLITE_FILE));
         of_database
             .flat_map(|path| std::fs::read(path).expect("the file is readable"))
             .collect()

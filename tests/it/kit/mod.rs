@@ -40,7 +40,7 @@ pub use provider::{Answer, Provider};
 pub use server::Server;
 
 /// The longest a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Waits until `look` sees something; fails the test where it never does.
@@ -84,8 +84,8 @@ pub fn on_disk() -> TempDir {
 /// Read by each test on a database, written by those that measure: nothing runs beside them.
 pub static MACHINE: RwLock<()> = RwLock::const_new(());
 
-/// Runs behaviours on every database: each is a test on SQLite and one on MySQL or
-/// MariaDB. With `alone` each has the machine to itself, for what it measures would otherwise
+/// Runs behaviours on every database, which has the schema of this version: each is a test on
+/// SQLite and one on MySQL or MariaDB. With `alone` each has the machine to itself, for what it measures would otherwise
 /// be the other tests' load.
 macro_rules! on_every_database {
     (alone: $($behaviours:tt)+) => { crate::kit::on_every_database! { @ write: $($behaviours)+ } };
@@ -95,13 +95,14 @@ macro_rules! on_every_database {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_sqlite() {
                     let _machine = crate::kit::MACHINE.$share().await;
-                    super::$behaviour(crate::kit::TestDatabase::sqlite()).await;
+                    super::$behaviour(crate::kit::TestDatabase::migrated_sqlite()).await;
                 }
 
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn on_mysql() {
                     let _machine = crate::kit::MACHINE.$share().await;
-                    super::$behaviour(crate::kit::TestDatabase::mysql().await).await;
+                    let database = crate::kit::TestDatabase::migrated_mysql().await;
+                    super::$behaviour(database).await;
                 }
             }
         )+
