@@ -42,6 +42,13 @@ async fn settled(server: &Server) {
     assert!(!told.expect("the database answers"), "nobody follows yet");
 }
 
+/// A server that has read what there was.
+async fn started(database: &TestDatabase, env: &[(&'static str, &str)]) -> Server {
+    let server = Server::with_env(database, env).await;
+    settled(&server).await;
+    server
+}
+
 /// Waits for a comment. Where the server began to follow the feed just now, as after a leap of its
 /// clock, that may be told before; nothing else is.
 async fn comment(events: &mut Events) {
@@ -83,8 +90,8 @@ async fn until(events: &mut Events, name: &str, fields: Value) -> Vec<(String, V
 async fn each_change_of_a_secret_and_of_a_realm_is_told_on_every_replica(database: TestDatabase) {
     let provider = Provider::start().await;
     let interval = [("TOKEN_SERVER__RENEWAL__MIN_FLUSH_INTERVAL_S", "0")];
-    let server = Server::with_env(&database, &interval).await;
-    let other = Server::with_env(&database, &interval).await;
+    let server = started(&database, &interval).await;
+    let other = started(&database, &interval).await;
     let client = &server.client;
     let mut here = followed_by(client).await;
     let mut there = followed_by(&other.client).await;
@@ -123,7 +130,7 @@ async fn each_change_of_a_secret_and_of_a_realm_is_told_on_every_replica(databas
 
 async fn a_failure_is_told(database: TestDatabase) {
     let provider = Provider::start().await;
-    let server = Server::start(&database).await;
+    let server = started(&database, &[]).await;
     let client = &server.client;
     let refused = Answer::status(401).with_json(&json!({"error": "invalid_client"}));
     provider.answer_with(refused);
@@ -138,7 +145,7 @@ async fn a_failure_is_told(database: TestDatabase) {
 
 async fn a_caller_is_told_of_what_he_sees_and_of_nothing_else(database: TestDatabase) {
     let provider = Provider::start().await;
-    let server = Server::start(&database).await;
+    let server = started(&database, &[]).await;
     let client = &server.client;
     let url = provider.url("/token");
     for realm in ["own", "other"] {
@@ -151,7 +158,7 @@ async fn a_caller_is_told_of_what_he_sees_and_of_nothing_else(database: TestData
     let mut reads_realms = json!({"name": "reads realms", "scopes": ["secret:read", "realm:read"]});
     reads_realms["realms"] = json!(["own"]);
     let reads_realms = with_key(client, reads_realms).await;
-    server.follows().await;
+    settled(&server).await;
     let mut events = followed_by(&limited).await;
     let mut with_realms = followed_by(&reads_realms).await;
     for (realm, key) in [("other", "k"), ("own", "x"), ("own", "k")] {
@@ -188,8 +195,8 @@ async fn a_caller_is_told_of_what_he_sees_and_of_nothing_else(database: TestData
 }
 
 async fn a_stream_ends_when_its_key_is_revoked_elsewhere(database: TestDatabase) {
-    let one = Server::start(&database).await;
-    let other = Server::start(&database).await;
+    let one = started(&database, &[]).await;
+    let other = started(&database, &[]).await;
     let document = json!({"name": "operator", "scopes": ["secret:read"]});
     let (id, key) = make_key(&one.client, &document).await;
     let browser = Browser::sign_in(&one.client, &key).await;
@@ -242,7 +249,7 @@ async fn no_more_streams_are_open_than_there_may_be(database: TestDatabase) {
         ("TOKEN_SERVER__CONSOLE__EVENT_STREAMS_MAX", "3"),
         ("TOKEN_SERVER__CONSOLE__CALLER_EVENT_STREAMS_MAX", "2"),
     ];
-    let server = Server::with_env(&database, &limits).await;
+    let server = started(&database, &limits).await;
     let client = &server.client;
     let one = with_scopes(client, "one", &["secret:read"]).await;
     let other = with_scopes(client, "other", &["secret:read"]).await;
@@ -266,7 +273,7 @@ async fn no_more_streams_are_open_than_there_may_be(database: TestDatabase) {
 }
 
 async fn who_missed_something_is_told_to_load_anew(database: TestDatabase) {
-    let server = Server::start(&database).await;
+    let server = started(&database, &[]).await;
     let mut events = followed_by(&server.client).await;
     let changes = server.app().memory.changes();
     for id in 0..5000 {
@@ -284,7 +291,7 @@ async fn a_stream_outlives_the_limits_of_requests_and_idle_connections(database:
         ("TOKEN_SERVER__HTTP__REQUEST_TIMEOUT_S", "4"),
         ("TOKEN_SERVER__HTTP__HEADER_TIMEOUT_S", "4"),
     ];
-    let server = Server::with_env(&database, &limits).await;
+    let server = started(&database, &limits).await;
     let mut events = followed_by(&server.client).await;
     // One each two seconds: half of the idle time.
     for _ in 0..3 {
@@ -299,7 +306,7 @@ async fn a_stream_outlives_the_limits_of_requests_and_idle_connections(database:
 }
 
 async fn a_server_that_stops_ends_its_streams(database: TestDatabase) {
-    let server = Server::start(&database).await;
+    let server = started(&database, &[]).await;
     settled(&server).await;
     let events = followed_by(&server.client).await;
     // Not cut off, as what outlasts the grace time is.

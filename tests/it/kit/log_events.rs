@@ -50,8 +50,12 @@ pub fn note_line(line: &str) {
     }
 }
 
+/// Events of libraries have no name but their place.
 fn note(name: &str) {
     let Some(noted) = &*NOTED else { return };
+    if name.starts_with("event ") {
+        return;
+    }
     let mut noted = noted.lock().expect("no test panics here");
     if noted.names.insert(name.to_owned()) {
         writeln!(noted.file, "{name}").expect("the file can be written");
