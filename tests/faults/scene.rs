@@ -48,10 +48,18 @@ impl Scene {
         self.database.directory.path().join(replica)
     }
 
-    fn environment(&self, replica: &str) -> [(&'static str, String); 2] {
+    fn environment(&self, replica: &str) -> [(&'static str, String); 3] {
         let directory = self.directory(replica).display().to_string();
         let url = cluster::url_of(&self.database, replica);
-        [("TOKEN_SERVER__DATA_DIR", directory), ("DATABASE_URL", url)]
+        [
+            ("TOKEN_SERVER__DATA_DIR", directory),
+            ("DATABASE_URL", url),
+            // As by default: a database that hangs is one of the faults.
+            (
+                "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
+                "2000".to_owned(),
+            ),
+        ]
     }
 
     /// Starts a replica; one of the same name is the same, restarted.

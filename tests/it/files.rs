@@ -50,12 +50,7 @@ impl Scene {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        // On a busy machine a transaction takes its time.
-        let patient = (
-            "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
-            "60000".to_owned(),
-        );
-        let mut command = command(&self.database, &[patient]);
+        let mut command = command(&self.database, &[]);
         command.current_dir(self.folder.path()).args(arguments);
         command
     }

@@ -20,13 +20,8 @@ use crate::kit::process::command;
 
 /// `import`, ready to be run.
 fn prepared(database: &TestDatabase, source: &TestDatabase) -> Command {
-    // On a busy machine a transaction takes its time.
-    let patient = (
-        "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
-        "60000".to_owned(),
-    );
     let from = ("TOKEN_SERVER_IMPORT_URL", source.url.clone());
-    let mut command = command(database, &[patient, from]);
+    let mut command = command(database, &[from]);
     command.arg("import");
     command
 }

@@ -30,7 +30,6 @@ async fn scene_on(database: &TestDatabase, url: &str) -> (Server, Provider) {
     let more = [
         ("DATABASE_URL", url),
         ("TOKEN_SERVER__RENEWAL__REALM_CONCURRENCY", "100"),
-        ("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000"),
     ];
     let options = Options {
         clock: Some(clock),

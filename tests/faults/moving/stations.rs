@@ -46,11 +46,6 @@ impl Station {
         vec![
             ("TOKEN_SERVER__DATA_DIR", directory.display().to_string()),
             ("TOKEN_SERVER__SEALING__KEYS", self.keys.clone()),
-            // On a busy machine a transaction takes its time.
-            (
-                "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
-                "60000".to_owned(),
-            ),
         ]
     }
 

@@ -1,12 +1,9 @@
 //! Server-sent events, as they come.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// A test that waits for longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 /// An answer that goes on.
 pub struct Events {

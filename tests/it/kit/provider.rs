@@ -14,8 +14,7 @@ use tokio::{
     sync::{Semaphore, oneshot, watch},
 };
 
-/// How long [`Provider::wait_for_requests`] waits before it fails the test.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::PATIENCE;
 
 /// What the provider answers to one request.
 #[derive(Clone, Debug)]
@@ -166,7 +165,7 @@ impl Provider {
     /// Returns once `count` requests have been received since the start.
     ///
     /// # Panics
-    /// After 30 s.
+    /// After [`PATIENCE`].
     pub async fn wait_for_requests(&self, count: usize) {
         let mut received = self.script.received.subscribe();
         let enough = received.wait_for(|received| *received >= count);

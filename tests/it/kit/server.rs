@@ -196,6 +196,11 @@ pub fn environment(database: &TestDatabase, more: &[(&'static str, String)]) -> 
         // Tests of these tries ask for them; the others are not to wait for them.
         ("TOKEN_SERVER__RENEWAL__TRIES_AFTER_SAVE_S", "0".to_owned()),
         ("TOKEN_SERVER__SEALING__KEYS", SEALING_KEYS.to_owned()),
+        // On a busy machine a transaction takes its time.
+        (
+            "TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS",
+            "60000".to_owned(),
+        ),
         // Tests of it ask for it; the others call as often as they like.
         ("TOKEN_SERVER__ACCESS__ADDRESS_RATE", "0".to_owned()),
         (

@@ -19,18 +19,15 @@ on_every_database! {
     two_thousand_due_tokens_survive_the_kill_of_one_of_two_jobs_at_half,
 }
 
-/// A busy machine fails no write.
-const PATIENT: [(&str, &str); 2] = [
-    ("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000"),
-    ("TOKEN_SERVER__DATABASE__ACQUIRE_TIMEOUT_MS", "60000"),
-];
+/// On a busy machine a connection takes its time.
+const PATIENT: (&str, &str) = ("TOKEN_SERVER__DATABASE__ACQUIRE_TIMEOUT_MS", "60000");
 
 /// Registers so many secrets, all of which are due now; the provider is told which it is asked for.
 async fn register_due(database: &TestDatabase, provider: &Provider, count: usize) {
     let clock = Arc::new(ManualClock::at(SystemClock.now().minus(LONG_AGO)));
     let options = Options {
         clock: Some(clock),
-        ..Options::default().with(&PATIENT)
+        ..Options::default().with(&[PATIENT])
     };
     let server = Server::start_with(database, options).await;
     let client = &server.client;
@@ -64,9 +61,8 @@ async fn stored_by(database: &TestDatabase, replica: &str) -> i64 {
 }
 
 /// Enough at once that two jobs share the work.
-const FAST: [(&str, &str); 5] = [
-    PATIENT[0],
-    PATIENT[1],
+const FAST: [(&str, &str); 4] = [
+    PATIENT,
     ("TOKEN_SERVER__RENEWAL__CONCURRENCY", "20"),
     ("TOKEN_SERVER__RENEWAL__REALM_CONCURRENCY", "20"),
     ("TOKEN_SERVER__RENEWAL__REALM_RATE", "100000"),

@@ -252,8 +252,7 @@ async fn a_push_is_tried_for_the_application_that_it_names_only(database: TestDa
 }
 
 async fn beside_four_pushes_that_are_handled_another_is_sent_back(database: TestDatabase) {
-    let patient = [("TOKEN_SERVER__DATABASE__WRITE_TIMEOUT_MS", "60000")];
-    let scene = Scene::set_with(&database, "wechat_xml", &patient).await;
+    let scene = Scene::set(&database, "wechat_xml").await;
     scene.save("k", &app("one")).await;
     let (held, released) = match database.kind() {
         Kind::Sqlite => ("BEGIN IMMEDIATE", "ROLLBACK"),
