@@ -95,7 +95,7 @@ pub fn scope_of(operation: &str) -> &'static str {
 }
 
 fn specification() -> Value {
-    serde_json::from_str(&token_server::api::specification()).expect("it is JSON")
+    serde_json::from_str(token_server::api::specification()).expect("it is JSON")
 }
 
 /// `METHOD /path` of what the specification holds, and whether it requires security.
