@@ -170,7 +170,10 @@ impl<E: Endpoint + 'static> Http<E> {
                 return Poll::Ready(());
             }
             let told = connected.told(context.waker());
-            if told == Told::Finish && !finishes {
+            // What goes on is for whoever had the certificate; what is answered already is sent.
+            let counts = |certified: &Certified| certified.now(self.clock.now()).is_some();
+            let is_out = !connected.is_busy() && !ends.certified.as_ref().is_none_or(counts);
+            if (told == Told::Finish || is_out) && !finishes {
                 finishes = true;
                 connection.as_mut().graceful_shutdown();
                 context.waker().wake_by_ref();
@@ -184,11 +187,6 @@ impl<E: Endpoint + 'static> Http<E> {
                 return Poll::Ready(());
             }
             if told == Told::End {
-                return Poll::Ready(());
-            }
-            let counts = |certified: &Certified| certified.now(self.clock.now()).is_some();
-            if !connected.is_busy() && !ends.certified.as_ref().is_none_or(counts) {
-                // What goes on is for whoever had the certificate.
                 return Poll::Ready(());
             }
             Poll::Pending

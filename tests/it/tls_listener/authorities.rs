@@ -16,6 +16,11 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     let authorities = directory.join("clients.pem");
     write_authorities(&authorities, &[&old]);
     let options = files.with_clients(&authorities, &[("a.example", "a")]);
+    // A connection that rests is not looked at meanwhile.
+    let options = options.with(&[
+        ("TOKEN_SERVER__HTTP__HEADER_TIMEOUT_S", "600"),
+        ("TOKEN_SERVER__HTTP__IDLE_TIMEOUT_S", "600"),
+    ]);
     let server = Server::start_with(&database, options).await;
     let key = json!({"name": "a", "scopes": ["realm:read"]});
     admin(&server, &own)
@@ -39,7 +44,7 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     }
     // Both are in use for a while, and nobody notices.
     write_authorities(&authorities, &[&old, &new]);
-    let taken = async || status(&build(builder(&new)), &realms, None).await.ok();
+    let taken = async || looked(&build(builder(&new)), &realms, None).await?.ok();
     eventually("the new authority is in use", taken).await;
     let of_new = build(builder(&new));
     for client in of_old.iter().chain([&with_key, &of_new]) {
@@ -47,7 +52,7 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     }
     write_authorities(&authorities, &[&new]);
     eventually("the old authority is out of use", async || {
-        let late = status(&build(builder(&old)), &realms, None).await;
+        let late = looked(&build(builder(&old)), &realms, None).await?;
         late.is_err().then_some(())
     })
     .await;
@@ -62,7 +67,8 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     // It is closed with that answer.
     for client in of_old.iter().chain([&with_key]) {
         eventually("the connection has ended", async || {
-            status(client, &realms, None).await.is_err().then_some(())
+            let ended = looked(client, &realms, None).await?;
+            ended.is_err().then_some(())
         })
         .await;
     }
