@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console test-console-short openapi snapshots docs docs-reference
+.PHONY: help run setup check advisories test test-binaries test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console test-console-short openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +29,14 @@ check: ## format, lints and documentation without warnings, licences, spelling
 advisories: ## known vulnerabilities of dependencies; asks the network
 	@tests/tools/check.sh advisories
 
-test: setup ## everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL)
+# What the tests run comes over the network while they are compiled.
+test: ## everything, on SQLite and on MariaDB (or the server of TEST_MYSQL_URL)
+	$(MAKE) --no-print-directory -j2 setup test-binaries
 	tests/memory.sh $(CARGO) test --workspace --locked
+
+# With as many jobs as there are cores: those of make are two.
+test-binaries:
+	MAKEFLAGS= MFLAGS= $(CARGO) test --workspace --locked --no-run
 
 test-mysql: setup ## the tests of databases on MySQL 9, in a server that this starts; as root
 	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
