@@ -2,6 +2,7 @@
 //! who does not shake hands.
 
 mod authorities;
+mod certified;
 mod ends;
 mod handshakes;
 
@@ -28,7 +29,6 @@ on_every_database! {
     callers_speak_http_2_and_1_over_tls_and_are_told_to_come_back_by_it,
     a_new_certificate_is_taken_and_open_connections_stay,
     a_broken_pair_changes_nothing,
-    a_caller_acts_as_the_api_key_that_its_certificate_stands_for,
     who_does_not_shake_hands_is_cut_and_keeps_nobody_out,
     who_speaks_plain_http_is_told,
 }
@@ -147,18 +147,8 @@ async fn status(client: &reqwest::Client, url: &str, key: Option<&str>) -> reqwe
 
 /// The same; none where nothing came of it. The client waits without end for some connections that
 /// end in their handshake.
-async fn looked(
-    client: &reqwest::Client,
-    url: &str,
-    key: Option<&str>,
-) -> Option<reqwest::Result<u16>> {
-    timeout(LOOK, status(client, url, key)).await.ok()
-}
-
-async fn is_answered(client: &reqwest::Client, url: &str, key: Option<&str>) -> bool {
-    looked(client, url, key)
-        .await
-        .is_some_and(|answered| answered.is_ok())
+async fn looked(client: &reqwest::Client, url: &str) -> Option<reqwest::Result<u16>> {
+    timeout(LOOK, status(client, url, None)).await.ok()
 }
 
 async fn callers_speak_http_2_and_1_over_tls_and_are_told_to_come_back_by_it(
@@ -230,7 +220,7 @@ async fn a_new_certificate_is_taken_and_open_connections_stay(database: TestData
         let late = client(&server, &second)
             .build()
             .expect("a client can be made");
-        looked(&late, &url, None).await?.ok()
+        looked(&late, &url).await?.ok()
     })
     .await;
     // Its connection is still the one that the first certificate was shown on.
@@ -241,7 +231,7 @@ async fn a_new_certificate_is_taken_and_open_connections_stay(database: TestData
     let new = client(&server, &first)
         .build()
         .expect("a client can be made");
-    assert!(!is_answered(&new, &url, None).await);
+    assert!(status(&new, &url, None).await.is_err());
 }
 
 async fn a_broken_pair_changes_nothing(database: TestDatabase) {
@@ -286,85 +276,8 @@ fn identity(authority: &Authority, names: &[SanType]) -> Identity {
     Identity::from_pem(text.as_bytes()).expect("a certificate and its key")
 }
 
-fn uri(text: &str) -> SanType {
-    SanType::URI(text.try_into().expect("ASCII"))
-}
-
 fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().expect("ASCII"))
-}
-
-async fn a_caller_acts_as_the_api_key_that_its_certificate_stands_for(database: TestDatabase) {
-    let (own, of_clients) = (Authority::root("Root"), Authority::root("Root of clients"));
-    let strange = Authority::root("Strange Root");
-    let directory = database.directory.path();
-    let files = Files::write(directory, &own.issue(NAME, GOOD));
-    let authorities = directory.join("clients.pem");
-    write_authorities(&authorities, &[&of_clients]);
-    let clients = [
-        ("spiffe://example/Billing", "billing"),
-        ("reports.example", "billing"),
-        ("nobody.example", "no-such-key"),
-    ];
-    let options = files.with_clients(&authorities, &clients);
-    let server = Server::start_with(&database, options).await;
-    let anonymous = client(&server, &own).build().expect("a client can be made");
-    let (realms, audit) = (url(&server, "/api/realm"), url(&server, "/api/audit"));
-    let admin = admin(&server, &own);
-    let key = json!({"name": "billing", "scopes": ["realm:read"]});
-    let made = admin.post("/api/api-key", &key).await.expect(200).json();
-    let id = made["data"]["id"].as_i64().expect("an id");
-    let with = |authority: &Authority, names: &[SanType]| {
-        let client = client(&server, &own).identity(identity(authority, names));
-        client.build().expect("a client can be made")
-    };
-    let billing = with(&of_clients, &[uri("spiffe://example/Billing")]);
-    let by_dns = with(&of_clients, &[dns("reports.example"), dns("other.example")]);
-    for certified in [&billing, &by_dns] {
-        assert_eq!(
-            status(certified, &realms, None).await.expect("answered"),
-            200
-        );
-        // It has the scopes of that key and no other.
-        assert_eq!(
-            status(certified, &audit, None).await.expect("answered"),
-            403
-        );
-        // A key that is sent counts, good or not.
-        assert_eq!(
-            status(certified, &audit, Some(ADMIN_KEY))
-                .await
-                .expect("answered"),
-            200
-        );
-        assert_eq!(
-            status(certified, &realms, Some("wrong"))
-                .await
-                .expect("answered"),
-            401
-        );
-    }
-    for nobody in [
-        anonymous.clone(),
-        with(&of_clients, &[dns("nobody.example")]),
-        with(&of_clients, &[uri("spiffe://example/billing")]),
-        with(&of_clients, &[dns("billing")]),
-        with(&of_clients, &[]),
-    ] {
-        assert_eq!(status(&nobody, &realms, None).await.expect("answered"), 401);
-    }
-    let stranger = with(&strange, &[uri("spiffe://example/Billing")]);
-    assert!(!is_answered(&stranger, &realms, None).await);
-    admin
-        .delete(&format!("/api/api-key/{id}"))
-        .await
-        .expect(200);
-    for certified in [billing, by_dns] {
-        assert_eq!(
-            status(&certified, &realms, None).await.expect("answered"),
-            401
-        );
-    }
 }
 
 async fn who_does_not_shake_hands_is_cut_and_keeps_nobody_out(database: TestDatabase) {

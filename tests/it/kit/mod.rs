@@ -85,8 +85,8 @@ pub fn on_disk() -> TempDir {
 pub static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// Runs behaviours on every database, which has the schema of this version: each is a test on
-/// SQLite and one on MySQL or MariaDB. With `alone` each has the machine to itself, for what it measures would otherwise
-/// be the other tests' load.
+/// SQLite and one on MySQL or MariaDB. With `alone` each has the machine to itself, for what it
+/// measures would otherwise be the other tests' load.
 macro_rules! on_every_database {
     (alone: $($behaviours:tt)+) => { crate::kit::on_every_database! { @ write: $($behaviours)+ } };
     (@ $share:ident: $($behaviour:ident,)+) => {

@@ -44,7 +44,7 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     }
     // Both are in use for a while, and nobody notices.
     write_authorities(&authorities, &[&old, &new]);
-    let taken = async || looked(&build(builder(&new)), &realms, None).await?.ok();
+    let taken = async || looked(&build(builder(&new)), &realms).await?.ok();
     eventually("the new authority is in use", taken).await;
     let of_new = build(builder(&new));
     for client in of_old.iter().chain([&with_key, &of_new]) {
@@ -52,7 +52,7 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     }
     write_authorities(&authorities, &[&new]);
     eventually("the old authority is out of use", async || {
-        let late = looked(&build(builder(&old)), &realms, None).await?;
+        let late = looked(&build(builder(&old)), &realms).await?;
         late.is_err().then_some(())
     })
     .await;
@@ -67,7 +67,7 @@ async fn a_certificate_whose_authority_is_out_of_use_lets_nobody_in_on_open_conn
     // It is closed with that answer.
     for client in of_old.iter().chain([&with_key]) {
         eventually("the connection has ended", async || {
-            let ended = looked(client, &realms, None).await?;
+            let ended = looked(client, &realms).await?;
             ended.is_err().then_some(())
         })
         .await;

@@ -60,15 +60,15 @@ async fn who_only_shakes_hands_is_refused_beyond_the_rate_of_an_address(database
     }
     assert_eq!(status(&kept, &health, None).await.expect("answered"), 200);
     assert_eq!(refused(&server), 0);
-    assert!(!is_answered(&new(), &health, None).await);
-    assert!(!is_answered(&new(), &realms, Some(ADMIN_KEY)).await);
+    assert!(status(&new(), &health, None).await.is_err());
+    assert!(status(&new(), &realms, Some(ADMIN_KEY)).await.is_err());
     assert_eq!(refused(&server), 2);
     // Connections that are open go on, and time gives another one.
     assert_eq!(status(&kept, &health, None).await.expect("answered"), 200);
     admin.get("/api/realm").await.expect(200);
     clock.advance(Ms::from_secs(1));
     assert_eq!(status(&new(), &health, None).await.expect("answered"), 200);
-    assert!(!is_answered(&new(), &health, None).await);
+    assert!(status(&new(), &health, None).await.is_err());
     server.stop().await;
     for (rate, proxies) in [("1", "127.0.0.0/8"), ("0", "")] {
         let options = files.options().with(&[(RATE, rate), (PROXIES, proxies)]);
