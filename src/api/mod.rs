@@ -134,7 +134,7 @@ struct Generated {
     /// The specification, as it is committed.
     json: String,
     paths: Paths,
-    /// Few ask for the others, and making them is the longest part of a start.
+    /// Few ask for the others, which take longest to make: they are made when somebody does.
     yaml: OnceLock<String>,
     documentation: OnceLock<Documentation>,
 }
