@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Most tests wait for something.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: help run setup check advisories test test-binaries test-mysql test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console test-console-short openapi snapshots docs docs-reference
+.PHONY: help run setup check check-tools check-clippy advisories test test-binaries test-mysql test-large test-clients test-galera test-group-replication test-upgrade schemathesis fuzz fuzz-lock soak soak-faults bench image test-image dist test-package console test-console test-console-short openapi snapshots docs docs-reference
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,10 +21,17 @@ setup: ## installs what the tests need beside Rust: a database server, Node, OAu
 # documentation use what clippy has compiled: dependencies with the features of the tests.
 check: ## format, lints and documentation without warnings, licences, spelling
 	$(CARGO) fmt --all --check
-	@tests/tools/check.sh
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory -j2 check-tools check-clippy
 	$(CARGO) clippy --test soak --test soak_faults --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --locked --lib --examples
+
+# The tools come over the network while clippy compiles.
+check-tools:
+	@tests/tools/check.sh
+
+# With as many jobs as there are cores: those of make are two.
+check-clippy:
+	MAKEFLAGS= MFLAGS= $(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 advisories: ## known vulnerabilities of dependencies; asks the network
 	@tests/tools/check.sh advisories
@@ -40,6 +47,9 @@ test-binaries:
 
 test-mysql: setup ## the tests of databases on MySQL 9, in a server that this starts; as root
 	tests/servers/mysql.sh $(CARGO) test --locked --test it --test faults on_mysql
+
+test-large: setup ## the import and two jobs at once, with as many rows as is promised
+	TEST_ROWS=all tests/memory.sh $(CARGO) test --locked --test it -- import::predecessor scheduled_job::two_at_once
 
 test-clients: setup ## the clients and adapters of docs/clients that are compiled: Go, Java and PHP
 	tests/clients/compile.sh $(CARGO) test --locked --features clients --test it client_examples::

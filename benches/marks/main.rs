@@ -33,6 +33,7 @@ mod provider;
 mod scene;
 
 mod alone;
+mod authenticated;
 mod beside;
 mod cost;
 mod flood;
@@ -46,14 +47,13 @@ mod pruning;
 mod reads;
 mod renewals;
 mod report;
+mod results;
 mod scaling;
 mod secured;
 mod stock;
 mod traffic;
 mod world;
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use report::Report;
@@ -64,6 +64,7 @@ struct Size {
     one_run: Duration,
     connections: usize,
     renewals: usize,
+    authenticated: i64,
     beside: usize,
     restarted: usize,
     sweeps: usize,
@@ -83,6 +84,7 @@ const WHOLE: Size = Size {
     one_run: Duration::from_secs(3),
     connections: 300,
     renewals: 6400,
+    authenticated: 200_000,
     beside: 2000,
     restarted: 10_000,
     sweeps: 100,
@@ -101,6 +103,7 @@ const SMALL: Size = Size {
     one_run: Duration::from_millis(200),
     connections: 4,
     renewals: 64,
+    authenticated: 100,
     beside: 40,
     restarted: 64,
     sweeps: 2,
@@ -174,40 +177,7 @@ async fn main() {
     if wanted(&[14]) {
         pruning::measure(size, &mut report).await;
     }
-    if whole && chosen.is_empty() {
-        keep(&report);
+    if whole {
+        results::keep(&report);
     }
-}
-
-/// Writes the table beside what it was measured on.
-fn keep(report: &Report) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/RESULTS.md");
-    let text = format!(
-        "# Results\n\nWritten by `make bench`. What is measured, and how, is in \
-         [docs/src/explanation/performance.md](../docs/src/explanation/performance.md).\n\n{}\n\n{}",
-        machine(),
-        report.table()
-    );
-    fs::write(&path, text).expect("the results can be written");
-}
-
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown", |model| {
-        model.trim_start_matches([' ', '\t', ':'])
-    });
-    let count = cpus
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "token-server {}; {count} × {model}; Linux {}; SQLite with synchronous=FULL, MariaDB with \
-         innodb_flush_log_at_trx_commit=1.",
-        env!("CARGO_PKG_VERSION"),
-        kernel.trim()
-    )
 }

@@ -23,6 +23,10 @@ impl Runs {
         (low, high)
     }
 
+    pub fn times(&self, factor: f64) -> Self {
+        Self(self.0.iter().map(|figure| figure * factor).collect())
+    }
+
     /// Pair by pair.
     pub fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())
@@ -106,7 +110,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// The table that is printed and kept.
+/// What is printed and kept.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<Row>,
@@ -145,9 +149,8 @@ impl Report {
         self.add(number, what, Runs(vec![figure]), mark);
     }
 
-    pub fn table(&self) -> String {
-        let head = "| mark | what | median (lowest–highest) | wanted | |\n|---|---|---|---|---|\n";
-        let rows: Vec<_> = self.rows.iter().map(Row::to_string).collect();
-        format!("{head}{}\n", rows.join("\n"))
+    /// The rows of the table, with the numbers of their marks.
+    pub fn rows(&self) -> impl Iterator<Item = (u8, String)> {
+        self.rows.iter().map(|row| (row.number, row.to_string()))
     }
 }

@@ -5,9 +5,9 @@ use poem::http::{HeaderMap, HeaderValue};
 
 use crate::token::ServedTag;
 
-/// As `ETag` says it; it is copied nowhere.
+/// As `ETag` says it.
 pub fn tag_value(tag: &ServedTag) -> Option<HeaderValue> {
-    HeaderValue::from_maybe_shared(tag.as_bytes().clone()).ok()
+    HeaderValue::from_bytes(tag.as_bytes()).ok()
 }
 
 /// Whether a caller names the tag of what it would be answered, which is given without `W/`. Looked

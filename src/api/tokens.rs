@@ -130,10 +130,11 @@ pub fn plain(cell: &Remembered, expires_in: Ms) -> serde_json::Result<Vec<u8>> {
         extra,
         expiry: _,
     } = &cell.payload;
-    let token = token.as_json();
+    let token = token.as_str();
     let mut body = Vec::with_capacity(token.len() + METADATA_BYTES);
-    body.extend_from_slice(b"{\"token\":");
+    body.extend_from_slice(b"{\"token\":\"");
     body.extend_from_slice(token.as_bytes());
+    body.push(b'"');
     let metadata = body.len();
     serde_json::to_writer(
         &mut body,

@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::foundation::clock::{BootMs, EpochMs};
 use crate::foundation::ids::{Generation, KeyName, RealmId, SecretId};
@@ -29,7 +30,7 @@ pub struct Remembered {
     pub realm: RealmId,
     pub key: KeyName,
     /// As it is served.
-    pub payload: TokenPayload<TokenJson>,
+    pub payload: TokenPayload<EscapedToken>,
     extra_bytes: usize,
     /// Of its expiry, as it is served.
     pub expires_at: Option<String>,
@@ -72,7 +73,9 @@ impl Remembered {
                 what.obtained_at,
                 what.payload.expiry,
             ),
-            payload: what.payload.with_token(TokenJson::of(&what.payload.token)),
+            payload: what
+                .payload
+                .with_token(EscapedToken::of(&what.payload.token)),
             generation: what.generation,
             obtained_at: what.obtained_at,
             renew_at: what.renew_at,
@@ -131,35 +134,39 @@ impl Remembered {
             extra: _,
             expiry: _,
         } = &self.payload;
-        let texts = token.as_json().len()
+        let texts = token.as_str().len()
             + token_type.as_ref().map_or(0, String::len)
-            + self.tag.as_bytes().len()
             + self.expires_at.as_ref().map_or(0, String::len);
         // Parsed JSON takes several times its text.
         size_of::<Self>() + 2 * names + texts + 4 * self.extra_bytes + OVERHEAD
     }
 }
 
-/// A token as JSON: readers are given it so.
+/// A token, escaped as within a text of JSON: readers are given it so. Where nothing is to be
+/// escaped, it takes no more room than the token, also in steps of an allocator.
 #[derive(Debug)]
-pub struct TokenJson(SecretString);
+pub struct EscapedToken(SecretString);
 
-impl TokenJson {
-    /// Its text is in memory once: where nothing is to be escaped, it needs no more room.
+impl EscapedToken {
     fn of(token: &SecretString) -> Self {
         let token = token.expose_secret();
-        let mut json = Vec::with_capacity(token.len() + QUOTES);
-        serde_json::to_writer(&mut json, token).expect("a text can be written as JSON");
-        Self(String::from_utf8(json).expect("JSON is UTF-8").into())
+        let mut json = Zeroizing::new(Vec::with_capacity(token.len() + QUOTES));
+        serde_json::to_writer(&mut *json, token).expect("a text can be written as JSON");
+        let json = str::from_utf8(&json).expect("JSON is UTF-8");
+        let escaped = json
+            .strip_prefix('"')
+            .and_then(|json| json.strip_suffix('"'));
+        Self(escaped.expect("a text is quoted").into())
     }
 
-    /// The token, in quotes and escaped.
-    pub fn as_json(&self) -> &str {
+    /// Without the quotes around it.
+    pub fn as_str(&self) -> &str {
         self.0.expose_secret()
     }
 
     pub fn token(&self) -> SecretString {
-        let text: String = serde_json::from_str(self.as_json()).expect("it was made of a text");
+        let json = Zeroizing::new(format!("\"{}\"", self.as_str()));
+        let text: String = serde_json::from_str(&json).expect("it was made of a text");
         text.into()
     }
 }

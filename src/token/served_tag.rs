@@ -4,7 +4,6 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::expiry::Expiry;
@@ -14,6 +13,8 @@ use crate::foundation::ids::{Generation, SecretId};
 /// Of the digest, in bytes: enough that no two tokens of a secret have the same.
 const DIGEST_BYTES: usize = 12;
 const PREFIX: &[u8] = b"W/";
+/// Of the tag: the prefix, and the digest in Base64 and quotes.
+const LENGTH: usize = PREFIX.len() + 1 + DIGEST_BYTES / 3 * 4 + 1;
 
 /// An entity tag (RFC 9110, section 8.8.3). Answers of the same tag hold the same token of the same
 /// expiry. It is a weak one: they may say another `expires_in`, and another `source`.
@@ -22,7 +23,7 @@ const PREFIX: &[u8] = b"W/";
 /// must say nothing: other replicas make the same, and neither a token that was restored from a
 /// backup nor a secret that was made again under its name has the tag of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServedTag(Bytes);
+pub struct ServedTag([u8; LENGTH]);
 
 impl ServedTag {
     pub fn of(
@@ -37,11 +38,12 @@ impl ServedTag {
             digest.update(number.to_be_bytes());
         }
         let digest = URL_SAFE_NO_PAD.encode(&digest.finalize()[..DIGEST_BYTES]);
-        Self(format!("W/\"{digest}\"").into())
+        let tag = [PREFIX, b"\"", digest.as_bytes(), b"\""].concat();
+        Self(tag.try_into().expect("Base64 of so many bytes is as long"))
     }
 
     /// As `ETag` has it.
-    pub fn as_bytes(&self) -> &Bytes {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 

@@ -43,6 +43,13 @@ pub use server::Server;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How many rows a test of many has: all of them where TEST_ROWS says so (`make test-large`).
+#[allow(dead_code)] // For integration tests.
+pub fn rows(all: usize, usually: usize) -> usize {
+    let wanted = std::env::vars().any(|(name, value)| name == "TEST_ROWS" && value == "all");
+    if wanted { all } else { usually }
+}
+
 /// Waits until `look` sees something; fails the test where it never does.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let seen = timeout(PATIENCE, async {
