@@ -24,7 +24,7 @@ on_every_database! {
 
 const DAY: i64 = 86_400_000;
 /// What a provider grants in a day.
-const DAILY: usize = 200;
+const DAILY: usize = 400;
 
 async fn replica(database: &TestDatabase, clock: &Arc<ManualClock>) -> Server {
     let options = Options {
