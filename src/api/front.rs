@@ -157,6 +157,7 @@ impl<E: Endpoint + 'static> Front<E> {
     ) -> Response {
         let id = self.app.randomness.id();
         request.set_data(RequestId(id.clone()));
+        self.paths.escape_name(&mut request);
         let begun = self.app.clock.boot();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let challenges = auth::challenges(request.headers());

@@ -2,7 +2,8 @@
 //! has to repeat it.
 
 use poem::Request;
-use poem::http::{HeaderValue, Method};
+use poem::http::uri::PathAndQuery;
+use poem::http::{HeaderValue, Method, Uri};
 use serde_json::Value;
 
 use super::http::SIGNED;
@@ -47,9 +48,31 @@ impl Paths {
 
     /// The path of the specification that a request's path is one of.
     fn find(&self, path: &str) -> Option<&Path> {
-        // `/api/realm/test` is not a realm of that name.
         let exact = self.0.iter().find(|known| known.pattern == path);
         exact.or_else(|| self.0.iter().find(|known| known.matches(path)))
+    }
+
+    /// `GET /api/realm/test` is of a realm of that name: only the POST is of the path that is spelled
+    /// so. Requests are routed by their path alone, so the name is escaped where it is one.
+    pub fn escape_name(&self, request: &mut Request) {
+        let (path, method) = (request.uri().path(), request.method());
+        let spelled = self.0.iter().find(|known| known.pattern == path);
+        if spelled.is_none_or(|spelled| spelled.operation(method).is_some()) {
+            return;
+        }
+        let takes = |known: &&Path| known.matches(path) && known.operation(method).is_some();
+        let Some(known) = self.0.iter().find(takes) else {
+            return;
+        };
+        let mut escaped = known.with_names_escaped(path);
+        if let Some(query) = request.uri().query() {
+            escaped = format!("{escaped}?{query}");
+        }
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(escaped).ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
     }
 
     pub fn label(&self, path: &str) -> &str {
@@ -58,10 +81,14 @@ impl Paths {
 
     /// What `Allow` says beside a 405 (RFC 9110, section 15.5.6).
     pub fn allow(&self, path: &str) -> Option<HeaderValue> {
-        let operations = self.find(path)?.operations.iter();
-        let methods: Vec<_> = operations
+        let known = self.0.iter().filter(|known| known.matches(path));
+        let methods: Vec<_> = known
+            .flat_map(|known| &known.operations)
             .map(|operation| operation.method.as_str())
             .collect();
+        if methods.is_empty() {
+            return None;
+        }
         HeaderValue::from_str(&methods.join(", ")).ok()
     }
 
@@ -91,14 +118,8 @@ impl Paths {
         })
     }
 
-    /// A HEAD is answered as a GET is.
     fn operation(&self, method: &Method, path: &str) -> Option<&Operation> {
-        let method = match *method {
-            Method::HEAD => &Method::GET,
-            _ => method,
-        };
-        let mut operations = self.find(path)?.operations.iter();
-        operations.find(|operation| operation.method == method.as_str())
+        self.find(path)?.operation(method)
     }
 }
 
@@ -116,6 +137,26 @@ impl Path {
             pattern: pattern.clone(),
             operations: operations.map(operation).collect(),
         }
+    }
+
+    /// A HEAD is answered as a GET is.
+    fn operation(&self, method: &Method) -> Option<&Operation> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        let mut operations = self.operations.iter();
+        operations.find(|operation| operation.method == method.as_str())
+    }
+
+    /// A path that matches, so that it is spelled as no other pattern.
+    fn with_names_escaped(&self, path: &str) -> String {
+        let parts = path.split('/').zip(self.pattern.split('/'));
+        let parts = parts.map(|(part, wanted)| match wanted.starts_with('{') {
+            true => part.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+            false => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("/")
     }
 
     fn matches(&self, path: &str) -> bool {

@@ -18,6 +18,7 @@ on_every_database! {
     an_api_key_cannot_have_a_name_that_could_be_taken_for_that_of_another,
     a_pattern_and_a_new_realm_or_secret_hold_nothing_that_nobody_sees,
     names_that_were_stored_before_go_on_working,
+    a_realm_may_have_the_name_of_a_path_beside_it,
 }
 
 /// Refused by its place, with a word of why, and without the name.
@@ -166,4 +167,32 @@ async fn names_that_were_stored_before_go_on_working(database: TestDatabase) {
         let listed = client.list("/api/api-key").await;
         assert!(listed.iter().any(|key| key["name"] == name), "{listed:?}");
     }
+}
+
+/// `POST /api/realm/test` is a dry run; all else of that path is of the realm.
+async fn a_realm_may_have_the_name_of_a_path_beside_it(database: TestDatabase) {
+    let server = Server::start(&database).await;
+    let client = &server.client;
+    let path = "/api/realm/test";
+    client.get(path).await.expect_problem(404, "unknown_realm");
+    client.register_realm("test", "https://p.example/").await;
+    let shown = client.get(path).await.expect(200).json();
+    assert_eq!(shown["data"]["id"], "test");
+    let head = client.request(reqwest::Method::HEAD, path);
+    client.send(head).await.expect(200);
+    let params = json!({"key_1": "the-app", "key_2": "the-secret"});
+    let trial = json!({"config": shown["data"]["config"], "params": params});
+    client.dry_run(&trial).await.expect(200);
+    let limited = with_scopes(client, "reads", &["realm:read"]).await;
+    limited.get(path).await.expect(200);
+    limited.delete(path).await.expect_problem(403, "forbidden");
+    let put = client.put(path, &json!({})).await;
+    assert_eq!(put.header("allow"), Some("GET, DELETE, POST"));
+    put.expect_problem(405, "method_not_allowed");
+    client
+        .delete("/api/realm/test?dry_run=true")
+        .await
+        .expect(200);
+    client.delete(path).await.expect(200);
+    client.get(path).await.expect_problem(404, "unknown_realm");
 }

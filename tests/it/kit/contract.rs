@@ -63,11 +63,14 @@ pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
         };
         same_length && parts.all(fits)
     };
-    let found = paths.get(path).or_else(|| {
+    let method = method.as_str().to_lowercase();
+    let spelled = paths
+        .get(path)
+        .and_then(|operations| operations.get(&method));
+    spelled.or_else(|| {
         let mut matching = paths.iter().filter(|(pattern, _)| matches(pattern));
-        matching.next().map(|(_, operations)| operations)
-    })?;
-    found.get(method.as_str().to_lowercase())
+        matching.find_map(|(_, operations)| operations.get(&method))
+    })
 }
 
 fn essence(media_type: &str) -> &str {
