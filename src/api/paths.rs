@@ -79,16 +79,13 @@ impl Paths {
         self.find(path).map_or("other", |known| &known.pattern)
     }
 
-    /// What `Allow` says beside a 405 (RFC 9110, section 15.5.6).
+    /// What `Allow` says beside a 405 (RFC 9110, section 15.5.6): as the specification has it of the
+    /// path, whatever name could be spelled so.
     pub fn allow(&self, path: &str) -> Option<HeaderValue> {
-        let known = self.0.iter().filter(|known| known.matches(path));
-        let methods: Vec<_> = known
-            .flat_map(|known| &known.operations)
+        let operations = self.find(path)?.operations.iter();
+        let methods: Vec<_> = operations
             .map(|operation| operation.method.as_str())
             .collect();
-        if methods.is_empty() {
-            return None;
-        }
         HeaderValue::from_str(&methods.join(", ")).ok()
     }
 
