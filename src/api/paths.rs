@@ -48,15 +48,20 @@ impl Paths {
 
     /// The path of the specification that a request's path is one of.
     fn find(&self, path: &str) -> Option<&Path> {
-        let exact = self.0.iter().find(|known| known.pattern == path);
-        exact.or_else(|| self.0.iter().find(|known| known.matches(path)))
+        let spelled = self.spelled(path);
+        spelled.or_else(|| self.0.iter().find(|known| known.matches(path)))
+    }
+
+    /// The one that is spelled so, with no name in it.
+    fn spelled(&self, path: &str) -> Option<&Path> {
+        self.0.iter().find(|known| known.pattern == path)
     }
 
     /// `GET /api/realm/test` is of a realm of that name: only the POST is of the path that is spelled
     /// so. Requests are routed by their path alone, so the name is escaped where it is one.
     pub fn escape_name(&self, request: &mut Request) {
         let (path, method) = (request.uri().path(), request.method());
-        let spelled = self.0.iter().find(|known| known.pattern == path);
+        let spelled = self.spelled(path);
         if spelled.is_none_or(|spelled| spelled.operation(method).is_some()) {
             return;
         }
