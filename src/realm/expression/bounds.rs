@@ -14,6 +14,8 @@ const PLUS_MAX: usize = 50;
 /// would use up the stack of a thread.
 const TOKENS_MAX: usize = 500;
 const NESTING_MAX: usize = 30;
+/// Digits of the step of a slice: the evaluator negates it, which the least number cannot bear.
+const STEP_DIGITS_MAX: usize = 9;
 /// What an expression may give: a value counts for its text, and for its place in a list.
 const RESULT_MAX_BYTES: usize = 3_200_000;
 const PLACE_BYTES: usize = 32;
@@ -37,7 +39,7 @@ pub fn expressions_in(source: &str) -> Result<Vec<Range<usize>>, ExpressionError
         let mut scan = Scan::default();
         let mut end = None;
         for (at, c) in source[start + 2..].char_indices() {
-            if c == '}' && scan.nesting == 0 && scan.quote.is_none() {
+            if c == '}' && scan.nesting.is_empty() && scan.quote.is_none() {
                 end = Some(start + 2 + at + 1);
                 break;
             }
@@ -60,8 +62,38 @@ struct Scan {
     tokens: usize,
     pluses: usize,
     multiplies: bool,
-    nesting: usize,
+    nesting: Vec<Bracket>,
     deepest: usize,
+    steps_freely: bool,
+}
+
+/// A bracket that is open, read as far as what may be the step of a slice.
+struct Bracket {
+    is_square: bool,
+    colons: usize,
+    step_digits: usize,
+}
+
+impl Bracket {
+    fn new(c: char) -> Self {
+        let is_square = c == '[';
+        Self {
+            is_square,
+            colons: 0,
+            step_digits: 0,
+        }
+    }
+
+    /// Reads what stands in it. Says whether that may be: a step is a written number.
+    fn take(&mut self, c: char) -> bool {
+        let is_step = self.is_square && self.colons >= 2;
+        self.colons += usize::from(c == ':');
+        if !is_step || c == '-' || c.is_whitespace() {
+            return true;
+        }
+        self.step_digits += 1;
+        c.is_ascii_digit() && self.step_digits <= STEP_DIGITS_MAX
+    }
 }
 
 impl Scan {
@@ -81,15 +113,23 @@ impl Scan {
             self.tokens += 1;
         }
         self.in_word = is_word;
+        if !matches!(c, ')' | ']' | '}')
+            && let Some(within) = self.nesting.last_mut()
+            && !within.take(c)
+        {
+            self.steps_freely = true;
+        }
         match c {
             '\'' | '"' => self.quote = Some(c),
             '+' => self.pluses += 1,
             '*' => self.multiplies = true,
             '(' | '[' | '{' => {
-                self.nesting += 1;
-                self.deepest = self.deepest.max(self.nesting);
+                self.nesting.push(Bracket::new(c));
+                self.deepest = self.deepest.max(self.nesting.len());
             }
-            ')' | ']' | '}' => self.nesting = self.nesting.saturating_sub(1),
+            ')' | ']' | '}' => {
+                self.nesting.pop();
+            }
             _ => {}
         }
     }
@@ -107,6 +147,10 @@ impl Scan {
             ))
         } else if self.deepest > NESTING_MAX {
             refused(format!("nests brackets deeper than {NESTING_MAX}"))
+        } else if self.steps_freely {
+            refused(format!(
+                "has a slice whose step is not a written number of up to {STEP_DIGITS_MAX} digits, as in x[::2]"
+            ))
         } else {
             Ok(())
         }
@@ -191,6 +235,32 @@ mod tests {
             format!("x{}", ".a".repeat(300)),
         ] {
             assert!(check(&source).is_err(), "{source:.40}");
+            assert!(expressions_in(&format!("a${{{source}}}")).is_err());
+        }
+    }
+
+    #[test]
+    fn the_step_of_a_slice_is_a_written_number_of_a_few_digits() {
+        for source in [
+            "x[::-1]",
+            "x[1:9:2]",
+            "x[ : : - 999999999 ]",
+            "x[-9223372036854775808:9223372036854775807]",
+            "[{'a': y, 'b': {'c': 12345678901}}]",
+            "{'a': x[::2], 'b': y[0], 'c': 12345678901}",
+        ] {
+            assert_eq!(check(source), Ok(()), "{source}");
+        }
+        for source in [
+            "x[::-9223372036854775808]",
+            "x[::y]",
+            "x[0:1:'5'|int]",
+            "x[::1234567890]",
+            "x[{'a': 1}['a']:2:(5)]",
+            "x[::-(2)]",
+        ] {
+            let refused = check(source).unwrap_err();
+            assert!(refused.to_string().contains("step"), "{source}");
             assert!(expressions_in(&format!("a${{{source}}}")).is_err());
         }
     }
